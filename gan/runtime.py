@@ -1,0 +1,86 @@
+"""The machine that a run uses: device, precision and random streams, resolved once and passed on."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gan.errors import UsageError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and in which precision the networks run."""
+
+    device: torch.device
+    bf16: bool
+
+    @property
+    def precision(self) -> str:
+        """`bf16` or `fp32`."""
+        return "bf16" if self.bf16 else "fp32"
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The context in which networks run forward. Weights, losses and optimizer states stay in fp32."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+    def place(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Move a network to the device, its convolution weights in channels-last order."""
+        return module.to(self.device).to(memory_format=torch.channels_last)
+
+
+def resolve(device: str = "auto", precision: str = "auto", *, deterministic: bool = False) -> Runtime:
+    """Turn the flags `--device`, `--precision` and `--deterministic` into a `Runtime`.
+
+    Raises:
+        UsageError: the device is not on this machine.
+    """
+    place = resolve_device(device)
+    if place.type == "cuda":
+        torch.backends.cudnn.benchmark = not deterministic
+        # Both are the fields' own defaults for training; scoring turns TF32 off for itself.
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+    if deterministic:
+        torch.use_deterministic_algorithms(True)
+    bf16 = precision == "bf16" or (precision == "auto" and bf16_is_fast(place))
+    return Runtime(place, bf16)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device for `auto`, `cpu`, `cuda` or `mps`; `auto` takes the fastest that is there."""
+    mps = torch.backends.mps.is_available()
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch finds no CUDA device on this machine; use --device cpu or auto")
+    if name == "mps" and not mps:
+        raise UsageError("--device mps: torch finds no Apple GPU on this machine; use --device cpu or auto")
+    return torch.device(name)
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 matrices faster than fp32 ones."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        # torch gained the public torch.cpu.get_capabilities() after 2.9, the oldest release that we support.
+        flags = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)
+        return any(flag() for flag in flags)
+    return False
+
+
+def random_stream(seed: int, *key: int) -> torch.Generator:
+    """A CPU random generator that is a function of the seed and the key (a stream number, a step, an index) alone.
+
+    Streams of different keys are independent (numpy's SeedSequence mixes them), so any position of a run can be drawn
+    without replaying what came before it.
+    """
+    state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state))
