@@ -4,63 +4,81 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 _PLAIN_INTERVAL = 10.0  # seconds between plain lines
 
-Advance = Callable[[int], None]
+_console = Console(stderr=True, highlight=False)
+
+
+class Advance(Protocol):
+    """Call it after `count` more items are done; `note` is shown beside the bar from then on."""
+
+    def __call__(self, count: int = 1, note: str = "") -> None: ...
 
 
 def say(text: str) -> None:
     """Print a line for the person at the terminal, to standard error, so that standard output stays data."""
-    print(text, file=sys.stderr, flush=True)
+    if _console.is_terminal:
+        _console.print(text, markup=False, soft_wrap=True)  # above the bar, where one is drawn
+    else:
+        print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
-def progress(description: str, total: int, unit: str = "images", *, start: int = 0) -> Iterator[Advance]:
-    """Show how far `total` items have come; yields `advance(n)`, to be called after each `n` items are done.
+def progress(
+    description: str, total: int, unit: str = "images", *, start: int = 0, per_item: int = 1
+) -> Iterator[Advance]:
+    """Show how far `total` items have come; yields a function to be called after each few items are done.
 
     On a terminal it draws a bar. Elsewhere it prints a line every ten seconds, and so nothing at all for short work.
-    `start` items count as done before (resumed work) and do not enter the rate.
+
+    Args:
+        start: items that count as done before (resumed work) and do not enter the rate.
+        per_item: how many units an item holds, for the rate: a training step holds a batch of images.
     """
-    console = Console(stderr=True)
-    if console.is_terminal:
+    began, done = time.monotonic(), 0
+
+    def rate() -> float:
+        return done / max(time.monotonic() - began, 1e-9)
+
+    if _console.is_terminal:
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(description, total=total, completed=start, rate="")
-            began, done = time.monotonic(), 0
+        with Progress(*columns, console=_console, transient=True) as bar:
+            task = bar.add_task(description, total=total, completed=start, rate="", note="")
 
-            def advance_bar(count: int) -> None:
+            def advance_bar(count: int = 1, note: str = "") -> None:
                 nonlocal done
                 done += count
-                rate = done / max(time.monotonic() - began, 1e-9)
-                bar.update(task, advance=count, rate=f"{rate:.0f} {unit}/s")
+                shown = {"note": note} if note else {}
+                bar.update(task, advance=count, rate=f"{rate() * per_item:.0f} {unit}/s", **shown)  # type: ignore[arg-type]
 
             yield advance_bar
         return
 
-    began, done = time.monotonic(), 0
-    told = began
+    told, last_note = began, ""
 
-    def advance_plain(count: int) -> None:
-        nonlocal done, told
+    def advance_plain(count: int = 1, note: str = "") -> None:
+        nonlocal done, told, last_note
         done += count
+        last_note = note or last_note
         now = time.monotonic()
         if now - told >= _PLAIN_INTERVAL:
             told = now
-            rate = done / (now - began)
-            left = (total - start - done) / max(rate, 1e-9)
-            say(f"{description}: {start + done}/{total} {unit}, {rate:.0f} {unit}/s, {left:.0f} s left")
+            left = (total - start - done) / max(rate(), 1e-9)
+            text = f"{description}: {start + done}/{total}, {rate() * per_item:.0f} {unit}/s, {left:.0f} s left"
+            say(f"{text}  {last_note}".rstrip())
 
     yield advance_plain

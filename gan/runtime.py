@@ -10,6 +10,9 @@ import torch
 
 from gan.errors import UsageError
 
+# First keys of `random_stream`: what the numbers are drawn for. No two uses share one.
+WEIGHTS, LATENTS, INTERPOLATION, SAMPLES = 0, 1, 2, 3
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
 

@@ -1,0 +1,114 @@
+"""Checkpoints: one file with a schema version, written whole or not at all, and loaded without running code.
+
+A file is what `torch.save` writes, followed by a line with its SHA-256. torch reads past that line, so
+`torch.load(path, weights_only=True)` opens a checkpoint in any other program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan.errors import UserError
+from gan.files import replacing
+from gan.progress import say
+
+SCHEMA = 1
+_MARK = b"\nmsn-gan sha256 "
+_FOOTER_BYTES = len(_MARK) + 64 + 1
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies: `step-00001000.pt`."""
+    return folder / f"step-{step:08d}.pt"
+
+
+def listed(folder: Path) -> list[Path]:
+    """The checkpoints of a run's folder, oldest first."""
+    return sorted(folder.glob("step-????????.pt"))
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint atomically: to a temporary file beside it, flushed to the disk, then renamed.
+
+    Args:
+        path: the file's final name; whatever was there before stays whole until the new file is.
+        state: tensors, numbers, strings and containers of them; `schema` is added.
+
+    Raises:
+        UserError: the file cannot be written (the disk is full, say). Nothing is left of it.
+    """
+    buffer = io.BytesIO()
+    torch.save({"schema": SCHEMA, **state}, buffer)
+    body = buffer.getbuffer()
+    footer = _MARK + hashlib.sha256(body).hexdigest().encode() + b"\n"
+    try:
+        with replacing(path) as file:
+            file.write(body)
+            file.write(footer)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written: {error.strerror}; earlier checkpoints are whole. "
+            "Make room or choose another place, then go on with --resume"
+        ) from error
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, all tensors on the CPU. No code in the file is ever run.
+
+    Raises:
+        UserError: one line on what is wrong with the file: absent, cut off, altered, foreign, of a newer schema.
+    """
+    try:
+        data = path.read_bytes()
+    except IsADirectoryError as error:
+        raise UserError(f"{path}: is a folder, not a checkpoint file") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    body, footer = memoryview(data)[:-_FOOTER_BYTES], data[-_FOOTER_BYTES:]
+    if not footer.startswith(_MARK):
+        raise UserError(f"{path}: is not a whole msn-gan checkpoint (cut off, or written by another program)")
+    if footer[len(_MARK) : -1].decode("ascii", "replace") != hashlib.sha256(body).hexdigest():
+        raise UserError(f"{path}: is damaged (its SHA-256 does not match); use an earlier checkpoint of the run")
+    try:
+        state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: is refused: it is no checkpoint, or holds more than tensors and plain values"
+        ) from error
+    schema = state.get("schema") if isinstance(state, dict) else None
+    if not isinstance(schema, int):
+        raise UserError(f"{path}: is not an msn-gan checkpoint (it has no schema version)")
+    if schema > SCHEMA:
+        raise UserError(f"{path}: was written by a newer msn-gan (schema {schema}, this one reads {SCHEMA}); upgrade")
+    return state
+
+
+def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The newest whole checkpoint of a run and its state; damaged ones are named and passed over.
+
+    Raises:
+        UserError: there are checkpoints, but none is whole.
+    """
+    candidates = listed(folder)
+    for path in reversed(candidates):
+        try:
+            return path, load(path)
+        except UserError as error:
+            say(f"{error}; falling back to the one before")
+    if candidates:
+        raise UserError(f"{folder}: none of its {len(candidates)} checkpoints is whole; start again under another name")
+    return None
+
+
+def prune(folder: Path, keep: int, best: Collection[str] = ()) -> None:
+    """Remove all but the newest `keep` checkpoints and those whose file names are in `best`."""
+    for path in listed(folder)[:-keep]:
+        if path.name not in best:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,244 @@
+"""The settings of a training run: one frozen dataclass, the presets, and their JSON form.
+
+The help text of each field is what `msn-gan train --help` shows and what this file documents it with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from gan.errors import UsageError
+from gan.losses import LOSSES
+from gan.norm import NORMS
+from gan.runtime import PRECISIONS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NETWORKS = ("dcgan", "sngan-cnn", "resnet")
+RESOLUTIONS = (32, 48, 64, 128)
+
+
+def setting(default: Any, help: str, *, choices: tuple[Any, ...] = (), low: float | None = None, free: bool = False):
+    """A field with its help text, its choices or lowest value, and whether a resumed run may change it freely."""
+    metadata = {"help": help, "choices": choices, "low": low, "free": free}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides how a run goes, but for the machine that it runs on.
+
+    Raises:
+        UsageError: one message with a line for each problem, by flag, value and choices.
+    """
+
+    preset: str = setting("quickstart", "the recipe that these settings started from", free=True)
+
+    data: str = setting("digits", "a dataset's name, or the path of a folder or zip of images", free=True)
+    data_root: str = setting("data", "where named datasets are downloaded to", free=True)
+    resolution: int = setting(32, "side of the square images, in pixels", choices=RESOLUTIONS)
+    channels: int = setting(3, "colour channels", choices=(1, 3))
+    conditional: bool = setting(False, "learn classes: conditional batch norm in G, projection in D")
+    flip: bool = setting(False, "mirror half of the training images")
+    skip_bad_images: bool = setting(False, "go on without the images that cannot be read", free=True)
+
+    network: str = setting("dcgan", "family of the generator and discriminator", choices=NETWORKS)
+    latent_dim: int = setting(128, "length of the latent vector", low=1)
+    g_width: int | None = setting(None, "generator width (default: as published for the network)", low=1)
+    d_width: int | None = setting(None, "discriminator width (default: as published)", low=1)
+    norm: str = setting("msn", "normalization of the discriminator", choices=tuple(NORMS))
+    norm_layers: tuple[int, ...] | None = setting(
+        None, "hidden convolutions (from 1, as 4,6,7) that get the norm in full; the others what an output layer gets"
+    )
+
+    loss: str = setting("hinge", "GAN loss", choices=tuple(LOSSES))
+    r1: float = setting(0.0, "weight γ of the R1 penalty, γ/2 E|∇D(real)|²", low=0)
+    r2: float = setting(0.0, "weight γ of the R2 penalty, γ/2 E|∇D(fake)|²", low=0)
+    gradient_penalty: float = setting(0.0, "weight λ of the WGAN-GP penalty (10 is usual)", low=0)
+
+    steps: int = setting(2000, "generator updates", low=1)
+    batch: int = setting(64, "images of each kind in one update", low=1)
+    accumulate: int = setting(1, "parts that a batch is split into, to save memory", low=1)
+    n_dis: int = setting(1, "discriminator updates for each generator update", low=1)
+    d_batch: str = setting(
+        "separate", "whether D sees real and fake images as two batches or one", choices=("separate", "joint")
+    )
+    g_lr: float = setting(2e-4, "Adam's learning rate for G", low=0)
+    d_lr: float = setting(2e-4, "Adam's learning rate for D", low=0)
+    beta1: float = setting(0.5, "Adam's β1", low=0)
+    beta2: float = setting(0.999, "Adam's β2", low=0)
+    decay: str = setting("none", "learning-rate schedule: constant, or linearly to 0", choices=("none", "linear"))
+    ema_half_life: float = setting(10_000.0, "half-life of G's moving average, in images; 0 is no averaging", low=0)
+    ema_rampup: float = setting(0.05, "the half-life is at most this share of the images seen", low=0)
+
+    seed: int = setting(0, "seed of weights, data order and latents", low=0)
+    precision: str = setting("auto", "bf16 autocast or fp32; auto is bf16 where it is faster", choices=PRECISIONS)
+    deterministic: bool = setting(False, "the same bytes on every run on CUDA too, at some cost")
+
+    log_every: int = setting(50, "steps between lines of log.jsonl", low=1, free=True)
+    sample_every: int = setting(500, "steps between sample grids", low=1, free=True)
+    checkpoint_every: int = setting(1000, "steps between checkpoints", low=1, free=True)
+    keep: int = setting(3, "newest checkpoints to keep", low=1, free=True)
+
+    def __post_init__(self) -> None:
+        problems = [line for item in fields(self) if (line := _problem(item, getattr(self, item.name)))]
+        if not problems:
+            problems = self._contradictions()
+        if problems:
+            raise UsageError("\n".join(problems))
+
+    def _contradictions(self) -> list[str]:
+        found = []
+        if self.batch % self.accumulate:
+            found.append(f"--accumulate {self.accumulate} does not divide --batch {self.batch}")
+        if self.beta1 >= 1 or self.beta2 >= 1:
+            found.append(f"--beta1 {self.beta1} and --beta2 {self.beta2} must be below 1")
+        if self.norm_layers is not None and min(self.norm_layers, default=0) < 1:
+            found.append(f"--norm-layers {','.join(map(str, self.norm_layers))} must be numbers from 1")
+        if self.loss == "relativistic" and self.gradient_penalty:
+            found.append("--gradient-penalty belongs to --loss wgan; with --loss relativistic use --r1 and --r2")
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """The inverse of `to_dict`; what is absent has its default.
+
+        Raises:
+            UsageError: unknown names, or values of the wrong type or range.
+        """
+        return cls().replace(values)
+
+    def replace(self, values: Mapping[str, Any]) -> TrainConfig:
+        """A copy with some settings changed, checked again. Lists become tuples, whole numbers floats where due."""
+        known = {item.name: item for item in fields(self)}
+        if unknown := [name for name in values if name not in known]:
+            raise UsageError(f"unknown settings: {', '.join(unknown)}; known are: {', '.join(known)}")
+        return dataclasses.replace(self, **{name: _coerce(known[name], value) for name, value in values.items()})
+
+    def differences(self, other: TrainConfig) -> list[str]:
+        """Settings that matter to the result and differ, as lines `--flag: mine -> other`."""
+        names = [item.name for item in fields(self) if not item.metadata["free"]]
+        if self.decay == other.decay == "none":
+            names.remove("steps")  # a longer run begins as the shorter one did, unless the schedule depends on it
+        pairs = ((name, getattr(self, name), getattr(other, name)) for name in names)
+        return [f"{flag(name)}: {mine} -> {theirs}" for name, mine, theirs in pairs if mine != theirs]
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Settings from a TOML or JSON file; a run's config.json is one.
+
+    Raises:
+        UsageError: the file cannot be read or is not a table of settings.
+    """
+    try:
+        text = path.read_text()
+        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except OSError as error:
+        raise UsageError(f"--config {path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"--config {path}: is not valid TOML (.toml) or JSON: {error}") from error
+    if isinstance(values, dict) and isinstance(values.get("config"), dict):
+        values = values["config"]
+    if not isinstance(values, dict):
+        raise UsageError(f"--config {path}: holds no table of settings")
+    return {name.replace("-", "_"): value for name, value in values.items()}
+
+
+def _problem(item: dataclasses.Field, value: Any) -> str | None:
+    """What is wrong with one setting by itself."""
+    name, choices, low = flag(item.name), item.metadata["choices"], item.metadata["low"]
+    optional = "None" in str(item.type)
+    if optional and value is None:
+        return None
+    kind = str(item.type).split(" |")[0]
+    right_type = {
+        "int": isinstance(value, int) and not isinstance(value, bool),
+        "float": isinstance(value, float) and math.isfinite(value),
+        "bool": isinstance(value, bool),
+        "str": isinstance(value, str),
+        "tuple[int, ...]": isinstance(value, tuple) and all(isinstance(number, int) for number in value),
+    }[kind]
+    if not right_type:
+        return f"{name} {value!r}: is not of type {kind}"
+    if choices and value not in choices:
+        return f"{name} {value}: choose from {', '.join(map(str, choices))}"
+    if low is not None and value < low:
+        return f"{name} {value}: must be at least {low}"
+    return None
+
+
+def _coerce(item: dataclasses.Field, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if str(item.type).startswith("float") and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+_QUICKSTART = TrainConfig(channels=1, g_width=16, d_width=16)
+_PUBLISHED_DCGAN = TrainConfig(
+    preset="msn-dcgan",
+    data="cifar10",
+    loss="logistic",
+    steps=312_800,
+    sample_every=1000,
+    checkpoint_every=5000,
+)
+_PUBLISHED_RESNET = TrainConfig(
+    preset="sngan-resnet",
+    data="cifar10",
+    network="resnet",
+    norm="sn",
+    steps=100_000,
+    n_dis=5,
+    beta1=0.0,
+    beta2=0.9,
+    decay="linear",
+    sample_every=500,
+    checkpoint_every=1000,
+)
+
+PRESETS: dict[str, TrainConfig] = {
+    "quickstart": _QUICKSTART,
+    "msn-dcgan": _PUBLISHED_DCGAN,
+    "sngan-dcgan": dataclasses.replace(
+        _PUBLISHED_DCGAN, preset="sngan-dcgan", network="sngan-cnn", norm="sn", loss="hinge", steps=100_000
+    ),
+    "sngan-resnet": _PUBLISHED_RESNET,
+    "sngan-resnet-stl10": dataclasses.replace(
+        _PUBLISHED_RESNET, preset="sngan-resnet-stl10", data="stl10", resolution=48
+    ),
+    "resnet-64": dataclasses.replace(_PUBLISHED_RESNET, preset="resnet-64", resolution=64),
+    "resnet-128": dataclasses.replace(_PUBLISHED_RESNET, preset="resnet-128", resolution=128),
+    "sngan-projection": dataclasses.replace(_PUBLISHED_RESNET, preset="sngan-projection", conditional=True),
+}
+
+
+def preset(name: str) -> TrainConfig:
+    """The settings of a recipe.
+
+    Raises:
+        UsageError: no such recipe; names those there are.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"--preset {name}: choose from {', '.join(PRESETS)}")
+    return PRESETS[name]

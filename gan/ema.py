@@ -1,0 +1,45 @@
+"""Moving average of a generator's weights: what is sampled, shown and scored."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+
+class MovingAverage:
+    """An exponential moving average of a network, with its half-life in images and a ramp at the start.
+
+    The half-life is min(half_life, rampup * images seen), as in NVlabs' StyleGAN2 training loop, so that the average
+    forgets the first weights quickly. Floating-point buffers (the running statistics of batch norm) are averaged with
+    the weights, whole numbers are copied.
+
+    Args:
+        network: the network to follow; a copy of it is kept in evaluation mode.
+        half_life: in images; 0 makes the average a plain copy of the newest weights.
+        rampup: share of the images seen that bounds the half-life.
+    """
+
+    def __init__(self, network: nn.Module, half_life: float, rampup: float) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.half_life = half_life
+        self.rampup = rampup
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, batch: int, images_seen: int) -> None:
+        """Move the average towards `network`, which has just learned from `batch` images, `images_seen` in all."""
+        half_life = min(self.half_life, self.rampup * images_seen)
+        decay = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
+        averages, values = [], []
+        for average, value in zip(self._tensors(self.network), self._tensors(network), strict=True):
+            if average.is_floating_point():
+                averages.append(average)
+                values.append(value)
+            else:
+                average.copy_(value)
+        torch._foreach_lerp_(averages, values, 1 - decay)
+
+    @staticmethod
+    def _tensors(network: nn.Module) -> list[torch.Tensor]:
+        return [*network.parameters(), *network.buffers()]

@@ -1,0 +1,221 @@
+"""The `sample` command behind its flags: images of a checkpoint as a grid, a folder, a zip or an animation."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan import checkpoint, sampling
+from gan.config import TrainConfig
+from gan.errors import UsageError, UserError
+from gan.files import replacing, replacing_folder
+from gan.models import build_generator
+from gan.progress import progress, say
+from gan.runs import config_of
+from gan.runtime import resolve_device
+
+_ANIMATIONS = (".gif", ".webp")
+_KEYS = 4  # latents that an animation comes by before it is where it began
+_FRAME_MS = 50
+
+
+def load_generator(path: Path, *, ema: bool, device: str) -> tuple[nn.Module, TrainConfig, dict[str, Any]]:
+    """The generator of a checkpoint in evaluation mode, the run's settings, and the whole state.
+
+    Args:
+        path: a checkpoint, or the folder of a run, whose newest whole checkpoint is taken.
+        ema: the moving average, not the trained weights themselves.
+
+    Raises:
+        UserError: there is no whole checkpoint of a GAN at `path`.
+    """
+    if path.is_dir():
+        found = checkpoint.newest(path)
+        if found is None:
+            raise UserError(f"{path}: holds no checkpoint (step-….pt)")
+        path, state = found
+    else:
+        state = checkpoint.load(path)
+    config = config_of(state, path)
+    generator = build_generator(config, len(state["data"]["classes"]))
+    try:
+        generator.load_state_dict(state["average" if ema else "generator"])
+    except (RuntimeError, KeyError) as error:
+        raise UserError(f"{path}: its weights do not fit its settings ({str(error).splitlines()[0]})") from error
+    generator.to(resolve_device(device)).to(memory_format=torch.channels_last).eval()
+    return generator, config, state
+
+
+def write(
+    path: Path,
+    out: Path | None,
+    *,
+    num: int | None = None,
+    seed: int = 0,
+    columns: int | None = None,
+    label: str | None = None,
+    truncation: float | None = None,
+    frames: int | None = None,
+    ema: bool = True,
+    device: str = "auto",
+) -> Path:
+    """Write images of a checkpoint; returns where.
+
+    Args:
+        path: a checkpoint or a run's folder.
+        out: a .png (grid), .zip, .gif or .webp (walk) file, or a folder, which must be new or empty. None: a grid
+            beside the samples of the run.
+        num: images, or walks where `frames` is given.
+        label: the class of all images, by name or number.
+        frames: steps from one latent to the next.
+
+    Raises:
+        UserError: the checkpoint is not usable, or `out` cannot be written; nothing half-written is left.
+    """
+    if out is not None:
+        _check_target(out, walking=frames is not None)
+    generator, config, state = load_generator(path, ema=ema, device=device)
+    classes: list[str] = state["data"]["classes"]
+    fixed = _class_number(label, classes)
+    target = out or Path("samples") / path.stem / f"{'walk' if frames else 'sample'}-seed-{seed}.png"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {"seed": seed, "classes": len(classes), "fixed": fixed, "truncation": truncation}
+    if frames is None:
+        count = num or 64
+        batches = _with_progress(generator, count, config.latent_dim, **options)
+        if target.suffix == ".png":
+            images = torch.cat([images for images, _ in batches])
+            _save(target, sampling.to_pil(sampling.grid(images, columns or math.ceil(math.sqrt(count)))), "PNG")
+        elif target.suffix == ".zip":
+            _write_zip(target, batches, classes)
+        else:
+            _write_folder(target, batches, classes)
+    else:
+        count = num or 8
+        _write_walk(target, generator, config.latent_dim, count, frames, columns, **options)
+    say(f"wrote {target}")
+    return target
+
+
+def _check_target(out: Path, *, walking: bool) -> None:
+    """Find out what is wrong with --out before any work is done."""
+    kinds = {".png", *_ANIMATIONS} if walking else {".png", ".zip", ""}
+    if out.suffix.lower() not in kinds:
+        choices = "a .png grid, a .gif or a .webp" if walking else "a .png grid, a .zip or a folder"
+        raise UsageError(f"--out {out}: with{'' if walking else 'out'} --interpolate it must be {choices}")
+    if out.suffix and out.is_dir():
+        raise UsageError(f"--out {out}: is a folder")
+    if not out.suffix and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out}: exists and is not an empty folder; choose another name")
+
+
+def _class_number(label: str | None, classes: list[str]) -> int | None:
+    if label is None:
+        return None
+    if not classes:
+        raise UsageError(f"--class {label}: this generator knows no classes (it was not trained with --conditional)")
+    if label in classes:
+        return classes.index(label)
+    if label.isdecimal() and int(label) < len(classes):
+        return int(label)
+    raise UsageError(f"--class {label}: choose from {', '.join(classes)}, or 0 to {len(classes) - 1}")
+
+
+def _with_progress(
+    generator: nn.Module,
+    count: int,
+    latent_dim: int,
+    *,
+    seed: int,
+    classes: int,
+    fixed: int | None,
+    truncation: float | None,
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    with progress("sampling", count) as advance:
+        for batch in sampling.sample(
+            generator, count, seed, latent_dim=latent_dim, classes=classes, fixed_class=fixed, truncation=truncation
+        ):
+            yield batch
+            advance(len(batch[0]))
+
+
+def _save(target: Path, image: Any, kind: str, **options: Any) -> None:
+    with replacing(target) as file:
+        image.save(file, kind, **options)
+
+
+def _named(batches: Iterator[tuple[Tensor, Tensor | None]]) -> Iterator[tuple[str, bytes, int | None]]:
+    """Each image as (file name, PNG bytes, label); the name's number is the image's number."""
+    index = 0
+    for images, labels in batches:
+        for place, image in enumerate(images):
+            buffer = io.BytesIO()
+            sampling.to_pil(image).save(buffer, "PNG")
+            yield f"{index:08d}.png", buffer.getvalue(), None if labels is None else int(labels[place])
+            index += 1
+
+
+def _dataset_json(labels: list[list[Any]], classes: list[str]) -> bytes:
+    return json.dumps({"labels": labels, "classes": classes}).encode()
+
+
+def _write_zip(target: Path, batches: Iterator[tuple[Tensor, Tensor | None]], classes: list[str]) -> None:
+    """A zip of PNGs, with dataset.json as StyleGAN and EDM have it where there are labels. The same bytes each time."""
+    labels: list[list[Any]] = []
+    with replacing(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, data, label in _named(batches):
+            archive.writestr(zipfile.ZipInfo(name), data)  # ZipInfo: a fixed date
+            labels.append([name, label])
+        if classes:
+            archive.writestr(zipfile.ZipInfo("dataset.json"), _dataset_json(labels, classes))
+
+
+def _write_folder(target: Path, batches: Iterator[tuple[Tensor, Tensor | None]], classes: list[str]) -> None:
+    labels: list[list[Any]] = []
+    with replacing_folder(target) as folder:
+        for name, data, label in _named(batches):
+            (folder / name).write_bytes(data)
+            labels.append([name, label])
+        if classes:
+            (folder / "dataset.json").write_bytes(_dataset_json(labels, classes))
+
+
+def _write_walk(
+    target: Path,
+    generator: nn.Module,
+    latent_dim: int,
+    walks: int,
+    frames: int,
+    columns: int | None,
+    *,
+    seed: int,
+    classes: int,
+    fixed: int | None,
+    truncation: float | None,
+) -> None:
+    """Walks between latents: a grid with a row for each walk, or an animation that shows all at once and loops."""
+    moving = target.suffix.lower() in _ANIMATIONS
+    keys = _KEYS if moving else 2
+    rows = []
+    with progress("sampling", walks, "walks") as advance:
+        for number in range(walks):
+            indices = range(number * keys, (number + 1) * keys)
+            path = sampling.walk(sampling.latents(seed, indices, latent_dim, truncation), frames, closed=moving)
+            labels = sampling.classes_of([number], classes, fixed)
+            rows.append(sampling.render(generator, path, None if labels is None else labels.expand(len(path))))
+            advance()
+    if not moving:
+        _save(target, sampling.to_pil(sampling.grid(torch.cat(rows), len(rows[0]))), "PNG")
+        return
+    width = columns or math.ceil(math.sqrt(walks))
+    pictures = [sampling.to_pil(sampling.grid(torch.stack(shown), width)) for shown in zip(*rows, strict=True)]
+    kind = target.suffix[1:].upper()
+    _save(target, pictures[0], kind, save_all=True, append_images=pictures[1:], duration=_FRAME_MS, loop=0)

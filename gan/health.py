@@ -1,0 +1,84 @@
+"""Signs that training has gone wrong: values that are not finite, a stuck discriminator, a collapsed generator."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan.errors import UserError
+
+_LONG = 500  # steps that a discriminator may be at chance or separate perfectly before it is flagged
+_CHANCE = 0.02  # distance of the share of rightly ordered pairs from one half
+_PERFECT = 0.999
+_COLLAPSED = 0.1  # spread of the generated images over that of real ones
+
+MEANINGS = {
+    "d-at-chance": "D has told real from fake no better than chance for long: G gets no useful gradient. "
+    "Try a higher --d-lr, a larger --n-dis or another --norm",
+    "d-separates": "D has told real from fake without error for long: G gets little gradient. "
+    "Try a lower --d-lr, --norm sn or msn, or --r1",
+    "g-collapsed": "G's images hardly vary any more (mode collapse). "
+    "Try an earlier checkpoint with lower learning rates, --r1, or another --loss",
+}
+
+
+class Diverged(UserError):
+    """A loss or gradient is no longer finite."""
+
+
+def gradient_norm(who: str, network: nn.Module, loss: Tensor, step: int) -> Tensor:
+    """The 2-norm of all gradients of a network, a scalar.
+
+    Raises:
+        Diverged: the loss or a gradient is NaN or infinite; names the step, the layer and what to try.
+    """
+    gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+    norm = torch.nn.utils.get_total_norm(gradients.values())
+    if torch.isfinite(norm + loss):
+        return norm
+    where = next((name for name, grad in gradients.items() if not grad.isfinite().all()), None)
+    what = "its loss is" if where is None or not torch.isfinite(loss) else "a gradient is"
+    layer = f", first in {where.replace('.parametrizations', '').replace('.original', '')}" if where else ""
+    raise Diverged(
+        f"step {step}: {who} has diverged: {what} not finite{layer}; try lower --g-lr and --d-lr, --precision fp32, "
+        "--norm sn or msn, or a smaller penalty weight"
+    )
+
+
+@torch.no_grad()
+def spread(images: Tensor) -> Tensor:
+    """How much images (N, C, H, W) vary: the standard deviation over the batch, averaged over pixels; a scalar."""
+    return images.float().std(0).mean()
+
+
+@dataclass
+class Health:
+    """What the discriminator and generator have been up to, and for how many steps; a part of the checkpoint."""
+
+    chance: int = 0
+    separates: int = 0
+    flagged: tuple[str, ...] = ()
+
+    def update(self, steps: int, accuracy: float, variety: float) -> tuple[str, ...]:
+        """Take in the means over `steps` steps; returns the flags that are new.
+
+        Args:
+            accuracy: share of (real, fake) pairs in which D gives the real image the larger logit, in [0, 1].
+            variety: spread of generated images over the spread of real ones.
+        """
+        self.chance = self.chance + steps if abs(accuracy - 0.5) < _CHANCE else 0
+        self.separates = self.separates + steps if accuracy > _PERFECT else 0
+        signs = {
+            "d-at-chance": self.chance >= _LONG,
+            "d-separates": self.separates >= _LONG,
+            "g-collapsed": variety < _COLLAPSED,
+        }
+        before, self.flagged = self.flagged, tuple(name for name, there in signs.items() if there)
+        return tuple(name for name in self.flagged if name not in before)
+
+    def state(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return asdict(self)

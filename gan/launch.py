@@ -1,0 +1,203 @@
+"""The `train` command behind its flags: settings resolved, data loaded, networks built, the run begun or resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gan import checkpoint, config, trainer
+from gan.config import TrainConfig
+from gan.data import DATASETS, ImageSet, load
+from gan.errors import UsageError, UserError
+from gan.progress import say
+from gan.runs import RunFolder, resumed
+from gan.runtime import Runtime, resolve
+
+_TRIAL_STEPS = 3  # timed by a dry run, after one that warms up
+
+
+def resolve_config(preset: str | None, file: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
+    """Settings of a new run: a preset, overridden by a file, overridden by flags.
+
+    Raises:
+        UsageError: every problem found, a line each.
+    """
+    overrides = {**(config.read_file(file) if file else {}), **flags}
+    base = config.preset(preset or overrides.get("preset", "quickstart"))
+    overrides.pop("preset", None)
+    return base.replace(overrides)
+
+
+def train(
+    name: str | None,
+    preset: str | None,
+    file: Path | None,
+    flags: Mapping[str, Any],
+    *,
+    resume: bool,
+    dry_run: bool,
+    root: Path,
+    device: str,
+) -> int | None:
+    """Begin or resume a run and train it; returns the signal that stopped it, or None.
+
+    Raises:
+        UserError: anything that a user can put right.
+    """
+    if resume:
+        run = RunFolder(name or preset or "quickstart", root)
+        settings, state = _resume(run, preset, file, flags)
+    else:
+        settings, state = resolve_config(preset, file, flags), None
+        run = RunFolder(name or settings.preset, root)
+        if run.exists() and not dry_run:
+            raise UsageError(
+                f"RUN {run.name}: exists already in {run.checkpoints}; add --resume, or choose another name"
+            )
+    if not settings.data:
+        raise UsageError(f"--data: the preset {settings.preset} has no data of its own; give a folder, a zip or a name")
+    runtime = resolve(device, settings.precision, deterministic=settings.deterministic)
+    if dry_run:
+        _dry_run(settings, runtime, run)
+        return None
+    if state and state["step"] >= settings.steps:
+        say(f"{run.name} is done: step {state['step']} of {settings.steps}; --steps N goes on to N")
+        return None
+
+    run.create()
+    data = _load(settings)
+    job = trainer.Trainer(settings, runtime, data)
+    if state:
+        _check_data(state, data)
+        job.load_state(state)
+        say(f"going on with {run.name} at step {job.step} of {settings.steps}")
+    else:
+        run.write_config(settings, _description(job))
+        trainer.save_real_images(job, run)
+    say(f"{run.name}: {_sizes(job)}, {runtime.precision} on {runtime.device}, {len(data):,} images of {data.name}")
+    stopped = trainer.train(job, run)
+    if stopped is None:
+        _say_what_next(run, settings)
+    else:
+        say(f"stopped at step {job.step}, saved; go on with: msn-gan train {run.name} --resume")
+    return stopped
+
+
+def _resume(
+    run: RunFolder, preset: str | None, file: Path | None, flags: Mapping[str, Any]
+) -> tuple[TrainConfig, dict[str, Any] | None]:
+    before, state = resumed(run)
+    overrides = {**(config.read_file(file) if file else {}), **flags}
+    overrides.pop("preset", None)
+    if state:
+        # `auto` means what it meant when the run began.
+        before = dataclasses.replace(before, precision=state["precision"])
+        if overrides.get("precision") == "auto":
+            del overrides["precision"]
+    if preset not in (None, before.preset):
+        raise UsageError(f"--preset {preset}: the run {run.name} was begun with {before.preset}")
+    after = before.replace(overrides)
+    if state and (changes := before.differences(after)):
+        raise UsageError(
+            f"--resume: these settings would change the run {run.name}; leave them out or begin a new run:\n  "
+            + "\n  ".join(changes)
+        )
+    return after, state
+
+
+def _load(settings: TrainConfig) -> ImageSet:
+    return load(
+        settings.data,
+        resolution=settings.resolution,
+        channels=settings.channels,
+        data_root=Path(settings.data_root),
+        skip_bad_images=settings.skip_bad_images,
+    )
+
+
+def _check_data(state: Mapping[str, Any], data: ImageSet) -> None:
+    if state["data"]["fingerprint"] != data.fingerprint:
+        raise UserError(
+            f"--resume: the images are not those that the run began with ({state['data']['name']}): "
+            "restore them, or begin a new run"
+        )
+
+
+def _description(job: trainer.Trainer) -> dict[str, Any]:
+    """What config.json says besides the settings."""
+    data = job.data
+    return {
+        "runtime": {"device": str(job.runtime.device), "precision": job.runtime.precision},
+        "parameters": {"generator": _count(job.generator), "discriminator": _count(job.discriminator)},
+        "data": {
+            "name": data.name,
+            "images": len(data),
+            "classes": list(data.classes),
+            "fingerprint": data.fingerprint,
+            "conversions": data.conversions,
+        },
+    }
+
+
+def _dry_run(settings: TrainConfig, runtime: Runtime, run: RunFolder) -> None:
+    """Print what a run would be: settings, parameters, and time and memory as measured on noise."""
+    if settings.data not in DATASETS and not Path(settings.data).exists():
+        raise UsageError(f"--data {settings.data}: no such file or folder, nor one of {', '.join(DATASETS)}")
+    count = max(settings.batch, 64)
+    noise = torch.randint(0, 256, (count, settings.channels, settings.resolution, settings.resolution))
+    labels = torch.arange(count) % 10 if settings.conditional else None
+    job = trainer.Trainer(settings, runtime, ImageSet.of(noise.to(torch.uint8), labels, list("0123456789")))
+    job.train_step()
+    began = time.monotonic()
+    for _ in range(_TRIAL_STEPS):
+        job.train_step()
+    seconds = (time.monotonic() - began) / _TRIAL_STEPS
+    job.log_entry()
+    if runtime.device.type == "cuda":
+        memory = torch.cuda.max_memory_allocated() / 1e6
+    else:
+        # Kilobytes on Linux, bytes on macOS.
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    images = settings.batch * settings.n_dis / seconds
+    print(json.dumps(settings.to_dict(), indent=2))
+    print(f"run:        {run.checkpoints} and {run.samples}")
+    print(f"networks:   {_sizes(job)}, {runtime.precision} on {runtime.device}")
+    print(f"time:       {_duration(seconds * settings.steps)} for {settings.steps:,} steps ({images:.0f} images/s)")
+    print(f"memory:     {memory:.0f} MB, without the training images")
+
+
+def _sizes(job: trainer.Trainer) -> str:
+    return (
+        f"{job.config.network} with {job.config.norm}: G {_count(job.generator):,} and "
+        f"D {_count(job.discriminator):,} parameters"
+    )
+
+
+def _count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _duration(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _say_what_next(run: RunFolder, settings: TrainConfig) -> None:
+    newest = checkpoint.checkpoint_path(run.checkpoints, settings.steps)
+    program = "msn-gan"
+    say(
+        f"done. Look at {run.sample_path(settings.steps)} (and real.png beside it)\n"
+        f"  images from it:        {program} sample {newest} --num 100 --out {run.name}.png\n"
+        f"  a walk between images: {program} sample {newest} --interpolate 30 --out {run.name}.gif\n"
+        f"  your own images:       {program} train my-run --preset msn-dcgan --data FOLDER-OR-ZIP --steps 20000"
+    )

@@ -1,0 +1,97 @@
+"""GAN losses and gradient penalties: plain functions of the discriminator's logits. Everywhere real comes before fake.
+
+Logits are (N,) tensors, unbounded; every loss is a scalar, the mean over the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class GANLoss(NamedTuple):
+    """What the two players minimise. `uses_real` says whether the generator's loss looks at real images too."""
+
+    discriminator: Loss  # (real logits, fake logits) -> scalar
+    generator: Loss  # (real logits or anything where unused, fake logits) -> scalar
+    uses_real: bool = False
+
+
+def logistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """−E log D(x) − E log(1 − D(G(z))), D = sigmoid(logit) (Goodfellow et al. 2014, equation 1)."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def logistic_generator(_: Tensor, fake: Tensor) -> Tensor:
+    """−E log D(G(z)), the non-saturating form (Goodfellow et al. 2014, section 3)."""
+    return F.softplus(-fake).mean()
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))) (Miyato et al. 2018, equation 16)."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def negative_mean_generator(_: Tensor, fake: Tensor) -> Tensor:
+    """−E D(G(z)): of the hinge loss (Miyato et al. 2018, equation 17) and of the Wasserstein loss."""
+    return -fake.mean()
+
+
+def wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """E D(G(z)) − E D(x) (Arjovsky et al. 2017, equation 3); needs a Lipschitz-bounded D."""
+    return fake.mean() - real.mean()
+
+
+def least_squares_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """½ E (D(x) − 1)² + ½ E D(G(z))² (Mao et al. 2017, equation 2, with a = 0, b = c = 1)."""
+    return 0.5 * ((real - 1).square().mean() + fake.square().mean())
+
+
+def least_squares_generator(_: Tensor, fake: Tensor) -> Tensor:
+    """½ E (D(G(z)) − 1)² (Mao et al. 2017, equation 2)."""
+    return 0.5 * (fake - 1).square().mean()
+
+
+def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """E softplus(−(D(x) − D(G(z)))), each real with one fake (R3GAN, arXiv 2501.05441, equation 2)."""
+    return F.softplus(fake - real).mean()
+
+
+def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """E softplus(−(D(G(z)) − D(x))), the same pairing turned round."""
+    return F.softplus(real - fake).mean()
+
+
+LOSSES: dict[str, GANLoss] = {
+    "hinge": GANLoss(hinge_discriminator, negative_mean_generator),
+    "logistic": GANLoss(logistic_discriminator, logistic_generator),
+    "wgan": GANLoss(wasserstein_discriminator, negative_mean_generator),
+    "lsgan": GANLoss(least_squares_discriminator, least_squares_generator),
+    "relativistic": GANLoss(relativistic_discriminator, relativistic_generator, uses_real=True),
+}
+
+
+def squared_gradient(logits: Tensor, images: Tensor) -> Tensor:
+    """E ‖∇ₓ D(x)‖², the zero-centred penalty: R1 on real images, R2 on fake ones (Mescheder et al. 2018, equation 9).
+
+    Args:
+        logits: (N,), computed from `images`.
+        images: (N, C, H, W) with `requires_grad`.
+    """
+    return _gradient(logits, images).square().sum(1).mean()
+
+
+def unit_gradient(logits: Tensor, images: Tensor) -> Tensor:
+    """E (‖∇ₓ D(x)‖ − 1)², the penalty of WGAN-GP at interpolated images (Gulrajani et al. 2017, equation 3)."""
+    return (_gradient(logits, images).norm(dim=1) - 1).square().mean()
+
+
+def _gradient(logits: Tensor, images: Tensor) -> Tensor:
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.float().flatten(1)  # (N, C, H, W) -> (N, C*H*W)

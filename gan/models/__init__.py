@@ -1,0 +1,55 @@
+"""The networks. One builder makes all resolutions; a network never knows how it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+
+from gan.config import TrainConfig
+from gan.models.dcgan import DCGANDiscriminator, DCGANGenerator
+from gan.models.resnet import ResNetDiscriminator, ResNetGenerator
+from gan.runtime import WEIGHTS, random_stream
+
+GENERATORS: dict[str, Callable[..., nn.Module]] = {
+    "dcgan": DCGANGenerator,
+    "sngan-cnn": partial(DCGANGenerator, linear_stem=True),
+    "resnet": ResNetGenerator,
+}
+DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
+    "dcgan": DCGANDiscriminator,
+    "sngan-cnn": DCGANDiscriminator,
+    "resnet": ResNetDiscriminator,
+}
+
+
+def build_generator(config: TrainConfig, classes: int = 0) -> nn.Module:
+    """The generator of a run, conditioned on `classes` classes, with the initial weights of the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random_stream(config.seed, WEIGHTS, 0).initial_seed())
+        return GENERATORS[config.network](
+            config.resolution, config.channels, config.latent_dim, width=config.g_width, classes=classes
+        )
+
+
+def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
+    """The discriminator of a run; its raw initial weights are the same for every normalization.
+
+    Raises:
+        UsageError: `norm_layers` names a convolution that the network does not have.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random_stream(config.seed, WEIGHTS, 1).initial_seed())
+        return DISCRIMINATORS[config.network](
+            config.resolution,
+            config.channels,
+            width=config.d_width,
+            classes=classes,
+            norm=config.norm,
+            norm_layers=config.norm_layers,
+        )
+
+
+__all__ = ["DISCRIMINATORS", "GENERATORS", "build_discriminator", "build_generator"]

@@ -1,0 +1,77 @@
+"""What a run writes while it trains: `log.jsonl` and TensorBoard events, cut back to the checkpoint on resume."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from gan.files import replacing
+
+LOG = "log.jsonl"
+
+
+class RunLog:
+    """Appends to a run's log. With `step`, what was logged after that step is dropped first.
+
+    Args:
+        folder: the run's folder of checkpoints.
+        step: the step that the run goes on from.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        path = folder / LOG
+        kept = [line for line in read(path) if line["step"] <= step]
+        with replacing(path) as file:
+            file.writelines(json.dumps(line).encode() + b"\n" for line in kept)
+        self._file = open(path, "a", encoding="utf-8")
+        self._board = SummaryWriter(str(folder), purge_step=step + 1)
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Append one line; numbers that are not finite become null, as JSON has none."""
+        line = {key: _finite(value) for key, value in entry.items()}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        step = entry["step"]
+        for key, value in line.items():
+            if isinstance(value, dict):
+                for name, number in value.items():
+                    self._board.add_scalar(f"{key}/{name}", number, step)
+            elif isinstance(value, (int, float)) and key != "step":
+                self._board.add_scalar(key, value, step)
+        for flag in entry.get("health", ()):
+            self._board.add_text("health", flag, step)
+
+    def image(self, name: str, image: Tensor, step: int) -> None:
+        """Show a uint8 image (3, H, W) in TensorBoard."""
+        self._board.add_image(name, image, step)
+
+    def close(self) -> None:
+        """Write out what is buffered."""
+        self._file.close()
+        self._board.close()
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The entries of a log, without a last line that was cut off."""
+    if not path.exists():
+        return []
+    entries = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+            entries.append(entry)
+    return entries
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
