@@ -47,7 +47,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save({"schema": SCHEMA, **state}, buffer)
     body = buffer.getbuffer()
-    footer = _MARK + hashlib.sha256(body).hexdigest().encode() + b"\n"
+    footer = _footer(body)
     try:
         with replacing(path) as file:
             file.write(body)
@@ -57,6 +57,10 @@ def save(path: Path, state: dict[str, Any]) -> None:
             f"{path}: cannot be written: {error.strerror}; earlier checkpoints are whole. "
             "Make room or choose another place, then go on with --resume"
         ) from error
+
+
+def _footer(body: memoryview) -> bytes:
+    return _MARK + hashlib.sha256(body).hexdigest().encode() + b"\n"
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -74,7 +78,7 @@ def load(path: Path) -> dict[str, Any]:
     body, footer = memoryview(data)[:-_FOOTER_BYTES], data[-_FOOTER_BYTES:]
     if not footer.startswith(_MARK):
         raise UserError(f"{path}: is not a whole msn-gan checkpoint (cut off, or written by another program)")
-    if footer[len(_MARK) : -1].decode("ascii", "replace") != hashlib.sha256(body).hexdigest():
+    if footer != _footer(body):
         raise UserError(f"{path}: is damaged (its SHA-256 does not match); use an earlier checkpoint of the run")
     try:
         state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)

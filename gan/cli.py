@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import click
 
 from gan import __version__, gallery, launch
+from gan import data as image_data
 from gan.config import PRESETS, TrainConfig, flag
 from gan.errors import UserError
 from gan.runtime import DEVICES
@@ -170,3 +172,42 @@ def sample(
         ema=ema,
         device=device,
     )
+
+
+@main.group()
+def data() -> None:
+    """Look at image sets and pack them."""
+
+
+@data.command("info")
+@click.argument("path")
+@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), help="Where downloads are.")
+@click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(path: str, data_root: Path, split: str, as_json: bool) -> None:
+    """What a dataset's name, a folder or a zip of images holds.
+
+    Example: msn-gan data info cats.zip
+    """
+    found = image_data.info(path, data_root=data_root, split=split)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for key, value in found.items():
+        text = ", ".join(f"{name}: {count}" for name, count in value.items()) if isinstance(value, dict) else value
+        click.echo(f"{key + ':':<14} {text}")
+
+
+@data.command("pack")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--resolution", type=click.IntRange(1), required=True, help="Side of the square images, in pixels.")
+@click.option("--channels", type=click.Choice(("1", "3")), default="3", show_default=True, help="Grey or RGB.")
+@click.option("--skip-bad-images", is_flag=True, help="Go on without the images that cannot be read.")
+def pack(folder: Path, out: Path, resolution: int, channels: str, skip_bad_images: bool) -> None:
+    """Resize the images of FOLDER (or a zip) and pack them into OUT, a zip of PNGs with their labels.
+
+    Example: msn-gan data pack photos/ photos-64.zip --resolution 64
+    """
+    count = image_data.pack(folder, out, resolution=resolution, channels=int(channels), skip_bad_images=skip_bad_images)
+    click.echo(f"packed {count:,} images into {out}", err=True)

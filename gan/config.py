@@ -227,8 +227,8 @@ PRESETS: dict[str, TrainConfig] = {
     "sngan-resnet-stl10": dataclasses.replace(
         _PUBLISHED_RESNET, preset="sngan-resnet-stl10", data="stl10", resolution=48
     ),
-    "resnet-64": dataclasses.replace(_PUBLISHED_RESNET, preset="resnet-64", resolution=64),
-    "resnet-128": dataclasses.replace(_PUBLISHED_RESNET, preset="resnet-128", resolution=128),
+    "resnet-64": dataclasses.replace(_PUBLISHED_RESNET, preset="resnet-64", data="", resolution=64),
+    "resnet-128": dataclasses.replace(_PUBLISHED_RESNET, preset="resnet-128", data="", resolution=128),
     "sngan-projection": dataclasses.replace(_PUBLISHED_RESNET, preset="sngan-projection", conditional=True),
 }
 

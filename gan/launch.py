@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import resource
 import sys
 import time
@@ -88,7 +89,7 @@ def train(
     if stopped is None:
         _say_what_next(run, settings)
     else:
-        say(f"stopped at step {job.step}, saved; go on with: msn-gan train {run.name} --resume")
+        say(f"stopped at step {job.step}, saved; go on with: {_program()} train {run.name} --resume")
     return stopped
 
 
@@ -192,9 +193,17 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
+def _program() -> str:
+    """How this program was called: installed, or from a clone with the interpreter of its environment."""
+    if not sys.argv[0].endswith(".py"):
+        return "msn-gan"
+    python = os.path.relpath(sys.executable)
+    return f"{'python' if python.startswith('..') else python} {sys.argv[0]}"
+
+
 def _say_what_next(run: RunFolder, settings: TrainConfig) -> None:
     newest = checkpoint.checkpoint_path(run.checkpoints, settings.steps)
-    program = "msn-gan"
+    program = _program()
     say(
         f"done. Look at {run.sample_path(settings.steps)} (and real.png beside it)\n"
         f"  images from it:        {program} sample {newest} --num 100 --out {run.name}.png\n"

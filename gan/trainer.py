@@ -60,7 +60,8 @@ class Trainer:
         self.g_optimizer = self._adam(self.generator, config.g_lr)
         self.d_optimizer = self._adam(self.discriminator, config.d_lr)
         self.loss = LOSSES[config.loss]
-        self.shares_fake = config.n_dis == config.accumulate == 1 and config.loss in _SHARED_FAKE
+        self.reuses_latents = config.n_dis == 1 and config.loss in _SHARED_FAKE
+        self.shares_fake = self.reuses_latents and config.accumulate == 1  # or the graph would hold the whole batch
         self.step = 0
         self.seconds = 0.0  # spent in steps, over all resumes
         self._logged = (0, 0.0)  # images and seconds at the last log entry
@@ -90,10 +91,8 @@ class Trainer:
             with torch.set_grad_enabled(self.shares_fake):
                 fake = self._generate(latents)
             self._update_discriminator(turn, real, (fake.detach(), latents[1]))
-        if self.shares_fake:
-            self._update_generator(real, latents, fake)
-        else:
-            self._update_generator(real, self._latents(self.config.n_dis))
+        latents = latents if self.reuses_latents else self._latents(self.config.n_dis)
+        self._update_generator(real, latents, fake if self.shares_fake else None)
         self.step += 1
         self.average.update(self.generator, self.config.n_dis * self.config.batch, self.images_seen)
         self.seconds += time.monotonic() - began
@@ -240,6 +239,7 @@ class Trainer:
             "d_optimizer": self.d_optimizer.state_dict(),
             "rng": torch.get_rng_state(),
             "health": self.health.state(),
+            "noted": {name: torch.stack(values).cpu() for name, values in self._noted.items()},
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -257,6 +257,8 @@ class Trainer:
             self.health = Health(**state["health"])
             self.step, self.seconds = state["step"], state["seconds"]
             self._logged = (self.images_seen, self.seconds)
+            for name, values in state["noted"].items():
+                self._noted[name] = list(values.to(self.runtime.device))
             torch.set_rng_state(state["rng"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[0]

@@ -1,0 +1,70 @@
+"""What the tests share: one thread (tiny networks gain nothing from more), tiny sets, tiny settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan.config import TrainConfig
+from gan.data import ImageSet
+from gan.runtime import Runtime
+
+torch.set_num_threads(1)
+
+TINY = {
+    "g_width": 4,
+    "d_width": 4,
+    "latent_dim": 8,
+    "batch": 8,
+    "steps": 4,
+    "log_every": 2,
+    "sample_every": 4,
+    "checkpoint_every": 2,
+    "precision": "fp32",
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache."""
+    monkeypatch.setenv("MSN_GAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    return Runtime(torch.device("cpu"), bf16=False)
+
+
+@pytest.fixture
+def tiny() -> Callable[..., TrainConfig]:
+    """Settings of a run of a few steps of a very small network."""
+    return lambda **changes: TrainConfig().replace({**TINY, **changes})
+
+
+@pytest.fixture
+def image_set() -> Callable[..., ImageSet]:
+    """A set of random images with three classes."""
+
+    def make(count: int = 24, channels: int = 3, resolution: int = 32, labelled: bool = True) -> ImageSet:
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.randint(0, 256, (count, channels, resolution, resolution), generator=generator)
+        labels = torch.arange(count) % 3 if labelled else None
+        return ImageSet.of(pixels.to(torch.uint8), labels, ("a", "b", "c") if labelled else ())
+
+    return make
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """A folder of 24 PNGs in three sub-folders."""
+    rng = np.random.default_rng(0)
+    for index in range(24):
+        folder = tmp_path / "images" / "abc"[index % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / f"{index:02d}.png")
+    return tmp_path / "images"

@@ -1,0 +1,169 @@
+"""The networks: published sizes, all resolutions, conditions, and what a normalization may change."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from gan.config import NETWORKS, RESOLUTIONS, TrainConfig, preset
+from gan.errors import UsageError
+from gan.models import build_discriminator, build_generator
+from gan.norm import NORMS, Centering, fold, sigmas
+
+
+def count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def conv(inputs: int, outputs: int, kernel: int) -> int:
+    return inputs * outputs * kernel**2 + outputs
+
+
+def test_parameters_of_msn_dcgan() -> None:
+    """By hand from the layer table: 128-512-256-128-64-3, and 3-64-64-128-128-256-256-512-1."""
+    generator = 128 * 512 * 16 + 512 * 256 * 16 + 256 * 128 * 16 + 128 * 64 * 16  # transposed, k4, no bias
+    generator += 2 * (512 + 256 + 128 + 64) + conv(64, 3, 3)
+    assert generator == 3_804_739
+    discriminator = conv(3, 64, 3) + conv(64, 64, 4) + conv(64, 128, 3) + conv(128, 128, 4)
+    discriminator += conv(128, 256, 3) + conv(256, 256, 4) + conv(256, 512, 3) + 8192 + 1
+    assert discriminator == 2_935_873
+    config = preset("msn-dcgan")
+    assert count(build_generator(config)) == generator
+    assert count(build_discriminator(config)) == discriminator
+    channels = 64 + 64 + 128 + 128 + 256 + 256 + 512
+    bn = build_discriminator(config.replace({"norm": "bn"}))
+    assert count(bn) == discriminator + channels
+
+
+def test_parameters_of_sngan_dcgan() -> None:
+    config = preset("sngan-dcgan")
+    generator = (
+        128 * 8192 + 8192 + 512 * 256 * 16 + 256 * 128 * 16 + 128 * 64 * 16 + 2 * (256 + 128 + 64) + conv(64, 3, 3)
+    )
+    assert count(build_generator(config)) == generator
+    assert count(build_discriminator(config)) == 2_935_873
+
+
+def test_parameters_of_sngan_resnet() -> None:
+    """By hand from the layer table: three 256-channel up-blocks; 128 channels, optimized, down, two plain blocks."""
+    block = 2 * (2 * 256) + 2 * conv(256, 256, 3) + conv(256, 256, 1)
+    generator = 128 * 4096 + 4096 + 3 * block + 2 * 256 + conv(256, 3, 3)
+    assert generator == 4_276_739
+    optimized = conv(3, 128, 3) + conv(128, 128, 3) + conv(3, 128, 1)
+    plain = 2 * conv(128, 128, 3)
+    discriminator = optimized + (plain + conv(128, 128, 1)) + 2 * plain + 128 + 1
+    assert discriminator == 1_053_825
+    config = preset("sngan-resnet")
+    assert count(build_generator(config)) == generator
+    assert count(build_discriminator(config)) == discriminator
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_resolution(network: str, resolution: int, channels: int) -> None:
+    config = TrainConfig().replace(
+        {"network": network, "resolution": resolution, "channels": channels, "g_width": 2, "d_width": 2}
+    )
+    generator, discriminator = build_generator(config), build_discriminator(config)
+    images = generator(torch.randn(2, 128))
+    assert images.shape == (2, channels, resolution, resolution)
+    assert images.abs().max() <= 1
+    assert discriminator(images).shape == (2,)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_raw_weights_and_generator_do_not_depend_on_the_norm(network: str, norm: str) -> None:
+    settings = {"network": network, "g_width": 2, "d_width": 2}
+    with_norm, plain = (
+        build_discriminator(TrainConfig().replace({**settings, "norm": name})) for name in (norm, "none")
+    )
+    weights = [layer.weight for layer in plain.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    others = [layer for layer in with_norm.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    assert len(weights) == len(others)
+    for weight, layer in zip(weights, others, strict=True):
+        raw = layer.parametrizations.weight.original if sigmas(layer) else layer.weight
+        torch.testing.assert_close(raw, weight, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_conditional_networks_use_the_label(network: str) -> None:
+    config = TrainConfig().replace({"network": network, "g_width": 4, "d_width": 4})
+    generator, discriminator = build_generator(config, classes=5), build_discriminator(config, classes=5)
+    for module in generator.modules():
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight)
+    z = torch.randn(1, 128).expand(4, -1)
+    images = generator(z, torch.tensor([0, 0, 1, 2]))
+    torch.testing.assert_close(images[0], images[1])
+    assert (images[0] - images[2]).abs().max() > 1e-3
+    x = torch.rand(1, 3, 32, 32).expand(3, -1, -1, -1)
+    discriminator.eval()
+    logits = discriminator(x, torch.tensor([3, 3, 4]))
+    torch.testing.assert_close(logits[0], logits[1])
+    assert (logits[0] - logits[2]).abs() > 1e-5
+    embeddings = [m for m in discriminator.modules() if isinstance(m, nn.Embedding)]
+    assert len(embeddings) == 1 and sigmas(embeddings[0])  # the embedding has SN too
+
+
+def test_projection_is_an_inner_product() -> None:
+    config = TrainConfig().replace({"norm": "none", "d_width": 2})
+    discriminator = build_discriminator(config, classes=3)
+    features = torch.randn(4, discriminator.head.linear.in_features)
+    labels = torch.tensor([0, 2, 1, 2])
+    expected = discriminator.head.linear(features)[:, 0] + torch.einsum(
+        "nf,nf->n", discriminator.head.embedding.weight[labels], features
+    )
+    torch.testing.assert_close(discriminator.head(features, labels), expected)
+
+
+def test_norm_layers_centre_only_there() -> None:
+    config = preset("msn-dcgan").replace({"norm_layers": [4, 6, 7], "d_width": 2})
+    discriminator = build_discriminator(config)
+    centred = [index for index, layer in enumerate(discriminator.layers, 1) if hasattr(layer, "norm")]
+    assert centred == [4, 6, 7]
+    assert all(isinstance(discriminator.layers[index - 1].norm, Centering) for index in centred)
+    assert len(sigmas(discriminator)) == 8  # SN stays everywhere
+    everywhere = build_discriminator(config.replace({"norm_layers": None}))
+    assert all(isinstance(layer.norm, Centering) for layer in everywhere.layers)
+    with pytest.raises(UsageError, match="--norm-layers 9: this discriminator has 7"):
+        build_discriminator(config.replace({"norm_layers": [4, 9]}))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("norm", ["none", "bn", "wn", "mean", "sn", "msn", "msn-affine"])
+def test_whole_networks_fold(network: str, norm: str) -> None:
+    config = TrainConfig().replace({"network": network, "norm": norm, "g_width": 4, "d_width": 4})
+    for original, x in (
+        (build_discriminator(config), torch.rand(4, 3, 32, 32)),
+        (build_generator(config), torch.randn(4, 128)),
+    ):
+        original.double()
+        x = x.double()
+        for _ in range(3):
+            original(x)
+        folded = fold(original)
+        torch.testing.assert_close(folded(x), original.eval()(x), rtol=0, atol=1e-10)
+        assert not any(isinstance(module, Centering) for module in folded.modules())
+
+
+def test_resnet_shortcut_order_does_not_matter() -> None:
+    """Pooling before the 1×1 convolution is pooling after it; upsampling likewise."""
+    layer, x = nn.Conv2d(3, 5, 1).double(), torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    pool, up = nn.AvgPool2d(2), nn.Upsample(scale_factor=2)
+    torch.testing.assert_close(layer(pool(x)), pool(layer(x)), rtol=0, atol=1e-12)
+    torch.testing.assert_close(layer(up(x)), up(layer(x)), rtol=0, atol=1e-12)
+
+
+def test_initial_weights() -> None:
+    dcgan = build_generator(preset("msn-dcgan"))
+    weight = dcgan.stages[1].layer.weight
+    assert weight.std().item() == pytest.approx(0.02, rel=0.01)
+    scales = torch.cat([m.weight for m in dcgan.modules() if isinstance(m, nn.BatchNorm2d)])
+    assert scales.mean().item() == pytest.approx(1, abs=0.005) and scales.std().item() == pytest.approx(0.02, rel=0.1)
+    block = build_generator(preset("sngan-resnet")).blocks[0]
+    glorot = (6 / (2 * 256 * 9)) ** 0.5
+    assert block.conv2.weight.abs().max().item() == pytest.approx(2**0.5 * glorot, rel=1e-3)
+    assert block.shortcut.weight.abs().max().item() == pytest.approx((6 / 512) ** 0.5, rel=1e-3)

@@ -1,0 +1,85 @@
+"""Runs in processes of their own, which can be killed. Forked from a server that has torch loaded: quick to start."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan import files, launch, trainer
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["gan.launch", "tests.runs"])
+
+
+def run_to_end(root: Path, flags: dict[str, Any], *, resume: bool = False) -> None:
+    """Train run `r` in a process of its own until it is done."""
+    process = _context.Process(target=_train, args=(root, flags, resume, None))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def run_and_kill(root: Path, flags: dict[str, Any], moment: tuple[str, float], *, resume: bool) -> bool:
+    """Train run `r` and kill -9 it at a moment; False if it was done before.
+
+    Args:
+        moment: ("seconds", s) after the first step; or ("save", n), in the middle of writing the n-th checkpoint; or
+            ("renamed", n), just after the n-th checkpoint has its name.
+    """
+    process = _context.Process(target=_train, args=(root, flags, resume, moment))
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+def random_moment(rng: random.Random, longest: float) -> tuple[str, float]:
+    """A moment to kill a run at: at any time, or in or after a save."""
+    kind = rng.choice(["seconds", "seconds", "save", "renamed"])
+    return kind, rng.uniform(0, longest) if kind == "seconds" else rng.randint(1, 3)
+
+
+def _train(root: Path, flags: dict[str, Any], resume: bool, moment: tuple[str, float] | None) -> None:
+    torch.set_num_threads(1)
+    if moment is not None:
+        _arm(*moment)
+    launch.train("r", None, None, flags, resume=resume, dry_run=False, root=root, device="cpu")
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _arm(kind: str, when: float) -> None:
+    if kind == "seconds":
+        step = trainer.Trainer.train_step
+
+        def first_step(self: trainer.Trainer) -> None:
+            trainer.Trainer.train_step = step  # type: ignore[method-assign]
+            threading.Timer(when, _die).start()
+            step(self)
+
+        trainer.Trainer.train_step = first_step  # type: ignore[method-assign]
+        return
+    replace, saves = os.replace, 0
+
+    def counted(source: Any, target: Any) -> None:
+        nonlocal saves
+        if str(target).endswith(".pt"):
+            saves += 1
+            if saves == when and kind == "save":
+                with open(source, "r+b") as file:
+                    file.truncate(os.path.getsize(source) // 2)
+                _die()
+        replace(source, target)
+        if str(target).endswith(".pt") and saves == when:
+            _die()
+
+    files.os.replace = counted  # type: ignore[assignment]

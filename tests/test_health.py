@@ -1,0 +1,51 @@
+"""Health flags: raised when they should be, and only then."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from gan.health import Diverged, Health, gradient_norm, spread
+
+
+def test_gradient_norm() -> None:
+    network = nn.Linear(3, 2)
+    network.weight.grad = torch.full((2, 3), 2.0)
+    network.bias.grad = torch.full((2,), 1.0)
+    assert gradient_norm("D", network, torch.tensor(0.0), 1).item() == pytest.approx(26**0.5)
+
+
+def test_a_bad_gradient_names_step_and_layer() -> None:
+    network = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    network[1].weight.grad[0, 0] = float("nan")
+    with pytest.raises(Diverged, match=r"step 7: the discriminator has diverged: a gradient .*first in 1\.weight; try"):
+        gradient_norm("the discriminator", network, torch.tensor(0.0), 7)
+    network[1].weight.grad.zero_()
+    with pytest.raises(Diverged, match="its loss is not finite; try"):
+        gradient_norm("the discriminator", network, torch.tensor(float("inf")), 7)
+
+
+def test_discriminator_at_chance_for_long() -> None:
+    health = Health()
+    assert [health.update(100, 0.51, 1.0) for _ in range(6)] == [(), (), (), (), ("d-at-chance",), ()]
+    assert health.flagged == ("d-at-chance",)
+    health.update(100, 0.7, 1.0)
+    assert health.flagged == () and health.chance == 0
+
+
+def test_discriminator_separates_for_long() -> None:
+    health = Health(separates=400)
+    assert health.update(100, 1.0, 1.0) == ("d-separates",)
+    assert Health(**health.state()).flagged == ("d-separates",)
+
+
+def test_collapse_is_flagged_at_once() -> None:
+    generator = torch.Generator().manual_seed(0)
+    real = torch.rand(16, 3, 8, 8, generator=generator)
+    one = torch.rand(1, 3, 8, 8, generator=generator).expand(16, -1, -1, -1)
+    collapsed = one + 0.01 * torch.rand(16, 3, 8, 8, generator=generator)
+    assert Health().update(1, 0.8, (spread(collapsed) / spread(real)).item()) == ("g-collapsed",)
+    assert Health().update(1, 0.8, (spread(real.flip(0)) / spread(real)).item()) == ()

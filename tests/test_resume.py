@@ -1,0 +1,162 @@
+"""A run that is killed at any moment and resumed ends with the bytes of one that never was."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gan import checkpoint, launch, runlog
+from gan.errors import UsageError, UserError
+from tests.conftest import TINY
+from tests.runs import random_moment, run_and_kill, run_to_end
+
+STEPS = 24
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "dcgan-msn": {"norm": "msn", "loss": "logistic"},
+    "resnet-conditional": {
+        "network": "resnet",
+        "norm": "sn",
+        "conditional": True,
+        "decay": "linear",
+        "n_dis": 2,
+        "ema_half_life": 500.0,
+        "beta1": 0.0,
+    },
+    "msn-flip": {"norm": "msn", "flip": True, "loss": "hinge", "precision": "bf16"},
+}
+
+
+def flags_of(name: str, data: Path) -> dict[str, Any]:
+    return {**TINY, **CONFIGURATIONS[name], "data": str(data), "steps": STEPS, "log_every": 3, "checkpoint_every": 4}
+
+
+def final_state(root: Path) -> dict[str, Any]:
+    state = checkpoint.load(root / "checkpoints" / "r" / f"step-{STEPS:08d}.pt")
+    del state["seconds"]
+    return state
+
+
+def same_bytes(a: Any, b: Any, where: str = "") -> None:
+    """Compare two states tensor by tensor, byte by byte."""
+    assert type(a) is type(b), where
+    if isinstance(a, torch.Tensor):
+        assert a.dtype == b.dtype and a.shape == b.shape, where
+        assert a.contiguous().numpy().tobytes() == b.contiguous().numpy().tobytes(), where
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            same_bytes(a[key], b[key], f"{where}/{key}")
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b), where
+        for index, (x, y) in enumerate(zip(a, b, strict=True)):
+            same_bytes(x, y, f"{where}/{index}")
+    else:
+        assert a == b, where
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_killed_and_resumed_is_never_stopped(name: str, tmp_path: Path, image_folder: Path) -> None:
+    flags = flags_of(name, image_folder)
+    run_to_end(tmp_path / "whole", flags)
+    whole = final_state(tmp_path / "whole")
+    rng = random.Random(name)
+    moments: list[tuple[str, float]] = [("save", 2), ("renamed", 1), *(random_moment(rng, 0.4) for _ in range(3))]
+    killed = 0
+    for moment in moments:
+        resume = (tmp_path / "killed" / "checkpoints" / "r" / "config.json").exists()
+        killed += run_and_kill(tmp_path / "killed", flags, moment, resume=resume)
+    run_to_end(tmp_path / "killed", flags, resume=True)
+    assert killed >= 2
+    same_bytes(final_state(tmp_path / "killed"), whole)
+    for folder in ("checkpoints", "samples"):
+        files = {path.name for path in (tmp_path / "killed" / folder / "r").iterdir() if "tfevents" not in path.name}
+        whole_files = {
+            path.name for path in (tmp_path / "whole" / folder / "r").iterdir() if "tfevents" not in path.name
+        }
+        assert files == whole_files
+    steps = [entry["step"] for entry in runlog.read(tmp_path / "killed" / "checkpoints" / "r" / "log.jsonl")]
+    assert steps == list(range(3, STEPS + 1, 3))
+
+
+@pytest.fixture
+def begun(tmp_path: Path, image_folder: Path) -> tuple[Path, dict[str, Any]]:
+    """A run of a few steps that is done, and its flags."""
+    flags = {**flags_of("dcgan-msn", image_folder), "steps": 8}
+    train(tmp_path, flags, resume=False)
+    return tmp_path, flags
+
+
+def train(root: Path, flags: dict[str, Any], *, resume: bool) -> int | None:
+    return launch.train("r", None, None, flags, resume=resume, dry_run=False, root=root, device="cpu")
+
+
+def test_resume_needs_no_flags_and_can_go_further(begun: tuple[Path, dict[str, Any]]) -> None:
+    root, flags = begun
+    train(root, {"steps": STEPS}, resume=True)
+    resumed = final_state(root)
+    train(root / "whole", {**flags, "steps": STEPS}, resume=False)
+    same_bytes(resumed["generator"], final_state(root / "whole")["generator"])
+
+
+def test_a_run_that_is_done_says_so(begun: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    root, _ = begun
+    train(root, {}, resume=True)
+    assert "r is done: step 8 of 8" in capsys.readouterr().err
+
+
+def test_changed_settings_are_refused_with_a_diff(begun: tuple[Path, dict[str, Any]]) -> None:
+    root, flags = begun
+    with pytest.raises(UsageError, match="would change the run r") as error:
+        train(root, {**flags, "norm": "sn", "g_lr": 1e-3, "steps": 50}, resume=True)
+    assert "--norm: msn -> sn" in str(error.value) and "--g-lr: 0.0002 -> 0.001" in str(error.value)
+    assert "--steps" not in str(error.value)
+
+
+def test_other_images_are_refused(begun: tuple[Path, dict[str, Any]], image_folder: Path) -> None:
+    root, _ = begun
+    next(image_folder.rglob("*.png")).unlink()
+    with pytest.raises(UserError, match="the images are not those that the run began with"):
+        train(root, {"steps": STEPS}, resume=True)
+
+
+def test_a_moved_set_is_the_same_set(begun: tuple[Path, dict[str, Any]], image_folder: Path) -> None:
+    root, _ = begun
+    moved = image_folder.rename(image_folder.with_name("elsewhere"))
+    train(root, {"data": str(moved), "steps": 10}, resume=True)
+    assert (root / "checkpoints" / "r" / "step-00000010.pt").exists()
+
+
+def test_a_damaged_checkpoint_is_named_and_passed_over(
+    begun: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, _ = begun
+    newest = root / "checkpoints" / "r" / "step-00000008.pt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    train(root, {}, resume=True)
+    told = capsys.readouterr().err
+    assert f"{newest}: is not a whole msn-gan checkpoint" in told and "going on with r at step 4 of 8" in told
+    checkpoint.load(newest)
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path: Path, image_folder: Path) -> None:
+    flags = flags_of("dcgan-msn", image_folder)
+    run_and_kill(tmp_path, flags, ("save", 1), resume=False)
+    assert not checkpoint.listed(tmp_path / "checkpoints" / "r")
+    train(tmp_path, {"steps": 4}, resume=True)
+    assert checkpoint.listed(tmp_path / "checkpoints" / "r")
+    assert not list((tmp_path / "checkpoints" / "r").glob(".*"))
+
+
+def test_an_existing_run_is_not_overwritten(begun: tuple[Path, dict[str, Any]]) -> None:
+    root, flags = begun
+    with pytest.raises(UsageError, match="RUN r: exists already .*--resume"):
+        train(root, flags, resume=False)
+
+
+def test_resume_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--resume: there is no run"):
+        train(tmp_path, {}, resume=True)

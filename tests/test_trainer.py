@@ -1,0 +1,320 @@
+"""The training step against the recipe written out, and the loop's files, flags and stops."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gan import checkpoint, health, runlog, trainer
+from gan.config import TrainConfig
+from gan.data import ImageSet
+from gan.errors import UsageError, UserError
+from gan.losses import LOSSES
+from gan.norm import NORMS, power_iterate, spectral_norms
+from gan.runs import RunFolder
+from gan.runtime import LATENTS, Runtime, random_stream
+from gan.trainer import Trainer, train
+
+Make = Callable[..., TrainConfig]
+MakeImages = Callable[..., ImageSet]
+
+
+def weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {key: value.clone() for key, value in network.state_dict().items()}
+
+
+def test_one_step_is_the_recipe(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    """DCGAN's step with the logistic loss: the fake batch of the D step serves the G step, before D has changed G."""
+    config, data = tiny(loss="logistic", ema_half_life=0.0), image_set()
+    job = Trainer(config, runtime, data)
+    generator, discriminator = copy.deepcopy(job.generator), copy.deepcopy(job.discriminator)
+    g_adam = torch.optim.Adam(generator.parameters(), 2e-4, (0.5, 0.999))
+    d_adam = torch.optim.Adam(discriminator.parameters(), 2e-4, (0.5, 0.999))
+    for step in range(3):
+        job.train_step()
+        real = job.batches.at(step).images
+        fake = generator(torch.randn(8, 8, generator=random_stream(0, LATENTS, step, 0)))
+        power_iterate(discriminator)
+        d_adam.zero_grad()
+        logits_real, logits_fake = discriminator(real), discriminator(fake.detach())
+        loss = F.binary_cross_entropy_with_logits(logits_real, torch.ones(8))
+        loss = loss + F.binary_cross_entropy_with_logits(logits_fake, torch.zeros(8))
+        loss.backward()
+        d_adam.step()
+        g_adam.zero_grad()
+        F.binary_cross_entropy_with_logits(discriminator(fake), torch.ones(8)).backward()
+        g_adam.step()
+    torch.testing.assert_close(weights(job.generator), weights(generator), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(weights(job.discriminator), weights(discriminator), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(weights(job.average.network), weights(job.generator), rtol=0, atol=0)
+
+
+def test_n_dis_draws_new_batches_and_latents(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    job = Trainer(tiny(n_dis=3), runtime, image_set())
+    drawn: list[int] = []
+    at = job.batches.at
+    job.batches.at = lambda index: drawn.append(index) or at(index)  # type: ignore[method-assign,func-returns-value]
+    latents = [job._latents(turn)[0] for turn in range(4)]
+    assert len({z.sum().item() for z in latents}) == 4
+    job.train_step()
+    job.train_step()
+    assert drawn == [0, 1, 2, 3, 4, 5]
+    assert job.images_seen == 2 * 3 * 8
+
+
+def test_power_iteration_once_per_update_of_d(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    job = Trainer(tiny(n_dis=2, d_lr=0.0, norm="sn"), runtime, image_set())
+    expected = copy.deepcopy(job.discriminator)
+    job.train_step()
+    power_iterate(expected, 2)
+    for (_, ours, _), (_, theirs, _) in zip(spectral_norms(job.discriminator), spectral_norms(expected), strict=True):
+        torch.testing.assert_close(ours.u, theirs.u)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("accumulate, d_batch", [(1, "joint"), (2, "separate"), (4, "joint")])
+def test_accumulation_is_the_whole_batch(
+    tiny: Make, image_set: MakeImages, runtime: Runtime, loss: str, accumulate: int, d_batch: str
+) -> None:
+    """With a norm that does not look at the batch, parts and joint batches give the gradient of the whole."""
+    settings = {"norm": "sn", "network": "sngan-cnn", "loss": loss, "d_lr": 0.0}
+    whole = Trainer(tiny(**settings), runtime, image_set())
+    parts = Trainer(tiny(**settings, accumulate=accumulate, d_batch=d_batch), runtime, image_set())
+    for job in (whole, parts):
+        for module in job.generator.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eval()  # batch norm in G is the only part that a split would change
+        job.train_step()
+    for ours, theirs in ((parts.discriminator, whole.discriminator), (parts.generator, whole.generator)):
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(mine.grad, other.grad, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": "hinge", "r1": 1.0},
+        {"loss": "wgan", "gradient_penalty": 10.0, "n_dis": 2},
+        {"loss": "relativistic", "r1": 1.0, "r2": 1.0, "d_batch": "joint"},
+    ],
+)
+def test_penalties_with_every_norm(
+    tiny: Make, image_set: MakeImages, runtime: Runtime, norm: str, settings: dict
+) -> None:
+    job = Trainer(tiny(norm=norm, conditional=True, **settings), runtime, image_set())
+    job.train_step()
+    job.train_step()
+    entry = job.log_entry()
+    assert all(torch.tensor(entry[name]).isfinite() for name in ("loss_d", "loss_g", "grad_norm_d", "grad_norm_g"))
+
+
+def test_r1_and_r2_add_their_gradient(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    """The gradient with penalties is that without, and γ/2 E‖∇D‖² written out at the same images."""
+    settings = {"network": "resnet", "norm": "none", "d_lr": 0.0, "loss": "relativistic"}
+    plain = Trainer(tiny(**settings), runtime, image_set())
+    penalised = Trainer(tiny(**settings, r1=3.0, r2=0.5), runtime, image_set())
+    plain.train_step()
+    penalised.train_step()
+    fresh = Trainer(tiny(**settings), runtime, image_set())
+    real = fresh.batches.at(0).images.requires_grad_()
+    fake = fresh._generate(fresh._latents(0)).detach().requires_grad_()
+    penalty = torch.zeros(())
+    for gamma, images in ((3.0, real), (0.5, fake)):
+        for index in range(len(images)):
+            logit = fresh.discriminator(images[index : index + 1])
+            (grad,) = torch.autograd.grad(logit.sum(), images, create_graph=True)
+            penalty = penalty + gamma / 2 * grad.square().sum() / len(images)
+    parameters = dict(fresh.discriminator.named_parameters())
+    extra = torch.autograd.grad(penalty, list(parameters.values()), allow_unused=True)
+    for (name, ours), before, added in zip(
+        penalised.discriminator.named_parameters(), plain.discriminator.parameters(), extra, strict=True
+    ):
+        expected = before.grad if added is None else before.grad + added
+        torch.testing.assert_close(ours.grad, expected, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_joint_batches_are_seen_together(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    job = Trainer(tiny(d_batch="joint", norm="msn"), runtime, image_set())
+    real, fake = torch.rand(8, 3, 32, 32) + 1, torch.rand(8, 3, 32, 32) - 1
+    together = job._judge((real, None), (fake, None))
+    expected = job.discriminator(torch.cat([real, fake])).chunk(2)
+    torch.testing.assert_close(together, expected)
+    separate = Trainer(tiny(norm="msn"), runtime, image_set())._judge((real, None), (fake, None))
+    assert (separate[0] - together[0]).abs().max() > 1e-4
+
+
+def test_linear_decay(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    job = Trainer(tiny(decay="linear", steps=4, d_lr=1e-3), runtime, image_set())
+    rates = []
+    for _ in range(4):
+        job.train_step()
+        rates.append(job.d_optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([1e-3, 7.5e-4, 5e-4, 2.5e-4])
+
+
+def test_same_raw_start_for_every_norm(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    jobs = [Trainer(tiny(norm=norm), runtime, image_set()) for norm in ("none", "sn", "msn")]
+    for job in jobs[1:]:
+        torch.testing.assert_close(weights(job.generator), weights(jobs[0].generator), rtol=0, atol=0)
+
+
+def test_labels_missing(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    with pytest.raises(UsageError, match="--conditional: images has no labels; put each class into a sub-folder"):
+        Trainer(tiny(conditional=True), runtime, image_set(labelled=False))
+
+
+def test_batch_larger_than_the_set(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    with pytest.raises(UsageError, match="a batch of 25 images is more than the 24"):
+        Trainer(tiny(batch=25), runtime, image_set(24))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    folder = RunFolder("r", tmp_path)
+    folder.create()
+    return folder
+
+
+def test_files_of_a_run(run: RunFolder, tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    snapshots = []
+    job = Trainer(tiny(steps=9, keep=2), runtime, image_set())
+    assert train(job, run, on_snapshot=lambda step, network: snapshots.append((step, network.training))) is None
+    names = sorted(os.listdir(run.checkpoints))
+    assert names.pop(0).startswith("events.out.tfevents")
+    assert names == ["log.jsonl", "step-00000008.pt", "step-00000009.pt"]
+    assert sorted(os.listdir(run.samples)) == ["step-00000004.png", "step-00000008.png", "step-00000009.png"]
+    assert snapshots == [(2, False), (4, False), (6, False), (8, False), (9, False)]
+    entries = runlog.read(run.checkpoints / "log.jsonl")
+    assert [entry["step"] for entry in entries] == [2, 4, 6, 8, 9]
+    wanted = {"images", "seconds", "images_per_second", "loss_d", "loss_g", "d_real", "d_fake", "d_accuracy"}
+    assert wanted | {"grad_norm_d", "grad_norm_g", "sigma", "health", "variety"} <= set(entries[0])
+    assert entries[-1]["images"] == 72 and len(entries[0]["sigma"]) == 8
+
+
+def test_tensorboard_has_losses_sigma_and_grids(
+    run: RunFolder, tiny: Make, image_set: MakeImages, runtime: Runtime
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(Trainer(tiny(), runtime, image_set()), run)
+    events = EventAccumulator(str(run.checkpoints))
+    events.Reload()
+    assert {"loss_d", "loss_g", "d_real", "d_fake", "sigma/head.linear"} <= set(events.Tags()["scalars"])
+    assert events.Tags()["images"] == ["samples"]
+
+
+def test_best_checkpoint_is_kept(run: RunFolder, tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    (run.checkpoints / "best.json").write_text(json.dumps({"checkpoint": "step-00000002.pt"}))
+    train(Trainer(tiny(steps=8, keep=1), runtime, image_set()), run)
+    assert [path.name for path in checkpoint.listed(run.checkpoints)] == ["step-00000002.pt", "step-00000008.pt"]
+
+
+def test_divergence_keeps_the_last_good_checkpoint(
+    run: RunFolder, tiny: Make, image_set: MakeImages, runtime: Runtime
+) -> None:
+    job = Trainer(tiny(steps=10, checkpoint_every=2), runtime, image_set())
+    step = job.train_step
+
+    def poisoned() -> None:
+        if job.step == 5:
+            with torch.no_grad():
+                next(job.generator.parameters()).fill_(float("nan"))
+        step()
+
+    job.train_step = poisoned  # type: ignore[method-assign]
+    with pytest.raises(
+        health.Diverged, match=r"step 6: .* diverged.*last good checkpoint is .*step-00000004\.pt"
+    ) as error:
+        train(job, run)
+    assert len(str(error.value).splitlines()) == 1
+    state = checkpoint.load(checkpoint.listed(run.checkpoints)[-1])
+    assert state["step"] == 4 and all(value.isfinite().all() for value in state["generator"].values())
+    assert runlog.read(run.checkpoints / "log.jsonl")[-1]["health"] == ["diverged"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_stops(
+    run: RunFolder, tiny: Make, image_set: MakeImages, runtime: Runtime, number: int
+) -> None:
+    job = Trainer(tiny(steps=50, checkpoint_every=40), runtime, image_set())
+    step = job.train_step
+
+    def interrupted() -> None:
+        step()
+        if job.step == 3:
+            os.kill(os.getpid(), number)
+
+    job.train_step = interrupted  # type: ignore[method-assign]
+    before = signal.getsignal(number)
+    assert train(job, run) == number
+    assert signal.getsignal(number) is before
+    assert [path.name for path in checkpoint.listed(run.checkpoints)] == ["step-00000003.pt"]
+
+
+def test_a_second_signal_stops_at_once(run: RunFolder, tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    job = Trainer(tiny(steps=50, checkpoint_every=40), runtime, image_set())
+    step = job.train_step
+
+    def interrupted_twice() -> None:
+        step()
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    job.train_step = interrupted_twice  # type: ignore[method-assign]
+    with pytest.raises(SystemExit) as stopped:
+        train(job, run)
+    assert stopped.value.code == 130
+    assert not checkpoint.listed(run.checkpoints)
+
+
+def test_state_of_another_network_is_refused(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    state = Trainer(tiny(), runtime, image_set()).state()
+    with pytest.raises(UserError, match="run of other networks"):
+        Trainer(tiny(d_width=5), runtime, image_set()).load_state(state)
+
+
+def test_log_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
+    log = runlog.RunLog(tmp_path, 0)
+    for step in (1, 2, 3):
+        log.write({"step": step, "loss_d": float("nan")})
+    log.close()
+    with open(tmp_path / "log.jsonl", "a") as file:
+        file.write('{"step": 4, "los')
+    runlog.RunLog(tmp_path, 2).close()
+    assert [entry["step"] for entry in runlog.read(tmp_path / "log.jsonl")] == [1, 2]
+    assert runlog.read(tmp_path / "log.jsonl")[0]["loss_d"] is None
+
+
+def test_bf16_trains(tiny: Make, image_set: MakeImages) -> None:
+    job = Trainer(tiny(r1=1.0), Runtime(torch.device("cpu"), bf16=True), image_set())
+    for _ in range(3):
+        job.train_step()
+    assert all(value.isfinite().all() for value in job.generator.state_dict().values())
+    assert all(p.dtype == torch.float32 for p in job.discriminator.parameters())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_trains_and_resumes(tiny: Make, image_set: MakeImages) -> None:
+    from gan.runtime import resolve
+
+    machine = resolve("cuda", "auto", deterministic=True)
+    jobs = [Trainer(tiny(n_dis=2, flip=True), machine, image_set()) for _ in range(2)]
+    for _ in range(4):
+        jobs[0].train_step()
+    for _ in range(2):
+        jobs[1].train_step()
+    resumed = Trainer(tiny(n_dis=2, flip=True), machine, image_set())
+    resumed.load_state(jobs[1].state())
+    for _ in range(2):
+        resumed.train_step()
+    torch.testing.assert_close(weights(resumed.generator), weights(jobs[0].generator), rtol=0, atol=0)
+    assert trainer.fixed_samples(resumed).shape == (64, 3, 32, 32)
