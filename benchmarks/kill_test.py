@@ -1,0 +1,101 @@
+"""Kill a training run at random moments and resume it, on the command line, and compare with one that was left alone.
+
+    python benchmarks/kill_test.py --kills 20
+
+Prints the moment of each kill, the step that each resume went on from, and whether all tensors of the last checkpoint
+are the same bytes. Exits with 1 if they are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+PROGRAM = [sys.executable, str(Path(__file__).parent.parent / "msn_gan.py")]
+RUN = "--norm msn --loss logistic --flip --conditional --g-width 16 --d-width 16 --batch 16".split()
+
+
+def command(root: Path, steps: int, *, resume: bool, extra: list[str]) -> list[str]:
+    settings = ["--resume"] if resume else [*RUN, "--steps", str(steps), "--checkpoint-every", "10", *extra]
+    return [*PROGRAM, "train", "kill", "--out", str(root), "--device", "cpu", *settings]
+
+
+def train_to_end(root: Path, steps: int, *, resume: bool, extra: list[str]) -> tuple[float, str]:
+    began = time.monotonic()
+    done = subprocess.run(command(root, steps, resume=resume, extra=extra), capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"training failed: {done.stderr}")
+    return time.monotonic() - began, done.stderr
+
+
+def went_on_from(told: str) -> str:
+    found = re.search(r"going on with kill at step (\d+)", told)
+    return f"went on from step {found.group(1)}" if found else "began"
+
+
+def same(a: object, b: object) -> bool:
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and a.contiguous().numpy().tobytes() == b.contiguous().numpy().tobytes()
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    rng, extra = random.Random(arguments.seed), ["--data", arguments.data]
+    with tempfile.TemporaryDirectory() as folder:
+        whole, killed = Path(folder, "whole"), Path(folder, "killed")
+        seconds, _ = train_to_end(whole, arguments.steps, resume=False, extra=extra)
+        print(f"undisturbed: {arguments.steps} steps in {seconds:.1f} s", flush=True)
+        log = (whole / "checkpoints" / "kill" / "log.jsonl").read_text().splitlines()
+        training = json.loads(log[-1])["seconds"]
+        # From before the first import to a share of the steps, so that all kills fit into one run.
+        longest = seconds - training + 1.5 * training / arguments.kills
+        kills = 0
+        while kills < arguments.kills:
+            resume = (killed / "checkpoints" / "kill" / "config.json").exists()
+            call = command(killed, arguments.steps, resume=resume, extra=extra)
+            process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
+            delay = rng.uniform(0, longest)
+            try:
+                _, told = process.communicate(timeout=delay)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                _, told = process.communicate()
+                kills += 1
+                print(f"kill {kills:2} after {delay:5.1f} s: {went_on_from(told)}", flush=True)
+            else:
+                if process.returncode:
+                    sys.exit(f"training failed: {told}")
+                break
+        _, told = train_to_end(killed, arguments.steps, resume=True, extra=extra)
+        print(f"last: {went_on_from(told)}")
+        name = f"step-{arguments.steps:08d}.pt"
+        states = [torch.load(root / "checkpoints" / "kill" / name, weights_only=True) for root in (whole, killed)]
+        for state in states:
+            del state["seconds"]
+        equal = same(*states)
+        print(f"{kills} kills: " + ("all bytes are the same" if equal else "THE BYTES DIFFER"))
+        sys.exit(not equal)
+
+
+if __name__ == "__main__":
+    main()

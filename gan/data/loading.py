@@ -1,0 +1,116 @@
+"""Load a set of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from gan.data import cache as kept
+from gan.data.decoded import Decoded, decode_all
+from gan.data.entries import Source, settle_bad
+from gan.data.imageset import ImageSet, InMemory
+from gan.data.memory import amount, available_memory
+from gan.data.sources import find
+from gan.data.streamed import Streamed, scan, streamed_fingerprint
+from gan.errors import UsageError, UserError
+from gan.progress import say
+
+_SHARE = 0.5  # of the available memory that a set may take; networks and the system need the rest
+
+
+def load(
+    data: str,
+    *,
+    resolution: int,
+    channels: int,
+    data_root: Path = Path("data"),
+    split: str = "train",
+    skip_bad_images: bool = False,
+    cache: bool = True,
+) -> ImageSet:
+    """Load images, all of one size, into memory; a set that takes more than half of it is streamed from the disk.
+
+    Args:
+        data: a name in DATASETS, or the path of a folder or zip of images.
+        resolution: side of the images, pixels.
+        channels: 3 (RGB) or 1 (grey).
+        data_root: where named sets are looked for, and downloaded to.
+        split: of a named set, or of a folder whose sub-folders are `train`, `test` and the like.
+        skip_bad_images: go on without the images that cannot be read.
+        cache: keep the decoded images on disk, and take them from there.
+
+    Returns:
+        the set. Told on the way: what it takes in memory, what was converted, how many images were skipped.
+
+    Raises:
+        UsageError: `data` or `split` does not exist, or resolution or channels are out of range.
+        UserError: a source cannot be used, images cannot be read, or fewer than 2 are left.
+    """
+    if resolution < 1 or channels not in (1, 3):
+        raise UsageError(f"images have a resolution of 1 or more and 1 or 3 channels, not {resolution} and {channels}")
+    source = find(data, data_root=data_root, split=split)
+    name = data if source.kind in ("digits", "torchvision") else Path(data).resolve().name
+
+    key = kept.key_of(source.key, resolution, channels)
+    head = kept.find(key) if cache else None
+    count = head.shape[0] + len(head.bad) if head else len(source.listing.names)
+    size = count * channels * resolution**2
+    what = f"{count:,} images at {resolution}x{resolution}x{channels}: {amount(size)}"
+    free = available_memory()
+    if size > _SHARE * free:
+        say(f"{what}, more than half of the {amount(free)} of memory available; streamed from the disk")
+        return _streamed(source, name, resolution, channels, skip=skip_bad_images)
+    say(f"{what} in memory")
+
+    decoded = kept.read(head) if head else None
+    if decoded is None:
+        decoded = decode_all(source, resolution, channels)
+        if cache and count >= kept.FEWEST:
+            # Bad images do not prevent it: the next try, without them, then starts at once.
+            kept.write(key, decoded)
+    settle_bad(decoded.bad, source.name, skip=skip_bad_images)
+    return _in_memory(decoded, source, name, resolution, channels)
+
+
+def _in_memory(decoded: Decoded, source: Source, name: str, resolution: int, channels: int) -> ImageSet:
+    _check_count(len(decoded.pixels), source)
+    _tell_conversions(decoded.conversions)
+    return ImageSet(
+        name=name,
+        labels=None if decoded.labels is None else torch.from_numpy(decoded.labels),
+        classes=decoded.classes,
+        fingerprint=decoded.fingerprint,
+        resolution=resolution,
+        channels=channels,
+        store=InMemory(torch.from_numpy(decoded.pixels)),
+        conversions=decoded.conversions,
+    )
+
+
+def _streamed(source: Source, name: str, resolution: int, channels: int, *, skip: bool) -> ImageSet:
+    numbers, conversions, bad = scan(source, resolution, channels)
+    settle_bad(bad, source.name, skip=skip)
+    _check_count(len(numbers), source)
+    _tell_conversions(conversions)
+    listing = source.listing
+    return ImageSet(
+        name=name,
+        labels=None if listing.labels is None else torch.from_numpy(listing.labels[numbers]),
+        classes=listing.classes,
+        fingerprint=streamed_fingerprint(source, numbers, resolution, channels),
+        resolution=resolution,
+        channels=channels,
+        store=Streamed(source, numbers, resolution, channels, replace_bad=skip),
+        conversions=conversions,
+    )
+
+
+def _check_count(count: int, source: Source) -> None:
+    if count < 2:
+        raise UserError(f"{source.name}: a set needs at least 2 images that can be read, this one has {count}")
+
+
+def _tell_conversions(conversions: dict[str, int]) -> None:
+    if conversions:
+        say("converted: " + ", ".join(f"{count:,} {kind}" for kind, count in conversions.items()))

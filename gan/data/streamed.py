@@ -1,0 +1,107 @@
+"""Images decoded from the disk when they are asked for: a set larger than the memory."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from contextlib import closing
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gan.data.decode import expected, to_pixels
+from gan.data.entries import BadImage, Reader, Source, count_kinds, shown
+from gan.data.parallel import in_order
+from gan.errors import UserError
+from gan.progress import progress, say
+
+_HEADER = 2**16  # bytes in which most images tell their size
+
+
+class Streamed:
+    """Images decoded from the disk, each time they are asked for.
+
+    Before, only headers were read. An image that turns out damaged behind its header stops the run, unless
+    `replace_bad`: then the next whole image stands in for it, always the same one, and that is told once.
+    """
+
+    def __init__(
+        self, source: Source, numbers: Sequence[int], resolution: int, channels: int, *, replace_bad: bool
+    ) -> None:
+        self._source = source
+        self._numbers = tuple(numbers)
+        self._shape = (channels, resolution, resolution)
+        self._replace_bad = replace_bad
+        self._told: set[int] = set()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def fetch(self, indices: Tensor) -> Tensor:
+        """Decode some images."""
+        wanted: list[int] = indices.tolist()
+        pixels = np.empty((len(wanted), *self._shape), dtype=np.uint8)
+
+        def decode(run: range) -> None:
+            with self._source.opened() as read:
+                for place in run:
+                    pixels[place] = self._decode(read, wanted[place])
+
+        with closing(in_order(decode, len(wanted), 4)) as results:
+            for _ in results:
+                pass
+        return torch.from_numpy(pixels)
+
+    def _decode(self, read: Reader, index: int) -> NDArray[np.uint8]:
+        for further in range(len(self)):
+            number = self._numbers[(index + further) % len(self)]
+            try:
+                return to_pixels(read(number), self._shape[1], self._shape[0])[0]
+            except BadImage as error:
+                what = f"{self._source.name}: {shown(self._source.listing.names[number])} cannot be read: {error}"
+                if not self._replace_bad:
+                    raise UserError(f"{what}; repair or remove it, or use --skip-bad-images") from error
+                with self._lock:
+                    if number not in self._told:
+                        self._told.add(number)
+                        say(f"{what}; the image after it stands in for it")
+        raise UserError(f"{self._source.name}: not one of its images can be read any more")
+
+
+def streamed_fingerprint(source: Source, numbers: Sequence[int], resolution: int, channels: int) -> str:
+    """SHA-256 in hex of what identifies the images without decoding them."""
+    digest = hashlib.sha256(f"streamed {resolution} {channels} ".encode() + source.key)
+    digest.update(np.asarray(numbers, dtype="<i8").tobytes())
+    return digest.hexdigest()
+
+
+def scan(source: Source, resolution: int, channels: int) -> tuple[list[int], dict[str, int], list[tuple[str, str]]]:
+    """Read the headers of all images of a source, in threads.
+
+    Returns:
+        the numbers of those that seem readable, their conversions, and (name, reason) of the others.
+    """
+    names = source.listing.names
+    kinds: dict[int, tuple[str, ...]] = {}
+    bad: dict[int, str] = {}
+
+    def check(run: range) -> int:
+        with source.opened() as read:
+            for index in run:
+                try:
+                    try:
+                        kinds[index] = expected(read(index, _HEADER), resolution, channels)
+                    except BadImage:  # its header may be longer
+                        kinds[index] = expected(read(index), resolution, channels)
+                except BadImage as error:
+                    bad[index] = str(error)
+        return len(run)
+
+    with progress("checking headers", len(names)) as advance, closing(in_order(check, len(names))) as done:
+        for count in done:
+            advance(count)
+    return sorted(kinds), count_kinds(kinds.values()), [(names[index], bad[index]) for index in sorted(bad)]

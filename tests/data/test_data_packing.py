@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan.data import load, pack
+from gan.errors import UsageError, UserError
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_the_zip_loads_back_the_same(classes_folder, tmp_path, channels, labelled):
+    folder = classes_folder if labelled else classes_folder / "cat"
+    out = tmp_path / "out" / "set.zip"
+    count = pack(folder, out, resolution=6, channels=channels)
+    before = load(str(folder), resolution=6, channels=channels)
+    after = load(str(out), resolution=6, channels=channels)
+    assert count == len(before) == len(after)
+    assert torch.equal(after.pixels, before.pixels)
+    assert after.fingerprint == before.fingerprint
+    assert after.classes == before.classes
+    assert (after.labels is None) == (not labelled)
+    assert before.conversions["resized"] == count
+    assert after.conversions == {}
+
+
+def test_the_form_is_that_of_stylegan_and_edm(classes_folder, tmp_path):
+    pack(classes_folder, tmp_path / "set.zip", resolution=8)
+    with zipfile.ZipFile(tmp_path / "set.zip") as archive:
+        names = [f"00000/img{number:08d}.png" for number in range(12)]
+        assert archive.namelist() == [*names, "dataset.json"]
+        assert all(info.compress_type == zipfile.ZIP_STORED for info in archive.infolist())
+        table = json.loads(archive.read("dataset.json"))
+        assert table["labels"] == [[name, number // 4] for number, name in enumerate(names)]
+        assert table["classes"] == ["cat", "dog", "owl"]
+        first = np.asarray(Image.open(io.BytesIO(archive.read(names[0]))))
+    assert np.array_equal(first, np.asarray(Image.open(classes_folder / "cat" / "00.png")))
+
+
+def test_a_zip_is_packed_too_and_the_same_images_make_the_same_file(classes_folder, zip_of, tmp_path):
+    pack(classes_folder, tmp_path / "a.zip", resolution=8)
+    pack(zip_of(classes_folder, tmp_path / "set.zip"), tmp_path / "b.zip", resolution=8)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_bad_images_leave_no_file(classes_folder, tmp_path):
+    (classes_folder / "cat" / "00a.png").write_text("no image")
+    (tmp_path / "out").mkdir()
+    out = tmp_path / "out" / "set.zip"
+    out.write_bytes(b"the older one")
+    with pytest.raises(UserError, match=r"1 image cannot be read:\n  cat/00a.png"):
+        pack(classes_folder, out, resolution=8)
+    assert out.read_bytes() == b"the older one"
+    assert os.listdir(tmp_path / "out") == ["set.zip"]
+    assert pack(classes_folder, out, resolution=8, skip_bad_images=True) == 12
+    assert len(load(str(out), resolution=8, channels=3)) == 12
+
+
+def test_nothing_readable(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "x.png").touch()
+    with pytest.raises(UserError, match="not one of its 1 images can be read"):
+        pack(tmp_path / "set", tmp_path / "set.zip", resolution=8, skip_bad_images=True)
+    assert not (tmp_path / "set.zip").exists()
+
+
+def test_an_interrupted_one_leaves_nothing(classes_folder, tmp_path, monkeypatch):
+    writestr = zipfile.ZipFile.writestr
+
+    def stop(archive, info, data):
+        if "img00000005" in info.filename:
+            raise KeyboardInterrupt
+        writestr(archive, info, data)
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", stop)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        pack(classes_folder, tmp_path / "out" / "set.zip", resolution=8)
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_places_that_cannot_be_written_or_read(classes_folder, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        pack(classes_folder, tmp_path / "file" / "set.zip", resolution=8)
+    with pytest.raises(UsageError, match="no such folder or zip"):
+        pack(tmp_path / "none", tmp_path / "set.zip", resolution=8)
+    with pytest.raises(UsageError, match="not 0 and 3"):
+        pack(classes_folder, tmp_path / "set.zip", resolution=0)
+
+
+def test_a_folder_called_like_a_known_set_is_the_folder(classes_folder, tmp_path, monkeypatch):
+    classes_folder.rename(tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    assert pack(Path("digits"), Path("set.zip"), resolution=8) == 12

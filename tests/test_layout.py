@@ -1,0 +1,65 @@
+"""Which module may import which: the arrows of the design go one way."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "gan"
+
+# From the ground up; a module imports from its own level or below.
+LEVELS = [
+    ["errors", "files", "progress"],
+    ["norm", "losses", "runtime", "config", "interrupt"],
+    ["models", "data", "ema", "health"],
+    ["checkpoint", "sampling", "runlog", "runs"],
+    ["trainer", "gallery", "metrics"],
+    ["launch"],
+    ["cli"],
+]
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def part(path: Path) -> str:
+    """The part of the program that a file belongs to: norm, models, data, ..."""
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_arrows_go_one_way(path: Path) -> None:
+    if path == ROOT / "__init__.py":
+        return
+    mine = part(path)
+    for name in imports(path):
+        pieces = name.split(".")
+        if pieces[0] != "gan" or pieces[1] == mine or pieces[1].startswith("__"):
+            continue
+        assert LEVEL[pieces[1]] <= LEVEL[mine], f"{mine} imports {pieces[1]}"
+
+
+def test_only_the_command_line_knows_click() -> None:
+    assert [part(path) for path in FILES if any(name.split(".")[0] == "click" for name in imports(path))] == ["cli"]
+
+
+def test_norm_imports_torch_alone() -> None:
+    outside = {name.split(".")[0] for name in imports(ROOT / "norm.py")}
+    assert outside == {"__future__", "collections", "copy", "torch", "typing"}
+
+
+def test_training_imports_no_metrics() -> None:
+    for name in ("trainer", "models", "data", "config"):
+        for path in FILES:
+            assert part(path) != name or not any("gan.metrics" in found for found in imports(path))
