@@ -194,7 +194,7 @@ def _coerce(item: dataclasses.Field, value: Any) -> Any:
     return value
 
 
-_QUICKSTART = TrainConfig(channels=1, g_width=16, d_width=16)
+_QUICKSTART = TrainConfig(channels=1, g_width=16, d_width=16, steps=1500, sample_every=250, checkpoint_every=500)
 _PUBLISHED_DCGAN = TrainConfig(
     preset="msn-dcgan",
     data="cifar10",
