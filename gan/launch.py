@@ -71,12 +71,17 @@ def train(
         _dry_run(settings, runtime, run)
         return None
     if state and state["step"] >= settings.steps:
+        checkpoint.prune(run.checkpoints, settings.keep, run.best())  # it may have been killed before it did that
         say(f"{run.name} is done: step {state['step']} of {settings.steps}; --steps N goes on to N")
         return None
 
     run.create()
-    data = _load(settings)
-    job = trainer.Trainer(settings, runtime, data)
+    try:
+        data = _load(settings)
+        job = trainer.Trainer(settings, runtime, data)
+    except BaseException:
+        run.remove_empty()
+        raise
     if state:
         _check_data(state, data)
         job.load_state(state)
@@ -126,6 +131,13 @@ def _load(settings: TrainConfig) -> ImageSet:
 
 
 def _check_data(state: Mapping[str, Any], data: ImageSet) -> None:
+    streamed = data.pixels is None
+    if state["data"]["streamed"] != streamed:
+        now, then = ("streamed from the disk", "in memory") if streamed else ("in memory", "streamed from the disk")
+        raise UserError(
+            f"--resume: the images are {now} but were {then} when the run began, so they cannot be told to be the "
+            "same; go on with as much free memory as then"
+        )
     if state["data"]["fingerprint"] != data.fingerprint:
         raise UserError(
             f"--resume: the images are not those that the run began with ({state['data']['name']}): "

@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -80,6 +81,12 @@ class RunFolder:
             if not os.access(folder, os.W_OK):
                 raise UserError(f"{folder}: is not writable; change its permissions or choose another --out")
             remove_partial(folder)
+
+    def remove_empty(self) -> None:
+        """Remove the folders of a run that could not begin, as far as there is nothing in them."""
+        for folder in (self.checkpoints, self.samples):
+            with suppress(OSError):
+                folder.rmdir()
 
     def write_config(self, config: TrainConfig, extra: dict[str, Any]) -> None:
         """Write config.json: the settings, what `extra` adds, versions and the git commit of the program.

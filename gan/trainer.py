@@ -229,6 +229,7 @@ class Trainer:
             "data": {
                 "name": self.data.name,
                 "fingerprint": self.data.fingerprint,
+                "streamed": self.data.pixels is None,
                 "classes": list(self.data.classes) if self.classes else [],
                 "position": self.images_seen,
             },

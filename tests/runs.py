@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from gan import files, launch, trainer
+from gan import cli, files, launch, trainer
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["gan.launch", "tests.runs"])
+_context.set_forkserver_preload(["gan.cli", "tests.runs"])
 
 
 def run_to_end(root: Path, flags: dict[str, Any], *, resume: bool = False) -> None:
@@ -40,6 +40,14 @@ def run_and_kill(root: Path, flags: dict[str, Any], moment: tuple[str, float], *
     return process.exitcode != 0
 
 
+def signalled_exit_code(root: Path, number: int, flags: list[str]) -> int | None:
+    """Train run `r` on the command line, send it a signal after three steps; returns its exit code."""
+    process = _context.Process(target=_train_and_signal, args=(root, number, flags))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
 def random_moment(rng: random.Random, longest: float) -> tuple[str, float]:
     """A moment to kill a run at: at any time, or in or after a save."""
     kind = rng.choice(["seconds", "seconds", "save", "renamed"])
@@ -51,6 +59,19 @@ def _train(root: Path, flags: dict[str, Any], resume: bool, moment: tuple[str, f
     if moment is not None:
         _arm(*moment)
     launch.train("r", None, None, flags, resume=resume, dry_run=False, root=root, device="cpu")
+
+
+def _train_and_signal(root: Path, number: int, flags: list[str]) -> None:
+    torch.set_num_threads(1)
+    step = trainer.Trainer.train_step
+
+    def counted(self: trainer.Trainer) -> None:
+        step(self)
+        if self.step == 3:
+            os.kill(os.getpid(), number)
+
+    trainer.Trainer.train_step = counted  # type: ignore[method-assign]
+    cli.main(["train", "r", "--out", str(root), *flags])
 
 
 def _die() -> None:

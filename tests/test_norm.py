@@ -201,6 +201,19 @@ def test_lipschitz_bound(name: str, training: bool) -> None:
     assert 0.3 < largest <= bound * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_lipschitz_bound_of_a_convolution(training: bool) -> None:
+    """With patches that do not overlap, a convolution's operator norm is that of its flattened weight."""
+    layer = NORMS["msn"].hidden(nn.Conv2d(3, 5, 2, stride=2).double()).double()
+    power_iterate(layer, 500)
+    layer(torch.randn(4, 3, 8, 8, dtype=torch.float64) + 2)
+    layer.train(training)
+    bound = torch.linalg.matrix_norm(layer.layer.weight.detach().flatten(1), 2).item()
+    for _ in range(100):
+        a, b = torch.randn(2, 4, 3, 8, 8, dtype=torch.float64)
+        assert (layer(a) - layer(b)).norm() <= bound * (a - b).norm() * (1 + 1e-9)
+
+
 def test_centering_is_a_projection() -> None:
     """In training, centering over a batch is I − 11ᵀ/N per channel: norm 1, and it erases what is common."""
     h = torch.randn(6, 2, dtype=torch.float64)
