@@ -1,0 +1,213 @@
+"""Time from PNG files to FID and Inception score: ours against the commands of pytorch-fid and torch-fidelity.
+
+    python benchmarks/fid_speed.py --data cifar10.zip --num 2000 --json speed.json
+
+Each program reads the same two folders, half of the images in either, from the start of its process to its end, in turn
+and within one run, so that what else the machine does strikes all of them. The weights are random, in the published
+file's form (or the file given with --weights). pytorch-fid computes no Inception score; the others do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_fid.inception
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from gan.metrics.extractors import create_extractor
+from gan.metrics.preprocess import pytorch_fid as preprocess
+from gan.metrics.protocol import ExtractorOptions, versions
+from gan.metrics.score import score
+from gan.metrics.stream import ImageStream
+from gan.metrics.weights import FILE_NAME
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+def main() -> None:
+    """Parse the flags, time the programs, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="a zip or folder of images of one size")
+    parser.add_argument("--num", type=int, default=2000, help="images in all, half of them real")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each program runs; the fastest counts")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"], help="of ours")
+    parser.add_argument("--weights", type=Path, help="the published Inception weights, instead of random ones")
+    parser.add_argument("--json", type=Path, help="write the results to this file too")
+    parser.add_argument("--ours", nargs=2, type=Path, metavar=("REAL", "GENERATED"), help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    if flags.ours:
+        real, generated = flags.ours
+        print(json.dumps(ours(real, generated, flags.weights, flags.device, flags.precision[0])))
+        return
+    if flags.data is None:
+        parser.error("--data is needed: a zip or folder of images")
+    with tempfile.TemporaryDirectory() as folder:
+        results = compare(flags, Path(folder))
+    print(table(results))
+    if flags.json:
+        flags.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def compare(flags: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Lay out images and weights, then run every program, round after round."""
+    images = spread(flags.data, flags.num)
+    for name, part in (("generated", images[::2]), ("real", images[1::2])):
+        (folder / name).mkdir()
+        for index, image in enumerate(part):
+            image.save(folder / name / f"{index:06}.png")
+    weights = folder / "torch" / "hub" / "checkpoints" / FILE_NAME  # where pytorch-fid looks for it
+    weights.parent.mkdir(parents=True)
+    if flags.weights:
+        weights.symlink_to(flags.weights.resolve())
+    else:
+        write_random_weights(weights, images[:: max(1, len(images) // 16)][:16])
+
+    real, generated = str(folder / "real"), str(folder / "generated")
+    cuda = flags.device == "cuda"
+    programs = {
+        "pytorch-fid": ["-m", "pytorch_fid", generated, real, "--device", flags.device],
+        "torch-fidelity": ["-m", "torch_fidelity.fidelity", "--input1", generated, "--input2", real, "--fid", "--isc"]
+        + [*(["--gpu", "0"] if cuda else ["--cpu"]), "--json", "--feature-extractor-weights-path", str(weights)],
+    }
+    for precision in flags.precision:
+        programs[f"msn-gan {precision}"] = [__file__, "--ours", real, generated, "--weights", str(weights)]
+        programs[f"msn-gan {precision}"] += ["--device", flags.device, "--precision", precision]
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    core_seconds: dict[str, list[float]] = {name: [] for name in programs}
+    said: dict[str, str] = {}
+    for _ in range(flags.rounds):
+        for name, command in programs.items():
+            took, busy, said[name] = timed([sys.executable, *command], folder)
+            seconds[name].append(took)
+            core_seconds[name].append(busy)
+            print(f"{name}: {took:.1f} s, {busy:.1f} core seconds", file=sys.stderr, flush=True)
+    return {
+        "images": len(images),
+        "device": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "versions": versions(),
+        "seconds": seconds,
+        "core_seconds": core_seconds,
+        "scores": {name: scores(text) for name, text in said.items()},
+    }
+
+
+def ours(real: Path, generated: Path, weights: Path, device: str, precision: str) -> dict[str, Any]:
+    """FID and Inception score of two folders of PNGs."""
+    options = ExtractorOptions(
+        device=torch.device(device), weights=weights, allow_other_weights=True, precision=precision
+    )
+    return score(of_folder(generated), of_folder(real), create_extractor("inception", options), cache=False)
+
+
+def of_folder(folder: Path) -> ImageStream:
+    """The PNGs of a folder as a stream."""
+    paths = sorted(folder.iterdir())
+
+    def batches() -> Iterator[Tensor]:
+        for path in paths:
+            yield torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)[None]
+
+    return ImageStream(folder.name, len(paths), batches)
+
+
+def spread(data: Path, num: int) -> list[Image.Image]:
+    """`num` images taken evenly from a zip or folder."""
+    if data.is_dir():
+        paths = [path for path in sorted(data.rglob("*")) if path.suffix.lower() in ENDINGS]
+        return [Image.open(path).convert("RGB") for path in paths[:: max(1, len(paths) // num)][:num]]
+    with zipfile.ZipFile(data) as archive:
+        names = [name for name in sorted(archive.namelist()) if name.lower().endswith(ENDINGS)]
+        chosen = names[:: max(1, len(names) // num)][:num]
+        return [Image.open(io.BytesIO(archive.read(name))).convert("RGB") for name in chosen]
+
+
+def write_random_weights(path: Path, images: list[Image.Image]) -> None:
+    """A file of random weights; batch norms are calibrated on images, or activations would vanish and be slow."""
+    torch.manual_seed(0)
+    loader = pytorch_fid.inception.load_state_dict_from_url
+    load = nn.Module.load_state_dict
+    try:
+        pytorch_fid.inception.load_state_dict_from_url = lambda *arguments, **options: {}
+        nn.Module.load_state_dict = lambda *arguments, **options: None  # type: ignore[method-assign]
+        network = pytorch_fid.inception.fid_inception_v3()
+    finally:
+        pytorch_fid.inception.load_state_dict_from_url = loader
+        nn.Module.load_state_dict = load  # type: ignore[method-assign]
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.bias)
+            module.momentum = None
+    pixels = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images])
+    with torch.no_grad():
+        network.train()(preprocess(pixels))
+    torch.save(network.state_dict(), path)
+
+
+def timed(command: list[str], folder: Path) -> tuple[float, float, str]:
+    """Seconds that a command took from start to end, seconds that cores were busy with it, and what it printed."""
+    environment = os.environ | {"TORCH_HOME": str(folder / "torch")}
+    began, before = time.monotonic(), os.times()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\nfailed:\n{done.stderr[-2000:]}")
+    after = os.times()
+    busy = after.children_user - before.children_user + after.children_system - before.children_system
+    return time.monotonic() - began, busy, done.stdout
+
+
+def scores(text: str) -> dict[str, float]:
+    """FID and Inception score out of what a program printed."""
+    if "FID:" in text:
+        return {"fid": float(text.split("FID:")[1])}
+    found = json.loads(text[text.index("{") :])
+    names = {
+        "fid": "fid",
+        "frechet_inception_distance": "fid",
+        "inception_score": "is",
+        "inception_score_mean": "is",
+    }
+    return {short: found[name] for name, short in names.items() if name in found}
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results as a Markdown table; the ratio is to the faster of the two other programs."""
+    fastest = {name: min(values) for name, values in results["seconds"].items()}
+    least = {name: min(values) for name, values in results["core_seconds"].items()}
+    best = min(fastest["pytorch-fid"], fastest["torch-fidelity"])
+    lines = [
+        f"{results['images']} images, {results['device']}, {results['cores']} cores",
+        "",
+        "| program | seconds | core seconds | images/s | faster than the better of the two | FID | IS |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, seconds in fastest.items():
+        found = results["scores"][name]
+        ratio = f"{best / seconds:.2f}x" if name.startswith("msn-gan") else ""
+        inception = f"{found['is']:.6f}" if "is" in found else ""
+        rate = results["images"] / seconds
+        cells = (name, f"{seconds:.1f}", f"{least[name]:.1f}", f"{rate:.1f}", ratio, f"{found['fid']:.5f}", inception)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

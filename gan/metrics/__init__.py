@@ -1,0 +1,1 @@
+"""Scores of generated images: networks that look at them, and metrics on what the networks see."""

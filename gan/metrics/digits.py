@@ -1,0 +1,182 @@
+"""A small network that knows scikit-learn's digits: scores for the quickstart, with no download.
+
+`python -m gan.metrics.digits OUT.pt` trains it, says how many held-out digits it reads, and writes the weights that are
+shipped as `digits.pt` beside this file. Its scores say how digit-like images are; they compare with each other only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gan.errors import UsageError, UserError
+from gan.files import replacing
+from gan.metrics.fp32 import full_precision
+from gan.metrics.protocol import ExtractorOptions, Protocol, versions
+
+WEIGHTS = Path(__file__).with_name("digits.pt")
+SIZE = 32
+
+_EPOCHS, _BATCH, _LEARNING_RATE = 20, 64, 2e-3
+_SHIFT = 2  # pixels that a training image is moved by, at most
+_HELD_OUT = 360  # of 1,797
+_SLOPE = 0.1
+
+
+class DigitsNetwork(nn.Module):
+    """Three strided convolutions and two linear layers: 89,546 weights. Leaky units, for a dead one sees nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(inward, outward, 3, stride=2, padding=1) for inward, outward in ((1, 16), (16, 32), (32, 64))
+        )
+        self.hidden = nn.Linear(64 * 4 * 4, 64)
+        self.output = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, 64) and logits (N, 10) of grey images (N, 1, 32, 32) in [-1, 1]."""
+        for convolution in self.convolutions:
+            x = F.leaky_relu(convolution(x), _SLOPE)
+        features = F.leaky_relu(self.hidden(x.flatten(1)), _SLOPE)  # (N, 64, 4, 4) -> (N, 1024) -> (N, 64)
+        return features, self.output(features)
+
+
+class DigitsExtractor:
+    """64 features and 10 logits of the shipped digits network. Colour images are seen in grey."""
+
+    name = "digits"
+    dimension = 64
+    classes = 10
+
+    def __init__(self, options: ExtractorOptions) -> None:
+        """Load the shipped weights.
+
+        Raises:
+            UsageError: another precision than fp32 is asked for.
+            UserError: the shipped file is missing or damaged.
+        """
+        if options.precision != "fp32":
+            raise UsageError(f"--precision {options.precision}: the digits features are made in fp32 only")
+        content, self._network = _shipped(WEIGHTS)
+        self._network.to(options.device)
+        self.hash = hashlib.sha256(content).hexdigest()
+        self.batch_size = options.batch_size or 256
+        self.protocol = Protocol(
+            extractor=self.name,
+            weights=self.hash,
+            layer="hidden (64), output (10)",
+            preprocess=f"grey, antialiased bilinear to {SIZE}",
+            precision="fp32",
+            batch_size=self.batch_size,
+            device=options.device.type,
+            versions=versions(),
+        )
+        self._device = options.device
+
+    @torch.inference_mode()
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features float32 (N, 64) and logits float32 (N, 10), on the CPU.
+
+        Args:
+            images: uint8 (N, 3, H, W), of any number and size.
+        """
+        seen = []
+        with full_precision(self._device):
+            for batch in images.split(self.batch_size):
+                seen.append([part.cpu() for part in self._network(_prepared(batch.to(self._device)))])
+        features, logits = (torch.cat(parts) for parts in zip(*seen, strict=True))
+        return features, logits
+
+
+def train(images: Tensor, labels: Tensor, *, seed: int = 0) -> DigitsNetwork:
+    """Train a network on images uint8 (N, C, H, W), moved about by a few pixels, and labels int64 (N,).
+
+    In the end its features are scaled so that on these images their variance is 1 on average, and the output layer
+    against it, which changes no logit: a Fréchet distance then reads against a total variance of 64.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = DigitsNetwork()
+    draw = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(network.parameters(), _LEARNING_RATE)
+    steps = _EPOCHS * -(-len(images) // _BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps)
+    x = _prepared(images)
+    for _ in range(_EPOCHS):
+        for chosen in torch.randperm(len(x), generator=draw).split(_BATCH):
+            across, down = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=draw).tolist()
+            _, logits = network(torch.roll(x[chosen], (down, across), dims=(2, 3)))
+            optimizer.zero_grad()
+            F.cross_entropy(logits, labels[chosen]).backward()
+            optimizer.step()
+            schedule.step()
+    with torch.no_grad():
+        spread = network(x)[0].var(dim=0).mean().sqrt()
+        network.hidden.weight.div_(spread)
+        network.hidden.bias.div_(spread)
+        network.output.weight.mul_(spread)
+    return network.eval()
+
+
+@torch.no_grad()
+def accuracy(network: DigitsNetwork, images: Tensor, labels: Tensor) -> float:
+    """Share of images uint8 (N, C, H, W) whose label the network gives."""
+    return float((network(_prepared(images))[1].argmax(dim=1) == labels).double().mean())
+
+
+def load_digits() -> tuple[Tensor, Tensor]:
+    """scikit-learn's digits as the program shows them: grey uint8 (1797, 1, 32, 32), enlarged bicubically; labels."""
+    from sklearn.datasets import load_digits  # slow to import; only training needs it
+
+    bunch = load_digits()
+    small = np.round(bunch.images * (255 / 16)).astype(np.uint8)
+    large = [np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BICUBIC)) for image in small]
+    return torch.from_numpy(np.stack(large)[:, None]), torch.from_numpy(bunch.target).long()
+
+
+def _prepared(images: Tensor) -> Tensor:
+    """uint8 (N, C, H, W) -> grey float32 (N, 1, 32, 32) in [-1, 1]."""
+    grey = images.float().mean(dim=1, keepdim=True)
+    grey = F.interpolate(grey, size=(SIZE, SIZE), mode="bilinear", align_corners=False, antialias=True)
+    return grey / 127.5 - 1
+
+
+def _shipped(path: Path) -> tuple[bytes, DigitsNetwork]:
+    try:
+        content = path.read_bytes()
+        with torch.random.fork_rng(devices=[]):  # whoever is training must not notice the random weights
+            network = DigitsNetwork()
+        network.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+    except Exception as error:  # damaged files make the unpickler raise almost anything
+        raise UserError(f"{path}: the digits weights are missing or damaged; install msn-gan again") from error
+    return content, network.eval().requires_grad_(False)
+
+
+def main(out: Path) -> None:
+    """Train on a part, say how well the rest is read, then train on all and write the weights."""
+    torch.set_num_threads(1)  # the order of sums, and so the last bits, would depend on how many there are
+    images, labels = load_digits()
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    held_out, kept = order[:_HELD_OUT], order[_HELD_OUT:]
+    share = accuracy(train(images[kept], labels[kept]), images[held_out], labels[held_out])
+    print(f"held-out accuracy: {share:.4f} of {_HELD_OUT} digits")
+    content = io.BytesIO()
+    torch.save(train(images, labels).state_dict(), content)
+    with replacing(out) as file:
+        file.write(content.getvalue())
+    print(f"{out}: trained on all {len(images)} digits, {len(content.getvalue()):,} bytes")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m gan.metrics.digits OUT.pt")
+    main(Path(sys.argv[1]))

@@ -1,0 +1,89 @@
+"""Precision and recall of generated features against real ones.
+
+Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models", arXiv 1904.06991,
+equations 1 and 2. Precision: the share of generated images that lie within the real manifold. Recall: the share of real
+images that lie within the generated one. A manifold is the union of balls around its images that reach to their k-th
+nearest neighbour. Swapping real and generated swaps the two numbers. float64.
+
+The paper takes its features from VGG-16; a score says which network its own are from. torchmetrics has no such metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_BLOCK = 1024  # images on either side of a block of distances: 8 MiB
+
+
+def precision_recall(
+    real: NDArray[np.floating],
+    generated: NDArray[np.floating],
+    *,
+    neighbours: int = 3,
+    device: torch.device | str = "cpu",
+    advance: Callable[[int], object] = lambda count: None,
+) -> tuple[float, float]:
+    """Precision and recall, each in [0, 1].
+
+    Args:
+        real: features (N1, D); may be memory-mapped.
+        generated: features (N2, D); may be memory-mapped.
+        neighbours: the k of the k-th nearest neighbour; an image is not its own neighbour.
+        device: does the matrix products; it must know float64.
+        advance: called with the number of rows after each row of blocks; 2 N1 + N2 in all.
+
+    Raises:
+        ValueError: a set holds no more than k images, or the dimensions differ.
+    """
+    if real.shape[1] != generated.shape[1]:
+        raise ValueError(f"features of unlike dimension: {real.shape[1]} real, {generated.shape[1]} generated")
+    if min(len(real), len(generated)) <= neighbours:
+        raise ValueError(f"{neighbours} neighbours need more images than {len(real)} real, {len(generated)} generated")
+    real_radii = _radii(real, neighbours, device, advance)
+    generated_radii = _radii(generated, neighbours, device, advance)
+
+    within_real = torch.zeros(len(generated), dtype=torch.bool)
+    within_generated = torch.zeros(len(real), dtype=torch.bool)
+    for rows, x in _blocks(real, device):
+        for columns, y in _blocks(generated, device):
+            distances = _squared_distances(x, y)  # (B1, B2)
+            within_real[columns] |= (distances <= real_radii[rows, None].to(device)).any(dim=0).cpu()
+            within_generated[rows] |= (distances <= generated_radii[columns].to(device)).any(dim=1).cpu()
+        advance(len(x))
+    return float(within_real.double().mean()), float(within_generated.double().mean())
+
+
+def _radii(
+    features: NDArray[np.floating], neighbours: int, device: torch.device | str, advance: Callable[[int], object]
+) -> Tensor:
+    """Squared distance (N,) of each image to its k-th nearest neighbour in the same set."""
+    radii = torch.empty(len(features), dtype=torch.float64)
+    for rows, x in _blocks(features, device):
+        nearest = torch.full((len(x), neighbours), torch.inf, dtype=torch.float64, device=device)
+        for columns, y in _blocks(features, device):
+            distances = _squared_distances(x, y)
+            if rows == columns:
+                distances.fill_diagonal_(torch.inf)  # not its own neighbour
+            found = torch.cat((nearest, distances), dim=1)
+            nearest = found.topk(neighbours, dim=1, largest=False).values
+        radii[rows] = nearest.amax(dim=1).cpu()
+        advance(len(x))
+    return radii
+
+
+def _blocks(features: NDArray[np.floating], device: torch.device | str) -> Iterator[tuple[slice, Tensor]]:
+    for start in range(0, len(features), _BLOCK):
+        rows = slice(start, min(start + _BLOCK, len(features)))
+        yield rows, torch.from_numpy(np.asarray(features[rows], dtype=np.float64)).to(device)
+
+
+def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    """(B1, B2) from x (B1, D) and y (B2, D). What is zero but for rounding is made zero: equal images are equal."""
+    norms = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1)  # |x|^2 + |y|^2
+    distances = norms - 2 * (x @ y.T)
+    return distances.masked_fill_(distances <= norms * (64 * torch.finfo(torch.float64).eps), 0.0)

@@ -1,0 +1,165 @@
+"""What a score was measured with: the networks' interface, the record, and the refusal of unlike ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import typing
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan.errors import UserError
+
+ENGINE = 1  # raised when a change in this package changes numbers; older cached statistics are then not used
+
+
+def _noted(default: Any = dataclasses.MISSING, **arguments: Any) -> Any:
+    """A field that is kept for the record and may differ between scores that are compared."""
+    return field(default=default, metadata={"compared": False}, **arguments)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How features, or scores made of them, came about. None: not known, or not used in this score."""
+
+    extractor: str
+    """Name in EXTRACTORS."""
+    weights: str
+    """SHA-256 of the network's weights, hex."""
+    layer: str
+    """What the features are, and the logits."""
+    preprocess: str
+    """How images were resized and scaled for the network."""
+    precision: str
+    """`fp32` or `bf16`."""
+    quantisation: str = "uint8 RGB"
+    """What images were rounded to before the network saw them."""
+    engine: int = ENGINE
+    """Version of this package's arithmetic."""
+
+    reference_content: str | None = None
+    """Hash of the reference images' pixels, whatever their order, or of the npz file."""
+    reference_split: str | None = None
+    """Which part of the reference set."""
+    reference_count: int | None = None
+    """Number of reference images."""
+    generated_count: int | None = None
+    """Number of images scored."""
+    resolution: str | None = None
+    """Width x height of the images scored."""
+    ema: bool | None = None
+    """Whether the generator's averaged weights were used; None for images that came as files."""
+    is_splits: int | None = None
+    kid_subsets: int | None = None
+    kid_subset_size: int | None = None
+    neighbours: int | None = None
+    """The k of precision and recall."""
+
+    reference: str | None = _noted(None)
+    seed: int | None = _noted(None)
+    """Of the splits of the Inception score and the subsets of KID."""
+    batch_size: int | None = _noted(None)
+    device: str | None = _noted(None)
+    versions: dict[str, str] = _noted(default_factory=dict)
+    """Of Python, torch, torchvision and pytorch-fid."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict fit for JSON; `from_json` reads it back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Protocol:
+        """Read what `to_json` gave; fields of other versions of the program are passed over.
+
+        Raises:
+            TypeError: a field is missing.
+        """
+        known = {item.name for item in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in record.items() if name in known})
+
+
+COMPARED = tuple(item.name for item in dataclasses.fields(Protocol) if item.metadata.get("compared", True))
+FEATURES = ("extractor", "weights", "layer", "preprocess", "precision", "quantisation", "engine")
+"""The fields that features, and statistics of them, depend on."""
+
+
+def differences(first: Protocol, second: Protocol, fields: tuple[str, ...] = COMPARED) -> list[str]:
+    """The fields that are unlike, each as `name: this against that`; what one does not know, passes."""
+    unlike = []
+    for name in fields:
+        a, b = getattr(first, name), getattr(second, name)
+        if a is not None and b is not None and a != b:
+            unlike.append(f"{name.replace('_', ' ')}: {_short(a)} against {_short(b)}")
+    return unlike
+
+
+def require_alike(
+    first: Protocol, second: Protocol, names: tuple[str, str], fields: tuple[str, ...] = COMPARED, hint: str = ""
+) -> None:
+    """Let two protocols pass if they are alike.
+
+    Args:
+        names: what the two are called in the message.
+        hint: what to do, put at its end.
+
+    Raises:
+        UserError: they are unlike; names every field that is.
+    """
+    unlike = differences(first, second, fields)
+    if unlike:
+        text = f"{names[0]} and {names[1]} were not measured alike ({'; '.join(unlike)})"
+        raise UserError(f"{text}; {hint}" if hint else text)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what features depend on."""
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in ("torch", "torchvision", "pytorch-fid")},
+    }
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text[:12] if len(text) == 64 else text  # a hash is told apart by its start
+
+
+@dataclass(frozen=True)
+class ExtractorOptions:
+    """The flags that choose how a network looks at images."""
+
+    device: torch.device = torch.device("cpu")
+    precision: str = "fp32"
+    """`fp32` or `bf16`; bf16 moves FID by several per cent."""
+    preprocess: str = "pytorch-fid"
+    """A name in PREPROCESS."""
+    weights: Path | None = None
+    """The file given with `--inception-weights`."""
+    allow_other_weights: bool = False
+    """Take a weights file that is not the published one; its own hash goes into the protocol."""
+    batch_size: int | None = None
+    """Images in one pass of the network; None: fitting the device."""
+
+
+class Extractor(typing.Protocol):
+    """A network that turns images into feature vectors and class logits. Anything of this shape will do."""
+
+    name: str
+    hash: str
+    """SHA-256 of the weights, hex."""
+    dimension: int
+    """D, length of a feature vector."""
+    classes: int
+    """K, number of logits."""
+    batch_size: int
+    """How many images it is given at a time."""
+    protocol: Protocol
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features float32 (N, D) and logits float32 (N, K), on the CPU, of images uint8 (N, 3, H, W)."""
+        ...
