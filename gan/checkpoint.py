@@ -2,6 +2,11 @@
 
 A file is what `torch.save` writes, followed by a line with its SHA-256. torch reads past that line, so
 `torch.load(path, weights_only=True)` opens a checkpoint in any other program.
+
+It holds a dict with `schema` (the version) and `kind`. A checkpoint of kind `gan` is what `gan.trainer.Trainer.state`
+gives. One of kind `classifier` (`gan.models.classifiers.to_state`) has `model` (a name in CLASSIFIERS), `norm` (a name
+in NORMS), `classes` (a list of names), `channels` (1 or 3), `resolution` (pixels) and `weights` (the network's state
+dict); images come to it in [-1, 1]. More entries may stand beside these.
 """
 
 from __future__ import annotations

@@ -12,10 +12,11 @@ from typing import Any
 
 import click
 
-from gan import __version__, gallery, launch
+from gan import __version__, evaluate, gallery, launch
 from gan import data as image_data
 from gan.config import PRESETS, TrainConfig, flag
 from gan.errors import UserError
+from gan.looking import Looking, write_statistics
 from gan.runtime import DEVICES
 
 
@@ -29,6 +30,15 @@ class _Numbers(click.ParamType):
             return value if isinstance(value, tuple) else tuple(int(part) for part in value.split(","))
         except ValueError:
             self.fail(f"{value!r} is not a list of numbers such as 4,6,7", param, ctx)
+
+
+class _Names(click.ParamType):
+    """Names with commas between them, as fid,is."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        return value if isinstance(value, tuple) else tuple(dict.fromkeys(part.strip() for part in value.split(",")))
 
 
 # What a setting's value is parsed as. Its choices and range are checked by TrainConfig, all problems in one message.
@@ -97,6 +107,40 @@ def _setting_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _sentence(text: str) -> str:
     return text[0].upper() + text[1:] + "."
+
+
+_LOOKING = (
+    click.option("--features", help="inception (default), digits (default for the digits) or classifier:CHECKPOINT."),
+    click.option("--preprocess", help="For Inception: pytorch-fid, torch-fidelity or clean.  [default: pytorch-fid]"),
+    click.option(
+        "--precision",
+        type=click.Choice(("fp32", "bf16")),
+        default="fp32",
+        show_default=True,
+        help="bf16 is faster, and its scores compare with each other only.",
+    ),
+    click.option(
+        "--inception-weights",
+        "weights",
+        type=click.Path(path_type=Path),
+        help="Their file.  [default: $MSN_GAN_INCEPTION, or a download]",
+    ),
+    click.option("--allow-other-weights", is_flag=True, help="Take Inception weights that were not published."),
+    click.option("--batch", type=click.IntRange(1), help="Images at a time.  [default: fitting the device]"),
+)
+
+
+def _looking_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The flags that choose the network that scores are made with."""
+    for option in reversed(_LOOKING):
+        command = option(command)
+    return command
+
+
+def _looking(flags: dict[str, Any], device: str) -> Looking:
+    """Take those flags out of all that were given."""
+    own = {item.name: flags.pop(item.name) for item in fields(Looking) if item.name != "device"}
+    return Looking(device=device, **own)
 
 
 @main.command()
@@ -174,6 +218,45 @@ def sample(
     )
 
 
+@main.command()
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.option("--data", help="The real images: a name, folder or zip.  [default: what the checkpoints learned from]")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Where named datasets are.")
+@click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
+@click.option("--ref", type=click.Path(path_type=Path), help="Statistics in place of --data: a .npz of `data stats`.")
+@click.option("--metrics", type=_Names(), help="Of fid,is,kid,pr.  [default: all; fid,is with --ref]")
+@click.option(
+    "--num", type=click.IntRange(2), help=f"Images scored.  [default: all; {evaluate.MOST:,} or --data's, if generated]"
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of images, splits and subsets.")
+@_looking_options
+@click.option("--ema/--no-ema", default=True, show_default=True, help="The averaged generator, or the trained one.")
+@click.option("--mixed-protocols", is_flag=True, help="Let scores that do not compare stand in one report.")
+@click.option("--skip-bad-images", is_flag=True, help="Go on without the images that cannot be read.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/TARGET]")
+@_device
+def report(out: Path | None, device: str, targets: tuple[str, ...], **flags: Any) -> None:
+    """Score each TARGET: a checkpoint, a run's folder (all its checkpoints), or a folder, zip or npz of images.
+
+    Prints a table and writes report.json, report.md and report.html. kid and pr look at every real image anew; for fid
+    and is alone what was seen in them is kept.
+
+    \b
+    Examples: msn-gan report checkpoints/quickstart
+              msn-gan report cats-10k.zip other-cats/ --data cats.zip --num 10000
+              msn-gan report checkpoints/cats --ref cats-32.npz --features inception
+    """
+    from gan import report as pages  # brings matplotlib, which takes a second to load
+
+    looking = _looking(flags, device)
+    folder = out or Path("reports") / Path(targets[0]).resolve().stem
+    record, error = evaluate.report(evaluate.Request(targets, looking, **flags), folder)
+    pages.show(pages.render(folder))
+    click.echo(f"wrote {folder}/report.html, report.md and report.json", err=True)
+    if error:
+        raise error
+
+
 @main.group()
 def data() -> None:
     """Look at image sets and pack them."""
@@ -211,3 +294,23 @@ def pack(folder: Path, out: Path, resolution: int, channels: str, skip_bad_image
     """
     count = image_data.pack(folder, out, resolution=resolution, channels=int(channels), skip_bad_images=skip_bad_images)
     click.echo(f"packed {count:,} images into {out}", err=True)
+
+
+@data.command("stats")
+@click.argument("path")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--resolution", type=click.IntRange(1), required=True, help="Side of the images, as they will be scored.")
+@click.option("--channels", type=click.Choice(("1", "3")), default="3", show_default=True, help="Grey or RGB.")
+@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), help="Where downloads are.")
+@click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
+@_looking_options
+@click.option("--skip-bad-images", is_flag=True, help="Go on without the images that cannot be read.")
+@_device
+def stats(path: str, out: Path, channels: str, device: str, **flags: Any) -> None:
+    """Write what the network sees in the images of PATH to OUT, an .npz for `report --ref` and for pytorch-fid.
+
+    Example: msn-gan data stats cats.zip cats-32.npz --resolution 32
+    """
+    looking = _looking(flags, device)
+    reference = write_statistics(path, out, looking, channels=int(channels), **flags)
+    click.echo(f"wrote {out}: {len(reference.mean):,} features of {reference.count:,} images", err=True)

@@ -90,6 +90,12 @@ class TrainConfig:
     checkpoint_every: int = setting(1000, "steps between checkpoints", low=1, free=True)
     keep: int = setting(3, "newest checkpoints to keep", low=1, free=True)
 
+    report_every: int = setting(0, "steps between scores of the averaged generator; 0 is never", low=0, free=True)
+    report_num: int = setting(10_000, "images that a score is made of", low=10, free=True)
+    report_features: str = setting(
+        "auto", "network of the scores: inception, digits or classifier:CHECKPOINT; auto is fitting the data", free=True
+    )
+
     def __post_init__(self) -> None:
         problems = [line for item in fields(self) if (line := _problem(item, getattr(self, item.name)))]
         if not problems:
@@ -194,7 +200,16 @@ def _coerce(item: dataclasses.Field, value: Any) -> Any:
     return value
 
 
-_QUICKSTART = TrainConfig(channels=1, g_width=16, d_width=16, steps=1500, sample_every=250, checkpoint_every=500)
+_QUICKSTART = TrainConfig(
+    channels=1,
+    g_width=16,
+    d_width=16,
+    steps=1500,
+    sample_every=250,
+    checkpoint_every=500,
+    report_every=1500,
+    report_num=2000,
+)
 _PUBLISHED_DCGAN = TrainConfig(
     preset="msn-dcgan",
     data="cifar10",

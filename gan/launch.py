@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan import checkpoint, config, trainer
+from gan import checkpoint, config, snapshots, trainer
 from gan.config import TrainConfig
 from gan.data import DATASETS, ImageSet, load
 from gan.errors import UsageError, UserError
@@ -35,6 +35,8 @@ def resolve_config(preset: str | None, file: Path | None, flags: Mapping[str, An
     overrides = {**(config.read_file(file) if file else {}), **flags}
     base = config.preset(preset or overrides.get("preset", "quickstart"))
     overrides.pop("preset", None)
+    if overrides.get("data", base.data) != base.data:
+        base = base.replace({"report_every": 0})  # a recipe scores what it learns from its own data
     return base.replace(overrides)
 
 
@@ -70,11 +72,12 @@ def train(
     if dry_run:
         _dry_run(settings, runtime, run)
         return None
-    if state and state["step"] >= settings.steps:
+    if state and state["step"] >= settings.steps and not snapshots.due(state["step"], settings, run):
         checkpoint.prune(run.checkpoints, settings.keep, run.best())  # it may have been killed before it did that
         say(f"{run.name} is done: step {state['step']} of {settings.steps}; --steps N goes on to N")
         return None
 
+    extractor = snapshots.training_extractor(settings, runtime.device) if settings.report_every else None
     run.create()
     try:
         data = _load(settings)
@@ -90,7 +93,8 @@ def train(
         run.write_config(settings, _description(job))
         trainer.save_real_images(job, run)
     say(f"{run.name}: {_sizes(job)}, {runtime.precision} on {runtime.device}, {len(data):,} images of {data.name}")
-    stopped = trainer.train(job, run)
+    scores = snapshots.TrainingScores(settings, run, extractor, data, job.classes) if extractor else None
+    stopped = trainer.train(job, run, on_snapshot=scores)
     if stopped is None:
         _say_what_next(run, settings)
     else:
@@ -216,9 +220,12 @@ def _program() -> str:
 def _say_what_next(run: RunFolder, settings: TrainConfig) -> None:
     newest = checkpoint.checkpoint_path(run.checkpoints, settings.steps)
     program = _program()
+    if scored := snapshots.logged(run).get(settings.steps):
+        say(f"{snapshots.told(scored['scores'])} ({scored['scored_by']})")
     say(
         f"done. Look at {run.sample_path(settings.steps)} (and real.png beside it)\n"
         f"  images from it:        {program} sample {newest} --num 100 --out {run.name}.png\n"
+        f"  its quality:           {program} report {newest}\n"
         f"  a walk between images: {program} sample {newest} --interpolate 30 --out {run.name}.gif\n"
         f"  your own images:       {program} train my-run --preset msn-dcgan --data FOLDER-OR-ZIP --steps 20000"
     )

@@ -57,11 +57,26 @@ class RunFolder:
 
     def best(self) -> list[str]:
         """File names of checkpoints that pruning keeps: those that best.json names."""
+        best = self.read_best()
+        return [best["checkpoint"]] if "checkpoint" in best else []
+
+    def read_best(self) -> dict[str, Any]:
+        """What best.json says: `checkpoint`, `step`, scores and their protocol. Nothing, where there is none."""
         try:
             best = json.loads((self.checkpoints / "best.json").read_text())
         except (OSError, ValueError):
-            return []
-        return [best["checkpoint"]] if isinstance(best, dict) and "checkpoint" in best else []
+            return {}
+        return best if isinstance(best, dict) else {}
+
+    def write_best(self, step: int, scores: dict[str, Any]) -> None:
+        """Name the checkpoint of a step as the best, for its scores.
+
+        Raises:
+            OSError: best.json cannot be written.
+        """
+        content = {"checkpoint": checkpoint.checkpoint_path(self.checkpoints, step).name, "step": step, **scores}
+        with replacing(self.checkpoints / "best.json") as file:
+            file.write(json.dumps(content, indent=2).encode() + b"\n")
 
     def exists(self) -> bool:
         """Whether a run of this name has begun: it has settings or checkpoints to lose."""

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.utils import make_grid
 
 from gan.runtime import SAMPLES, random_stream
 
@@ -119,6 +118,8 @@ def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
 
 def grid(images: Tensor, columns: int) -> Tensor:
     """Images (N, C, H, W) side by side on white, uint8 (3, height, width), a pixel or more between them."""
+    from torchvision.utils import make_grid  # here: it takes over a second to import, which --help need not wait for
+
     padding = max(1, images.shape[-1] // 32)
     return make_grid(images, nrow=columns, padding=padding, pad_value=255)
 

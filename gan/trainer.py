@@ -34,7 +34,8 @@ _SHARED_FAKE = ("logistic", "hinge")
 _GRID = 8  # rows and columns of a sample grid
 
 Images = tuple[Tensor, Tensor | None]  # images (N, C, H, W) in [-1, 1], or latents (N, latent_dim), and labels (N,)
-Snapshot = Callable[[int, nn.Module], None]  # called with the step and the averaged generator
+# Called with the step and the averaged generator; what it gives is logged.
+Snapshot = Callable[[int, nn.Module], dict[str, Any] | None]
 
 
 class Trainer:
@@ -270,7 +271,7 @@ def train(trainer: Trainer, run: RunFolder, *, on_snapshot: Snapshot | None = No
     """Train to the last step, writing the log, sample grids and checkpoints of `run`.
 
     Args:
-        on_snapshot: called after each checkpoint, to score the generator, say.
+        on_snapshot: called after each checkpoint, and after that which a run goes on from, to score the generator, say.
 
     Returns:
         the signal that stopped the run (after a checkpoint), or None when it is done.
@@ -293,10 +294,19 @@ def train(trainer: Trainer, run: RunFolder, *, on_snapshot: Snapshot | None = No
             checkpoint.prune(run.checkpoints, config.keep, run.best())
             saved = trainer.step
 
+    def snapshot() -> None:
+        save()
+        entry = on_snapshot(trainer.step, trainer.average.network) if on_snapshot else None
+        if entry:
+            log.write({"step": trainer.step, "images": trainer.images_seen, **entry})
+            checkpoint.prune(run.checkpoints, config.keep, run.best())  # what was the best until now
+
     per_step = config.n_dis * config.batch
     bar = progress(f"training {run.name}", config.steps, start=trainer.step, per_item=per_step)
     try:
         with StopSignals() as stop, bar as advance:
+            if saved == trainer.step:
+                snapshot()  # in case the run was killed in the middle of it
             while trainer.step < config.steps and stop.received is None:
                 trainer.train_step()
                 note = ""
@@ -309,10 +319,8 @@ def train(trainer: Trainer, run: RunFolder, *, on_snapshot: Snapshot | None = No
                     images = fixed_samples(trainer)
                     sampling.save_grid(run.sample_path(trainer.step), images, _GRID)
                     log.image("samples", sampling.grid(images, _GRID), trainer.step)
-                if due(config.checkpoint_every):
-                    save()
-                    if on_snapshot:
-                        on_snapshot(trainer.step, trainer.average.network)
+                if due(config.checkpoint_every) or (config.report_every and due(config.report_every)):
+                    snapshot()
             save()
             return stop.received
     except Diverged as error:

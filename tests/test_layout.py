@@ -16,7 +16,9 @@ LEVELS = [
     ["models", "data", "ema", "health"],
     ["checkpoint", "sampling", "runlog", "runs"],
     ["trainer", "gallery", "metrics"],
-    ["launch"],
+    ["targets", "looking"],
+    ["evaluate", "snapshots"],
+    ["launch", "report", "report_html", "plots"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

@@ -1,0 +1,105 @@
+"""Which network looks at images, and how, as flags say it; and the statistics of what it sees in a set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gan.data import load
+from gan.errors import UsageError, UserError
+from gan.metrics.protocol import Extractor, ExtractorOptions
+from gan.metrics.reference import Reference, save_statistics
+from gan.metrics.score import measure_reference
+from gan.runtime import resolve_device
+from gan.targets import stream_of
+
+
+@dataclass(frozen=True)
+class Looking:
+    """The flags that choose the network that looks at images."""
+
+    features: str | None = None
+    """`inception`, `digits` or `classifier:CHECKPOINT`; None: fitting the data."""
+    preprocess: str | None = None
+    precision: str = "fp32"
+    weights: Path | None = None
+    """Of Inception."""
+    allow_other_weights: bool = False
+    batch: int | None = None
+    device: str = "auto"
+
+    def extractor(self, data: str | None) -> Extractor:
+        """The network, its weights loaded and checked.
+
+        Args:
+            data: the real images; for the digits their own network is the default.
+
+        Raises:
+            UsageError: no such network, or an option that it does not have.
+            UserError: its weights cannot be had.
+        """
+        from gan.metrics.extractors import create_extractor  # here: it brings torchvision, a second that --help saves
+
+        features = self.features or ("digits" if data == "digits" else "inception")
+        name, _, checkpoint = features.partition(":")
+        if name != "inception" and (self.preprocess or self.weights):
+            flag = "--preprocess" if self.preprocess else "--inception-weights"
+            raise UsageError(f"{flag}: belongs to --features inception, not to {features}")
+        options = ExtractorOptions(
+            device=resolve_device(self.device),
+            precision=self.precision,
+            weights=Path(checkpoint) if checkpoint else self.weights,
+            allow_other_weights=self.allow_other_weights,
+            batch_size=self.batch,
+        )
+        return create_extractor(name, replace(options, preprocess=self.preprocess) if self.preprocess else options)
+
+
+def write_statistics(
+    data: str,
+    out: Path,
+    looking: Looking,
+    *,
+    resolution: int,
+    channels: int = 3,
+    data_root: Path = Path("data"),
+    split: str = "train",
+    skip_bad_images: bool = False,
+) -> Reference:
+    """Write the statistics of a set as npz, which `--ref` and pytorch-fid read.
+
+    Raises:
+        UsageError, UserError: the images cannot be looked at, or OUT cannot be written; nothing is left of it then.
+    """
+    if out.suffix != ".npz":
+        raise UsageError(f"OUT {out}: must end in .npz")
+    require_writable(out.parent, "OUT")
+    extractor = looking.extractor(data)
+    options: dict[str, Any] = {"data_root": data_root, "split": split, "skip_bad_images": skip_bad_images}
+    images = load(data, resolution=resolution, channels=channels, **options)
+    reference = measure_reference(stream_of(images, data, split), extractor)
+    save_statistics(out, reference)
+    return reference
+
+
+def require_writable(folder: Path, flag: str) -> None:
+    """Make a folder and see that a file can be written there, before any work.
+
+    Raises:
+        UserError: it cannot; names the flag.
+    """
+    probe = folder / ".msn-gan.probe"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"{flag} {folder}: cannot be written to ({error.strerror}); choose another folder") from error
+
+
+def published(sha256: str) -> bool:
+    """Whether these are the Inception weights that scores are quoted with."""
+    from gan.metrics.weights import SHA256  # here, as above
+
+    return sha256 == SHA256

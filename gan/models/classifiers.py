@@ -1,0 +1,139 @@
+"""The classifiers of the MSN paper's experiments, and what a checkpoint of one holds.
+
+`cnn3` is the small network of Subramanian & Chong 2019 (arXiv 1907.04003) for 28-pixel images, `vgg7` their shortened
+VGG for 32-pixel ones. Only the normalization differs between two classifiers of one name and seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan.errors import UsageError, UserError
+from gan.norm import NORMS
+from gan.runtime import WEIGHTS, random_stream
+
+KIND = "classifier"
+SLOPE = 0.1  # of cnn3's LeakyReLU
+
+_CNN3 = ((16, 5, 1, 2), (32, 3, 1, 2), (32, 4, 2, 2))  # channels, kernel, stride, padding
+_VGG7 = (32, 32, "M", 64, 64, "M", 128, "M", 256, "M")  # channels of 3x3 convolutions; M halves the map
+
+
+class Classifier(nn.Module):
+    """Images (N, channels, R, R) in [-1, 1] to logits (N, K), by a stack of layers and a linear one.
+
+    Args:
+        stack: gives the feature maps, (N, C, h, w).
+        norm: a name in `gan.norm.NORMS`, for the linear layer.
+        resolution: R.
+        channels: 1 or 3.
+        classes: K.
+
+    Raises:
+        UsageError: the images are too small for the stack.
+    """
+
+    def __init__(self, stack: nn.Module, norm: str, resolution: int, channels: int, classes: int) -> None:
+        super().__init__()
+        self.stack = stack
+        self.resolution = resolution
+        self.channels = channels
+        try:
+            self.dimension = _flat_size(stack, resolution, channels)
+        except RuntimeError as error:
+            raise UsageError(f"images of {resolution} pixels are too small for this classifier") from error
+        self.linear = NORMS[norm].output(nn.Linear(self.dimension, classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.features(images)[1]
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What the linear layer is given, (N, `dimension`), and the logits, (N, K)."""
+        penultimate = self.stack(images).flatten(1)  # (N, C, h, w) -> (N, C*h*w)
+        return penultimate, self.linear(penultimate)
+
+
+def cnn3(norm: str, resolution: int, channels: int, classes: int) -> Classifier:
+    """Three convolutions, each with the norm and LeakyReLU, and a linear layer; for 28 or 32 pixels."""
+    layers: list[nn.Module] = []
+    last = channels
+    for out, kernel, stride, padding in _CNN3:
+        layers += [NORMS[norm].hidden(nn.Conv2d(last, out, kernel, stride, padding)), nn.LeakyReLU(SLOPE)]
+        last = out
+    return Classifier(nn.Sequential(*layers), norm, resolution, channels, classes)
+
+
+def vgg7(norm: str, resolution: int, channels: int, classes: int) -> Classifier:
+    """Six 3x3 convolutions, each with the norm and ReLU, four max pools and a linear layer; for 32 pixels or more."""
+    layers: list[nn.Module] = []
+    last = channels
+    for item in _VGG7:
+        if isinstance(item, str):
+            layers.append(nn.MaxPool2d(2))
+            continue
+        padding = 0 if item == 256 else 1
+        layers += [NORMS[norm].hidden(nn.Conv2d(last, item, 3, padding=padding)), nn.ReLU()]
+        last = item
+    return Classifier(nn.Sequential(*layers), norm, resolution, channels, classes)
+
+
+CLASSIFIERS: dict[str, Callable[[str, int, int, int], Classifier]] = {"cnn3": cnn3, "vgg7": vgg7}
+
+
+def build_classifier(
+    name: str, norm: str, *, resolution: int, channels: int, classes: int, seed: int = 0
+) -> Classifier:
+    """A classifier with the initial weights of the seed; its raw weights are the same for every normalization.
+
+    Raises:
+        UsageError: the images are too small for it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random_stream(seed, WEIGHTS, 2).initial_seed())
+        return CLASSIFIERS[name](norm, resolution, channels, classes)
+
+
+def to_state(network: Classifier, name: str, norm: str, classes: Sequence[str]) -> dict[str, Any]:
+    """What a checkpoint says of a classifier, for `gan.checkpoint.save`; its format is described there."""
+    return {
+        "kind": KIND,
+        "model": name,
+        "norm": norm,
+        "classes": list(classes),
+        "channels": network.channels,
+        "resolution": network.resolution,
+        "weights": network.state_dict(),
+    }
+
+
+def from_state(state: Mapping[str, Any], where: object) -> Classifier:
+    """The classifier of a checkpoint, in evaluation mode.
+
+    Args:
+        where: what messages call the checkpoint.
+
+    Raises:
+        UserError: it is a checkpoint of another kind, or its weights do not fit what it says.
+    """
+    if state.get("kind") != KIND:
+        raise UserError(f"{where}: is not a checkpoint of a classifier (kind: {state.get('kind', 'none')})")
+    try:
+        shape = {key: state[key] for key in ("resolution", "channels")}
+        network = build_classifier(state["model"], state["norm"], classes=len(state["classes"]), **shape)
+        network.load_state_dict(state["weights"])
+    except (KeyError, TypeError, AttributeError, RuntimeError, UsageError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{where}: does not fit this version of msn-gan, or is damaged ({reason})") from error
+    return network.eval()
+
+
+@torch.no_grad()
+def _flat_size(stack: nn.Module, resolution: int, channels: int) -> int:
+    """How many numbers the stack gives for an image."""
+    found = stack.eval()(torch.zeros(1, channels, resolution, resolution))[0].numel()
+    stack.train()
+    return found

@@ -1,0 +1,105 @@
+"""Line charts as SVG: small enough for a phone, and in colours that a page's theme can change."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+_INCHES = (4.4, 2.7)
+_MOST_POINTS = 300  # of a line; more are averaged in groups
+_INK, _LINE = "#010203", "#040506"  # stand for the theme's colours
+# After Okabe and Ito, which the colour-blind tell apart; blue is lighter, to stand out by night too.
+_SERIES = ("#2a86c9", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_MARKS = "os^Dvx"
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: it can be read aloud and takes the page's font
+    "svg.hashsalt": "msn-gan",
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _LINE,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.6,
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a chart: values `y` at `x`, and where given, how far they spread to either side."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    spread: Sequence[float] | None = None
+
+
+def chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str) -> str:
+    """A line chart as an <svg> element; text is `currentColor`, rules are `var(--line)`.
+
+    Args:
+        alt: what it shows, in words.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=_INCHES, layout="constrained")
+        axes = figure.add_subplot()
+        for number, line in enumerate(lines):
+            color = _SERIES[number % len(_SERIES)]
+            x, y = _thinned(line.x), _thinned(line.y)
+            mark = _MARKS[number % len(_MARKS)] if len(x) <= 30 else None
+            axes.plot(x, y, color=color, marker=mark, markersize=4, linewidth=1.6, label=line.name)
+            if line.spread is not None:
+                spread = _thinned(line.spread)
+                low, high = zip(*((a - b, a + b) for a, b in zip(y, spread, strict=True)), strict=True)
+                axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(axis="y")
+        if len(lines) > 1:
+            figure.legend(loc="outside upper left", ncols=2, frameon=False)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    return _element(file.getvalue(), alt)
+
+
+def standalone(svg: str) -> str:
+    """The chart as a file of its own: black on white."""
+    plain = svg.replace("currentColor", "#222222").replace("var(--line)", "#cccccc")
+    return plain.replace("<svg ", '<svg style="background: white; font-family: sans-serif" ', 1)
+
+
+def _element(text: str, alt: str) -> str:
+    text = text[text.index("<svg ") :]
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r' id="[A-Za-z0-9]+_\d+"', "", text)  # nothing refers to them, and a page has several charts
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = text.replace("<svg ", f'<svg class="chart" role="img" aria-label="{html.escape(alt)}" ', 1)
+    text = re.sub(r"font-family: [^;\"]*(; )?|font: ([\d.]+px) [^;\"]*", _font, text)
+    return text.replace(_INK, "currentColor").replace(_LINE, "var(--line)").strip()
+
+
+def _font(found: re.Match[str]) -> str:
+    """Only the size is kept of a font, so that text is set in the page's own."""
+    return f"font-size: {found[2]}" if found[2] else ""
+
+
+def _thinned(values: Sequence[float]) -> list[float]:
+    group = -(-len(values) // _MOST_POINTS)
+    parts = (values[start : start + group] for start in range(0, len(values), group))
+    return [sum(part) / len(part) for part in parts]

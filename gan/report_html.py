@@ -1,0 +1,142 @@
+"""A report as one HTML file: no other file, no script and no network; for phones, for paper, by day and by night."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+_CSS = """
+:root { color-scheme: light dark; --ground: #fff; --ink: #1c1e21; --soft: #5c6370; --line: #d9dce1; --mark: #eef4fb;
+  --warn: #8a4b00; }
+@media (prefers-color-scheme: dark) {
+  :root { --ground: #16181c; --ink: #e4e6ea; --soft: #9aa1ad; --line: #3a3f47; --mark: #1d2a3a; --warn: #f0b367; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--ground); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
+main { max-width: 70rem; margin: 0 auto; padding: 1rem clamp(.8rem, 3vw, 2rem) 3rem; }
+h1 { font-size: clamp(1.3rem, 4vw, 1.8rem); line-height: 1.2; margin: .5rem 0 .2rem; }
+h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; }
+p, ul { margin: .4rem 0; }
+.soft, figcaption, ul.notes { color: var(--soft); font-size: .9rem; }
+ul.notes { padding-left: 1.2rem; }
+.stopped { color: var(--warn); font-weight: 600; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; }
+th, td { padding: .35rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { color: var(--soft); font-weight: 600; font-size: .85rem; }
+td { font-variant-numeric: tabular-nums; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; position: sticky; left: 0;
+  background: var(--ground); }
+td:first-child { white-space: normal; min-width: 7rem; overflow-wrap: anywhere; }
+td.best { background: var(--mark); font-weight: 700; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: 1.2rem; }
+figure { margin: 0; min-width: 0; }
+figcaption { margin-bottom: .3rem; }
+figure img { display: block; width: 100%; image-rendering: pixelated; border-radius: 4px; }
+svg.chart { display: block; width: 100%; max-width: 30rem; height: auto; overflow: visible; }
+dl { display: grid; grid-template-columns: minmax(7rem, 12rem) 1fr; gap: .25rem 1rem; margin: 0; font-size: .9rem; }
+dt { color: var(--soft); }
+dd { margin: 0; overflow-wrap: anywhere; }
+pre { overflow-x: auto; padding: .8rem; border: 1px solid var(--line); border-radius: 6px; font-size: .85rem;
+  white-space: pre-wrap; overflow-wrap: anywhere; }
+@media (max-width: 40rem) {
+  table { font-size: .85rem; }
+  th { white-space: normal; }
+  th, td { padding: .35rem .4rem; }
+}
+@media (max-width: 30rem) { dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; } }
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a report: a file in its folder or an <svg> element, what it shows in words, and its caption."""
+
+    alt: str
+    caption: str
+    path: Path | None = None
+    svg: str | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """A report as its pages show it."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    best: frozenset[tuple[int, int]]
+    """(row, column) of the best of each score."""
+    stopped: str | None
+    """Why targets are missing, if there are."""
+    notes: tuple[str, ...]
+    grids: tuple[Picture, ...]
+    charts: tuple[Picture, ...]
+    protocols: tuple[tuple[str, str], ...]
+    """(field, value)."""
+    command: str
+    made: str
+
+
+def page(view: View) -> str:
+    """The whole page; pictures are read from their files and put into it.
+
+    Raises:
+        OSError: a picture cannot be read.
+    """
+    parts = [
+        f"<h1>{escape(view.title)}</h1>",
+        f'<p class="soft">Made {escape(view.made)} by msn-gan.</p>',
+        f'<p class="stopped">{escape(view.stopped)}</p>' if view.stopped else "",
+        "<h2>Scores</h2>",
+        _table(view),
+        _notes(view),
+    ]
+    if view.grids:
+        parts += ["<h2>Images</h2>", _pictures(view.grids)]
+    if view.charts:
+        parts += ["<h2>Curves</h2>", _pictures(view.charts)]
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in view.protocols)
+    parts += ["<h2>Protocol</h2>", f"<dl>{items}</dl>", "<h2>Command</h2>", f"<pre>{escape(view.command)}</pre>"]
+    body = "\n".join(parts)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(view.title)}</title>\n<style>{_CSS}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _table(view: View) -> str:
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in view.header)
+    rows = []
+    for number, cells in enumerate(view.rows):
+        marks = (' class="best"' if (number, at) in view.best else "" for at in range(len(cells)))
+        rows.append("".join(f"<td{mark}>{escape(cell)}</td>" for mark, cell in zip(marks, cells, strict=True)))
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    # A region that scrolls must be reached by keyboard too.
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Scores">'
+        f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def _notes(view: View) -> str:
+    items = (f"<li>{escape(note)}</li>" for note in view.notes)
+    return f'<ul class="notes">{"".join(items)}</ul>'
+
+
+def _pictures(pictures: Iterable[Picture]) -> str:
+    figures = []
+    for picture in pictures:
+        inside = picture.svg if picture.path is None else _image(picture.path, picture.alt)
+        figures.append(f"<figure><figcaption>{escape(picture.caption)}</figcaption>{inside}</figure>")
+    return '<div class="pictures">' + "\n".join(figures) + "</div>"
+
+
+def _image(path: Path, alt: str) -> str:
+    content = base64.b64encode(path.read_bytes()).decode()
+    return f'<img src="data:image/png;base64,{content}" alt="{escape(alt)}">'

@@ -1,0 +1,252 @@
+"""What a user may ask scores of, as streams of images: checkpoints, whole runs, folders, zips and npz files."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gan import checkpoint, gallery, sampling
+from gan.config import TrainConfig
+from gan.data import ImageSet, load
+from gan.data.decode import look
+from gan.data.entries import BadImage
+from gan.data.sources import from_path
+from gan.errors import UsageError, UserError
+from gan.metrics.stream import ImageStream
+from gan.progress import say
+from gan.runlog import LOG
+from gan.runs import config_of
+
+CHUNK = 256  # images read from a set at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One thing that gets scores: the images of a snapshot, of a folder or of a file.
+
+    `stream(count)` opens it; until then no network is loaded. `count` is the number of its images, None for a
+    generator, which has as many as are asked for.
+    """
+
+    name: str
+    """What tables call it."""
+    target: str
+    """The target that it belongs to: snapshots of one run share theirs."""
+    path: Path
+    kind: str
+    """`checkpoint` or `images`."""
+    resolution: int
+    channels: int
+    count: int | None
+    stream: Callable[[int], ImageStream]
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the report says of it besides: step, images seen, hash of the file, conversions."""
+    log: Path | None = None
+    """The log of the run it is of."""
+
+
+def settings_of(targets: Sequence[str]) -> list[TrainConfig]:
+    """The settings of the checkpoints and runs among targets; quick, so that other checks can come before reading.
+
+    Raises:
+        UsageError: a target does not exist, or is nothing that scores could be made of.
+        UserError: a checkpoint is damaged.
+    """
+    found = []
+    for target in targets:
+        path = Path(target).expanduser()
+        if not path.exists():
+            raise UsageError(f"TARGET {target}: no such checkpoint, run, folder, zip or npz")
+        if path.suffix == ".pt" and path.is_file():
+            found.append(config_of(checkpoint.load(path), path))
+        elif path.is_dir() and (newest := checkpoint.newest(path)):
+            found.append(config_of(newest[1], newest[0]))
+        elif path.is_dir() and (path / "config.json").exists() and (path / LOG).exists():
+            raise UserError(f"{path}: this run has no checkpoint (step-….pt) yet")
+        elif path.is_file() and path.suffix.lower() not in (".zip", ".npz"):
+            raise UsageError(f"TARGET {target}: is no checkpoint (.pt), run, folder, .zip or .npz")
+    return found
+
+
+def resolve(
+    targets: Sequence[str], *, ema: bool, seed: int, device: str, split: str = "train", skip_bad_images: bool = False
+) -> list[Entry]:
+    """The entries that targets stand for, in their order. Images are read; networks are not run.
+
+    Args:
+        targets: paths of checkpoints, of folders of a run (all its snapshots), of folders of images, zips or npz files.
+        ema: take the averaged generators.
+        seed: of the generated images.
+        split: of folders and zips whose sub-folders are splits.
+
+    Raises:
+        UserError: a file is damaged, or images cannot be read or are of unlike sizes.
+    """
+    found: list[Entry] = []
+    for target in targets:
+        path = Path(target).expanduser()
+        if path.is_dir() and checkpoint.listed(path):
+            found += _run(path, ema=ema, seed=seed, device=device)
+        elif path.suffix == ".pt" and path.is_file():
+            found.append(_snapshot(path, ema=ema, seed=seed, device=device))
+        elif path.suffix.lower() == ".npz":
+            found.append(_array(path))
+        else:
+            found.append(_images(path, split, skip_bad_images))
+    return _unlike_names(found)
+
+
+def stream_of(images: ImageSet, name: str, split: str | None = None) -> ImageStream:
+    """All images of a set, in order."""
+
+    def batches() -> Iterator[Tensor]:
+        for start in range(0, len(images), CHUNK):
+            yield images.fetch(torch.arange(start, min(start + CHUNK, len(images))))
+
+    return ImageStream(name, len(images), batches, split)
+
+
+def generated(generator: nn.Module, count: int, seed: int, *, name: str, latent_dim: int, classes: int) -> ImageStream:
+    """The first `count` images of a generator for a seed: those that `msn-gan sample` writes.
+
+    Raises (while it is read):
+        UserError: the generator gives NaN or infinity.
+    """
+
+    def refuse_nan(module: nn.Module, inputs: Any, images: Tensor) -> None:
+        if not bool(torch.isfinite(images).all()):
+            raise UserError(f"{name}: its generator gives NaN or infinity, so there is no image to score")
+
+    def batches() -> Iterator[Tensor]:
+        hook = generator.register_forward_hook(refuse_nan)
+        try:
+            for images, _ in sampling.sample(generator, count, seed, latent_dim=latent_dim, classes=classes):
+                yield images
+        finally:
+            hook.remove()
+
+    return ImageStream(name, count, batches)
+
+
+def _run(path: Path, *, ema: bool, seed: int, device: str) -> list[Entry]:
+    entries = []
+    for file in checkpoint.listed(path):
+        try:
+            entries.append(replace(_snapshot(file, ema=ema, seed=seed, device=device), target=str(path)))
+        except UserError as error:
+            say(f"{error}; passed over")
+    if not entries:
+        raise UserError(f"{path}: none of its checkpoints is whole")
+    return entries
+
+
+def _snapshot(path: Path, *, ema: bool, seed: int, device: str) -> Entry:
+    state = checkpoint.load(path)
+    config = config_of(state, path)
+
+    def stream(count: int) -> ImageStream:
+        generator, config, state = gallery.load_generator(path, ema=ema, device=device)
+        classes = len(state["data"]["classes"])
+        return generated(generator, count, seed, name=str(path), latent_dim=config.latent_dim, classes=classes)
+
+    log = path.parent / LOG
+    return Entry(
+        name=f"{path.resolve().parent.name}, step {state['step']:,}",
+        target=str(path),
+        path=path,
+        kind="checkpoint",
+        resolution=config.resolution,
+        channels=config.channels,
+        count=None,
+        stream=stream,
+        facts={
+            "step": state["step"],
+            "images_seen": state["step"] * config.n_dis * config.batch,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "data_fingerprint": state["data"]["fingerprint"],
+        },
+        log=log if log.exists() else None,
+    )
+
+
+def _images(path: Path, split: str, skip_bad_images: bool) -> Entry:
+    side, grey = _first_size(path, split)
+    options: dict[str, Any] = {"resolution": side, "split": split, "skip_bad_images": skip_bad_images}
+    images = load(str(path), channels=1 if grey else 3, **options)
+    if grey and images.conversions.get("converted to grey"):
+        images = load(str(path), channels=3, **options)  # the first was grey, others are not
+    unlike = max(images.conversions.get(kind, 0) for kind in ("resized", "cropped"))
+    if unlike:
+        raise UserError(
+            f"{path}: images of different sizes, {unlike:,} of {len(images):,} are not {side}x{side} as the first "
+            "is; bring them to one size with `msn-gan data pack`"
+        )
+    return Entry(
+        name=path.name,
+        target=str(path),
+        path=path,
+        kind="images",
+        resolution=side,
+        channels=images.channels,
+        count=len(images),
+        stream=lambda count: replace(stream_of(images, str(path)), count=count),
+        facts={"conversions": images.conversions, "fingerprint": images.fingerprint},
+    )
+
+
+def _first_size(path: Path, split: str) -> tuple[int, bool]:
+    """Side of the first image that can be read, and whether it is grey. 32, where none can: `load` will name them."""
+    source = from_path(path, split=split)
+    with source.opened() as read:
+        for index in range(len(source.listing.names)):
+            try:
+                seen = look(read(index))
+            except BadImage:
+                continue
+            width, height = seen.size
+            if width != height:
+                raise UserError(
+                    f"{path}: images of {width}x{height} pixels, not square; crop them with `msn-gan data pack`"
+                )
+            return width, seen.mode == "L"
+    return 32, False
+
+
+def _array(path: Path) -> Entry:
+    """An npz with images uint8 (N, H, W, 3 or 1), as the ADM code and those after it write their samples."""
+    try:
+        with np.load(path, allow_pickle=False) as entries:
+            if "mu" in entries:
+                raise UserError(f"{path}: holds statistics, not images; a reference is given with --ref")
+            arrays = [array for array in (entries[key] for key in entries) if array.ndim == 4]
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: no npz of images, or damaged ({error})") from error
+    if len(arrays) != 1 or arrays[0].dtype != np.uint8 or arrays[0].shape[3] not in (1, 3):
+        raise UserError(f"{path}: no images in it; one array uint8 (N, H, W, 3) is expected")
+    pixels = torch.from_numpy(arrays[0]).permute(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)
+    if pixels.shape[2] != pixels.shape[3]:
+        raise UserError(f"{path}: images of {pixels.shape[3]}x{pixels.shape[2]} pixels; they must be square")
+    return Entry(
+        name=path.name,
+        target=str(path),
+        path=path,
+        kind="images",
+        resolution=pixels.shape[2],
+        channels=pixels.shape[1],
+        count=len(pixels),
+        stream=lambda count: ImageStream(str(path), count, lambda: iter(pixels.split(CHUNK))),
+    )
+
+
+def _unlike_names(entries: list[Entry]) -> list[Entry]:
+    """Where two have one name, both get their path as name."""
+    names = [entry.name for entry in entries]
+    return [replace(entry, name=str(entry.path)) if names.count(entry.name) > 1 else entry for entry in entries]
