@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan import checkpoint, config, snapshots, trainer
+from gan import checkpoint, config, loop, snapshots, trainer
 from gan.config import TrainConfig
 from gan.data import DATASETS, ImageSet, load
 from gan.errors import UsageError, UserError
@@ -91,10 +91,10 @@ def train(
         say(f"going on with {run.name} at step {job.step} of {settings.steps}")
     else:
         run.write_config(settings, _description(job))
-        trainer.save_real_images(job, run)
+        loop.save_real_images(job, run)
     say(f"{run.name}: {_sizes(job)}, {runtime.precision} on {runtime.device}, {len(data):,} images of {data.name}")
     scores = snapshots.TrainingScores(settings, run, extractor, data, job.classes) if extractor else None
-    stopped = trainer.train(job, run, on_snapshot=scores)
+    stopped = loop.train(job, run, on_snapshot=scores)
     if stopped is None:
         _say_what_next(run, settings)
     else:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from gan.errors import UserError
 from gan.files import replacing
 
 LOG = "log.jsonl"
@@ -32,10 +34,19 @@ class RunLog:
         self._board = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, entry: dict[str, Any]) -> None:
-        """Append one line; numbers that are not finite become null, as JSON has none."""
+        """Append one line; numbers that are not finite become null, as JSON has none.
+
+        Raises:
+            UserError: the log cannot be written to.
+        """
         line = {key: _finite(value) for key, value in entry.items()}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise UserError(
+                f"{self._file.name}: cannot be written: {error.strerror}; make room, then go on with --resume"
+            ) from error
         step = entry["step"]
         for key, value in line.items():
             if isinstance(value, dict):
@@ -51,9 +62,10 @@ class RunLog:
         self._board.add_image(name, image, step)
 
     def close(self) -> None:
-        """Write out what is buffered."""
-        self._file.close()
-        self._board.close()
+        """Write out what is buffered, as far as the disk has room for it: a full one was told of when it was met."""
+        for part in (self._file, self._board):
+            with suppress(OSError):
+                part.close()
 
 
 def read(path: Path) -> list[dict[str, Any]]:

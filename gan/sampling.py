@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from gan.files import replacing
 from gan.runtime import SAMPLES, random_stream
 
 CHUNK = 64
@@ -131,5 +132,10 @@ def to_pil(image: Tensor) -> Image.Image:
 
 
 def save_grid(path: Path, images: Tensor, columns: int) -> None:
-    """Write images (N, C, H, W), uint8, as one PNG."""
-    to_pil(grid(images, columns)).save(path)
+    """Write images (N, C, H, W), uint8, as one PNG.
+
+    Raises:
+        OSError: it cannot be written; nothing of it is left.
+    """
+    with replacing(path) as file:
+        to_pil(grid(images, columns)).save(file, "PNG")

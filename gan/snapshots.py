@@ -1,4 +1,4 @@
-"""Scores of a run's generator while it trains, for `gan.trainer.train`'s `on_snapshot`."""
+"""Scores of a run's generator while it trains, for `gan.loop.train`'s `on_snapshot`."""
 
 from __future__ import annotations
 

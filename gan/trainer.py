@@ -1,4 +1,4 @@
-"""Training: one step, and the loop around it.
+"""The networks of a run, their optimizers, and one training step. The loop around it is `gan.loop`.
 
 A step is `n_dis` updates of the discriminator D and one of the generator G. Batches and latents are functions of
 (seed, step), so a run that was killed and resumed ends with the bytes of one that was not.
@@ -8,34 +8,27 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gan import checkpoint, sampling
 from gan.config import TrainConfig
 from gan.data import Batches, ImageSet
 from gan.ema import MovingAverage
 from gan.errors import UsageError, UserError
-from gan.health import MEANINGS, Diverged, Health, gradient_norm, spread
-from gan.interrupt import StopSignals
+from gan.health import MEANINGS, Health, gradient_norm, spread
 from gan.losses import LOSSES, squared_gradient, unit_gradient
 from gan.models import build_discriminator, build_generator
 from gan.norm import power_iterate, sigmas
-from gan.progress import progress, say
-from gan.runlog import RunLog
-from gan.runs import RunFolder
+from gan.progress import say
 from gan.runtime import INTERPOLATION, LATENTS, Runtime, random_stream
 
 # Losses whose generator step can judge the fake batch that D has just learned from, as DCGAN does.
 _SHARED_FAKE = ("logistic", "hinge")
-_GRID = 8  # rows and columns of a sample grid
 
 Images = tuple[Tensor, Tensor | None]  # images (N, C, H, W) in [-1, 1], or latents (N, latent_dim), and labels (N,)
-# Called with the step and the averaged generator; what it gives is logged.
-Snapshot = Callable[[int, nn.Module], dict[str, Any] | None]
 
 
 class Trainer:
@@ -265,83 +258,3 @@ class Trainer:
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"the checkpoint was written by a run of other networks ({reason})") from error
-
-
-def train(trainer: Trainer, run: RunFolder, *, on_snapshot: Snapshot | None = None) -> int | None:
-    """Train to the last step, writing the log, sample grids and checkpoints of `run`.
-
-    Args:
-        on_snapshot: called after each checkpoint, and after that which a run goes on from, to score the generator, say.
-
-    Returns:
-        the signal that stopped the run (after a checkpoint), or None when it is done.
-
-    Raises:
-        gan.health.Diverged: a loss or gradient is not finite; the last good checkpoint is kept.
-        UserError: a file cannot be written; what was written before is whole.
-    """
-    config = trainer.config
-    log = RunLog(run.checkpoints, trainer.step)
-    saved = trainer.step if checkpoint.listed(run.checkpoints) else -1
-
-    def due(every: int) -> bool:
-        return trainer.step % every == 0 or trainer.step == config.steps
-
-    def save() -> None:
-        nonlocal saved
-        if saved != trainer.step:
-            checkpoint.save(checkpoint.checkpoint_path(run.checkpoints, trainer.step), trainer.state())
-            checkpoint.prune(run.checkpoints, config.keep, run.best())
-            saved = trainer.step
-
-    def snapshot() -> None:
-        save()
-        entry = on_snapshot(trainer.step, trainer.average.network) if on_snapshot else None
-        if entry:
-            log.write({"step": trainer.step, "images": trainer.images_seen, **entry})
-            checkpoint.prune(run.checkpoints, config.keep, run.best())  # what was the best until now
-
-    per_step = config.n_dis * config.batch
-    bar = progress(f"training {run.name}", config.steps, start=trainer.step, per_item=per_step)
-    try:
-        with StopSignals() as stop, bar as advance:
-            if saved == trainer.step:
-                snapshot()  # in case the run was killed in the middle of it
-            while trainer.step < config.steps and stop.received is None:
-                trainer.train_step()
-                note = ""
-                if due(config.log_every):
-                    entry = trainer.log_entry()
-                    log.write(entry)
-                    note = f"D {entry['loss_d']:.3f}  G {entry['loss_g']:.3f}"
-                advance(1, note)
-                if due(config.sample_every):
-                    images = fixed_samples(trainer)
-                    sampling.save_grid(run.sample_path(trainer.step), images, _GRID)
-                    log.image("samples", sampling.grid(images, _GRID), trainer.step)
-                if due(config.checkpoint_every) or (config.report_every and due(config.report_every)):
-                    snapshot()
-            save()
-            return stop.received
-    except Diverged as error:
-        log.write({"step": trainer.step, "images": trainer.images_seen, "health": ["diverged"], "error": str(error)})
-        kept = checkpoint.listed(run.checkpoints)
-        raise Diverged(
-            f"{error}; " + (f"the last good checkpoint is {kept[-1]}" if kept else "none was saved")
-        ) from error
-    finally:
-        log.close()
-
-
-def fixed_samples(trainer: Trainer) -> Tensor:
-    """The images of a sample grid, uint8 (64, C, H, W): always the same latents, by the averaged generator."""
-    indices = range(_GRID**2)
-    z = sampling.latents(trainer.config.seed, indices, trainer.config.latent_dim)
-    return sampling.render(trainer.average.network, z, sampling.classes_of(indices, trainer.classes))
-
-
-def save_real_images(trainer: Trainer, run: RunFolder) -> None:
-    """Write `real.png`: as many images of the set as a sample grid has."""
-    count = min(_GRID**2, len(trainer.data))
-    images = trainer.data.fetch(torch.linspace(0, len(trainer.data) - 1, count).long())  # of all classes
-    sampling.save_grid(run.samples / "real.png", images, _GRID)

@@ -18,10 +18,11 @@ from gan.data import ImageSet
 from gan.errors import UsageError, UserError
 from gan.evaluate import Request, report
 from gan.looking import Looking, write_statistics
+from gan.loop import train
 from gan.metrics.protocol import Protocol
 from gan.runs import RunFolder
 from gan.runtime import Runtime
-from gan.trainer import Trainer, train
+from gan.trainer import Trainer
 from tests.conftest import TINY
 
 SCORES = ("fid", "inception_score", "inception_score_std", "kid", "kid_std", "precision", "recall")

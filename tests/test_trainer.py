@@ -13,15 +13,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gan import checkpoint, health, runlog, trainer
+from gan import checkpoint, health, loop, runlog
 from gan.config import TrainConfig
 from gan.data import ImageSet
 from gan.errors import UsageError, UserError
+from gan.loop import train
 from gan.losses import LOSSES
 from gan.norm import NORMS, power_iterate, spectral_norms
 from gan.runs import RunFolder
 from gan.runtime import LATENTS, Runtime, random_stream
-from gan.trainer import Trainer, train
+from gan.trainer import Trainer
 
 Make = Callable[..., TrainConfig]
 MakeImages = Callable[..., ImageSet]
@@ -317,4 +318,4 @@ def test_cuda_trains_and_resumes(tiny: Make, image_set: MakeImages) -> None:
     for _ in range(2):
         resumed.train_step()
     torch.testing.assert_close(weights(resumed.generator), weights(jobs[0].generator), rtol=0, atol=0)
-    assert trainer.fixed_samples(resumed).shape == (64, 3, 32, 32)
+    assert loop.fixed_samples(resumed).shape == (64, 3, 32, 32)

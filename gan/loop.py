@@ -1,0 +1,102 @@
+"""The training loop: steps, and the log, sample grids and checkpoints between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan import checkpoint, sampling
+from gan.health import Diverged
+from gan.interrupt import StopSignals
+from gan.progress import progress
+from gan.runlog import RunLog
+from gan.runs import RunFolder
+from gan.trainer import Trainer
+
+_GRID = 8  # rows and columns of a sample grid
+
+# Called with the step and the averaged generator; what it gives is logged.
+Snapshot = Callable[[int, nn.Module], dict[str, Any] | None]
+
+
+def train(trainer: Trainer, run: RunFolder, *, on_snapshot: Snapshot | None = None) -> int | None:
+    """Train to the last step, writing the log, sample grids and checkpoints of `run`.
+
+    Args:
+        on_snapshot: called after each checkpoint, and after that which a run goes on from, to score the generator, say.
+
+    Returns:
+        the signal that stopped the run (after a checkpoint), or None when it is done.
+
+    Raises:
+        gan.health.Diverged: a loss or gradient is not finite; the last good checkpoint is kept.
+        UserError: a file cannot be written; what was written before is whole.
+    """
+    config = trainer.config
+    log = RunLog(run.checkpoints, trainer.step)
+    saved = trainer.step if checkpoint.listed(run.checkpoints) else -1
+
+    def due(every: int) -> bool:
+        return trainer.step % every == 0 or trainer.step == config.steps
+
+    def save() -> None:
+        nonlocal saved
+        if saved != trainer.step:
+            checkpoint.save(checkpoint.checkpoint_path(run.checkpoints, trainer.step), trainer.state())
+            checkpoint.prune(run.checkpoints, config.keep, run.best())
+            saved = trainer.step
+
+    def snapshot() -> None:
+        save()
+        entry = on_snapshot(trainer.step, trainer.average.network) if on_snapshot else None
+        if entry:
+            log.write({"step": trainer.step, "images": trainer.images_seen, **entry})
+            checkpoint.prune(run.checkpoints, config.keep, run.best())  # what was the best until now
+
+    per_step = config.n_dis * config.batch
+    bar = progress(f"training {run.name}", config.steps, start=trainer.step, per_item=per_step)
+    try:
+        with StopSignals() as stop, bar as advance:
+            if saved == trainer.step:
+                snapshot()  # in case the run was killed in the middle of it
+            while trainer.step < config.steps and stop.received is None:
+                trainer.train_step()
+                note = ""
+                if due(config.log_every):
+                    entry = trainer.log_entry()
+                    log.write(entry)
+                    note = f"D {entry['loss_d']:.3f}  G {entry['loss_g']:.3f}"
+                advance(1, note)
+                if due(config.sample_every):
+                    images = fixed_samples(trainer)
+                    sampling.save_grid(run.sample_path(trainer.step), images, _GRID)
+                    log.image("samples", sampling.grid(images, _GRID), trainer.step)
+                if due(config.checkpoint_every) or (config.report_every and due(config.report_every)):
+                    snapshot()
+            save()
+            return stop.received
+    except Diverged as error:
+        log.write({"step": trainer.step, "images": trainer.images_seen, "health": ["diverged"], "error": str(error)})
+        kept = checkpoint.listed(run.checkpoints)
+        raise Diverged(
+            f"{error}; " + (f"the last good checkpoint is {kept[-1]}" if kept else "none was saved")
+        ) from error
+    finally:
+        log.close()
+
+
+def fixed_samples(trainer: Trainer) -> Tensor:
+    """The images of a sample grid, uint8 (64, C, H, W): always the same latents, by the averaged generator."""
+    indices = range(_GRID**2)
+    z = sampling.latents(trainer.config.seed, indices, trainer.config.latent_dim)
+    return sampling.render(trainer.average.network, z, sampling.classes_of(indices, trainer.classes))
+
+
+def save_real_images(trainer: Trainer, run: RunFolder) -> None:
+    """Write `real.png`: as many images of the set as a sample grid has."""
+    count = min(_GRID**2, len(trainer.data))
+    images = trainer.data.fetch(torch.linspace(0, len(trainer.data) - 1, count).long())  # of all classes
+    sampling.save_grid(run.samples / "real.png", images, _GRID)
