@@ -66,7 +66,7 @@ def main() -> None:
         seconds, _ = train_to_end(whole, arguments.steps, resume=False, extra=extra)
         print(f"undisturbed: {arguments.steps} steps in {seconds:.1f} s", flush=True)
         log = (whole / "checkpoints" / "kill" / "log.jsonl").read_text().splitlines()
-        training = json.loads(log[-1])["seconds"]
+        training = max(json.loads(line).get("seconds", 0) for line in log)
         # From before the first import to a share of the steps, so that all kills fit into one run.
         longest = seconds - training + 1.5 * training / arguments.kills
         kills = 0
