@@ -69,6 +69,8 @@ def train(
     if not settings.data:
         raise UsageError(f"--data: the preset {settings.preset} has no data of its own; give a folder, a zip or a name")
     runtime = resolve(device, settings.precision, deterministic=settings.deterministic)
+    settings = dataclasses.replace(settings, precision=runtime.precision)  # a resumed run keeps what `auto` meant here
+    torch.manual_seed(settings.seed)  # nothing draws from this stream, but it is a part of the checkpoint
     if dry_run:
         _dry_run(settings, runtime, run)
         return None
@@ -108,11 +110,8 @@ def _resume(
     before, state = resumed(run)
     overrides = {**(config.read_file(file) if file else {}), **flags}
     overrides.pop("preset", None)
-    if state:
-        # `auto` means what it meant when the run began.
-        before = dataclasses.replace(before, precision=state["precision"])
-        if overrides.get("precision") == "auto":
-            del overrides["precision"]
+    if state and overrides.get("precision") == "auto":
+        del overrides["precision"]
     if preset not in (None, before.preset):
         raise UsageError(f"--preset {preset}: the run {run.name} was begun with {before.preset}")
     after = before.replace(overrides)

@@ -217,7 +217,6 @@ class Trainer:
         return {
             "kind": "gan",
             "config": self.config.to_dict(),
-            "precision": self.runtime.precision,
             "step": self.step,
             "seconds": self.seconds,
             "data": {

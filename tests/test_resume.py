@@ -102,6 +102,17 @@ def test_resume_needs_no_flags_and_can_go_further(begun: tuple[Path, dict[str, A
     same_bytes(resumed["generator"], final_state(root / "whole")["generator"])
 
 
+def test_checkpoints_do_not_depend_on_what_the_process_did_before(tmp_path: Path, image_folder: Path) -> None:
+    """Neither on torch's global random state, nor on whether `--precision auto` has been resolved by an earlier start."""
+    flags = {**flags_of("dcgan-msn", image_folder), "steps": STEPS, "precision": "auto"}
+    train(tmp_path / "whole", flags, resume=False)
+    torch.rand(7)
+    train(tmp_path / "parts", {**flags, "steps": 8}, resume=False)
+    torch.rand(11)
+    train(tmp_path / "parts", {"steps": STEPS}, resume=True)
+    same_bytes(final_state(tmp_path / "parts"), final_state(tmp_path / "whole"))
+
+
 def test_a_run_that_is_done_says_so(begun: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
     root, _ = begun
     train(root, {}, resume=True)
