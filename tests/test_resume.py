@@ -103,7 +103,7 @@ def test_resume_needs_no_flags_and_can_go_further(begun: tuple[Path, dict[str, A
 
 
 def test_checkpoints_do_not_depend_on_what_the_process_did_before(tmp_path: Path, image_folder: Path) -> None:
-    """Neither on torch's global random state, nor on whether `--precision auto` has been resolved by an earlier start."""
+    """Neither on torch's global random state, nor on whether an earlier start has resolved `--precision auto`."""
     flags = {**flags_of("dcgan-msn", image_folder), "steps": STEPS, "precision": "auto"}
     train(tmp_path / "whole", flags, resume=False)
     torch.rand(7)
