@@ -68,7 +68,7 @@ def main() -> None:
         log = (whole / "checkpoints" / "kill" / "log.jsonl").read_text().splitlines()
         training = max(json.loads(line).get("seconds", 0) for line in log)
         # From before the first import to a share of the steps, so that all kills fit into one run.
-        longest = seconds - training + 0.5 * training / arguments.kills
+        longest = seconds - training + 0.35 * training / arguments.kills
         kills = 0
         while kills < arguments.kills:
             resume = (killed / "checkpoints" / "kill" / "config.json").exists()
