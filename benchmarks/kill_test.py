@@ -40,7 +40,7 @@ def train_to_end(root: Path, steps: int, *, resume: bool, extra: list[str]) -> t
 
 def went_on_from(told: str) -> str:
     found = re.search(r"going on with kill at step (\d+)", told)
-    return f"went on from step {found.group(1)}" if found else "began"
+    return f"went on from step {found.group(1)}" if found else "not yet training, or from the start"
 
 
 def same(a: object, b: object) -> bool:
@@ -62,39 +62,48 @@ def main() -> None:
     arguments = parser.parse_args()
     rng, extra = random.Random(arguments.seed), ["--data", arguments.data]
     with tempfile.TemporaryDirectory() as folder:
-        whole, killed = Path(folder, "whole"), Path(folder, "killed")
+        whole = Path(folder, "whole")
         seconds, _ = train_to_end(whole, arguments.steps, resume=False, extra=extra)
         print(f"undisturbed: {arguments.steps} steps in {seconds:.1f} s", flush=True)
         log = (whole / "checkpoints" / "kill" / "log.jsonl").read_text().splitlines()
         training = max(json.loads(line).get("seconds", 0) for line in log)
-        # From before the first import to a share of the steps, so that all kills fit into one run.
+        # From before the first import to a share of the steps, so that most kills fit into one run.
         longest = seconds - training + 0.35 * training / arguments.kills
-        kills = 0
-        while kills < arguments.kills:
+        kills, equal, round_ = 0, True, 0
+        while kills < arguments.kills:  # a run that is done before all kills are is followed by another
+            round_ += 1
+            killed = Path(folder, f"killed-{round_}")
+            done = False
+            while kills < arguments.kills and not done:
+                resume = (killed / "checkpoints" / "kill" / "config.json").exists()
+                call = command(killed, arguments.steps, resume=resume, extra=extra)
+                process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
+                delay = rng.uniform(0, longest)
+                try:
+                    _, told = process.communicate(timeout=delay)
+                except subprocess.TimeoutExpired:
+                    process.send_signal(signal.SIGKILL)
+                    _, told = process.communicate()
+                    kills += 1
+                    print(f"kill {kills:2} after {delay:5.1f} s: {went_on_from(told)}", flush=True)
+                else:
+                    if process.returncode:
+                        sys.exit(f"training failed: {told}")
+                    done = True
             resume = (killed / "checkpoints" / "kill" / "config.json").exists()
-            call = command(killed, arguments.steps, resume=resume, extra=extra)
-            process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
-            delay = rng.uniform(0, longest)
-            try:
-                _, told = process.communicate(timeout=delay)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                _, told = process.communicate()
-                kills += 1
-                print(f"kill {kills:2} after {delay:5.1f} s: {went_on_from(told)}", flush=True)
-            else:
-                if process.returncode:
-                    sys.exit(f"training failed: {told}")
-                break
-        _, told = train_to_end(killed, arguments.steps, resume=True, extra=extra)
-        print(f"last: {went_on_from(told)}")
-        name = f"step-{arguments.steps:08d}.pt"
-        states = [torch.load(root / "checkpoints" / "kill" / name, weights_only=True) for root in (whole, killed)]
-        for state in states:
-            del state["seconds"]
-        equal = same(*states)
-        print(f"{kills} kills: " + ("all bytes are the same" if equal else "THE BYTES DIFFER"))
+            train_to_end(killed, arguments.steps, resume=resume, extra=extra)
+            equal = equal and same_ends(whole, killed, arguments.steps)
+        print(f"{kills} kills in {round_} runs: " + ("all bytes are the same" if equal else "THE BYTES DIFFER"))
         sys.exit(not equal)
+
+
+def same_ends(whole: Path, killed: Path, steps: int) -> bool:
+    """Whether the last checkpoints of two runs hold the same bytes, but for the time that was taken."""
+    name = f"step-{steps:08d}.pt"
+    states = [torch.load(root / "checkpoints" / "kill" / name, weights_only=True) for root in (whole, killed)]
+    for state in states:
+        del state["seconds"]
+    return same(*states)
 
 
 if __name__ == "__main__":
