@@ -12,6 +12,18 @@ from typing import BinaryIO
 PARTIAL = ".partial"
 
 
+def cache_folder(part: str) -> Path:
+    """Where a part of the cache lies: below $MSN_GAN_CACHE, $XDG_CACHE_HOME/msn-gan or ~/.cache/msn-gan.
+
+    Raises:
+        RuntimeError: none of the first two is set and there is no home folder.
+    """
+    if chosen := os.environ.get("MSN_GAN_CACHE"):
+        return Path(chosen).expanduser() / part
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "msn-gan" / part
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` once the block is done; if it fails, nothing of it is left.

@@ -20,7 +20,7 @@ import numpy as np
 import PIL
 
 from gan.data.decoded import Decoded, begin_fingerprint, end_fingerprint
-from gan.files import PARTIAL, replacing
+from gan.files import PARTIAL, cache_folder, replacing
 
 FEWEST = 2000  # images; fewer are decoded about as fast as they are read back
 _FORMAT = 1  # to be raised whenever the same file would be decoded to other pixels
@@ -51,12 +51,9 @@ class Head:
 
 
 def folder() -> Path | None:
-    """Where decoded images are kept: below $MSN_GAN_CACHE, $XDG_CACHE_HOME/msn-gan or ~/.cache/msn-gan."""
+    """Where decoded images are kept; None where there is no place for them."""
     try:
-        if chosen := os.environ.get("MSN_GAN_CACHE"):
-            return Path(chosen).expanduser() / "decoded"
-        base = os.environ.get("XDG_CACHE_HOME")
-        return (Path(base) if base else Path.home() / ".cache") / "msn-gan" / "decoded"
+        return cache_folder("decoded")
     except RuntimeError:  # no home folder
         return None
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from gan import checkpoint
 from gan.errors import UsageError, UserError
-from gan.metrics.fp32 import full_precision
+from gan.metrics.fp32 import look_in_batches
 from gan.metrics.protocol import ExtractorOptions, Protocol, versions
 from gan.models.classifiers import from_state
 
@@ -63,13 +63,9 @@ class ClassifierExtractor:
         Args:
             images: uint8 (N, 3, H, W), of any number and size; a grey classifier sees the mean of the colours.
         """
-        seen = []
-        with full_precision(self._device):
-            for batch in images.split(self.batch_size):
-                x = self._prepared(batch.to(self._device))
-                seen.append([part.cpu() for part in self._network.features(x)])
-        features, logits = (torch.cat(parts) for parts in zip(*seen, strict=True))
-        return features, logits
+        return look_in_batches(
+            images, self.batch_size, self._device, lambda batch: self._network.features(self._prepared(batch))
+        )
 
     def _prepared(self, images: Tensor) -> Tensor:
         """uint8 (N, 3, H, W) -> float32 (N, C, R, R) in [-1, 1]."""

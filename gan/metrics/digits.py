@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from gan.errors import UsageError, UserError
 from gan.files import replacing
-from gan.metrics.fp32 import full_precision
+from gan.metrics.fp32 import look_in_batches
 from gan.metrics.protocol import ExtractorOptions, Protocol, versions
 
 WEIGHTS = Path(__file__).with_name("digits.pt")
@@ -89,12 +89,7 @@ class DigitsExtractor:
         Args:
             images: uint8 (N, 3, H, W), of any number and size.
         """
-        seen = []
-        with full_precision(self._device):
-            for batch in images.split(self.batch_size):
-                seen.append([part.cpu() for part in self._network(_prepared(batch.to(self._device)))])
-        features, logits = (torch.cat(parts) for parts in zip(*seen, strict=True))
-        return features, logits
+        return look_in_batches(images, self.batch_size, self._device, lambda batch: self._network(_prepared(batch)))
 
 
 def train(images: Tensor, labels: Tensor, *, seed: int = 0) -> DigitsNetwork:

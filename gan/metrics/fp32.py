@@ -1,12 +1,13 @@
-"""float32 products computed in float32."""
+"""Networks looking at images: float32 products computed in float32, a fixed number of images at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 @contextmanager
@@ -26,3 +27,19 @@ def full_precision(device: torch.device) -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(matmul)
+
+
+def look_in_batches(
+    images: Tensor, size: int, device: torch.device, look: Callable[[Tensor], tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor]:
+    """Features (N, D) and logits (N, K), on the CPU, of images uint8 (N, 3, H, W), `size` at a time in full precision.
+
+    Args:
+        look: gives both for a batch that lies on `device`.
+    """
+    seen = []
+    with full_precision(device):
+        for batch in images.split(size):
+            seen.append([part.cpu() for part in look(batch.to(device))])
+    features, logits = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    return features, logits

@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from gan.errors import UsageError, UserError
-from gan.metrics.fp32 import full_precision
+from gan.metrics.fp32 import look_in_batches
 from gan.metrics.preprocess import PREPROCESS
 from gan.metrics.protocol import ExtractorOptions, Protocol, versions
 from gan.metrics.weights import locate_inception_weights
@@ -64,15 +64,12 @@ class InceptionExtractor:
         Args:
             images: uint8 (N, 3, H, W), of any number and size.
         """
-        pools, logits = [], []
-        with full_precision(self._device):
-            for batch in images.split(self.batch_size):
-                x = self._preprocess(batch.to(self._device))
-                x = x.to(self._dtype, memory_format=torch.channels_last)
-                pool = self._trunk(x)["pool"]
-                pools.append(pool.cpu())
-                logits.append((pool @ self._class_weights.T).cpu())
-        return torch.cat(pools), torch.cat(logits)
+        return look_in_batches(images, self.batch_size, self._device, self._look)
+
+    def _look(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        x = self._preprocess(batch).to(self._dtype, memory_format=torch.channels_last)
+        pool = self._trunk(x)["pool"]
+        return pool, pool @ self._class_weights.T
 
 
 def inception_network(weights: Path) -> nn.Module:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gan import files
 from gan.errors import UserError
 from gan.files import replacing
 from gan.metrics.frechet import covariance_factor
@@ -118,10 +118,8 @@ def load_statistics(path: Path) -> Reference:
 
 
 def cache_folder() -> Path:
-    """Where statistics are cached: `reference/` in $MSN_GAN_CACHE, $XDG_CACHE_HOME/msn-gan or ~/.cache/msn-gan."""
-    own, common = os.environ.get("MSN_GAN_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    root = Path(own) if own else (Path(common) if common else Path.home() / ".cache") / "msn-gan"
-    return root / "reference"
+    """Where statistics are cached."""
+    return files.cache_folder("reference")
 
 
 def cache_path(content: str, count: int, extractor: Extractor) -> Path:
