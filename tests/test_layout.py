@@ -53,7 +53,8 @@ def test_arrows_go_one_way(path: Path) -> None:
 
 
 def test_only_the_command_line_knows_click() -> None:
-    assert [part(path) for path in FILES if any(name.split(".")[0] == "click" for name in imports(path))] == ["cli"]
+    knowing = {part(path) for path in FILES if any(name.split(".")[0] == "click" for name in imports(path))}
+    assert knowing == {"cli"}
 
 
 def test_norm_imports_torch_alone() -> None:

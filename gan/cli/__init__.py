@@ -1,0 +1,8 @@
+"""The command line: parses, validates, calls. The only part that knows click; a file for each few commands."""
+
+from __future__ import annotations
+
+from gan.cli import data, scoring, training  # each adds its commands to the group
+from gan.cli.group import main
+
+__all__ = ["data", "main", "scoring", "training"]

@@ -1,0 +1,73 @@
+"""`data info`, `data pack` and `data stats`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gan import data as image_data
+from gan.cli.group import device_option, main
+from gan.cli.looking_flags import looking_of, looking_options
+from gan.looking import write_statistics
+
+
+@main.group()
+def data() -> None:
+    """Look at image sets and pack them."""
+
+
+@data.command("info")
+@click.argument("path")
+@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), help="Where downloads are.")
+@click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(path: str, data_root: Path, split: str, as_json: bool) -> None:
+    """What a dataset's name, a folder or a zip of images holds.
+
+    Example: msn-gan data info cats.zip
+    """
+    found = image_data.info(path, data_root=data_root, split=split)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for key, value in found.items():
+        text = ", ".join(f"{name}: {count}" for name, count in value.items()) if isinstance(value, dict) else value
+        click.echo(f"{key + ':':<14} {text}")
+
+
+@data.command("pack")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--resolution", type=click.IntRange(1), required=True, help="Side of the square images, in pixels.")
+@click.option("--channels", type=click.Choice(("1", "3")), default="3", show_default=True, help="Grey or RGB.")
+@click.option("--skip-bad-images", is_flag=True, help="Go on without the images that cannot be read.")
+def pack(folder: Path, out: Path, resolution: int, channels: str, skip_bad_images: bool) -> None:
+    """Resize the images of FOLDER (or a zip) and pack them into OUT, a zip of PNGs with their labels.
+
+    Example: msn-gan data pack photos/ photos-64.zip --resolution 64
+    """
+    count = image_data.pack(folder, out, resolution=resolution, channels=int(channels), skip_bad_images=skip_bad_images)
+    click.echo(f"packed {count:,} images into {out}", err=True)
+
+
+@data.command("stats")
+@click.argument("path")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--resolution", type=click.IntRange(1), required=True, help="Side of the images, as they will be scored.")
+@click.option("--channels", type=click.Choice(("1", "3")), default="3", show_default=True, help="Grey or RGB.")
+@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), help="Where downloads are.")
+@click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
+@looking_options
+@click.option("--skip-bad-images", is_flag=True, help="Go on without the images that cannot be read.")
+@device_option
+def stats(path: str, out: Path, channels: str, device: str, **flags: Any) -> None:
+    """Write what the network sees in the images of PATH to OUT, an .npz for `report --ref` and for pytorch-fid.
+
+    Example: msn-gan data stats cats.zip cats-32.npz --resolution 32
+    """
+    looking = looking_of(flags, device)
+    reference = write_statistics(path, out, looking, channels=int(channels), **flags)
+    click.echo(f"wrote {out}: {len(reference.mean):,} features of {reference.count:,} images", err=True)

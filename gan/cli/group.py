@@ -1,0 +1,80 @@
+"""The group of all commands: failures in one line, exit codes, and the flags that several commands share."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gan import __version__
+from gan.errors import UserError
+from gan.runtime import DEVICES
+
+
+class Numbers(click.ParamType):
+    """Numbers with commas between them, as 4,6,7."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        try:
+            return value if isinstance(value, tuple) else tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers such as 4,6,7", param, ctx)
+
+
+class Names(click.ParamType):
+    """Names with commas between them, as fid,is."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        return value if isinstance(value, tuple) else tuple(dict.fromkeys(part.strip() for part in value.split(",")))
+
+
+class _Commands(click.Group):
+    """A group that tells failures in one line and exits with the code that the kind of failure has."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            code = super().main(*args, **{**extra, "standalone_mode": False})
+            sys.exit(code if isinstance(code, int) else 0)
+        except UserError as error:
+            _fail(str(error), error.exit_code)
+        except click.ClickException as error:
+            _fail(f"{error.format_message()} (see --help)", error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            _fail("interrupted", 130)
+        except OSError as error:
+            _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+        except Exception as error:
+            _fail(f"{type(error).__name__}: {error}; this should not happen, --debug shows where", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    if "--debug" in sys.argv[1:2]:
+        traceback.print_exc()
+    click.echo(f"msn-gan: {message}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="msn-gan")
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+def main(debug: bool) -> None:
+    """Train GANs under spectral and mean spectral normalization, sample from them, and compare them fairly."""
+
+
+device_option = click.option(
+    "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where to run."
+)
+out_root = click.option(
+    "--out",
+    "root",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Folder that holds checkpoints/ and samples/.  [default: here]",
+)

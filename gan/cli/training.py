@@ -1,0 +1,114 @@
+"""`train` and `sample`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gan import gallery, launch
+from gan.cli.group import Numbers, device_option, main, out_root
+from gan.config import PRESETS, TrainConfig, flag
+
+# What a setting's value is parsed as. Its choices and range are checked by TrainConfig, all problems in one message.
+_TYPES = {"int": click.INT, "float": click.FLOAT, "str": click.STRING, "tuple[int, ...]": Numbers()}
+
+
+def setting_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A flag for every setting of `TrainConfig`; its value is None where it is not given."""
+    for item in reversed([item for item in fields(TrainConfig) if item.name != "preset"]):
+        kind = str(item.type).split(" |")[0]
+        name = flag(item.name)
+        choices = item.metadata["choices"]
+        default = "" if item.default is None else f"  [{item.default}]"
+        command = click.option(
+            f"{name}/--no-{name[2:]}" if kind == "bool" else name,
+            type=_TYPES.get(kind),
+            default=None,
+            metavar="|".join(map(str, choices)) or None,
+            help=f"{_sentence(item.metadata['help'])}{default}",
+        )(command)
+    return command
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
+
+
+@main.command()
+@click.argument("run", required=False)
+@click.option("--preset", help=f"The recipe: {', '.join(PRESETS)}.  [default: quickstart]")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="Settings from a TOML or JSON file.")
+@click.option("--resume", is_flag=True, help="Go on with RUN where it was, exactly.")
+@click.option("--dry-run", is_flag=True, help="Show settings, parameters, time and memory; train nothing.")
+@out_root
+@device_option
+@setting_options
+def train(
+    run: str | None,
+    preset: str | None,
+    file: Path | None,
+    resume: bool,
+    dry_run: bool,
+    root: Path,
+    device: str,
+    **settings: Any,
+) -> None:
+    """Train a GAN. RUN, the run's name, defaults to the preset's.
+
+    A flag overrides the file, which overrides the preset. In brackets: the defaults, those of the quickstart.
+
+    Example: msn-gan train cats --preset msn-dcgan --data cats.zip --norm msn --steps 20000
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    stopped = launch.train(run, preset, file, given, resume=resume, dry_run=dry_run, root=root, device=device)
+    if stopped is not None:
+        sys.exit(128 + stopped)
+
+
+@main.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--num", type=click.IntRange(1), help="Images.  [default: 64; 8 walks with --interpolate]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same images.")
+@click.option("--grid", "columns", type=click.IntRange(1), help="Columns of a grid.  [default: as high as wide]")
+@click.option("--out", type=click.Path(path_type=Path), help="A .png grid, a folder, a .zip, or a .gif or .webp walk.")
+@click.option("--class", "label", help="Class of all images, by name or number.  [default: each in turn]")
+@click.option("--truncation", type=click.FloatRange(0, min_open=True), help="Cut latents off at ± this value.")
+@click.option("--interpolate", "frames", type=click.IntRange(2), help="Walk between latents, N frames for each part.")
+@click.option("--ema/--no-ema", default=True, show_default=True, help="The averaged generator, or the trained one.")
+@device_option
+def sample(
+    checkpoint: Path,
+    num: int | None,
+    seed: int,
+    columns: int | None,
+    out: Path | None,
+    label: str | None,
+    truncation: float | None,
+    frames: int | None,
+    ema: bool,
+    device: str,
+) -> None:
+    """Make images from CHECKPOINT, a file or a run's folder (its newest checkpoint).
+
+    \b
+    Examples: msn-gan sample checkpoints/quickstart --num 100 --out digits.png
+              msn-gan sample checkpoints/quickstart --num 10000 --out digits.zip
+              msn-gan sample checkpoints/quickstart --interpolate 30 --out walk.gif
+    """
+    gallery.write(
+        checkpoint,
+        out,
+        num=num,
+        seed=seed,
+        columns=columns,
+        label=label,
+        truncation=truncation,
+        frames=frames,
+        ema=ema,
+        device=device,
+    )
