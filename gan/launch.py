@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan import checkpoint, config, loop, snapshots, trainer
+from gan import checkpoint, config, exchange, loop, ranks, snapshots, trainer
 from gan.config import TrainConfig
 from gan.data import DATASETS, ImageSet, load
 from gan.errors import UsageError, UserError
@@ -53,9 +53,65 @@ def train(
 ) -> int | None:
     """Begin or resume a run and train it; returns the signal that stopped it, or None.
 
+    Several ranks call it together. Rank 0 alone reads and writes the files of the run.
+
     Raises:
         UserError: anything that a user can put right.
     """
+    run, settings, state = exchange.from_lead(lambda: _settled(name, preset, file, flags, root, resume, dry_run))
+    ranks.own_positions(settings.batch, settings.accumulate)  # refused, if it must be, before anything is loaded
+    runtime = resolve(device, settings.precision, deterministic=settings.deterministic)
+    settings = dataclasses.replace(settings, precision=runtime.precision)  # a resumed run keeps what `auto` meant here
+    torch.manual_seed(settings.seed)  # nothing draws from this stream, but it is a part of the checkpoint
+    if dry_run:
+        _dry_run(settings, runtime, run)
+        return None
+    step = state["step"] if state else 0
+    if step >= settings.steps and not exchange.from_lead(lambda: snapshots.due(step, settings, run)):
+        if ranks.leads():
+            checkpoint.prune(run.checkpoints, settings.keep, run.best())  # it may have been killed before it did that
+        say(f"{run.name} is done: step {step} of {settings.steps}; --steps N goes on to N")
+        return None
+
+    extractor = snapshots.training_extractor(settings, runtime.device) if settings.report_every else None
+    exchange.from_lead(run.create)
+    try:
+        data = _load(settings)
+        job = trainer.Trainer(settings, runtime, data)
+    except BaseException:
+        if ranks.leads():
+            run.remove_empty()
+        raise
+    if state:
+        _check_data(state, data)
+        job.load_state(state)
+        say(f"going on with {run.name} at step {job.step} of {settings.steps}")
+    else:
+        exchange.from_lead(lambda: _begin(run, job))
+    say(f"{run.name}: {_sizes(job)}, {_place(runtime)}, {len(data):,} images of {data.name}")
+    scores = snapshots.TrainingScores(settings, run, extractor, data, job.classes) if extractor else None
+    try:
+        stopped = loop.train(job, run, on_snapshot=scores)
+    except ranks.LostContact as error:
+        raise ranks.LostContact(f"{error}; {_how_to_go_on(run)}") from error
+    if stopped is None:
+        _say_what_next(run, settings)
+    else:
+        program = _program() if runtime.ranks == 1 else f"torchrun … {sys.argv[0]}"
+        say(f"stopped at step {job.step}, saved; go on with: {program} train {run.name} --resume")
+    return stopped
+
+
+def _settled(
+    name: str | None,
+    preset: str | None,
+    file: Path | None,
+    flags: Mapping[str, Any],
+    root: Path,
+    resume: bool,
+    dry_run: bool,
+) -> tuple[RunFolder, TrainConfig, dict[str, Any] | None]:
+    """The run, its settings, and the state that it goes on from."""
     if resume:
         run = RunFolder(name or preset or "quickstart", root)
         settings, state = _resume(run, preset, file, flags)
@@ -68,40 +124,24 @@ def train(
             )
     if not settings.data:
         raise UsageError(f"--data: the preset {settings.preset} has no data of its own; give a folder, a zip or a name")
-    runtime = resolve(device, settings.precision, deterministic=settings.deterministic)
-    settings = dataclasses.replace(settings, precision=runtime.precision)  # a resumed run keeps what `auto` meant here
-    torch.manual_seed(settings.seed)  # nothing draws from this stream, but it is a part of the checkpoint
-    if dry_run:
-        _dry_run(settings, runtime, run)
-        return None
-    if state and state["step"] >= settings.steps and not snapshots.due(state["step"], settings, run):
-        checkpoint.prune(run.checkpoints, settings.keep, run.best())  # it may have been killed before it did that
-        say(f"{run.name} is done: step {state['step']} of {settings.steps}; --steps N goes on to N")
-        return None
+    return run, settings, state
 
-    extractor = snapshots.training_extractor(settings, runtime.device) if settings.report_every else None
-    run.create()
+
+def _begin(run: RunFolder, job: trainer.Trainer) -> None:
+    run.write_config(job.config, _description(job))
+    loop.save_real_images(job, run)
+
+
+def _how_to_go_on(run: RunFolder) -> str:
+    """For a run whose ranks have lost each other: what there is of it."""
     try:
-        data = _load(settings)
-        job = trainer.Trainer(settings, runtime, data)
-    except BaseException:
-        run.remove_empty()
-        raise
-    if state:
-        _check_data(state, data)
-        job.load_state(state)
-        say(f"going on with {run.name} at step {job.step} of {settings.steps}")
-    else:
-        run.write_config(settings, _description(job))
-        loop.save_real_images(job, run)
-    say(f"{run.name}: {_sizes(job)}, {runtime.precision} on {runtime.device}, {len(data):,} images of {data.name}")
-    scores = snapshots.TrainingScores(settings, run, extractor, data, job.classes) if extractor else None
-    stopped = loop.train(job, run, on_snapshot=scores)
-    if stopped is None:
-        _say_what_next(run, settings)
-    else:
-        say(f"stopped at step {job.step}, saved; go on with: {_program()} train {run.name} --resume")
-    return stopped
+        whole = checkpoint.newest(run.checkpoints)
+    except UserError as error:
+        return str(error)
+    if whole is None and not run.exists():
+        return "start the job again with --resume"  # this rank does not see the files of rank 0's machine
+    kept = f"{whole[0]} is whole" if whole else "nothing had been saved yet"
+    return f"{kept}; start the job again with --resume"
 
 
 def _resume(
@@ -152,7 +192,11 @@ def _description(job: trainer.Trainer) -> dict[str, Any]:
     """What config.json says besides the settings."""
     data = job.data
     return {
-        "runtime": {"device": str(job.runtime.device), "precision": job.runtime.precision},
+        "runtime": {
+            "device": str(job.runtime.device),
+            "precision": job.runtime.precision,
+            "ranks": job.runtime.ranks,
+        },
         "parameters": {"generator": _count(job.generator), "discriminator": _count(job.discriminator)},
         "data": {
             "name": data.name,
@@ -178,6 +222,8 @@ def _dry_run(settings: TrainConfig, runtime: Runtime, run: RunFolder) -> None:
         job.train_step()
     seconds = (time.monotonic() - began) / _TRIAL_STEPS
     job.log_entry()
+    if not ranks.leads():
+        return
     if runtime.device.type == "cuda":
         memory = torch.cuda.max_memory_allocated() / 1e6
     else:
@@ -186,9 +232,15 @@ def _dry_run(settings: TrainConfig, runtime: Runtime, run: RunFolder) -> None:
     images = settings.batch * settings.n_dis / seconds
     print(json.dumps(settings.to_dict(), indent=2))
     print(f"run:        {run.checkpoints} and {run.samples}")
-    print(f"networks:   {_sizes(job)}, {runtime.precision} on {runtime.device}")
+    print(f"networks:   {_sizes(job)}, {_place(runtime)}")
     print(f"time:       {_duration(seconds * settings.steps)} for {settings.steps:,} steps ({images:.0f} images/s)")
     print(f"memory:     {memory:.0f} MB, without the training images")
+
+
+def _place(runtime: Runtime) -> str:
+    if runtime.ranks > 1:
+        return f"{runtime.precision} on {runtime.ranks} ranks on {runtime.device.type}"
+    return f"{runtime.precision} on {runtime.device}"
 
 
 def _sizes(job: trainer.Trainer) -> str:

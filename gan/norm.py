@@ -102,6 +102,9 @@ class Centering(nn.Module):
     A batch of one with several positions is centred over its positions. With one value per channel (a batch of one
     on a 1×1 map) that value is its own mean and centering would erase it, so the running mean is subtracted instead.
 
+    `mean_over_ranks`, where several processes train together, takes this one's mean to that of all their batches; the
+    gradient flows through it.
+
     Args:
         channels: C.
         scale: whether to learn γ.
@@ -113,6 +116,7 @@ class Centering(nn.Module):
     def __init__(self, channels: int, *, scale: bool = False, momentum: float = 0.1) -> None:
         super().__init__()
         self.momentum = momentum
+        self.mean_over_ranks: Callable[[Tensor], Tensor] | None = None
         self.bias = nn.Parameter(torch.zeros(channels))
         self.weight = nn.Parameter(torch.ones(channels)) if scale else None
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -131,7 +135,9 @@ class Centering(nn.Module):
             return self.running_mean
         dims = [d for d in range(h.dim()) if d != 1]
         mean = h.mean(dims, dtype=self.running_mean.dtype)
-        alone = h.numel() == h.shape[1]
+        alone = h.numel() == h.shape[1] and self.mean_over_ranks is None
+        if self.mean_over_ranks is not None:
+            mean = self.mean_over_ranks(mean)
         used = self.running_mean.clone() if alone else mean
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)

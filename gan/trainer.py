@@ -1,7 +1,8 @@
 """The networks of a run, their optimizers, and one training step. The loop around it is `gan.loop`.
 
 A step is `n_dis` updates of the discriminator D and one of the generator G. Batches and latents are functions of
-(seed, step), so a run that was killed and resumed ends with the bytes of one that was not.
+(seed, step), so a run that was killed and resumed ends with the bytes of one that was not. Several ranks share each
+batch and each draw of latents; what is normalized, averaged and logged is that of all of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan import exchange, ranks, replicas
 from gan.config import TrainConfig
 from gan.data import Batches, ImageSet
 from gan.ema import MovingAverage
@@ -35,7 +37,7 @@ class Trainer:
     """The networks, their optimizers and the position of a run.
 
     Raises:
-        UsageError: the batch is larger than the set, or a conditional run has no labels.
+        UsageError: the batch is larger than the set, the ranks cannot share it, or a conditional run has no labels.
     """
 
     def __init__(self, config: TrainConfig, runtime: Runtime, data: ImageSet) -> None:
@@ -47,12 +49,18 @@ class Trainer:
         self.runtime = runtime
         self.data = data
         self.classes = len(data.classes) if config.conditional else 0
-        self.batches = Batches(data, config.batch, config.seed, flip=config.flip)
+        self.positions = ranks.own_positions(config.batch, config.accumulate)
+        self.batches = Batches(data, config.batch, config.seed, flip=config.flip, positions=self.positions)
         self.generator = runtime.place(build_generator(config, self.classes))
         self.discriminator = runtime.place(build_discriminator(config, self.classes))
         self.average = MovingAverage(self.generator, config.ema_half_life, config.ema_rampup)
         self.g_optimizer = self._adam(self.generator, config.g_lr)
         self.d_optimizer = self._adam(self.discriminator, config.d_lr)
+        if runtime.ranks > 1:
+            replicas.share_statistics(self.generator)
+            replicas.share_statistics(self.discriminator)
+            self.g_gradients = replicas.GradientMean(self.generator, config.accumulate)
+            self.d_gradients = replicas.GradientMean(self.discriminator, config.accumulate)
         self.loss = LOSSES[config.loss]
         self.reuses_latents = config.n_dis == 1 and config.loss in _SHARED_FAKE
         self.shares_fake = self.reuses_latents and config.accumulate == 1  # or the graph would hold the whole batch
@@ -112,6 +120,8 @@ class Trainer:
                 loss = loss + config.gradient_penalty * self._interpolation_penalty(x, g[0], stream)
             (loss / config.accumulate).backward()
             total += loss.detach() / config.accumulate
+        if self.runtime.ranks > 1:
+            self.d_gradients.wait()
         norm = gradient_norm("the discriminator", self.discriminator, total, self.step + 1)
         self.d_optimizer.step()
         self._note(grad_norm_d=norm)
@@ -134,6 +144,8 @@ class Trainer:
             (loss / config.accumulate).backward()
             total += loss.detach() / config.accumulate
         self.discriminator.requires_grad_(True)
+        if self.runtime.ranks > 1:
+            self.g_gradients.wait()
         norm = gradient_norm("the generator", self.generator, total, self.step + 1)
         self.g_optimizer.step()
         variety = spread(images.detach()) / spread(real[0]).clamp(min=1e-6)
@@ -145,13 +157,14 @@ class Trainer:
         return images, batch.labels.to(self.runtime.device) if self.classes and batch.labels is not None else None
 
     def _latents(self, turn: int) -> Images:
-        """Latents and labels of a turn of this step; turn `n_dis` is the generator's own."""
+        """Latents and labels of a turn of this step, this rank's of all; turn `n_dis` is the generator's own."""
         config, device = self.config, self.runtime.device
         stream = random_stream(config.seed, LATENTS, self.step, turn)
-        z = torch.randn(config.batch, config.latent_dim, generator=stream).to(device)
+        own = slice(None) if self.positions is None else self.positions
+        z = torch.randn(config.batch, config.latent_dim, generator=stream)[own].to(device)
         if not self.classes:
             return z, None
-        return z, torch.randint(self.classes, (config.batch,), generator=stream).to(device)
+        return z, torch.randint(self.classes, (config.batch,), generator=stream)[own].to(device)
 
     def _generate(self, latents: Images) -> Tensor:
         with self.runtime.autocast():
@@ -170,15 +183,16 @@ class Trainer:
         return real_logits, fake_logits
 
     def _interpolation_penalty(self, real: Images, fake: Tensor, stream: torch.Generator) -> Tensor:
-        share = torch.rand(len(fake), 1, 1, 1, generator=stream).to(fake.device)
+        shares = torch.rand(len(fake) * self.runtime.ranks, 1, 1, 1, generator=stream)  # of all ranks
+        share = shares.chunk(self.runtime.ranks)[self.runtime.rank].to(fake.device)
         between = torch.lerp(real[0].detach(), fake.detach(), share).requires_grad_()
         return unit_gradient(self._logits(between, real[1]), between)
 
     def _parts(self, batch: Images) -> Iterator[Images]:
         """The parts of a batch that are accumulated."""
-        size = self.config.batch // self.config.accumulate
         images, labels = batch
-        for start in range(0, self.config.batch, size):
+        size = len(images) // self.config.accumulate
+        for start in range(0, len(images), size):
             part = slice(start, start + size)
             yield images[part], None if labels is None else labels[part]
 
@@ -195,9 +209,10 @@ class Trainer:
             self._noted[name].append(value.detach())
 
     def log_entry(self) -> dict[str, Any]:
-        """One line of the log: means since the last one, σ of every layer, health flags."""
+        """One line of the log: means since the last one, over all ranks; σ of every layer; health flags."""
         steps = len(self._noted["loss_g"])
-        entry = {name: torch.stack(values).mean().item() for name, values in self._noted.items()}
+        means = torch.stack([torch.stack(values).mean() for values in self._noted.values()])
+        entry: dict[str, Any] = dict(zip(self._noted, exchange.mean(means).tolist(), strict=True))
         self._noted.clear()
         for name in self.health.update(steps, entry["d_accuracy"], entry["variety"]):
             say(f"step {self.step}: {name}: {MEANINGS[name]}")
@@ -213,7 +228,15 @@ class Trainer:
         }
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed run needs, for `gan.checkpoint.save`."""
+        """All that a resumed run needs, for `gan.checkpoint.save`.
+
+        Raises:
+            UserError: ranks hold different weights.
+        """
+        if self.runtime.ranks > 1:
+            averaged = self.average.network
+            replicas.require_same(generator=self.generator, discriminator=self.discriminator, average=averaged)
+        noted = exchange.gathered({name: torch.stack(values).cpu() for name, values in self._noted.items()})
         return {
             "kind": "gan",
             "config": self.config.to_dict(),
@@ -233,7 +256,8 @@ class Trainer:
             "d_optimizer": self.d_optimizer.state_dict(),
             "rng": torch.get_rng_state(),
             "health": self.health.state(),
-            "noted": {name: torch.stack(values).cpu() for name, values in self._noted.items()},
+            # (n,), or (R, n) of R ranks: each goes on with its own
+            "noted": {name: torch.stack([own[name] for own in noted]).squeeze(0) for name in self._noted},
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -252,6 +276,8 @@ class Trainer:
             self.step, self.seconds = state["step"], state["seconds"]
             self._logged = (self.images_seen, self.seconds)
             for name, values in state["noted"].items():
+                same = values.dim() == 2 and len(values) == self.runtime.ranks
+                values = values[self.runtime.rank] if same else values.mean(0) if values.dim() == 2 else values
                 self._noted[name] = list(values.to(self.runtime.device))
             torch.set_rng_state(state["rng"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:

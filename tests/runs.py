@@ -14,13 +14,14 @@ import torch
 
 from gan import cli, files, launch, trainer
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["gan.cli", "tests.runs"])
+context = multiprocessing.get_context("forkserver")
+# torch._dynamo: every optimizer imports it, which takes a second.
+context.set_forkserver_preload(["pytest", "torch._dynamo", "gan.cli", "tests.conftest", "tests.runs", "tests.jobs"])
 
 
 def run_to_end(root: Path, flags: dict[str, Any], *, resume: bool = False) -> None:
     """Train run `r` in a process of its own until it is done."""
-    process = _context.Process(target=_train, args=(root, flags, resume, None))
+    process = context.Process(target=_train, args=(root, flags, resume, None))
     process.start()
     process.join()
     assert process.exitcode == 0
@@ -33,7 +34,7 @@ def run_and_kill(root: Path, flags: dict[str, Any], moment: tuple[str, float], *
         moment: ("seconds", s) after the first step; or ("save", n), in the middle of writing the n-th checkpoint; or
             ("renamed", n), just after the n-th checkpoint has its name.
     """
-    process = _context.Process(target=_train, args=(root, flags, resume, moment))
+    process = context.Process(target=_train, args=(root, flags, resume, moment))
     process.start()
     process.join()
     assert process.exitcode in (0, -signal.SIGKILL)
@@ -42,7 +43,7 @@ def run_and_kill(root: Path, flags: dict[str, Any], moment: tuple[str, float], *
 
 def signalled_exit_code(root: Path, number: int, flags: list[str]) -> int | None:
     """Train run `r` on the command line, send it a signal after three steps; returns its exit code."""
-    process = _context.Process(target=_train_and_signal, args=(root, number, flags))
+    process = context.Process(target=_train_and_signal, args=(root, number, flags))
     process.start()
     process.join()
     return process.exitcode

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent / "gan"
 # From the ground up; a module imports from its own level or below.
 LEVELS = [
     ["errors", "files", "progress"],
-    ["norm", "losses", "runtime", "config", "interrupt"],
-    ["models", "data", "ema", "health"],
+    ["norm", "losses", "ranks", "exchange", "runtime", "config", "interrupt"],
+    ["models", "data", "ema", "health", "replicas"],
     ["checkpoint", "sampling", "runlog", "runs"],
     ["trainer", "gallery", "metrics"],
     ["loop", "targets", "looking"],
