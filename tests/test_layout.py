@@ -12,9 +12,9 @@ ROOT = Path(__file__).parent.parent / "gan"
 # From the ground up; a module imports from its own level or below.
 LEVELS = [
     ["errors", "files", "progress"],
-    ["norm", "losses", "runtime", "config", "interrupt"],
+    ["norm", "losses", "runtime", "config", "interrupt", "convolution"],
     ["models", "data", "ema", "health"],
-    ["checkpoint", "sampling", "runlog", "runs"],
+    ["checkpoint", "sampling", "runlog", "runs", "inputs", "graphs"],
     ["trainer", "gallery", "metrics"],
     ["loop", "targets", "looking"],
     ["evaluate", "snapshots"],
