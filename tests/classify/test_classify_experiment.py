@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,6 +196,25 @@ def test_a_watcher_sees_every_step_of_every_training(run: Run) -> None:
     settings = {**SMALL, "norms": ["none", "msn"], "lr": [0.01]}
     assert classify("r", settings, device="cpu", watch=watch) is None
     assert seen == {"none, lr 0.01, seed 0": [1, 2, 3, 4], "msn, lr 0.01, seed 0": [1, 2, 3, 4]}
+
+
+def test_a_stopped_experiment_shows_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def watch(training: Any, folder: Path, job: Any) -> Any:
+        def interrupt(step: int, network: Any, batch: Any) -> None:
+            if (training.norm, step) == ("bn", 3):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        return interrupt
+
+    given = {**SMALL, "norms": ["none", "bn", "msn"], "lr": [0.01]}
+    assert classify("r", given, root=tmp_path, device="cpu", watch=watch) == signal.SIGINT
+    told = capsys.readouterr()
+    assert "bn, lr 0.01, seed 0: stopped at step 3 of 4, saved" in told.err
+    assert told.err.rstrip().endswith(f" classify r --out {tmp_path} --device cpu")
+    assert "1 of 3 trainings are done." in told.out
+    assert "**1 of 3 trainings are done.**" in (tmp_path / RUN / "classify.md").read_text()
+    assert classify("r", {}, root=tmp_path, device="cpu") is None
+    assert "bn, lr 0.01, seed 0: going on at step 3 of 4" in capsys.readouterr().err
 
 
 def test_a_trained_network_scores_images(run: Run, image_folder: Path) -> None:
