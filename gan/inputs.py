@@ -42,8 +42,11 @@ class Draw:
 
     def clone(self) -> Draw:
         """A copy that shares no memory."""
-        copies: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
-        return Draw(**{name: None if value is None else value.clone() for name, value in copies.items()})
+        copies: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            copies[item.name] = None if value is None else value.clone()
+        return Draw(**copies)
 
 
 class Inputs:

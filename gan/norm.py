@@ -376,7 +376,8 @@ def _wide(weight: Tensor) -> Tensor:
 
 def _order(weight: Tensor, dim: int) -> list[int]:
     """A weight's dimensions: that of the output channels, then the others as they lie in memory."""
-    return [dim, *sorted((d for d in range(weight.dim()) if d != dim), key=lambda d: -int(weight.stride(d)))]
+    strides = weight.stride()
+    return [dim, *sorted((d for d in range(weight.dim()) if d != dim), key=lambda d: -strides[d])]
 
 
 def _matrix(weight: Tensor, order: list[int]) -> Tensor:
