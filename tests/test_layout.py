@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent / "gan"
 # From the ground up; a module imports from its own level or below.
 LEVELS = [
     ["errors", "files", "progress"],
-    ["norm", "losses", "runtime", "settings", "config", "interrupt", "intervals", "convolution"],
+    ["norm", "losses", "runtime", "settings", "config", "interrupt", "intervals", "convolution", "augment"],
     ["models", "data", "ema", "health"],
     ["checkpoint", "sampling", "runlog", "runs", "inputs", "graphs"],
     ["trainer", "gallery", "metrics"],
