@@ -6,7 +6,8 @@ A file is what `torch.save` writes, followed by a line with its SHA-256. torch r
 It holds a dict with `schema` (the version) and `kind`. A checkpoint of kind `gan` is what `gan.trainer.Trainer.state`
 gives. One of kind `classifier` (`gan.models.classifiers.to_state`) has `model` (a name in CLASSIFIERS), `norm` (a name
 in NORMS), `classes` (a list of names), `channels` (1 or 3), `resolution` (pixels) and `weights` (the network's state
-dict); images come to it in [-1, 1]. More entries may stand beside these.
+dict); images come to it in [-1, 1]. More entries may stand beside these: `classify` adds `training`, what the network
+came from. While it trains, it keeps checkpoints of kind `classifier-training` (`gan.classify.training`).
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written: {error.strerror}; earlier checkpoints are whole. "
-            "Make room or choose another place, then go on with --resume"
+            "Make room or choose another place, then go on (train: with --resume)"
         ) from error
 
 

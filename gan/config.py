@@ -1,16 +1,11 @@
-"""The settings of a training run: one frozen dataclass, the presets, and their JSON form.
-
-The help text of each field is what `msn-gan train --help` shows and what this file documents it with.
-"""
+"""The settings of a training run: one frozen dataclass, the presets, and files of settings."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +13,7 @@ from gan.errors import UsageError
 from gan.losses import LOSSES
 from gan.norm import NORMS
 from gan.runtime import PRECISIONS
+from gan.settings import Settings, setting
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,14 +24,8 @@ NETWORKS = ("dcgan", "sngan-cnn", "resnet")
 RESOLUTIONS = (32, 48, 64, 128)
 
 
-def setting(default: Any, help: str, *, choices: tuple[Any, ...] = (), low: float | None = None, free: bool = False):
-    """A field with its help text, its choices or lowest value, and whether a resumed run may change it freely."""
-    metadata = {"help": help, "choices": choices, "low": low, "free": free}
-    return field(default=default, metadata=metadata)
-
-
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """Everything that decides how a run goes, but for the machine that it runs on.
 
     Raises:
@@ -96,13 +86,6 @@ class TrainConfig:
         "auto", "network of the scores: inception, digits or classifier:CHECKPOINT; auto is fitting the data", free=True
     )
 
-    def __post_init__(self) -> None:
-        problems = [line for item in fields(self) if (line := _problem(item, getattr(self, item.name)))]
-        if not problems:
-            problems = self._contradictions()
-        if problems:
-            raise UsageError("\n".join(problems))
-
     def _contradictions(self) -> list[str]:
         found = []
         if self.batch % self.accumulate:
@@ -115,38 +98,11 @@ class TrainConfig:
             found.append("--gradient-penalty belongs to --loss wgan; with --loss relativistic use --r1 and --r2")
         return found
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """The inverse of `to_dict`; what is absent has its default.
-
-        Raises:
-            UsageError: unknown names, or values of the wrong type or range.
-        """
-        return cls().replace(values)
-
-    def replace(self, values: Mapping[str, Any]) -> TrainConfig:
-        """A copy with some settings changed, checked again. Lists become tuples, whole numbers floats where due."""
-        known = {item.name: item for item in fields(self)}
-        if unknown := [name for name in values if name not in known]:
-            raise UsageError(f"unknown settings: {', '.join(unknown)}; known are: {', '.join(known)}")
-        return dataclasses.replace(self, **{name: _coerce(known[name], value) for name, value in values.items()})
-
-    def differences(self, other: TrainConfig) -> list[str]:
-        """Settings that matter to the result and differ, as lines `--flag: mine -> other`."""
-        names = [item.name for item in fields(self) if not item.metadata["free"]]
+    def _decisive(self, other: Any) -> list[str]:
+        names = super()._decisive(other)
         if self.decay == other.decay == "none":
             names.remove("steps")  # a longer run begins as the shorter one did, unless the schedule depends on it
-        pairs = ((name, getattr(self, name), getattr(other, name)) for name in names)
-        return [f"{flag(name)}: {mine} -> {theirs}" for name, mine, theirs in pairs if mine != theirs]
-
-
-def flag(name: str) -> str:
-    """The command-line flag of a setting."""
-    return "--" + name.replace("_", "-")
+        return names
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -167,37 +123,6 @@ def read_file(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UsageError(f"--config {path}: holds no table of settings")
     return {name.replace("-", "_"): value for name, value in values.items()}
-
-
-def _problem(item: dataclasses.Field, value: Any) -> str | None:
-    """What is wrong with one setting by itself."""
-    name, choices, low = flag(item.name), item.metadata["choices"], item.metadata["low"]
-    optional = "None" in str(item.type)
-    if optional and value is None:
-        return None
-    kind = str(item.type).split(" |")[0]
-    right_type = {
-        "int": isinstance(value, int) and not isinstance(value, bool),
-        "float": isinstance(value, float) and math.isfinite(value),
-        "bool": isinstance(value, bool),
-        "str": isinstance(value, str),
-        "tuple[int, ...]": isinstance(value, tuple) and all(isinstance(number, int) for number in value),
-    }[kind]
-    if not right_type:
-        return f"{name} {value!r}: is not of type {kind}"
-    if choices and value not in choices:
-        return f"{name} {value}: choose from {', '.join(map(str, choices))}"
-    if low is not None and value < low:
-        return f"{name} {value}: must be at least {low}"
-    return None
-
-
-def _coerce(item: dataclasses.Field, value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(value)
-    if str(item.type).startswith("float") and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    return value
 
 
 _QUICKSTART = TrainConfig(

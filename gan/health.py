@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,27 +27,42 @@ MEANINGS = {
 }
 
 
+_REMEDY = "try lower --g-lr and --d-lr, --precision fp32, --norm sn or msn, or a smaller penalty weight"
+
+
 class Diverged(UserError):
     """A loss or gradient is no longer finite."""
 
 
-def gradient_norm(who: str, network: nn.Module, loss: Tensor, step: int) -> Tensor:
-    """The 2-norm of all gradients of a network, a scalar.
+def gradient_norm(network: nn.Module) -> Tensor:
+    """The 2-norm of all gradients of a network, a scalar on its device."""
+    return torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
+
+
+def require_finite(who: str, network: nn.Module, loss: Tensor, norm: Tensor, step: int) -> None:
+    """Let a loss and the norm of the gradients pass if they are finite.
 
     Raises:
-        Diverged: the loss or a gradient is NaN or infinite; names the step, the layer and what to try.
+        Diverged: one is NaN or infinite; names the step, the layer and what to try.
     """
-    gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
-    norm = torch.nn.utils.get_total_norm(gradients.values())
     if torch.isfinite(norm + loss):
-        return norm
+        return
+    gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
     where = next((name for name, grad in gradients.items() if not grad.isfinite().all()), None)
     what = "its loss is" if where is None or not torch.isfinite(loss) else "a gradient is"
     layer = f", first in {where.replace('.parametrizations', '').replace('.original', '')}" if where else ""
-    raise Diverged(
-        f"step {step}: {who} has diverged: {what} not finite{layer}; try lower --g-lr and --d-lr, --precision fp32, "
-        "--norm sn or msn, or a smaller penalty weight"
-    )
+    raise Diverged(f"step {step}: {who} has diverged: {what} not finite{layer}; {_REMEDY}")
+
+
+def require_finite_means(means: Mapping[str, float], first: int, last: int) -> None:
+    """Let means over the steps from `first` to `last` pass if they are finite.
+
+    Raises:
+        Diverged: names those that are NaN or infinite, the steps, and what to try.
+    """
+    wrong = [name for name, value in means.items() if not math.isfinite(value)]
+    if wrong:
+        raise Diverged(f"steps {first} to {last}: training has diverged: {', '.join(wrong)} not finite; {_REMEDY}")
 
 
 @torch.no_grad()

@@ -37,7 +37,8 @@ class StopSignals:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._note:  # else `gan.ranks` ignores them, so as to tell why it ends
+                signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         now = time.monotonic()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import resource
 import sys
 import time
@@ -20,7 +19,7 @@ from gan.config import TrainConfig
 from gan.data import DATASETS, ImageSet, load
 from gan.errors import UsageError, UserError
 from gan.progress import say
-from gan.runs import RunFolder, resumed
+from gan.runs import RunFolder, program, resumed
 from gan.runtime import Runtime, resolve
 
 _TRIAL_STEPS = 3  # timed by a dry run, after one that warms up
@@ -97,8 +96,8 @@ def train(
     if stopped is None:
         _say_what_next(run, settings)
     else:
-        program = _program() if runtime.ranks == 1 else f"torchrun … {sys.argv[0]}"
-        say(f"stopped at step {job.step}, saved; go on with: {program} train {run.name} --resume")
+        command = program() if runtime.ranks == 1 else f"torchrun … {sys.argv[0]}"
+        say(f"stopped at step {job.step}, saved; go on with: {command} train {run.name} --resume")
     return stopped
 
 
@@ -260,23 +259,15 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
-def _program() -> str:
-    """How this program was called: installed, or from a clone with the interpreter of its environment."""
-    if not sys.argv[0].endswith(".py"):
-        return "msn-gan"
-    python = os.path.relpath(sys.executable)
-    return f"{'python' if python.startswith('..') else python} {sys.argv[0]}"
-
-
 def _say_what_next(run: RunFolder, settings: TrainConfig) -> None:
     newest = checkpoint.checkpoint_path(run.checkpoints, settings.steps)
-    program = _program()
+    command = program()
     if scored := snapshots.logged(run).get(settings.steps):
         say(f"{snapshots.told(scored['scores'])} ({scored['scored_by']})")
     say(
         f"done. Look at {run.sample_path(settings.steps)} (and real.png beside it)\n"
-        f"  images from it:        {program} sample {newest} --num 100 --out {run.name}.png\n"
-        f"  its quality:           {program} report {newest}\n"
-        f"  a walk between images: {program} sample {newest} --interpolate 30 --out {run.name}.gif\n"
-        f"  your own images:       {program} train my-run --preset msn-dcgan --data FOLDER-OR-ZIP --steps 20000"
+        f"  images from it:        {command} sample {newest} --num 100 --out {run.name}.png\n"
+        f"  its quality:           {command} report {newest}\n"
+        f"  a walk between images: {command} sample {newest} --interpolate 30 --out {run.name}.gif\n"
+        f"  your own images:       {command} train my-run --preset msn-dcgan --data FOLDER-OR-ZIP --steps 20000"
     )

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,33 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 # torch starts its own spectral norm in the same way: the first update then sees a σ that is nearly right.
 _INITIAL_ITERATIONS = 15
+_LARGE_COPY, _SMALL_COPY = 1 << 22, 1 << 18  # numbers in fp32
+
+
+class _Divided(torch.autograd.Function):
+    """W̄ = W / σ, σ = uᵀWv, in one step: autograd would make four tensors of W's size on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
+        order = _order(weight, dim)
+        sigma = torch.dot(u, _matrix(weight, order) @ _in_order(v, weight, order))
+        ctx.save_for_backward(weight, u, v, sigma)
+        ctx.order = order
+        return (weight / sigma).to(dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        # ∂L/∂W = (G − ⟨G, W̄⟩ u vᵀ) / σ, G being ∂L/∂W̄ (Miyato et al. 2018, equation 12).
+        weight, u, v, sigma = ctx.saved_tensors
+        matrix, v = _matrix(weight, ctx.order), _in_order(v, weight, ctx.order)
+        if torch.is_grad_enabled():  # to be differentiated again: through σ too
+            sigma = torch.dot(u, matrix @ v)
+        wide = _matrix(gradient.to(weight.dtype), ctx.order)  # (C_out, C_in * k_h * k_w)
+        inner = (wide * matrix).sum() / sigma.square()
+        result = torch.addr(wide / sigma, u * -inner, v)
+        shape = [weight.shape[d] for d in ctx.order]
+        back = [ctx.order.index(d) for d in range(weight.dim())]
+        return result.view(shape).permute(back), None, None, None, None
 
 
 class SpectralNorm(nn.Module):
@@ -44,53 +71,79 @@ class SpectralNorm(nn.Module):
         weight: the raw weight, of any shape.
         dim: the dimension of the output channels. The others are flattened: W is (C_out, C_in * k_h * k_w).
         eps: the smallest norm that is divided by.
+        autocast: give W̄ in the type that autocast wants, as a convolution would make it of it at each use.
     """
 
     u: Tensor  # (C_out,), unit norm
     v: Tensor  # (C_in * k_h * k_w,), unit norm
 
-    def __init__(self, weight: Tensor, dim: int = 0, eps: float = 1e-12) -> None:
+    def __init__(self, weight: Tensor, dim: int = 0, eps: float = 1e-12, *, autocast: bool = False) -> None:
         super().__init__()
         self.dim = dim
         self.eps = eps
-        matrix = self._matrix(weight.detach())
+        self.autocast = autocast
+        rows = weight.shape[dim]
         # A generator of its own: a network has the same raw weights with and without SN for the same global seed.
-        start = torch.randn(len(matrix), generator=torch.Generator().manual_seed(len(matrix)), dtype=torch.float64)
-        self.register_buffer("u", F.normalize(start.to(matrix), dim=0, eps=eps))
-        self.register_buffer("v", torch.zeros_like(matrix[0]))
+        start = torch.randn(rows, generator=torch.Generator().manual_seed(rows), dtype=torch.float64)
+        wide = _wide(weight.detach())
+        self.register_buffer("u", F.normalize(start.to(wide), dim=0, eps=eps))
+        self.register_buffer("v", torch.zeros(weight.numel() // rows).to(wide))
         self.iterate(weight, _INITIAL_ITERATIONS)
-
-    def _matrix(self, weight: Tensor) -> Tensor:
-        """Flatten a weight to W, (C_out, C_in * k_h * k_w), in fp32 or wider."""
-        wide = weight if weight.dtype == torch.float64 else weight.float()
-        return wide.movedim(self.dim, 0).flatten(1)
 
     @torch.no_grad()
     def iterate(self, weight: Tensor, iterations: int = 1) -> None:
         """Move u and v: v <- normalize(Wᵀu), u <- normalize(Wv). In place, as many times as `iterations` says."""
         with _full_precision(weight):
-            matrix = self._matrix(weight)
+            wide = _wide(weight)
+            order = _order(wide, self.dim)
+            matrix = _matrix(wide, order)
             for _ in range(iterations):
-                self.v.copy_(F.normalize(matrix.T @ self.u.to(matrix), dim=0, eps=self.eps))
-                self.u.copy_(F.normalize(matrix @ self.v.to(matrix), dim=0, eps=self.eps))
+                v = F.normalize(matrix.T @ self.u.to(matrix), dim=0, eps=self.eps)
+                self.v.copy_(_out_of_order(v, wide, order))
+                self.u.copy_(F.normalize(matrix @ v, dim=0, eps=self.eps))
 
+    @torch.no_grad()
     def sigma(self, weight: Tensor) -> Tensor:
-        """σ(W) = uᵀWv, a scalar through which the gradient flows to W."""
+        """The present estimate σ(W) = uᵀWv, a scalar."""
         with _full_precision(weight):
-            matrix = self._matrix(weight)
-            # Copies: `iterate` may move u and v between a forward pass and its backward pass.
-            u, v = self.u.to(matrix, copy=True), self.v.to(matrix, copy=True)
-            return torch.dot(u, matrix @ v)
+            wide = _wide(weight)
+            order = _order(wide, self.dim)
+            return torch.dot(self.u.to(wide), _matrix(wide, order) @ _in_order(self.v.to(wide), wide, order))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """W̄, of the weight's own shape and type."""
+        """W̄, of the weight's own shape and type; under autocast in its type, where that was asked for."""
+        kind = weight.device.type
+        dtype = torch.get_autocast_dtype(kind) if self.autocast and torch.is_autocast_enabled(kind) else weight.dtype
         with _full_precision(weight):
-            sigma = self.sigma(weight)
-            return (weight.to(sigma.dtype) / sigma).to(weight.dtype)
+            # Copies: `iterate` may move u and v between a forward pass and its backward pass.
+            wide = _wide(weight)
+            return _Divided.apply(wide, self.u.to(wide, copy=True), self.v.to(wide, copy=True), self.dim, dtype)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """What is stored when a user sets the layer's weight: the raw weight as it is."""
         return weight
+
+
+class _Centred(torch.autograd.Function):
+    """h − E[h] + m and E[h]: the gradient is centred as h is, and its sums are those that m needs.
+
+    `shared` takes the mean of one process to that of all.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, m: Tensor, shared: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
+        mean = _channel_sums(h) / (h.numel() // h.shape[1])
+        mean = mean if shared is None else shared(mean)
+        ctx.shared = shared
+        ctx.mark_non_differentiable(mean)
+        return h + _along_channels((m - mean).to(h.dtype), h), mean
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
+        sums = _channel_sums(gradient)
+        mean = sums / (gradient.numel() // gradient.shape[1])
+        mean = mean if ctx.shared is None else ctx.shared(mean)
+        return gradient - _along_channels(mean.to(gradient.dtype), gradient), sums, None
 
 
 class Centering(nn.Module):
@@ -102,8 +155,7 @@ class Centering(nn.Module):
     A batch of one with several positions is centred over its positions. With one value per channel (a batch of one
     on a 1×1 map) that value is its own mean and centering would erase it, so the running mean is subtracted instead.
 
-    `mean_over_ranks`, where several processes train together, takes this one's mean to that of all their batches; the
-    gradient flows through it.
+    Where several processes share a batch, `mean_over_ranks` takes the mean of one to that of all; it can be derived.
 
     Args:
         channels: C.
@@ -122,26 +174,25 @@ class Centering(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
 
     def forward(self, h: Tensor) -> Tensor:
-        mean = self._mean(h)
-        shape = (-1,) + (1,) * (h.dim() - 2)  # (C,) -> (C, 1, ...), against (N, C, ...)
-        if self.weight is None:
-            return h + (self.bias - mean).to(h.dtype).view(shape)
-        shift = self.bias - self.weight * mean
-        return h * self.weight.to(h.dtype).view(shape) + shift.to(h.dtype).view(shape)
-
-    def _mean(self, h: Tensor) -> Tensor:
-        """E[h], (C,), in the precision of the running mean: never in bf16 or fp16."""
-        if not self.training:
-            return self.running_mean
-        dims = [d for d in range(h.dim()) if d != 1]
-        mean = h.mean(dims, dtype=self.running_mean.dtype)
         alone = h.numel() == h.shape[1] and self.mean_over_ranks is None
-        if self.mean_over_ranks is not None:
-            mean = self.mean_over_ranks(mean)
-        used = self.running_mean.clone() if alone else mean
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-        return used
+        if self.training and not alone and self.weight is None:
+            centred, mean = _Centred.apply(h, self.bias, self.mean_over_ranks)
+            self._update(mean)
+            return centred
+        mean = self.running_mean
+        if self.training:
+            batch = _channel_sums(h) / (h.numel() // h.shape[1])
+            batch = batch if self.mean_over_ranks is None else self.mean_over_ranks(batch)
+            mean = mean.clone() if alone else batch
+            self._update(batch)
+        scale = 1 if self.weight is None else self.weight
+        shift = self.bias - scale * mean
+        scaled = h if self.weight is None else h * _along_channels(self.weight.to(h.dtype), h)
+        return scaled + _along_channels(shift.to(h.dtype), h)
+
+    @torch.no_grad()
+    def _update(self, mean: Tensor) -> None:
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
 
     def affine(self) -> tuple[Tensor, Tensor]:
         """The map that evaluation applies, as (scale, shift), each (C,)."""
@@ -162,10 +213,15 @@ class Normalized(nn.Module):
 
 
 class Norm(NamedTuple):
-    """How one normalization treats a hidden layer, and the output layer. Both take over the layer they are given."""
+    """How one normalization treats a hidden layer, and the output layer. Both take over the layer they are given.
+
+    `pools` says that means of neighbouring positions may be taken before it, for the same result: it shifts a channel
+    by its mean or not at all, and scales it by what does not depend on its values.
+    """
 
     hidden: Callable[[nn.Module], nn.Module]
     output: Callable[[nn.Module], nn.Module]
+    pools: bool = True
 
 
 def _plain(layer: nn.Module) -> nn.Module:
@@ -175,7 +231,8 @@ def _plain(layer: nn.Module) -> nn.Module:
 def _spectral(layer: nn.Module) -> nn.Module:
     weight = layer.weight
     assert isinstance(weight, Tensor)
-    parametrize.register_parametrization(layer, "weight", SpectralNorm(weight, _output_dim(layer)))
+    norm = SpectralNorm(weight, _output_dim(layer), autocast=isinstance(layer, _LAYERS))
+    parametrize.register_parametrization(layer, "weight", norm)
     return layer
 
 
@@ -214,9 +271,9 @@ def _mean_spectral_affine(layer: nn.Module) -> nn.Module:
 # Centering the output layer would erase what it says, so the norms with SN leave SN there, the others nothing.
 NORMS: dict[str, Norm] = {
     "none": Norm(_plain, _plain),
-    "bn": Norm(_batch, _plain),
-    "ln": Norm(_layer_norm, _plain),
-    "in": Norm(_instance, _plain),
+    "bn": Norm(_batch, _plain, pools=False),
+    "ln": Norm(_layer_norm, _plain, pools=False),
+    "in": Norm(_instance, _plain, pools=False),
     "wn": Norm(_weight_norm, _weight_norm),
     "mean": Norm(_mean, _plain),
     "sn": Norm(_spectral, _spectral),
@@ -320,6 +377,50 @@ def _absorb(layer: nn.Module, norm: nn.Module) -> bool:
         layer.weight = nn.Parameter(layer.weight * scale.view(-1, *(1,) * (layer.weight.dim() - 1)))
     layer.bias = nn.Parameter(shift if layer.bias is None else layer.bias * scale + shift)
     return True
+
+
+def _wide(weight: Tensor) -> Tensor:
+    """A weight in fp32, or in float64 as it is."""
+    return weight if weight.dtype == torch.float64 else weight.float()
+
+
+def _order(weight: Tensor, dim: int) -> list[int]:
+    """A weight's dimensions: that of the output channels, then the others as they lie in memory."""
+    strides = weight.stride()
+    return [dim, *sorted((d for d in range(weight.dim()) if d != dim), key=lambda d: -strides[d])]
+
+
+def _matrix(weight: Tensor, order: list[int]) -> Tensor:
+    """Flatten a weight to W, (C_out, C_in * k_h * k_w), its columns in an order that makes that no copy."""
+    return weight.permute(order).flatten(1)
+
+
+def _in_order(v: Tensor, weight: Tensor, order: list[int]) -> Tensor:
+    """v, in the order of a plain weight's columns, in that of `_matrix`."""
+    others, plain = order[1:], sorted(order[1:])
+    return v.view([weight.shape[d] for d in plain]).permute([plain.index(d) for d in others]).reshape(-1)
+
+
+def _out_of_order(v: Tensor, weight: Tensor, order: list[int]) -> Tensor:
+    """The inverse of `_in_order`."""
+    others, plain = order[1:], sorted(order[1:])
+    return v.view([weight.shape[d] for d in others]).permute([others.index(d) for d in plain]).reshape(-1)
+
+
+def _channel_sums(h: Tensor) -> Tensor:
+    """Sums (C,) over the batch and all positions of h (N, C) or (N, C, ...), in fp32 at least."""
+    dims = [d for d in range(h.dim()) if d != 1]
+    if h.device.type != "cpu" or h.dtype in (torch.float32, torch.float64):
+        return h.sum(dims, dtype=torch.float64 if h.dtype == torch.float64 else torch.float32)
+    # On a CPU a sum that widens as it goes takes several times as long as one of a widened copy, which in turn is slow
+    # where it is too large for memory that malloc keeps; then copies that fit into a cache are made one by one.
+    images = max(1, _SMALL_COPY // h[0].numel()) if h.numel() > _LARGE_COPY else len(h)
+    return torch.stack([part.float().sum(dims) for part in h.split(images)]).sum(0)
+
+
+def _along_channels(values: Tensor, h: Tensor) -> Tensor:
+    """(C,) -> (C, 1, ...), to be added to h (N, C, ...)."""
+    return values.view(-1, *(1,) * (h.dim() - 2))
 
 
 def _full_precision(tensor: Tensor) -> torch.autocast:

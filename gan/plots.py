@@ -58,7 +58,8 @@ def chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str) -> str
             color = _SERIES[number % len(_SERIES)]
             x, y = _thinned(line.x), _thinned(line.y)
             mark = _MARKS[number % len(_MARKS)] if len(x) <= 30 else None
-            axes.plot(x, y, color=color, marker=mark, markersize=4, linewidth=1.6, label=line.name)
+            dashes = "-" if number < len(_SERIES) else "--"  # the colours begin again
+            axes.plot(x, y, dashes, color=color, marker=mark, markersize=4, linewidth=1.6, label=line.name)
             if line.spread is not None:
                 spread = _thinned(line.spread)
                 low, high = zip(*((a - b, a + b) for a, b in zip(y, spread, strict=True)), strict=True)

@@ -10,13 +10,13 @@ torch's SyncBatchNorm runs on CUDA only.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gan import exchange, ranks
+from gan import exchange, health, ranks
 from gan.errors import UserError
 from gan.norm import Centering
 
@@ -145,6 +145,31 @@ class GradientMean:
 
     def _expected(self) -> list[int]:
         return [len(bucket) * self._passes for bucket in self._buckets]
+
+
+@torch.no_grad()
+def spread(images: Tensor) -> Tensor:
+    """`gan.health.spread` of the images (N, C, H, W) of all ranks, a scalar."""
+    if ranks.count() == 1:
+        return health.spread(images)
+    x = images.float()
+    first, second = exchange.mean(torch.stack([x.mean(0), x.square().mean(0)]))
+    count = ranks.count() * len(x)
+    return ((second - first.square()).clamp(min=0) * (count / (count - 1))).sqrt().mean()
+
+
+def all_numbers(own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each rank's numbers for a checkpoint: (R,) from (), by rank; of one process, copies of its own."""
+    if ranks.count() == 1:
+        return {name: value.clone() for name, value in own.items()}
+    by_rank = exchange.gathered({name: value.cpu() for name, value in own.items()})
+    return {name: torch.stack([numbers[name] for numbers in by_rank]) for name in own}
+
+
+def own_numbers(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """This rank's numbers, of those that `all_numbers` gave; where there were more or fewer ranks, their mean."""
+    same = (ranks.count(),)
+    return {name: value[ranks.rank()] if value.shape == same else value.mean() for name, value in kept.items()}
 
 
 def require_same(**networks: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""From report.json and the logs of runs to report.md, report.html, charts, and a table on the terminal.
+"""From report.json and the logs of runs to report.md, report.html and charts.
 
 It reads files only, so a report can be made again from its folder: `render(folder)`.
 """
@@ -11,17 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from gan import runlog
-from gan.files import replacing
+from gan import pages, runlog
 from gan.metrics.protocol import Protocol, differences
-from gan.plots import Line, chart, standalone
-from gan.report_html import Picture, View, page
+from gan.pages import line_chart
+from gan.plots import Line
+from gan.report_html import Picture, View
 
-_NARROW = 100  # columns of a table where the terminal does not tell its width
 _MOST_GRIDS = 6  # of one run
 
 Row = Mapping[str, Any]
@@ -61,33 +56,8 @@ def render(folder: Path) -> View:
         OSError: a file cannot be read or written.
     """
     view = view_of(json.loads((folder / "report.json").read_text(encoding="utf-8")), folder)
-    files = []
-    for number, picture in enumerate(view.charts, 1):
-        path = folder / "report-images" / f"chart-{number}.svg"
-        with replacing(path) as file:
-            file.write(standalone(picture.svg or "").encode())
-        files.append(path.relative_to(folder))
-    for name, text in (("report.md", _markdown(view, files)), ("report.html", page(view))):
-        with replacing(folder / name) as file:
-            file.write(text.encode())
+    pages.write(view, folder, "report")
     return view
-
-
-def show(view: View) -> None:
-    """Print the table to standard output."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=max(_NARROW, sum(len(cell) for cell in view.rows[0]) + 40))
-    console.print(Text(view.title, "bold"))
-    table = Table()
-    for number, name in enumerate(view.header):
-        table.add_column(Text(name), justify="left" if number == 0 else "right", overflow="fold")
-    for row, cells in enumerate(view.rows):
-        styles = ("bold" if (row, number) in view.best else "" for number in range(len(cells)))
-        table.add_row(*(Text(cell, style) for cell, style in zip(cells, styles, strict=True)))
-    console.print(table)
-    for note in (*([view.stopped] if view.stopped else []), *view.notes):
-        console.print(Text(note))
 
 
 def view_of(record: Mapping[str, Any], folder: Path) -> View:
@@ -207,7 +177,7 @@ def _trajectories(results: Sequence[Row], columns: Sequence[Column]) -> list[Pic
             values = [factor * row[column.key] for row in rows]
             lines.append(Line(Path(rows[0]["target"]).name, [row[key] for row in rows], values, spread))
         pictures.append(
-            _picture(column.title, lines, x_label, "less is better" if column.better < 0 else "more is better")
+            line_chart(column.title, lines, x_label, "less is better" if column.better < 0 else "more is better")
         )
     return pictures
 
@@ -225,23 +195,14 @@ def _training(results: Sequence[Row]) -> list[Picture]:
                 Line(label, steps, [entry[key] for entry in losses])
                 for label, key in (("discriminator", "loss_d"), ("generator", "loss_g"))
             ]
-            pictures.append(_picture(f"Losses of {name}", lines, "generator steps", "", y_label="loss"))
+            pictures.append(line_chart(f"Losses of {name}", lines, "generator steps", "", y_label="loss"))
         scores = [entry for entry in entries if "scores" in entry]
         if len(scores) > 1:
             steps, values = [entry["step"] for entry in scores], [entry["scores"]["fid"] for entry in scores]
             scored.append(Line(name, steps, values))
     if scored:
-        pictures.append(_picture("FID logged in training", scored, "generator steps", "less is better"))
+        pictures.append(line_chart("FID logged in training", scored, "generator steps", "less is better"))
     return pictures
-
-
-def _picture(title: str, lines: Sequence[Line], x_label: str, better: str, y_label: str = "") -> Picture:
-    ranges = "; ".join(
-        f"{line.name} from {line.y[0]:.4g} at {line.x[0]:,} to {line.y[-1]:.4g} at {line.x[-1]:,}" for line in lines
-    )
-    alt = f"{title} over {x_label}: {ranges}"
-    svg = chart(lines, x_label=x_label, y_label=y_label or title, alt=alt)
-    return Picture(alt, f"{title} ({better})" if better else title, svg=svg)
 
 
 def _protocols(record: Mapping[str, Any], letters: Sequence[str]) -> list[tuple[str, str]]:
@@ -274,24 +235,3 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _markdown(view: View, charts: Sequence[Path]) -> str:
-    def cell(text: str) -> str:
-        return text.replace("|", "\\|")
-
-    lines = [f"# {view.title}", "", f"Made {view.made}.", ""]
-    lines += [f"**{view.stopped}**", ""] if view.stopped else []
-    lines += [f"| {' | '.join(view.header)} |", f"| --- |{' ---: |' * (len(view.header) - 1)}"]
-    for number, row in enumerate(view.rows):
-        cells = [f"**{cell(text)}**" if (number, at) in view.best else cell(text) for at, text in enumerate(row)]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", *(f"- {note}" for note in view.notes), ""]
-    for picture in view.grids:
-        assert picture.path is not None
-        lines += [f"![{picture.alt}](report-images/{picture.path.name})", "", f"*{picture.caption}*", ""]
-    for picture, path in zip(view.charts, charts, strict=True):
-        lines += [f"![{picture.alt}]({path.as_posix()})", "", f"*{picture.caption}*", ""]
-    lines += ["## Protocol", "", "| field | value |", "| --- | --- |"]
-    lines += [f"| {cell(name)} | {cell(value)} |" for name, value in view.protocols]
-    return "\n".join([*lines, "", "## Command", "", f"    {view.command}", ""])

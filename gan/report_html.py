@@ -79,6 +79,10 @@ class View:
     """(field, value)."""
     command: str
     made: str
+    heading: str = "Scores"
+    """Of the table."""
+    facts_heading: str = "Protocol"
+    """Of `protocols`."""
 
 
 def page(view: View) -> str:
@@ -91,7 +95,7 @@ def page(view: View) -> str:
         f"<h1>{escape(view.title)}</h1>",
         f'<p class="soft">Made {escape(view.made)} by msn-gan.</p>',
         f'<p class="stopped">{escape(view.stopped)}</p>' if view.stopped else "",
-        "<h2>Scores</h2>",
+        f"<h2>{escape(view.heading)}</h2>",
         _table(view),
         _notes(view),
     ]
@@ -100,7 +104,8 @@ def page(view: View) -> str:
     if view.charts:
         parts += ["<h2>Curves</h2>", _pictures(view.charts)]
     items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in view.protocols)
-    parts += ["<h2>Protocol</h2>", f"<dl>{items}</dl>", "<h2>Command</h2>", f"<pre>{escape(view.command)}</pre>"]
+    parts += [f"<h2>{escape(view.facts_heading)}</h2>", f"<dl>{items}</dl>"]
+    parts += ["<h2>Command</h2>", f"<pre>{escape(view.command)}</pre>"]
     body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -119,7 +124,7 @@ def _table(view: View) -> str:
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     # A region that scrolls must be reached by keyboard too.
     return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Scores">'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(view.heading)}">'
         f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
 

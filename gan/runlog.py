@@ -45,7 +45,7 @@ class RunLog:
             self._file.flush()
         except OSError as error:
             raise UserError(
-                f"{self._file.name}: cannot be written: {error.strerror}; make room, then go on with --resume"
+                f"{self._file.name}: cannot be written: {error.strerror}; make room, then go on (train: with --resume)"
             ) from error
         step = entry["step"]
         for key, value in line.items():

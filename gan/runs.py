@@ -18,6 +18,7 @@ from gan import checkpoint
 from gan.config import TrainConfig
 from gan.errors import UsageError, UserError
 from gan.files import remove_partial, replacing
+from gan.settings import Settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow")
@@ -89,13 +90,7 @@ class RunFolder:
             UserError: a folder cannot be made or written to.
         """
         for folder in (self.checkpoints, self.samples):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(f"{folder}: cannot be made: {error.strerror}; choose another --out") from error
-            if not os.access(folder, os.W_OK):
-                raise UserError(f"{folder}: is not writable; change its permissions or choose another --out")
-            remove_partial(folder)
+            make_folder(folder)
 
     def remove_empty(self) -> None:
         """Remove the folders of a run that could not begin, as far as there is nothing in them."""
@@ -103,7 +98,7 @@ class RunFolder:
             with suppress(OSError):
                 folder.rmdir()
 
-    def write_config(self, config: TrainConfig, extra: dict[str, Any]) -> None:
+    def write_config(self, config: Settings, extra: dict[str, Any]) -> None:
         """Write config.json: the settings, what `extra` adds, versions and the git commit of the program.
 
         Raises:
@@ -115,6 +110,21 @@ class RunFolder:
                 file.write(json.dumps(content, indent=2).encode() + b"\n")
         except OSError as error:
             raise UserError(f"{self.config_path}: cannot be written: {error.strerror}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for a run's files, and clear away what a killed run left half-written in it.
+
+    Raises:
+        UserError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made: {error.strerror}; choose another --out") from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder}: is not writable; change its permissions or choose another --out")
+    remove_partial(folder)
 
 
 def versions() -> dict[str, str]:
@@ -134,6 +144,14 @@ def versions() -> dict[str, str]:
             commit = ""
         found["git"] = commit or "unknown"
     return found
+
+
+def program() -> str:
+    """How this program was called: installed, or from a clone with the interpreter of its environment."""
+    if not sys.argv[0].endswith(".py"):
+        return "msn-gan"
+    python = os.path.relpath(sys.executable)
+    return f"{'python' if python.startswith('..') else python} {sys.argv[0]}"
 
 
 def resumed(run: RunFolder) -> tuple[TrainConfig, dict[str, Any] | None]:

@@ -2,35 +2,34 @@
 
 A step is `n_dis` updates of the discriminator D and one of the generator G. Batches and latents are functions of
 (seed, step), so a run that was killed and resumed ends with the bytes of one that was not. Several ranks share each
-batch and each draw of latents; what is normalized, averaged and logged is that of all of them.
+batch; what is normalized, averaged and logged is that of all of them.
 """
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from gan import exchange, ranks, replicas
+from gan import exchange, graphs, replicas
 from gan.config import TrainConfig
-from gan.data import Batches, ImageSet
+from gan.data import ImageSet
 from gan.ema import MovingAverage
 from gan.errors import UsageError, UserError
-from gan.health import MEANINGS, Health, gradient_norm, spread
+from gan.health import MEANINGS, Health, gradient_norm, require_finite, require_finite_means
+from gan.inputs import Draw, Images, Inputs
 from gan.losses import LOSSES, squared_gradient, unit_gradient
 from gan.models import build_discriminator, build_generator
 from gan.norm import power_iterate, sigmas
 from gan.progress import say
-from gan.runtime import INTERPOLATION, LATENTS, Runtime, random_stream
+from gan.runtime import Runtime
 
 # Losses whose generator step can judge the fake batch that D has just learned from, as DCGAN does.
 _SHARED_FAKE = ("logistic", "hinge")
-
-Images = tuple[Tensor, Tensor | None]  # images (N, C, H, W) in [-1, 1], or latents (N, latent_dim), and labels (N,)
 
 
 class Trainer:
@@ -49,8 +48,7 @@ class Trainer:
         self.runtime = runtime
         self.data = data
         self.classes = len(data.classes) if config.conditional else 0
-        self.positions = ranks.own_positions(config.batch, config.accumulate)
-        self.batches = Batches(data, config.batch, config.seed, flip=config.flip, positions=self.positions)
+        self.inputs = Inputs(config, runtime, data, self.classes)
         self.generator = runtime.place(build_generator(config, self.classes))
         self.discriminator = runtime.place(build_discriminator(config, self.classes))
         self.average = MovingAverage(self.generator, config.ema_half_life, config.ema_rampup)
@@ -68,11 +66,26 @@ class Trainer:
         self.seconds = 0.0  # spent in steps, over all resumes
         self._logged = (0, 0.0)  # images and seconds at the last log entry
         self.health = Health()
-        self._noted: dict[str, list[Tensor]] = defaultdict(list)
+        self._sums: dict[str, Tensor] = {}  # of what is logged, over the steps since the last entry
+        self._noted_steps = 0
+        self._looks_late = runtime.device.type == "cuda"
+        self._update = self._as_graph() if runtime.device.type == "cuda" else self._update_networks
+
+    def _as_graph(self) -> Callable[[list[Draw]], None]:
+        """The whole step as one CUDA graph, where its settings allow that."""
+        if reason := graphs.obstacle(self.config, self.runtime.ranks):
+            say(f"steps run kernel by kernel, not as one CUDA graph: {reason}")
+            return self._update_networks
+        return graphs.Replayed(self._update_networks)
 
     def _adam(self, network: nn.Module, rate: float) -> torch.optim.Adam:
         betas = (self.config.beta1, self.config.beta2)
-        return torch.optim.Adam(network.parameters(), rate, betas, fused=self.runtime.device.type in ("cpu", "cuda"))
+        device = self.runtime.device
+        if device.type == "cuda":
+            # Capturable: the step count and the rate lie on the device, so that a graph can be made of the update.
+            lr = torch.tensor(rate, device=device)
+            return torch.optim.Adam(network.parameters(), lr, betas, fused=True, capturable=True)
+        return torch.optim.Adam(network.parameters(), rate, betas, fused=device.type == "cpu")
 
     @property
     def images_seen(self) -> int:
@@ -83,48 +96,58 @@ class Trainer:
         """Update D `n_dis` times and G once.
 
         Raises:
-            gan.health.Diverged: a loss or gradient is not finite; the networks are then not to be saved.
+            gan.health.Diverged: a loss or gradient is not finite; the networks are then not to be saved. On CUDA, where
+                looking would mean to wait, it is raised by `log_entry` and `state`.
         """
         began = time.monotonic()
         self._set_learning_rates()
-        for turn in range(self.config.n_dis):
-            real = self._real_batch(turn)
-            latents = self._latents(turn)
-            with torch.set_grad_enabled(self.shares_fake):
-                fake = self._generate(latents)
-            self._update_discriminator(turn, real, (fake.detach(), latents[1]))
-        latents = latents if self.reuses_latents else self._latents(self.config.n_dis)
-        self._update_generator(real, latents, fake if self.shares_fake else None)
+        self._update(self.inputs.draws(self.step, own_latents=not self.reuses_latents))
         self.step += 1
+        self._noted_steps += 1
         self.average.update(self.generator, self.config.n_dis * self.config.batch, self.images_seen)
         self.seconds += time.monotonic() - began
 
-    def _update_discriminator(self, turn: int, real: Images, fake: Images) -> None:
+    def _update_networks(self, draws: list[Draw]) -> None:
+        """A whole step on the device: nothing here waits for it or copies to it, so that it can be captured."""
+        for draw in draws[: self.config.n_dis]:
+            real, latents = self.inputs.real(draw), (draw.latents, draw.fake_labels)
+            with torch.set_grad_enabled(self.shares_fake):
+                fake = self._generate(latents)
+            self._update_discriminator(real, (fake.detach(), draw.fake_labels), draw.share)
+        latents = (draws[-1].latents, draws[-1].fake_labels)
+        self._update_generator(real, latents, fake if self.shares_fake else None)
+
+    def _update_discriminator(self, real: Images, fake: Images, share: Tensor | None) -> None:
         config = self.config
         power_iterate(self.discriminator)
         self.d_optimizer.zero_grad()
         total = torch.zeros((), device=self.runtime.device)
-        for part, (x, g) in enumerate(zip(self._parts(real), self._parts(fake), strict=True)):
+        for x, g, t in zip(self._parts(real), self._parts(fake), self._parts((share, None)), strict=True):
             x[0].requires_grad_(config.r1 > 0)
             g[0].requires_grad_(config.r2 > 0)
             real_logits, fake_logits = self._judge(x, g)
             loss = self.loss.discriminator(real_logits, fake_logits)
-            self._note(loss_d=loss, d_real=real_logits.mean(), d_fake=fake_logits.mean())
-            self._note(d_accuracy=(real_logits > fake_logits).float().mean())
+            self._note(
+                1 / (config.n_dis * config.accumulate),
+                loss_d=loss,
+                d_real=real_logits.mean(),
+                d_fake=fake_logits.mean(),
+                d_accuracy=(real_logits > fake_logits).float().mean(),
+            )
             if config.r1:
                 loss = loss + config.r1 / 2 * squared_gradient(real_logits, x[0])
             if config.r2:
                 loss = loss + config.r2 / 2 * squared_gradient(fake_logits, g[0])
             if config.gradient_penalty:
-                stream = random_stream(config.seed, INTERPOLATION, self.step, turn, part)
-                loss = loss + config.gradient_penalty * self._interpolation_penalty(x, g[0], stream)
+                loss = loss + config.gradient_penalty * self._interpolation_penalty(x, g[0], t[0])
             (loss / config.accumulate).backward()
             total += loss.detach() / config.accumulate
         if self.runtime.ranks > 1:
             self.d_gradients.wait()
-        norm = gradient_norm("the discriminator", self.discriminator, total, self.step + 1)
+        norm = gradient_norm(self.discriminator)
+        self._require_finite("the discriminator", self.discriminator, total, norm)
         self.d_optimizer.step()
-        self._note(grad_norm_d=norm)
+        self._note(1 / config.n_dis, grad_norm_d=norm)
 
     def _update_generator(self, real: Images, latents: Images, fake: Tensor | None = None) -> None:
         """Update G on new latents, or on the `fake` images of these latents where their graph is still there."""
@@ -146,25 +169,11 @@ class Trainer:
         self.discriminator.requires_grad_(True)
         if self.runtime.ranks > 1:
             self.g_gradients.wait()
-        norm = gradient_norm("the generator", self.generator, total, self.step + 1)
+        norm = gradient_norm(self.generator)
+        self._require_finite("the generator", self.generator, total, norm)
         self.g_optimizer.step()
-        variety = spread(images.detach()) / spread(real[0]).clamp(min=1e-6)
-        self._note(loss_g=total, grad_norm_g=norm, variety=variety)
-
-    def _real_batch(self, turn: int) -> Images:
-        batch = self.batches.at(self.step * self.config.n_dis + turn)
-        images = batch.images.to(self.runtime.device, memory_format=torch.channels_last)
-        return images, batch.labels.to(self.runtime.device) if self.classes and batch.labels is not None else None
-
-    def _latents(self, turn: int) -> Images:
-        """Latents and labels of a turn of this step, this rank's of all; turn `n_dis` is the generator's own."""
-        config, device = self.config, self.runtime.device
-        stream = random_stream(config.seed, LATENTS, self.step, turn)
-        own = slice(None) if self.positions is None else self.positions
-        z = torch.randn(config.batch, config.latent_dim, generator=stream)[own].to(device)
-        if not self.classes:
-            return z, None
-        return z, torch.randint(self.classes, (config.batch,), generator=stream)[own].to(device)
+        variety = replicas.spread(images.detach()) / replicas.spread(real[0]).clamp(min=1e-6)
+        self._note(1.0, loss_g=total, grad_norm_g=norm, variety=variety)
 
     def _generate(self, latents: Images) -> Tensor:
         with self.runtime.autocast():
@@ -177,45 +186,72 @@ class Trainer:
     def _judge(self, real: Images, fake: Images) -> tuple[Tensor, Tensor]:
         """Logits (N,) of real and of fake images, which D sees as two batches or as one."""
         if self.config.d_batch == "separate":
-            return self._logits(*real), self._logits(*fake)
+            # Normalized weights, and their copies in bf16, are made once for both.
+            with parametrize.cached(), self.runtime.autocast():
+                return self._logits(*real), self._logits(*fake)
         labels = None if real[1] is None or fake[1] is None else torch.cat([real[1], fake[1]])
         real_logits, fake_logits = self._logits(torch.cat([real[0], fake[0]]), labels).chunk(2)
         return real_logits, fake_logits
 
-    def _interpolation_penalty(self, real: Images, fake: Tensor, stream: torch.Generator) -> Tensor:
-        shares = torch.rand(len(fake) * self.runtime.ranks, 1, 1, 1, generator=stream)  # of all ranks
-        share = shares.chunk(self.runtime.ranks)[self.runtime.rank].to(fake.device)
+    def _interpolation_penalty(self, real: Images, fake: Tensor, share: Tensor) -> Tensor:
         between = torch.lerp(real[0].detach(), fake.detach(), share).requires_grad_()
         return unit_gradient(self._logits(between, real[1]), between)
 
-    def _parts(self, batch: Images) -> Iterator[Images]:
+    def _parts(self, batch: tuple[Tensor | None, Tensor | None]) -> Iterator[Any]:
         """The parts of a batch that are accumulated."""
-        images, labels = batch
-        size = len(images) // self.config.accumulate
-        for start in range(0, len(images), size):
-            part = slice(start, start + size)
-            yield images[part], None if labels is None else labels[part]
+        size = self.config.batch // (self.config.accumulate * self.runtime.ranks)
+        for start in range(0, size * self.config.accumulate, size):
+            yield tuple(None if value is None else value[start : start + size] for value in batch)
 
     def _set_learning_rates(self) -> None:
         config = self.config
         share = 1 - self.step / config.steps if config.decay == "linear" else 1.0
         for optimizer, rate in ((self.g_optimizer, config.g_lr), (self.d_optimizer, config.d_lr)):
             for group in optimizer.param_groups:
-                group["lr"] = rate * share
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate * share)  # a captured step reads it on the device
+                else:
+                    group["lr"] = rate * share
 
-    def _note(self, **values: Tensor) -> None:
-        """Keep numbers for the log on the device, so that reading them waits for no step."""
+    def _require_finite(self, who: str, network: nn.Module, loss: Tensor, norm: Tensor) -> None:
+        if not self._looks_late:
+            require_finite(who, network, loss, norm, self.step + 1)
+
+    def _note(self, share: float, **values: Tensor) -> None:
+        """Add to the sums for the log, on the device: reading them would mean to wait for it.
+
+        Args:
+            share: of this value in the mean of a step.
+        """
         for name, value in values.items():
-            self._noted[name].append(value.detach())
+            if name not in self._sums:
+                self._sums[name] = torch.zeros((), device=self.runtime.device)
+            self._sums[name].add_(value.detach(), alpha=share)
+
+    def _means(self) -> dict[str, float]:
+        """Of the noted values, over the steps since the last log entry and over all ranks.
+
+        Raises:
+            gan.health.Diverged: one of them is not finite.
+        """
+        if not self._noted_steps:
+            return {}
+        means = exchange.mean(torch.stack(list(self._sums.values())) / self._noted_steps)
+        found = dict(zip(self._sums, means.tolist(), strict=True))
+        if self._looks_late:
+            require_finite_means(found, self.step - self._noted_steps + 1, self.step)
+        return found
 
     def log_entry(self) -> dict[str, Any]:
-        """One line of the log: means since the last one, over all ranks; σ of every layer; health flags."""
-        steps = len(self._noted["loss_g"])
-        means = torch.stack([torch.stack(values).mean() for values in self._noted.values()])
-        entry: dict[str, Any] = dict(zip(self._noted, exchange.mean(means).tolist(), strict=True))
-        self._noted.clear()
-        for name in self.health.update(steps, entry["d_accuracy"], entry["variety"]):
+        """One line of the log: means since the last one, σ of every layer, health flags."""
+        began = time.monotonic()
+        entry = self._means()
+        self.seconds += time.monotonic() - began  # the device may have lagged behind
+        for name in self.health.update(self._noted_steps, entry["d_accuracy"], entry["variety"]):
             say(f"step {self.step}: {name}: {MEANINGS[name]}")
+        for value in self._sums.values():
+            value.zero_()
+        self._noted_steps = 0
         (images, seconds), self._logged = self._logged, (self.images_seen, self.seconds)
         return {
             "step": self.step,
@@ -231,12 +267,14 @@ class Trainer:
         """All that a resumed run needs, for `gan.checkpoint.save`.
 
         Raises:
+            gan.health.Diverged: a loss or gradient was not finite, and there was no look at it until now.
             UserError: ranks hold different weights.
         """
+        if self._looks_late:
+            self._means()
         if self.runtime.ranks > 1:
             averaged = self.average.network
             replicas.require_same(generator=self.generator, discriminator=self.discriminator, average=averaged)
-        noted = exchange.gathered({name: torch.stack(values).cpu() for name, values in self._noted.items()})
         return {
             "kind": "gan",
             "config": self.config.to_dict(),
@@ -256,8 +294,7 @@ class Trainer:
             "d_optimizer": self.d_optimizer.state_dict(),
             "rng": torch.get_rng_state(),
             "health": self.health.state(),
-            # (n,), or (R, n) of R ranks: each goes on with its own
-            "noted": {name: torch.stack([own[name] for own in noted]).squeeze(0) for name in self._noted},
+            "noted": {"steps": self._noted_steps, "sums": replicas.all_numbers(self._sums)},
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -270,15 +307,15 @@ class Trainer:
             self.generator.load_state_dict(state["generator"])
             self.discriminator.load_state_dict(state["discriminator"])
             self.average.network.load_state_dict(state["average"])
-            self.g_optimizer.load_state_dict(state["g_optimizer"])
-            self.d_optimizer.load_state_dict(state["d_optimizer"])
+            for optimizer, name in ((self.g_optimizer, "g_optimizer"), (self.d_optimizer, "d_optimizer")):
+                # Settings are the run's own; only what a device wants of them may differ from those in the file.
+                optimizer.load_state_dict({**state[name], "param_groups": optimizer.state_dict()["param_groups"]})
             self.health = Health(**state["health"])
             self.step, self.seconds = state["step"], state["seconds"]
             self._logged = (self.images_seen, self.seconds)
-            for name, values in state["noted"].items():
-                same = values.dim() == 2 and len(values) == self.runtime.ranks
-                values = values[self.runtime.rank] if same else values.mean(0) if values.dim() == 2 else values
-                self._noted[name] = list(values.to(self.runtime.device))
+            self._noted_steps = state["noted"]["steps"]
+            sums = replicas.own_numbers(state["noted"]["sums"])
+            self._sums = {name: value.to(self.runtime.device) for name, value in sums.items()}
             torch.set_rng_state(state["rng"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[0]

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from gan import cli, ranks
 from tests.runs import context
 
-_LONGEST = 60  # seconds
+_LONGEST = 120  # seconds
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,10 @@ def _run(
 ) -> list[Ended]:
     folder.mkdir(parents=True, exist_ok=True)
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # outlives the ranks, as torchrun's
+    given = pickle.dumps(arguments)  # as bytes: tensors that are given to a process share their memory
     files = [folder / f"rank-{number}" for number in range(count)]
     processes = [
-        context.Process(target=_rank, args=(number, count, store.port, file, work, arguments, joined))
+        context.Process(target=_rank, args=(number, count, store.port, file, work, given, joined))
         for number, file in enumerate(files)
     ]
     for process in processes:
@@ -76,9 +77,7 @@ def _run(
     ]
 
 
-def _rank(
-    number: int, count: int, port: int, file: Path, work: Callable[..., Any], arguments: tuple[Any, ...], joined: bool
-) -> None:
+def _rank(number: int, count: int, port: int, file: Path, work: Callable[..., Any], given: bytes, joined: bool) -> None:
     place = {"RANK": number, "WORLD_SIZE": count, "LOCAL_RANK": number, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()})
     os.environ.update(MASTER_ADDR="127.0.0.1", TORCHELASTIC_USE_AGENT_STORE="True")
@@ -87,6 +86,7 @@ def _rank(
     for stream in (sys.stderr, sys.stdout):
         os.dup2(stream.fileno(), 2 if stream is sys.stderr else 1)
     file.unlink(missing_ok=True)
+    arguments = pickle.loads(given)
     if not joined:
         work(*arguments)
         return

@@ -13,10 +13,14 @@ from typing import Any
 import torch
 
 from gan import cli, files, launch, trainer
+from gan.classify import loop
+from gan.classify.experiment import classify
+from gan.classify.training import ClassifierTraining
 
 context = multiprocessing.get_context("forkserver")
-# torch._dynamo: every optimizer imports it, which takes a second.
-context.set_forkserver_preload(["pytest", "torch._dynamo", "gan.cli", "tests.conftest", "tests.runs", "tests.jobs"])
+# torch._dynamo is what the first optimizer of a process imports.
+_PRELOAD = ["pytest", "gan.cli", "gan.classify.view", "sklearn.datasets", "torch._dynamo", "tests.runs", "tests.jobs"]
+context.set_forkserver_preload(_PRELOAD)
 
 
 def run_to_end(root: Path, flags: dict[str, Any], *, resume: bool = False) -> None:
@@ -41,12 +45,21 @@ def run_and_kill(root: Path, flags: dict[str, Any], moment: tuple[str, float], *
     return process.exitcode != 0
 
 
-def signalled_exit_code(root: Path, number: int, flags: list[str]) -> int | None:
-    """Train run `r` on the command line, send it a signal after three steps; returns its exit code."""
-    process = context.Process(target=_train_and_signal, args=(root, number, flags))
+def signalled_exit_code(root: Path, number: int, flags: list[str], command: str = "train") -> int | None:
+    """Train or classify run `r` on the command line, send it a signal after three steps; returns its exit code."""
+    process = context.Process(target=_run_and_signal, args=(root, number, flags, command))
     process.start()
     process.join()
     return process.exitcode
+
+
+def classify_to_end(root: Path, flags: dict[str, Any], moment: tuple[str, float] | None = None) -> bool:
+    """Run experiment `r` in a process of its own; with a moment, kill it then. Whether it came to its end."""
+    process = context.Process(target=_classify, args=(root, flags, moment))
+    process.start()
+    process.join()
+    assert process.exitcode in ((0,) if moment is None else (0, -signal.SIGKILL))
+    return process.exitcode == 0
 
 
 def random_moment(rng: random.Random, longest: float) -> tuple[str, float]:
@@ -58,37 +71,47 @@ def random_moment(rng: random.Random, longest: float) -> tuple[str, float]:
 def _train(root: Path, flags: dict[str, Any], resume: bool, moment: tuple[str, float] | None) -> None:
     torch.set_num_threads(1)
     if moment is not None:
-        _arm(*moment)
+        _arm(*moment, trainer.Trainer)
     launch.train("r", None, None, flags, resume=resume, dry_run=False, root=root, device="cpu")
 
 
-def _train_and_signal(root: Path, number: int, flags: list[str]) -> None:
+def _classify(root: Path, flags: dict[str, Any], moment: tuple[str, float] | None) -> None:
     torch.set_num_threads(1)
-    step = trainer.Trainer.train_step
+    if moment is not None:
+        _arm(*moment, ClassifierTraining)
+    loop.SAVE_SECONDS = 0.0  # a checkpoint after every step
+    classify("r", flags, root=root, device="cpu")
 
-    def counted(self: trainer.Trainer) -> None:
-        step(self)
+
+def _run_and_signal(root: Path, number: int, flags: list[str], command: str) -> None:
+    torch.set_num_threads(1)
+    trained: Any = {"train": trainer.Trainer, "classify": ClassifierTraining}[command]
+    step = trained.train_step
+
+    def counted(self: Any, *arguments: Any) -> None:
+        step(self, *arguments)
         if self.step == 3:
             os.kill(os.getpid(), number)
 
-    trainer.Trainer.train_step = counted  # type: ignore[method-assign]
-    cli.main(["train", "r", "--out", str(root), *flags])
+    trained.train_step = counted
+    cli.main([command, "r", "--out", str(root), *flags])
 
 
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _arm(kind: str, when: float) -> None:
+def _arm(kind: str, when: float, trained: Any) -> None:
+    """Kill this process at a moment; `trained` is the class whose `train_step` is watched for the first step."""
     if kind == "seconds":
-        step = trainer.Trainer.train_step
+        step = trained.train_step
 
-        def first_step(self: trainer.Trainer) -> None:
-            trainer.Trainer.train_step = step  # type: ignore[method-assign]
+        def first_step(self: Any, *arguments: Any) -> None:
+            trained.train_step = step
             threading.Timer(when, _die).start()
-            step(self)
+            step(self, *arguments)
 
-        trainer.Trainer.train_step = first_step  # type: ignore[method-assign]
+        trained.train_step = first_step
         return
     replace, saves = os.replace, 0
 

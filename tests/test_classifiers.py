@@ -54,10 +54,23 @@ def test_one_seed_has_the_same_raw_weights_under_every_norm() -> None:
     assert len(names) == 7 and "linear" in names
 
 
-def test_too_small_images() -> None:
-    with pytest.raises(UsageError, match="images of 28 pixels are too small"):
-        build_classifier("vgg7", "sn", resolution=28, channels=1, classes=10)
-    assert set(CLASSIFIERS) == {"cnn3", "vgg7"}
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_images_that_are_too_small(name: str) -> None:
+    smallest = CLASSIFIERS[name].smallest
+    build_classifier(name, "none", resolution=smallest, channels=1, classes=2)
+    if smallest == 1:
+        return
+    with pytest.raises(UsageError, match=f"--model {name}: too deep for images of {smallest - 1} pixels") as caught:
+        build_classifier(name, "none", resolution=smallest - 1, channels=1, classes=2)
+    assert f"use --resolution {smallest} or more, or another model (cnn3" in str(caught.value)
+
+
+def test_unknown_names() -> None:
+    shape = {"resolution": 32, "channels": 1, "classes": 2}
+    with pytest.raises(UsageError, match="--model vgg: no such classifier; choose from cnn3, vgg7, densenet-bc, resn"):
+        build_classifier("vgg", "bn", **shape)
+    with pytest.raises(UsageError, match="--norms batch: no such norm; choose from none, bn, ln"):
+        build_classifier("vgg7", "batch", **shape)
 
 
 @pytest.fixture

@@ -6,14 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from gan.health import Diverged, Health, gradient_norm, spread
+from gan.health import Diverged, Health, gradient_norm, require_finite, require_finite_means, spread
 
 
 def test_gradient_norm() -> None:
     network = nn.Linear(3, 2)
     network.weight.grad = torch.full((2, 3), 2.0)
     network.bias.grad = torch.full((2,), 1.0)
-    assert gradient_norm("D", network, torch.tensor(0.0), 1).item() == pytest.approx(26**0.5)
+    norm = gradient_norm(network)
+    assert norm.item() == pytest.approx(26**0.5)
+    require_finite("D", network, torch.tensor(0.0), norm, 1)
 
 
 def test_a_bad_gradient_names_step_and_layer() -> None:
@@ -22,10 +24,16 @@ def test_a_bad_gradient_names_step_and_layer() -> None:
         parameter.grad = torch.zeros_like(parameter)
     network[1].weight.grad[0, 0] = float("nan")
     with pytest.raises(Diverged, match=r"step 7: the discriminator has diverged: a gradient .*first in 1\.weight; try"):
-        gradient_norm("the discriminator", network, torch.tensor(0.0), 7)
+        require_finite("the discriminator", network, torch.tensor(0.0), gradient_norm(network), 7)
     network[1].weight.grad.zero_()
     with pytest.raises(Diverged, match="its loss is not finite; try"):
-        gradient_norm("the discriminator", network, torch.tensor(float("inf")), 7)
+        require_finite("the discriminator", network, torch.tensor(float("inf")), gradient_norm(network), 7)
+
+
+def test_means_that_are_not_finite_are_named() -> None:
+    require_finite_means({"loss_d": 1.0, "loss_g": 2.0}, 1, 9)
+    with pytest.raises(Diverged, match="steps 1 to 9: training has diverged: loss_g not finite; try"):
+        require_finite_means({"loss_d": 1.0, "loss_g": float("nan")}, 1, 9)
 
 
 def test_discriminator_at_chance_for_long() -> None:

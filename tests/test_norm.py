@@ -94,6 +94,19 @@ def test_gradient_flows_through_sigma() -> None:
     assert abs((grad * weight).sum().item()) < 1e-12
 
 
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_sn_does_not_depend_on_how_weights_lie_in_memory(kind: type[nn.Module]) -> None:
+    plain = NORMS["sn"].hidden(kind(3, 4, (2, 3)).double())
+    last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    x = torch.randn(2, 3, 5, 6, dtype=torch.float64)
+    for layer in (plain, last):
+        power_iterate(layer, 3)
+        layer(x).square().sum().backward()
+    torch.testing.assert_close(plain.state_dict(), last.state_dict(), rtol=1e-12, atol=1e-12)
+    ours, theirs = (layer.parametrizations.weight.original.grad for layer in (last, plain))
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
 def test_power_iteration_between_forward_and_backward_is_harmless() -> None:
     layer = NORMS["sn"].hidden(nn.Linear(4, 3).double())
     raw = layer.parametrizations.weight.original
@@ -307,6 +320,17 @@ def test_bf16_autocast(name: str) -> None:
         assert parameter.grad is not None and parameter.grad.isfinite().all()
     for buffer in layer.buffers():
         assert buffer.isfinite().all()
+
+
+def test_centering_in_bf16_has_the_mean_of_fp32() -> None:
+    """Also of channels whose mean is large against their spread, and of many positions."""
+    generator = torch.Generator().manual_seed(0)
+    h = torch.randn(64, 8, 32, 32, generator=generator) * 0.1 + torch.linspace(-3, 3, 8)[:, None, None]
+    h = h.bfloat16().contiguous(memory_format=torch.channels_last)
+    layer = Centering(8)
+    layer(h)
+    exact = h.double().mean((0, 2, 3))
+    torch.testing.assert_close(layer.running_mean.double(), 0.1 * exact, rtol=5e-4, atol=1e-5)
 
 
 def test_centering_a_batch_of_one() -> None:

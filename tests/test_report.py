@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from gan import report, sampling
+from gan import pages, report, sampling
 from gan.metrics.protocol import Protocol
 from gan.plots import Line, chart, standalone
 
@@ -164,7 +164,7 @@ def test_the_table_names_the_best(folder: Path, make: Make, capsys: pytest.Captu
     view = report.render(folder)
     assert view.header == ("Target", "FID ↓", "Inception score ↑", "KID × 10³ ↓", "Precision ↑", "Recall ↑", "Images")
     assert {cell for cell in view.best if cell[1] in (1, 5)} == {(1, 1), (1, 5)}  # less FID, more recall
-    report.show(view)
+    pages.show(view)
     out = capsys.readouterr().out
     assert "other [b]" in out and "0.0123" in out and "3.00" in out and "FID misleads" in out
 

@@ -41,7 +41,7 @@ def test_one_step_is_the_recipe(tiny: Make, image_set: MakeImages, runtime: Runt
     d_adam = torch.optim.Adam(discriminator.parameters(), 2e-4, (0.5, 0.999))
     for step in range(3):
         job.train_step()
-        real = job.batches.at(step).images
+        real = job.inputs.batches.at(step).images
         fake = generator(torch.randn(8, 8, generator=random_stream(0, LATENTS, step, 0)))
         power_iterate(discriminator)
         d_adam.zero_grad()
@@ -61,9 +61,10 @@ def test_one_step_is_the_recipe(tiny: Make, image_set: MakeImages, runtime: Runt
 def test_n_dis_draws_new_batches_and_latents(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
     job = Trainer(tiny(n_dis=3), runtime, image_set())
     drawn: list[int] = []
-    at = job.batches.at
-    job.batches.at = lambda index: drawn.append(index) or at(index)  # type: ignore[method-assign,func-returns-value]
-    latents = [job._latents(turn)[0] for turn in range(4)]
+    pixels = job.inputs.batches.pixels
+    job.inputs.batches.pixels = lambda index: drawn.append(index) or pixels(index)  # type: ignore[method-assign,func-returns-value]
+    latents = [draw.latents for draw in job.inputs.draws(0, own_latents=True)]
+    drawn.clear()
     assert len({z.sum().item() for z in latents}) == 4
     job.train_step()
     job.train_step()
@@ -126,8 +127,8 @@ def test_r1_and_r2_add_their_gradient(tiny: Make, image_set: MakeImages, runtime
     plain.train_step()
     penalised.train_step()
     fresh = Trainer(tiny(**settings), runtime, image_set())
-    real = fresh.batches.at(0).images.requires_grad_()
-    fake = fresh._generate(fresh._latents(0)).detach().requires_grad_()
+    real = fresh.inputs.batches.at(0).images.requires_grad_()
+    fake = fresh._generate((fresh.inputs.draws(0, False)[0].latents, None)).detach().requires_grad_()
     penalty = torch.zeros(())
     for gamma, images in ((3.0, real), (0.5, fake)):
         for index in range(len(images)):

@@ -29,6 +29,18 @@ class Numbers(click.ParamType):
             self.fail(f"{value!r} is not a list of numbers such as 4,6,7", param, ctx)
 
 
+class Decimals(click.ParamType):
+    """Decimal numbers with commas between them, as 0.1,0.01."""
+
+    name = "decimals"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        try:
+            return value if isinstance(value, tuple) else tuple(float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers such as 0.1,0.01", param, ctx)
+
+
 class Names(click.ParamType):
     """Names with commas between them, as fid,is."""
 

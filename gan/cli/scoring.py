@@ -40,14 +40,15 @@ def report(out: Path | None, device: str, targets: tuple[str, ...], **flags: Any
               msn-gan report cats-10k.zip other-cats/ --data cats.zip --num 10000
               msn-gan report checkpoints/cats --ref cats-32.npz --features inception
     """
-    from gan import report as pages  # brings matplotlib, which takes a second to load
+    from gan import pages  # brings matplotlib, which takes a second to load
+    from gan import report as report_pages
 
     looking = looking_of(flags, device)
     folder = out or Path("reports") / Path(targets[0]).resolve().stem
     with ranks.joined():
         _, error = evaluate.report(evaluate.Request(targets, looking, **flags), folder)
         if ranks.leads():
-            pages.show(pages.render(folder))
+            pages.show(report_pages.render(folder))
             click.echo(f"wrote {folder}/report.html, report.md and report.json", err=True)
         if error:
             raise error

@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
 from gan import gallery, launch, ranks
-from gan.cli.group import Numbers, device_option, main, out_root
-from gan.config import PRESETS, TrainConfig, flag
-
-# What a setting's value is parsed as. Its choices and range are checked by TrainConfig, all problems in one message.
-_TYPES = {"int": click.INT, "float": click.FLOAT, "str": click.STRING, "tuple[int, ...]": Numbers()}
-
-
-def setting_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A flag for every setting of `TrainConfig`; its value is None where it is not given."""
-    for item in reversed([item for item in fields(TrainConfig) if item.name != "preset"]):
-        kind = str(item.type).split(" |")[0]
-        name = flag(item.name)
-        choices = item.metadata["choices"]
-        default = "" if item.default is None else f"  [{item.default}]"
-        command = click.option(
-            f"{name}/--no-{name[2:]}" if kind == "bool" else name,
-            type=_TYPES.get(kind),
-            default=None,
-            metavar="|".join(map(str, choices)) or None,
-            help=f"{_sentence(item.metadata['help'])}{default}",
-        )(command)
-    return command
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:] + "."
+from gan.cli.group import device_option, main, out_root
+from gan.cli.setting_flags import setting_options
+from gan.config import PRESETS, TrainConfig
 
 
 @main.command()
@@ -47,7 +22,7 @@ def _sentence(text: str) -> str:
 @click.option("--dry-run", is_flag=True, help="Show settings, parameters, time and memory; train nothing.")
 @out_root
 @device_option
-@setting_options
+@setting_options(TrainConfig)
 def train(
     run: str | None,
     preset: str | None,

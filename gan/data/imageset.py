@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from torch import Tensor
@@ -32,6 +33,21 @@ class InMemory:
     def fetch(self, indices: Tensor) -> Tensor:
         """A copy of some images."""
         return self.pixels.index_select(0, indices)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some images of another store, by their numbers, int64 (N,)."""
+
+    whole: Store
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def fetch(self, indices: Tensor) -> Tensor:
+        """The images with these numbers of the part."""
+        return self.whole.fetch(self.indices[indices])
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,3 +99,13 @@ class ImageSet:
             UserError: a streamed image has become unreadable since the set was loaded.
         """
         return self.store.fetch(indices)
+
+    def part(self, indices: Tensor) -> ImageSet:
+        """The set of the images with these numbers, int64 (N,), in that order. Its fingerprint is its own."""
+        digest = hashlib.sha256(self.fingerprint.encode() + indices.numpy().astype("<i8").tobytes())
+        return replace(
+            self,
+            labels=None if self.labels is None else self.labels[indices],
+            fingerprint=digest.hexdigest(),
+            store=Part(self.store, indices) if self.pixels is None else InMemory(self.fetch(indices)),
+        )

@@ -90,12 +90,17 @@ class Batches:
         Raises:
             UserError: an image of a streamed set has become unreadable.
         """
-        samples = self.samples(index)
-        pixels = self.images.fetch(samples.indices) if self._pool is None else self._read_ahead(index, self._pool)
+        samples, pixels = self.samples(index), self.pixels(index)
         if samples.flips is not None:
             pixels = torch.where(samples.flips[:, None, None, None], pixels.flip(3), pixels)
         labels = None if self.images.labels is None else self.images.labels[samples.indices]
         return Batch(to_float(pixels), labels)
+
+    def pixels(self, index: int) -> Tensor:
+        """The images of batch number `index` before they are mirrored, uint8 (B, C, R, R); as `at` otherwise."""
+        if self._pool is None:
+            return self.images.fetch(self.samples(index).indices)
+        return self._read_ahead(index, self._pool)
 
     def samples(self, index: int) -> Samples:
         """Which images batch number `index` is made of, for one who holds the pixels elsewhere."""

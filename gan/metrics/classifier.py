@@ -40,7 +40,7 @@ class ClassifierExtractor:
         if self.dimension > LARGEST:
             raise UserError(
                 f"{options.weights}: {state['model']} has {self.dimension:,} features, too many for a covariance "
-                f"({LARGEST:,} at most); use vgg7"
+                f"({LARGEST:,} at most); use vgg7, densenet-bc or resnet18"
             )
         self.hash = hashlib.sha256(options.weights.read_bytes()).hexdigest()
         self.batch_size = options.batch_size or 256

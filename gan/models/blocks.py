@@ -43,11 +43,14 @@ class LayerNormalizer:
         norm: a name in `gan.norm.NORMS`.
         only: numbers of the hidden convolutions, from 1 in building order, that get the norm; the others get what
             the norm leaves to an output layer (SN for the norms that have it). None: all of them.
+
+    `pools` is that of the norm: whether a mean over neighbouring positions may come before it.
     """
 
     def __init__(self, norm: str, only: Collection[int] | None = None) -> None:
         self._norm = NORMS[norm]
         self._only = only
+        self.pools = self._norm.pools
         self.count = 0
 
     def hidden(self, layer: nn.Module) -> nn.Module:

@@ -1,18 +1,22 @@
 """The classifiers of the MSN paper's experiments, and what a checkpoint of one holds.
 
 `cnn3` is the small network of Subramanian & Chong 2019 (arXiv 1907.04003) for 28-pixel images, `vgg7` their shortened
-VGG for 32-pixel ones. Only the normalization differs between two classifiers of one name and seed.
+VGG for 32-pixel ones, `densenet-bc` the network of Huang et al. 2017 (arXiv 1608.06993) with their settings, and
+`resnet18` that of He et al. 2016 (arXiv 1512.03385), cut for 32 pixels as is usual. Only the normalization differs
+between two classifiers of one name and seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from gan.errors import UsageError, UserError
+from gan.models.densenet import DenseNet
+from gan.models.resnet_classifier import ResNet18
 from gan.norm import NORMS
 from gan.runtime import WEIGHTS, random_stream
 
@@ -26,15 +30,14 @@ _VGG7 = (32, 32, "M", 64, 64, "M", 128, "M", 256, "M")  # channels of 3x3 convol
 class Classifier(nn.Module):
     """Images (N, channels, R, R) in [-1, 1] to logits (N, K), by a stack of layers and a linear one.
 
+    Biases start at 0, as m of MSN does, so that the same seed is the same function of the raw weights under each norm.
+
     Args:
         stack: gives the feature maps, (N, C, h, w).
         norm: a name in `gan.norm.NORMS`, for the linear layer.
         resolution: R.
         channels: 1 or 3.
         classes: K.
-
-    Raises:
-        UsageError: the images are too small for the stack.
     """
 
     def __init__(self, stack: nn.Module, norm: str, resolution: int, channels: int, classes: int) -> None:
@@ -42,11 +45,11 @@ class Classifier(nn.Module):
         self.stack = stack
         self.resolution = resolution
         self.channels = channels
-        try:
-            self.dimension = _flat_size(stack, resolution, channels)
-        except RuntimeError as error:
-            raise UsageError(f"images of {resolution} pixels are too small for this classifier") from error
+        self.dimension = _flat_size(stack, resolution, channels)
         self.linear = NORMS[norm].output(nn.Linear(self.dimension, classes))
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
+                nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.features(images)[1]
@@ -81,7 +84,31 @@ def vgg7(norm: str, resolution: int, channels: int, classes: int) -> Classifier:
     return Classifier(nn.Sequential(*layers), norm, resolution, channels, classes)
 
 
-CLASSIFIERS: dict[str, Callable[[str, int, int, int], Classifier]] = {"cnn3": cnn3, "vgg7": vgg7}
+def densenet_bc(norm: str, resolution: int, channels: int, classes: int) -> Classifier:
+    """DenseNet-BC of 100 layers: growth 12, three blocks of 16, bottleneck 4, compression 0.8; for 32 pixels."""
+    return Classifier(DenseNet(norm, channels), norm, resolution, channels, classes)
+
+
+def resnet18(norm: str, resolution: int, channels: int, classes: int) -> Classifier:
+    """ResNet-18 with a 3x3 stem and no max pool; for 32 pixels."""
+    return Classifier(ResNet18(norm, channels), norm, resolution, channels, classes)
+
+
+class Architecture(NamedTuple):
+    """How a classifier is built."""
+
+    build: Callable[[str, int, int, int], Classifier]
+    """Of norm, resolution, channels and classes."""
+    smallest: int
+    """The resolution at which its last maps have a single position; smaller images would leave them none."""
+
+
+CLASSIFIERS: dict[str, Architecture] = {
+    "cnn3": Architecture(cnn3, 1),
+    "vgg7": Architecture(vgg7, 32),
+    "densenet-bc": Architecture(densenet_bc, 4),
+    "resnet18": Architecture(resnet18, 8),
+}
 
 
 def build_classifier(
@@ -90,11 +117,31 @@ def build_classifier(
     """A classifier with the initial weights of the seed; its raw weights are the same for every normalization.
 
     Raises:
-        UsageError: the images are too small for it.
+        UsageError: there is no such classifier or norm, or the images are too small for it.
     """
+    require_fit(name, resolution)
+    if norm not in NORMS:
+        raise UsageError(f"--norms {norm}: no such norm; choose from {', '.join(NORMS)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream(seed, WEIGHTS, 2).initial_seed())
-        return CLASSIFIERS[name](norm, resolution, channels, classes)
+        return CLASSIFIERS[name].build(norm, resolution, channels, classes)
+
+
+def require_fit(name: str, resolution: int) -> None:
+    """Refuse a classifier that is not there, or too deep for the images.
+
+    Raises:
+        UsageError: says what there is, or which images it needs.
+    """
+    if name not in CLASSIFIERS:
+        raise UsageError(f"--model {name}: no such classifier; choose from {', '.join(CLASSIFIERS)}")
+    smallest = CLASSIFIERS[name].smallest
+    if resolution < smallest:
+        fitting = ", ".join(other for other, (_, least) in CLASSIFIERS.items() if least <= resolution)
+        raise UsageError(
+            f"--model {name}: too deep for images of {resolution} pixels; use --resolution {smallest} or more, "
+            f"or another model ({fitting})"
+        )
 
 
 def to_state(network: Classifier, name: str, norm: str, classes: Sequence[str]) -> dict[str, Any]:

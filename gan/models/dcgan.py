@@ -11,6 +11,7 @@ from collections.abc import Collection
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gan.convolution import Conv2d, ConvTranspose2d
 from gan.models.blocks import LayerNormalizer, ProjectionHead, batch_norm
 from gan.norm import Normalized
 
@@ -56,15 +57,15 @@ class DCGANGenerator(nn.Module):
         self.linear = nn.Linear(latent_dim, first * bottom**2) if linear_stem else None
         stages = []
         if not linear_stem:
-            stem = nn.ConvTranspose2d(latent_dim, first, bottom, bias=False)
+            stem = ConvTranspose2d(latent_dim, first, bottom, bias=False)
             stages.append(Normalized(_initialised(stem), batch_norm(first, classes)))
         last = first
         for out in rest:
-            conv = nn.ConvTranspose2d(last, out, 4, stride=2, padding=1, bias=False)
+            conv = ConvTranspose2d(last, out, 4, stride=2, padding=1, bias=False)
             stages.append(Normalized(_initialised(conv), batch_norm(out, classes)))
             last = out
         self.stages = nn.ModuleList(stages)
-        self.to_image = _initialised(nn.ConvTranspose2d(last, channels, 3, padding=1))
+        self.to_image = _initialised(ConvTranspose2d(last, channels, 3, padding=1))
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d) and module.affine:
                 nn.init.normal_(module.weight, 1.0, 0.02)
@@ -108,10 +109,10 @@ class DCGANDiscriminator(nn.Module):
         stages = stage_channels(resolution, width or WIDTH)
         layers, last = [], channels
         for out in stages[:-1]:
-            layers.append(normalize.hidden(_initialised(nn.Conv2d(last, out, 3, padding=1))))
-            layers.append(normalize.hidden(_initialised(nn.Conv2d(out, out, 4, stride=2, padding=1))))
+            layers.append(normalize.hidden(_initialised(Conv2d(last, out, 3, padding=1))))
+            layers.append(normalize.hidden(_initialised(Conv2d(out, out, 4, stride=2, padding=1))))
             last = out
-        layers.append(normalize.hidden(_initialised(nn.Conv2d(last, stages[-1], 3, padding=1))))
+        layers.append(normalize.hidden(_initialised(Conv2d(last, stages[-1], 3, padding=1))))
         normalize.done()
         self.layers = nn.ModuleList(layers)
         linear = nn.Linear(stages[-1] * BOTTOM[resolution] ** 2, 1)

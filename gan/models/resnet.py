@@ -1,7 +1,8 @@
 """ResNet generator and discriminator of Miyato et al. 2018 (arXiv 1802.05957, tables 4 to 6) for 32 to 128 pixels.
 
 Upsampling is nearest neighbour and downsampling a 2×2 mean, which commute with the 1×1 convolution of a shortcut; the
-shortcuts apply it to the smaller map, for the same result at a quarter of the work.
+shortcuts apply it to the smaller map, for the same result at a quarter of the work. The 3×3 convolution after the one
+and, where the normalization allows it, before the other is merged with it (`gan.convolution`).
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import NamedTuple, TypeVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gan.convolution import Conv2d, PooledConv2d, UpsampledConv2d
 from gan.models.blocks import LayerNormalizer, ProjectionHead, batch_norm
 from gan.norm import Normalized
 
-L = TypeVar("L", nn.Linear, nn.Conv2d)
+L = TypeVar("L", nn.Linear, Conv2d)
 
 
 class Shape(NamedTuple):
@@ -44,13 +46,13 @@ class UpBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, classes: int) -> None:
         super().__init__()
         self.norm = batch_norm(inputs, classes)
-        self.conv1 = Normalized(_residual(inputs, outputs), batch_norm(outputs, classes))
-        self.conv2 = _residual(outputs, outputs)
+        self.conv1 = Normalized(_residual(UpsampledConv2d(inputs, outputs)), batch_norm(outputs, classes))
+        self.conv2 = _residual(Conv2d(outputs, outputs, 3, padding=1))
         self.shortcut = _shortcut(inputs, outputs)
 
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
         h = F.relu(self.norm(x, *condition), inplace=True)
-        h = F.relu(self.conv1(F.interpolate(h, scale_factor=2), *condition), inplace=True)
+        h = F.relu(self.conv1(h, *condition), inplace=True)
         return self.conv2(h) + F.interpolate(self.shortcut(x), scale_factor=2)
 
 
@@ -66,8 +68,10 @@ class DownBlock(nn.Module):
         super().__init__()
         self.down = down
         self.optimized = optimized
-        self.conv1 = normalize.hidden(_residual(inputs, outputs))
-        self.conv2 = normalize.hidden(_residual(outputs, outputs))
+        self.conv1 = normalize.hidden(_residual(Conv2d(inputs, outputs, 3, padding=1)))
+        self.merged = down and normalize.pools  # the mean over 2×2 pixels is a part of the second convolution
+        second = PooledConv2d(outputs, outputs) if self.merged else Conv2d(outputs, outputs, 3, padding=1)
+        self.conv2 = normalize.hidden(_residual(second))
         learned = down or inputs != outputs
         self.shortcut = normalize.hidden(_shortcut(inputs, outputs)) if learned else nn.Identity()
 
@@ -75,7 +79,7 @@ class DownBlock(nn.Module):
         h = self.conv2(F.relu(self.conv1(x if self.optimized else F.relu(x))))
         if not self.down:
             return h + self.shortcut(x)
-        return F.avg_pool2d(h, 2) + self.shortcut(F.avg_pool2d(x, 2))
+        return (h if self.merged else F.avg_pool2d(h, 2)) + self.shortcut(F.avg_pool2d(x, 2))
 
 
 class ResNetGenerator(nn.Module):
@@ -109,7 +113,7 @@ class ResNetGenerator(nn.Module):
             last = out
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.BatchNorm2d(last)
-        self.to_image = _glorot(nn.Conv2d(last, channels, 3, padding=1))
+        self.to_image = _glorot(Conv2d(last, channels, 3, padding=1))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         condition = () if labels is None else (labels,)
@@ -161,12 +165,12 @@ class ResNetDiscriminator(nn.Module):
         return self.head(F.relu(h).sum((2, 3)), labels)  # (N, C, H, W) -> (N, C)
 
 
-def _residual(inputs: int, outputs: int) -> nn.Conv2d:
-    return _glorot(nn.Conv2d(inputs, outputs, 3, padding=1), gain=math.sqrt(2))
+def _residual(layer: Conv2d) -> Conv2d:
+    return _glorot(layer, gain=math.sqrt(2))
 
 
-def _shortcut(inputs: int, outputs: int) -> nn.Conv2d:
-    return _glorot(nn.Conv2d(inputs, outputs, 1))
+def _shortcut(inputs: int, outputs: int) -> Conv2d:
+    return _glorot(Conv2d(inputs, outputs, 1))
 
 
 def _glorot(layer: L, gain: float = 1.0) -> L:

@@ -157,6 +157,25 @@ def test_resnet_shortcut_order_does_not_matter() -> None:
     torch.testing.assert_close(layer(up(x)), up(layer(x)), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("norm", [name for name, norm in NORMS.items() if norm.pools])
+def test_norms_that_pool_may_be_pooled_before(norm: str, training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The merged blocks give what convolution, norm and pooling give in the order of the paper, gradients too."""
+    config = TrainConfig().replace({"network": "resnet", "norm": norm, "d_width": 4})
+    x = torch.rand(4, 3, 32, 32, dtype=torch.float64)
+    found = []
+    for pools in (True, False):
+        monkeypatch.setitem(NORMS, norm, NORMS[norm]._replace(pools=pools))
+        network = build_discriminator(config).double()
+        assert network.blocks[0].merged is pools
+        network(x)  # so that there are running means
+        network.train(training)
+        logits = network(x)
+        found.append([logits, *torch.autograd.grad(logits.square().sum(), list(network.parameters()))])
+    for merged, plain in zip(*found, strict=True):
+        torch.testing.assert_close(merged, plain, rtol=1e-9, atol=1e-10)
+
+
 def test_initial_weights() -> None:
     dcgan = build_generator(preset("msn-dcgan"))
     weight = dcgan.stages[1].layer.weight

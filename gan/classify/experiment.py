@@ -1,0 +1,246 @@
+"""The `classify` command behind its flags: settings resolved, images loaded, trainings run or taken up."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan import checkpoint
+from gan.classify import begun, loop, results
+from gan.classify.config import ClassifyConfig, Training
+from gan.classify.sets import load_sets
+from gan.classify.training import ClassifierTraining, OnStep, steps_of
+from gan.data import ImageSet
+from gan.errors import UsageError, UserError
+from gan.files import replacing
+from gan.interrupt import StopSignals
+from gan.models.classifiers import build_classifier
+from gan.progress import progress, say
+from gan.runs import RunFolder, make_folder, program, versions
+from gan.runtime import Runtime, resolve
+
+NAME = "classify"  # of the files of results
+RECORD = f"{NAME}.json"
+
+# Gives what watches the steps of a training, whose folder exists; called when the training begins or goes on.
+Watch = Callable[[Training, Path, ClassifierTraining], OnStep]
+
+
+class Experiment:
+    """A run of `classify`: its folder, settings and images.
+
+    Args:
+        name: of the run.
+        given: settings that the user gave; the others are those of the run, or defaults for a new one.
+        root: folder that holds checkpoints/.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        UserError: anything that a user can put right. Nothing has been written then.
+    """
+
+    def __init__(self, name: str, given: Mapping[str, Any], *, root: Path = Path(), device: str = "auto") -> None:
+        self.run = RunFolder(name, root)
+        self.folder = self.run.checkpoints
+        self.before = begun.read_config(self.run)
+        self.asked, self.runtime = self._settings(given, device)
+        self.planned = self.asked.united(self.before["config"]) if self.before else self.asked
+
+    def _settings(self, given: Mapping[str, Any], device: str) -> tuple[ClassifyConfig, Runtime]:
+        before: ClassifyConfig | None = self.before["config"] if self.before else None
+        if before and given.get("precision") == "auto":
+            given = {**given, "precision": before.precision}  # what it meant when the run began
+        after = (before or ClassifyConfig()).replace(given)
+        runtime = resolve(device, after.precision, deterministic=after.deterministic)
+        after = after.resolved(runtime.precision)
+        if before and (changes := before.differences(after)):
+            raise UsageError(
+                f"RUN {self.run.name}: exists already, and these settings would change it; leave them out or choose "
+                "another name:\n  " + "\n  ".join(changes)
+            )
+        return after, runtime
+
+    def train(self, watch: Watch | None = None) -> int | None:
+        """Train all that was asked for and is not done yet; returns the signal that stopped it, or None.
+
+        Raises:
+            UserError: the images are not those that the run began with, or a file cannot be written.
+        """
+        todo = [training for training in self.asked.trainings() if not self._done(training)]
+        if not todo:
+            assert self.before is not None
+            self._write_config(self.before["data"])  # norms, rates or seeds may have been added that are done already
+            return None
+        train, test = load_sets(self.asked)
+        if self.before:
+            begun.check_same_images(self.run, self.before["data"], train, test)
+        make_folder(self.folder)
+        self._write_config(begun.description(train, test))
+        self._say_what(len(todo), train, test)
+        with StopSignals() as stop:
+            for number, training in enumerate(todo, 1):
+                if not self._train(training, number, len(todo), train, test, stop, watch):
+                    return stop.received
+                self.write_record()
+                if stop.received is not None and number < len(todo):
+                    return stop.received
+        return None
+
+    def _train(
+        self,
+        training: Training,
+        number: int,
+        count: int,
+        train: ImageSet,
+        test: ImageSet,
+        stop: StopSignals,
+        watch: Watch | None,
+    ) -> bool:
+        folder = self.folder / training.name
+        make_folder(folder)
+        job = ClassifierTraining(self.asked, training, self.runtime, train, test)
+        loop.resume(job, folder)
+        if job.step:
+            say(f"{training}: going on at step {job.step} of {job.steps}")
+        on_step = watch(training, folder, job) if watch else None
+        start, total = (number - 1) * job.steps + job.step, count * job.steps
+        title = f"{number}/{count} {training}"
+        try:
+            with progress(title, total, start=start, per_item=self.asked.batch) as advance:
+                done = loop.train(job, folder, train.classes, stop, advance, on_step)
+        finally:
+            job.batches.close()
+        if not done:
+            say(f"{training}: stopped at step {job.step} of {job.steps}, saved")
+            return False
+        result = results.read(folder)
+        assert result is not None
+        say(f"{training}: {_told(result)}")
+        return True
+
+    def _done(self, training: Training) -> bool:
+        folder = self.folder / training.name
+        done = (folder / results.RESULT).exists()
+        if done:  # it may have been killed before it did this
+            for path in checkpoint.listed(folder):
+                path.unlink()
+        return done
+
+    def results(self) -> list[dict[str, Any]]:
+        """What all trainings of the run that are done gave, in the order of the plan."""
+        found = (results.read(self.folder / training.name) for training in self.planned.trainings())
+        return [result for result in found if result is not None]
+
+    def write_record(self) -> None:
+        """Write classify.json from the folders of the trainings.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        config = begun.read_config(self.run)
+        assert config is not None
+        done = self.results()
+        plain = _parameters(self.planned, len(config["data"]["classes"]))
+        record = {
+            "schema": 1,
+            "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "config": self.planned.to_dict(),
+            "data": config["data"],
+            "runtime": config["runtime"],
+            "planned": len(list(self.planned.trainings())),
+            "rows": results.summaries(done, plain, self.planned.trainings()),
+            "trainings": done,
+            "versions": versions(),
+        }
+        try:
+            with replacing(self.folder / RECORD) as file:
+                file.write(json.dumps(record, indent=1).encode() + b"\n")
+        except OSError as error:
+            raise UserError(
+                f"{self.folder / RECORD}: cannot be written: {error.strerror}; make room and go on"
+            ) from error
+
+    def _write_config(self, data: dict[str, Any]) -> None:
+        runtime = {
+            "device": str(self.runtime.device),
+            "precision": self.runtime.precision,
+            "threads": torch.get_num_threads(),
+        }
+        self.run.write_config(self.planned, {"kind": begun.KIND, "runtime": runtime, "data": data})
+
+    def _say_what(self, count: int, train: ImageSet, test: ImageSet) -> None:
+        config = self.asked
+        say(
+            f"{self.run.name}: {config.model}, {count} to train, {config.epochs} epochs "
+            f"({steps_of(config, len(train)):,} steps) each, {self.runtime.precision} on {self.runtime.device}, "
+            f"{len(train):,} images of {train.name}, tested on {len(test):,}"
+        )
+
+
+@cache
+def _parameters(config: ClassifyConfig, classes: int) -> int:
+    """Parameters of the classifier without any norm."""
+    assert config.channels is not None
+    network = build_classifier(
+        config.model, "none", resolution=config.resolution, channels=config.channels, classes=classes
+    )
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _told(result: Mapping[str, Any]) -> str:
+    if result["diverged"]:
+        where = result["diverged"]
+        return f"diverged in epoch {where['epoch']}, step {where['step']}: the loss is not finite"
+    final, best = result["final"], result["best"]
+    return (
+        f"test accuracy {final['test_accuracy']:.2%}, at best {best['test_accuracy']:.2%} (epoch {best['epoch']}); "
+        f"{1e3 * result['step_seconds']:.1f} ms a step"
+    )
+
+
+def classify(
+    name: str,
+    given: Mapping[str, Any],
+    *,
+    root: Path = Path(),
+    device: str = "auto",
+    watch: Watch | None = None,
+) -> int | None:
+    """Begin an experiment, or go on with it; writes classify.json, classify.md and classify.html and prints a table.
+
+    Args:
+        name: of the run, a folder in `root`/checkpoints.
+        given: settings; those that are not given are those of the run, or defaults for a new one.
+        watch: gives what sees each step of a training.
+
+    Returns:
+        the signal that stopped it, or None.
+
+    Raises:
+        UserError: anything that a user can put right.
+    """
+    from gan import pages  # brings matplotlib, which takes a second to load
+    from gan.classify.view import view_of
+
+    experiment = Experiment(name, given, root=root, device=device)
+    stopped = experiment.train(watch)
+    folder = experiment.folder
+    if experiment.results():
+        experiment.write_record()
+        view = view_of(json.loads((folder / RECORD).read_text()))
+        pages.write(view, folder, NAME)
+        pages.show(view)
+        say(f"wrote {folder}/{NAME}.html, {NAME}.md and {RECORD}")
+    if stopped is not None:
+        flags = ([] if root == Path() else ["--out", str(root)]) + ([] if device == "auto" else ["--device", device])
+        say(f"stopped, saved; go on with: {program()} {shlex.join(['classify', name, *flags])}")
+    return stopped

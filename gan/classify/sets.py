@@ -1,0 +1,126 @@
+"""The images that classifiers are trained and tested on, checked before any work is done."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan.classify.config import ClassifyConfig
+from gan.data import DATASETS, ImageSet, load
+from gan.errors import UsageError, UserError
+
+_HELD_OUT = 5  # one in so many digits is tested on
+_MOST_NAMED = 5
+
+
+def load_sets(config: ClassifyConfig) -> tuple[ImageSet, ImageSet]:
+    """The training images and the test images; label k means the same class in both.
+
+    Without `test_data`, a named set is tested on its test split, a folder or zip on its sub-folder `test`, and the
+    digits, which have no split, on every fifth image of each class.
+
+    Args:
+        config: resolved settings.
+
+    Raises:
+        UsageError: there are no such images, or settings that they cannot serve.
+        UserError: the images cannot be used for what is asked: labels are missing, say, or classes differ.
+    """
+    tested = config.test_data or config.data
+    if tested not in DATASETS and not Path(tested).expanduser().exists() and config.test_data:
+        raise UsageError(f"--test-data {tested}: no such folder or zip, and none of the sets {', '.join(DATASETS)}")
+    train = _load(config, config.data, "train")
+    _check_labels("--data", config.data, train)
+    if tested == config.data == "digits":
+        train, test = _held_out(train)
+    else:
+        test = _load(config, tested, "test")
+    if train.fingerprint == test.fingerprint:
+        what = "" if config.test_data else f"{config.data} has no test split: "
+        raise UsageError(
+            f"--test-data: {what}a test on the training images says nothing; name other images of the same classes"
+        )
+    _check_labels("--test-data", tested, test)
+    test = _with_classes_of(train, test)
+    train = _limited(train, config.limit)
+    if config.batch > len(train):
+        raise UsageError(
+            f"--batch {config.batch}: more than the {len(train):,} training images; use --batch {len(train)} or less"
+        )
+    return train, test
+
+
+def _load(config: ClassifyConfig, data: str, split: str) -> ImageSet:
+    assert config.channels is not None
+    return load(
+        data,
+        resolution=config.resolution,
+        channels=config.channels,
+        data_root=Path(config.data_root),
+        split=split,
+        skip_bad_images=config.skip_bad_images,
+    )
+
+
+def _check_labels(flag: str, name: str, images: ImageSet) -> None:
+    if images.labels is None:
+        raise UserError(f"{flag} {name}: has no labels; put each class into a sub-folder or add a dataset.json")
+    present = images.labels.unique()
+    if len(present) < 2:
+        raise UserError(
+            f"{flag} {name}: has one class only ({images.classes[present[0]]}); a classifier needs at least two"
+        )
+
+
+def _held_out(images: ImageSet) -> tuple[ImageSet, ImageSet]:
+    """Every image but each fifth of its class, and those that are the fifth."""
+    held = _rank(_labels(images)) % _HELD_OUT == _HELD_OUT - 1
+    return images.part((~held).nonzero().flatten()), images.part(held.nonzero().flatten())
+
+
+def _with_classes_of(train: ImageSet, test: ImageSet) -> ImageSet:
+    """The test set with labels that count the classes as the training set does."""
+    only_train = [name for name in train.classes if name not in test.classes]
+    only_test = [name for name in test.classes if name not in train.classes]
+    if only_train or only_test:
+        sides = (("the training images", only_train), ("the test images", only_test))
+        told = "; ".join(f"in {where} alone: {_listed(names)}" for where, names in sides if names)
+        raise UserError(f"--test-data {test.name}: its classes are not those of the training images ({told})")
+    number = torch.tensor([train.classes.index(name) for name in test.classes])
+    return dataclasses.replace(test, labels=number[_labels(test)], classes=train.classes)
+
+
+def _limited(images: ImageSet, limit: int | None) -> ImageSet:
+    """The first `limit` images, as many of each class as there are; in the order of the set."""
+    if limit is None or limit >= len(images):
+        return images
+    labels = _labels(images)
+    classes = len(labels.unique())
+    if limit < classes:
+        raise UsageError(f"--limit {limit}: less than one image of each of the {classes} classes")
+    # The first of every class, then the second of every class, ...
+    chosen = torch.argsort(_rank(labels) * len(images.classes) + labels)[:limit]
+    return images.part(chosen.sort().values)
+
+
+def _rank(labels: Tensor) -> Tensor:
+    """How many images of its own class come before each, int64 (N,)."""
+    order = labels.argsort(stable=True)
+    sizes = labels.bincount()
+    starts = sizes.cumsum(0) - sizes
+    rank = torch.empty_like(labels)
+    rank[order] = torch.arange(len(labels)) - starts[labels[order]]
+    return rank
+
+
+def _labels(images: ImageSet) -> Tensor:
+    assert images.labels is not None
+    return images.labels
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more

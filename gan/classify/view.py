@@ -1,0 +1,158 @@
+"""From classify.json to what its pages show: a row for each norm and learning rate, and curves over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gan.intervals import Interval, interval
+from gan.pages import line_chart
+from gan.plots import Line
+from gan.report_html import Picture, View
+
+Row = Mapping[str, Any]
+
+_HEADER = ("Norm", "lr", "Final test accuracy, %", "Best, %", "Seeds", "Diverged", "Step, ms", "Parameters", "Added")
+_FINAL, _BEST = 2, 3  # columns of which the highest is marked
+# Curve, title, factor, what is better
+_CURVES = (
+    ("test_accuracy", "Test accuracy, %", 100.0, "more is better"),
+    ("test_loss", "Test loss", 1.0, "less is better"),
+    ("train_loss", "Training loss", 1.0, ""),
+)
+
+
+def view_of(record: Mapping[str, Any]) -> View:
+    """What the pages of an experiment show.
+
+    Args:
+        record: the content of classify.json; at least one training is done.
+    """
+    rows: list[Row] = record["rows"]
+    config = record["config"]
+    return View(
+        title=f"{config['model']} on {record['data']['train']['name']}, under {_counted(len(_norms(rows)), 'norm')}",
+        header=_HEADER,
+        rows=tuple(_cells(row) for row in rows),
+        best=_marked(rows),
+        stopped=_stopped(record),
+        notes=tuple(_notes(record)),
+        grids=(),
+        charts=tuple(_charts(record)),
+        protocols=tuple(_facts(record)),
+        command=record["command"],
+        made=record["made"],
+        heading="Results",
+        facts_heading="Settings",
+    )
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row["norm"],
+        f"{row['lr']!r}",
+        _accuracy(row, "final"),
+        _accuracy(row, "best"),
+        str(row["seeds"]),
+        str(row["diverged"]),
+        "-" if row["step_seconds"] is None else f"{1e3 * row['step_seconds']:.1f}",
+        f"{row['parameters']:,}",
+        f"{row['added_parameters']:+,}",
+    )
+
+
+def _accuracy(row: Row, kind: str) -> str:
+    mean, half = row[f"{kind}_test_accuracy"], row[f"{kind}_test_accuracy_half_width"]
+    if mean is None:
+        return "diverged"
+    return Interval(100 * mean, None if half is None else 100 * half).text()
+
+
+def _marked(rows: Sequence[Row]) -> frozenset[tuple[int, int]]:
+    """The highest mean of each kind."""
+    found = []
+    for column, kind in ((_FINAL, "final"), (_BEST, "best")):
+        values = [-1.0 if row[f"{kind}_test_accuracy"] is None else row[f"{kind}_test_accuracy"] for row in rows]
+        if min(values) < max(values):
+            found += [(number, column) for number, value in enumerate(values) if value == max(values)]
+    return frozenset(found)
+
+
+def _norms(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row["norm"] for row in rows))
+
+
+def _stopped(record: Mapping[str, Any]) -> str | None:
+    done = len(record["trainings"])
+    return None if done == record["planned"] else f"{done} of {record['planned']} trainings are done."
+
+
+def _notes(record: Mapping[str, Any]) -> list[str]:
+    rows = record["rows"]
+    notes = []
+    if any(row["final_test_accuracy_half_width"] is not None for row in rows):
+        notes.append("± is half of the 95 % interval of the mean over seeds (Student's t).")
+    if any(row["seeds"] - row["diverged"] == 1 for row in rows):
+        notes.append("A mean without ± is that of one seed: it has no interval, and small differences say nothing.")
+    notes.append("Best: in the epoch with the highest test accuracy, chosen on the test images and so too good.")
+    notes.append(
+        "Step: the median time of a training step, data included, as it was while training; "
+        "trainings ran one after another."
+    )
+    notes.append("Added: parameters beyond those of the classifier without any norm.")
+    if any(row["diverged"] for row in rows):
+        notes.append("Diverged trainings are counted, and are in no mean.")
+    for result in record["trainings"]:
+        if result["diverged"]:
+            where = f"epoch {result['diverged']['epoch']}, step {result['diverged']['step']}"
+            notes.append(f"{result['norm']}, lr {result['lr']!r}, seed {result['seed']} diverged in {where}.")
+    return notes
+
+
+def _charts(record: Mapping[str, Any]) -> list[Picture]:
+    """For each learning rate, curves of all norms: means over the seeds that did not diverge."""
+    pictures = []
+    rates = list(dict.fromkeys(row["lr"] for row in record["rows"]))
+    for lr in rates:
+        for key, title, factor, better in _CURVES:
+            lines = []
+            for norm in _norms(record["rows"]):
+                own = [result for result in record["trainings"] if (result["norm"], result["lr"]) == (norm, lr)]
+                line = _line(norm, [result["curve"] for result in own if not result["diverged"]], key, factor)
+                lines += [line] if line else []
+            if lines:
+                which = f", lr {lr!r}" if len(rates) > 1 else ""
+                pictures.append(line_chart(f"{title}{which}", lines, "epochs", better, title))
+    return pictures
+
+
+def _line(norm: str, curves: Sequence[Mapping[str, Any]], key: str, factor: float) -> Line | None:
+    """The mean of curves and its interval, in the epochs in which all have a finite value."""
+    points = []
+    for epoch, *values in zip(curves[0]["epoch"], *(curve[key] for curve in curves), strict=True) if curves else ():
+        if None not in values:
+            points.append((epoch, interval([factor * value for value in values])))
+    if len(points) < 2:
+        return None
+    spread = [found.half or 0.0 for _, found in points] if len(curves) > 1 else None
+    return Line(norm, [epoch for epoch, _ in points], [found.mean for _, found in points], spread)
+
+
+def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    config, data, runtime = record["config"], record["data"], record["runtime"]
+    shown = ("model", "epochs", "batch", "optimizer", "decay", "weight_decay", "augment", "deterministic")
+    lines = [(key.replace("_", " "), str(config[key])) for key in shown]
+    for kind in ("train", "test"):
+        found = data[kind]
+        size = f"{config['resolution']}x{config['resolution']}x{config['channels']}"
+        text = f"{found['images']:,} of {Path(found['name']).name}, {size}"
+        lines.append((f"{kind} images", f"{text} (SHA-256 {found['fingerprint']})"))
+    lines.append(("classes", _counted(len(data["classes"]), "class", "classes")))
+    lines.append(("seeds", ", ".join(map(str, range(config["seeds"])))))
+    lines.append(("machine", f"{runtime['device']}, {runtime['precision']}, {_counted(runtime['threads'], 'thread')}"))
+    return [*lines, ("program", ", ".join(f"{name} {version}" for name, version in record["versions"].items()))]
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"

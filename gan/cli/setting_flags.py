@@ -1,0 +1,57 @@
+"""A flag for every setting of a command that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import click
+
+from gan.cli.group import Decimals, Names, Numbers
+from gan.settings import Settings, flag
+
+# What a setting's value is parsed as. Its choices and range are checked by the settings, all problems in one message.
+_TYPES = {
+    "int": click.INT,
+    "float": click.FLOAT,
+    "str": click.STRING,
+    "tuple[int, ...]": Numbers(),
+    "tuple[float, ...]": Decimals(),
+    "tuple[str, ...]": Names(),
+}
+
+
+def setting_options(settings: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A flag for every setting but `preset`; its value is None where it is not given."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for item in reversed([item for item in fields(settings) if item.name != "preset"]):
+            kind = str(item.type).split(" |")[0]
+            name = flag(item.name)
+            choices = item.metadata["choices"]
+            command = click.option(
+                f"{name}/--no-{name[2:]}" if kind == "bool" else name,
+                type=_TYPES.get(kind),
+                default=None,
+                metavar=_metavar(kind, choices),
+                help=f"{_sentence(item.metadata['help'])}{_default(item.default)}",
+            )(command)
+        return command
+
+    return add
+
+
+def _metavar(kind: str, choices: tuple[Any, ...]) -> str | None:
+    shown = "|".join(map(str, choices))
+    return f"{shown},..." if shown and kind.startswith("tuple") else shown or None
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"  [{','.join(map(str, value)) if isinstance(value, tuple) else value}]"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."

@@ -1,0 +1,151 @@
+"""Convolutions that do less work for the same result, and two whose gradients are faster in bf16 on a CPU.
+
+A nearest-neighbour upsampling and the 3×3 convolution after it are one transposed convolution of 4×4, stride 2; a 3×3
+convolution and the 2×2 mean after it are one of 4×4, stride 2. Either has 4/9 of the multiplications.
+
+oneDNN's gradient of a wide convolution's weight is slow where the map is small: there is little to sum over, and much
+to sum into. As one matrix product over the unfolded patches it runs at the speed of any other product.
+`benchmarks/convolution_speed.py` times it. Everything else, and all on other devices, is torch's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_FEW = 16  # positions of the map: up to here the matrix product wins
+
+_backward = torch.ops.aten.convolution_backward
+
+
+class Conv2d(nn.Conv2d):
+    """torch's layer; x (N, C_in, H, W) to (N, C_out, H', W')."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not _takes(self, input):
+            return super()._conv_forward(input, weight, bias)
+        return _Convolution.apply(*_in_bf16(input, weight, bias), self.stride, self.padding, False)
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """torch's layer; x (N, C_in, H, W) to (N, C_out, H', W')."""
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if output_size is not None or any(self.output_padding) or not _takes(self, input):
+            return super().forward(input, output_size)
+        x, weight, bias = _in_bf16(input, self.weight, self.bias)
+        if x.shape[2:] != (1, 1) or any(self.padding):
+            return _Convolution.apply(x, weight, bias, self.stride, self.padding, True)
+        rows = weight.permute(0, 2, 3, 1).flatten(1)  # (C_in, C_out, k_h, k_w) -> (C_in, k_h * k_w * C_out)
+        h = (x.flatten(1) @ rows).unflatten(1, (*self.kernel_size, -1)).permute(0, 3, 1, 2)
+        return h if bias is None else h + bias.view(-1, 1, 1)
+
+
+class UpsampledConv2d(Conv2d):
+    """The 3×3 layer of a map upsampled by two, nearest neighbour: x (N, C_in, H, W) to (N, C_out, 2H, 2W)."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 3, padding=1, bias=bias)
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        # Each output pixel sees two neighbours a side, the weights that fall on the same one added up.
+        kernel = _summed(weight.flip(2, 3)).transpose(0, 1)  # (C_out, C_in, 3, 3) -> (C_in, C_out, 4, 4)
+        if _takes(self, input):
+            return _Convolution.apply(*_in_bf16(input, kernel, bias), (2, 2), (1, 1), True)
+        return F.conv_transpose2d(input, kernel, bias, stride=2, padding=1)
+
+
+class PooledConv2d(Conv2d):
+    """The 3×3 layer and the mean of 2×2 pixels: x (N, C_in, H, W), even sizes, to (N, C_out, H/2, W/2)."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 3, padding=1, bias=bias)
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        kernel = _summed(weight) / 4
+        if _takes(self, input):
+            return _Convolution.apply(*_in_bf16(input, kernel, bias), (2, 2), (1, 1), False)
+        return F.conv2d(input, kernel, bias, stride=2, padding=1)
+
+
+def _summed(kernel: Tensor) -> Tensor:
+    """A kernel (A, B, 3, 3) added up at 2×2 neighbouring places: (A, B, 4, 4), in fp32 at least."""
+    wide = kernel if kernel.dtype == torch.float64 else kernel.float()
+    rows = F.pad(wide, (0, 0, 0, 1)) + F.pad(wide, (0, 0, 1, 0))
+    return F.pad(rows, (0, 1)) + F.pad(rows, (1, 0))
+
+
+def _takes(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> bool:
+    """Whether a layer, as it is called, is one that is faster here."""
+    return (
+        x.device.type == "cpu"
+        and torch.is_grad_enabled()
+        and (x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu"))
+        and x.dim() == 4
+        and layer.groups == 1
+        and layer.dilation == (1, 1)
+        and layer.padding_mode == "zeros"
+        and not isinstance(layer.padding, str)
+    )
+
+
+def _in_bf16(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    return x.to(torch.bfloat16), weight.to(torch.bfloat16), None if bias is None else bias.to(torch.bfloat16)
+
+
+class _Convolution(torch.autograd.Function):
+    """A convolution or a transposed one, each of its two gradients made in the faster way."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        transposed: bool,
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.how = (stride, padding, transposed)
+        convolve = F.conv_transpose2d if transposed else F.conv2d
+        return convolve(x, weight, bias, stride, padding)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        stride, padding, transposed = ctx.how
+        small, large = (x, gradient) if transposed else (gradient, x)
+        wanted = ctx.needs_input_grad
+        to_input = to_weight = to_bias = None
+
+        def by_torch(mask: tuple[bool, bool, bool]) -> tuple[Tensor, Tensor, Tensor]:
+            sizes = [gradient.shape[1]]
+            return _backward(gradient, x, weight, sizes, stride, padding, (1, 1), transposed, (0, 0), 1, mask)
+
+        # Asked for together, the first two take longer than one by one.
+        if wanted[0]:
+            to_input, _, _ = by_torch((True, False, False))
+        if wanted[1] and small.shape[2] * small.shape[3] <= _FEW:
+            to_weight = _weight_by_product(small, large, weight, stride, padding)
+        elif wanted[1]:
+            _, to_weight, to_bias = by_torch((False, True, wanted[2]))
+        if wanted[2] and to_bias is None:
+            wide = gradient.float() if gradient.dtype == torch.bfloat16 else gradient
+            to_bias = wide.sum((0, 2, 3)).to(gradient.dtype)
+        return to_input, to_weight, to_bias, None, None, None
+
+
+def _weight_by_product(
+    small: Tensor, large: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
+) -> Tensor:
+    """The gradient of a weight (A, B, k_h, k_w), of maps (N, A, h, w) and (N, B, H, W); patches are of the latter."""
+    (rows, columns), (height, width) = weight.shape[2:], small.shape[2:]
+    padded = F.pad(large, (padding[1], padding[1], padding[0], padding[0])).permute(0, 2, 3, 1)  # (N, H, W, B)
+    patches = padded.unfold(1, rows, stride[0]).unfold(2, columns, stride[1])[:, :height, :width]  # (N, h, w, B, k, k)
+    unfolded = patches.permute(0, 1, 2, 4, 5, 3).reshape(-1, rows * columns * large.shape[1])  # (N*h*w, k*k*B)
+    product = small.permute(0, 2, 3, 1).reshape(-1, small.shape[1]).T @ unfolded  # (A, k*k*B)
+    return product.unflatten(1, (rows, columns, -1)).permute(0, 3, 1, 2)

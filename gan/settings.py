@@ -1,0 +1,110 @@
+"""What the settings of every command that trains have in common: checks, the JSON form, and the diff of two.
+
+Settings are the fields of a frozen dataclass. The help text of a field is what `--help` shows and what documents it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from gan.errors import UsageError
+
+S = TypeVar("S", bound="Settings")
+
+
+def setting(default: Any, help: str, *, choices: tuple[Any, ...] = (), low: float | None = None, free: bool = False):
+    """A field with its help text, its choices or lowest value, and whether a resumed run may change it freely."""
+    metadata = {"help": help, "choices": choices, "low": low, "free": free}
+    return field(default=default, metadata=metadata)
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings that check themselves when they are made. Choices and the lowest value hold for each part of a tuple.
+
+    Raises:
+        UsageError: one message with a line for each problem, by flag, value and choices.
+    """
+
+    def __post_init__(self) -> None:
+        problems = [line for item in fields(self) if (line := _problem(item, getattr(self, item.name)))]
+        if not problems:
+            problems = self._contradictions()
+        if problems:
+            raise UsageError("\n".join(problems))
+
+    def _contradictions(self) -> list[str]:
+        """What is wrong with settings that are right each by itself."""
+        return []
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls: type[S], values: Mapping[str, Any]) -> S:
+        """The inverse of `to_dict`; what is absent has its default.
+
+        Raises:
+            UsageError: unknown names, or values of the wrong type or range.
+        """
+        return cls().replace(values)
+
+    def replace(self: S, values: Mapping[str, Any]) -> S:
+        """A copy with some settings changed, checked again. Lists become tuples, whole numbers floats where due."""
+        known = {item.name: item for item in fields(self)}
+        if unknown := [name for name in values if name not in known]:
+            raise UsageError(f"unknown settings: {', '.join(unknown)}; known are: {', '.join(known)}")
+        return dataclasses.replace(self, **{name: _coerce(known[name], value) for name, value in values.items()})
+
+    def differences(self: S, other: S) -> list[str]:
+        """Settings that matter to the result and differ, as lines `--flag: mine -> other`."""
+        pairs = ((name, getattr(self, name), getattr(other, name)) for name in self._decisive(other))
+        return [f"{flag(name)}: {mine} -> {theirs}" for name, mine, theirs in pairs if mine != theirs]
+
+    def _decisive(self, other: Any) -> list[str]:
+        """Names of the settings that may not differ from those of `other` in one run."""
+        return [item.name for item in fields(self) if not item.metadata["free"]]
+
+
+def _problem(item: dataclasses.Field, value: Any) -> str | None:
+    """What is wrong with one setting by itself."""
+    name, choices, low = flag(item.name), item.metadata["choices"], item.metadata["low"]
+    optional = "None" in str(item.type)
+    if optional and value is None:
+        return None
+    kind = str(item.type).split(" |")[0]
+    single = kind.removeprefix("tuple[").removesuffix(", ...]")
+    if single != kind and not isinstance(value, tuple):
+        return f"{name} {value!r}: is not of type {kind}"
+    for part in value if single != kind else (value,):
+        right_type = {
+            "int": isinstance(part, int) and not isinstance(part, bool),
+            "float": isinstance(part, float) and math.isfinite(part),
+            "bool": isinstance(part, bool),
+            "str": isinstance(part, str),
+        }[single]
+        if not right_type:
+            return f"{name} {value!r}: is not of type {kind}"
+        if choices and part not in choices:
+            return f"{name} {part}: choose from {', '.join(map(str, choices))}"
+        if low is not None and part < low:
+            return f"{name} {part}: must be at least {low}"
+    return None
+
+
+def _coerce(item: dataclasses.Field, value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_coerce(item, part) for part in value)
+    if "float" in str(item.type) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value

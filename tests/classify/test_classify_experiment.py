@@ -1,0 +1,262 @@
+"""Whole experiments: files, results, pages, going on with changed settings, and the command line."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gan import checkpoint, runlog
+from gan.classify import results
+from gan.classify.experiment import classify
+from gan.classify.view import view_of
+from gan.cli import main
+from gan.errors import UsageError, UserError
+from gan.metrics.extractors import create_extractor
+from gan.metrics.protocol import ExtractorOptions
+from gan.models.classifiers import from_state
+from tests.test_report import Page
+
+SMALL = {"model": "cnn3", "resolution": 8, "batch": 20, "epochs": 2, "limit": 40, "precision": "fp32"}
+RUN = Path("checkpoints/r")
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run experiment `r` in an empty folder; returns classify.json."""
+    monkeypatch.chdir(tmp_path)
+
+    def classified(**given: Any) -> dict[str, Any]:
+        assert classify("r", given, device="cpu") is None
+        return json.loads((RUN / "classify.json").read_text())
+
+    return classified
+
+
+def test_results(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    record = run(**SMALL, norms=["none", "bn", "msn"], lr=[0.01], seeds=3)
+    rows = {row["norm"]: row for row in record["rows"]}
+    assert list(rows) == ["none", "bn", "msn"] and record["planned"] == 9 == len(record["trainings"])
+    for norm, row in rows.items():
+        assert (row["seeds"], row["diverged"], row["lr"]) == (3, 0, 0.01)
+        for kind in ("final", "best"):
+            values = [result[kind]["test_accuracy"] for result in record["trainings"] if result["norm"] == norm]
+            mean = sum(values) / 3
+            spread = math.sqrt(sum((value - mean) ** 2 for value in values) / 2)
+            assert row[f"{kind}_test_accuracy"] == pytest.approx(mean)
+            # Student's t for two degrees of freedom, from a table
+            half = row[f"{kind}_test_accuracy_half_width"]
+            assert half == pytest.approx(4.3027 * spread / math.sqrt(3), rel=1e-4, abs=1e-12)
+        assert row["step_seconds"] > 0
+    assert rows["none"]["added_parameters"] == 0 == rows["msn"]["added_parameters"]
+    assert rows["bn"]["added_parameters"] == 16 + 32 + 32  # two for each channel, and no bias
+    told = capsys.readouterr()
+    assert "msn, lr 0.01, seed 2: test accuracy" in told.err and "wrote checkpoints/r/classify.html" in told.err
+    assert "cnn3 on digits, under 3 norms" in told.out and " ± " in told.out
+
+
+def test_files(run: Run) -> None:
+    run(**SMALL, norms=["msn"], lr=[0.01])
+    config = json.loads((RUN / "config.json").read_text())
+    assert config["config"]["norms"] == ["msn"] and config["data"]["train"]["images"] == 40
+    assert config["config"]["channels"] == 1 and config["versions"]["torch"]
+    folder = RUN / "msn-lr0.01-seed0"
+    log = runlog.read(folder / "log.jsonl")
+    assert [entry["epoch"] for entry in log] == [1, 2]
+    keys = {
+        "train_loss",
+        "train_accuracy",
+        "test_loss",
+        "test_accuracy",
+        "seconds",
+        "images_per_second",
+        "step_seconds",
+    }
+    assert keys <= set(log[0]) and all(log[0][key] > 0 for key in keys - {"train_accuracy", "test_accuracy"})
+    state = checkpoint.load(folder / "classifier.pt")
+    network = from_state(state, folder)
+    assert state["classes"] == [str(digit) for digit in range(10)] and network.resolution == 8
+    assert not list(folder.glob("step-*"))
+
+
+def test_pages(run: Run) -> None:
+    record = run(**SMALL, norms=["none", "msn"], lr=[0.01, 0.001], seeds=2)
+    page = Page((RUN / "classify.html").read_text())
+    assert page.open == [] and all(link.startswith(("data:", "#")) for link in page.links)
+    assert not {"script", "link", "iframe"} & page.tags
+    assert len(page.alts) == 2 * 3  # for each rate: accuracy, test loss, training loss
+    assert any("Test accuracy, %, lr 0.01 over epochs: none from" in (alt or "") for alt in page.alts)
+    markdown = (RUN / "classify.md").read_text()
+    assert "| Norm | lr | Final test accuracy, % |" in markdown and "## Settings" in markdown
+    assert "± is half of the 95 % interval" in markdown and "no interval" not in markdown
+    assert "trainings are done" not in markdown
+    view = view_of(record)
+    assert len(view.rows) == 4 and view.heading == "Results" and view.stopped is None
+    assert all((RUN / "classify-images" / f"chart-{number}.svg").exists() for number in range(1, 7))
+
+
+def test_a_single_seed_has_no_interval(run: Run) -> None:
+    record = run(**SMALL, norms=["none"], lr=[0.01])
+    assert record["rows"][0]["final_test_accuracy_half_width"] is None
+    markdown = (RUN / "classify.md").read_text()
+    assert "±" not in markdown.split("\n- ")[0] and "A mean without ± is that of one seed" in markdown
+
+
+def test_divergence_is_recorded_and_the_others_go_on(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    record = run(**SMALL, norms=["none", "bn"], lr=[1e30, 0.01])
+    lost, kept = record["rows"][0], record["rows"][2]
+    assert (lost["norm"], lost["lr"], lost["diverged"], lost["final_test_accuracy"]) == ("none", 1e30, 1, None)
+    assert kept["diverged"] == 0 and kept["final_test_accuracy"] is not None
+    result = next(result for result in record["trainings"] if (result["norm"], result["lr"]) == ("none", 1e30))
+    assert result["diverged"] == {"step": 2, "epoch": 1} and result["final"] is None
+    assert not (RUN / "none-lr1e+30-seed0" / "classifier.pt").exists()
+    told = capsys.readouterr()
+    assert "none, lr 1e+30, seed 0: diverged in epoch 1, step 2: the loss is not finite" in told.err
+    assert "none, lr 1e+30, seed 0 diverged in epoch 1, step 2." in told.out.replace("\n", " ")
+    run()  # it is done: nothing is trained again
+    assert "diverged in epoch" not in capsys.readouterr().err
+
+
+def test_trainings_can_be_added(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    first = run(**SMALL, norms=["none"], lr=[0.01])
+    result = (RUN / "none-lr0.01-seed0" / "result.json").read_bytes()
+    capsys.readouterr()
+    second = run(**SMALL, norms=["msn", "none"], lr=[0.01], seeds=2)
+    assert "r: cnn3, 3 to train, 2 epochs (4 steps) each" in capsys.readouterr().err
+    assert (RUN / "none-lr0.01-seed0" / "result.json").read_bytes() == result
+    assert [row["norm"] for row in second["rows"]] == ["none", "msn"] and len(second["trainings"]) == 4
+    assert second["trainings"][0] == first["trainings"][0]
+    third = run(norms=["msn"])  # a part of what is there: nothing is lost
+    assert len(third["trainings"]) == 4
+    assert json.loads((RUN / "config.json").read_text())["config"]["norms"] == ["none", "msn"]
+
+
+def test_changed_settings_are_refused_with_a_diff(run: Run) -> None:
+    run(**SMALL, norms=["none"], lr=[0.01])
+    before = {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match="RUN r: exists already, and these settings would change it") as caught:
+        run(**{**SMALL, "epochs": 3, "model": "vgg7", "resolution": 32, "norms": ["msn"]})
+    assert str(caught.value).splitlines()[1:] == [
+        "  --model: cnn3 -> vgg7",
+        "  --resolution: 8 -> 32",
+        "  --epochs: 2 -> 3",
+    ]
+    assert {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()} == before
+    run(**SMALL, norms=["none"])
+    run(precision="auto")  # what it meant when the run began
+
+
+def test_other_images_are_refused(run: Run, image_folder: Path, tmp_path: Path) -> None:
+    tested = shutil.copytree(image_folder, tmp_path / "tested")
+    (next(tested.rglob("*.png"))).unlink()
+    sets = {"data": str(image_folder), "test_data": str(tested)}
+    settings = {**SMALL, "batch": 12, "limit": 24, "norms": ["none"], "lr": [0.01], **sets}
+    run(**settings)
+    moved = tested.rename(tmp_path / "elsewhere")
+    run(test_data=str(moved), norms=["msn"])
+    next(moved.rglob("*.png")).unlink()
+    with pytest.raises(UserError, match=r"RUN r: its test images were others \(23 of elsewhere\); restore them"):
+        run(norms=["bn"])
+
+
+def test_a_run_of_another_command(run: Run) -> None:
+    RUN.mkdir(parents=True)
+    (RUN / "config.json").write_text(json.dumps({"config": {"preset": "quickstart"}}))
+    with pytest.raises(UsageError, match="RUN r: is a run of another command .checkpoints/r.; choose another name"):
+        run(**SMALL)
+    (RUN / "config.json").write_text("{")
+    with pytest.raises(UserError, match="config.json: cannot be read"):
+        run(**SMALL)
+
+
+def test_a_damaged_log_is_named(run: Run) -> None:
+    run(**SMALL, norms=["none"], lr=[0.01])
+    folder = RUN / "none-lr0.01-seed0"
+    (folder / "log.jsonl").write_text('{"step": 1}\n')
+    with pytest.raises(UserError, match="none-lr0.01-seed0: is damaged .*; remove it, and it is trained again"):
+        results.read(folder)
+
+
+def test_a_watcher_sees_every_step_of_every_training(run: Run) -> None:
+    seen: dict[str, list[int]] = {}
+
+    def watch(training: Any, folder: Path, job: Any) -> Any:
+        assert folder.is_dir() and job.step == 0
+        steps = seen.setdefault(str(training), [])
+        return lambda step, network, batch: steps.append(step)
+
+    settings = {**SMALL, "norms": ["none", "msn"], "lr": [0.01]}
+    assert classify("r", settings, device="cpu", watch=watch) is None
+    assert seen == {"none, lr 0.01, seed 0": [1, 2, 3, 4], "msn, lr 0.01, seed 0": [1, 2, 3, 4]}
+
+
+def test_a_stopped_experiment_shows_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def watch(training: Any, folder: Path, job: Any) -> Any:
+        def interrupt(step: int, network: Any, batch: Any) -> None:
+            if (training.norm, step) == ("bn", 3):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        return interrupt
+
+    given = {**SMALL, "norms": ["none", "bn", "msn"], "lr": [0.01]}
+    assert classify("r", given, root=tmp_path, device="cpu", watch=watch) == signal.SIGINT
+    told = capsys.readouterr()
+    assert "bn, lr 0.01, seed 0: stopped at step 3 of 4, saved" in told.err
+    assert told.err.rstrip().endswith(f" classify r --out {tmp_path} --device cpu")
+    assert "1 of 3 trainings are done." in told.out
+    assert "**1 of 3 trainings are done.**" in (tmp_path / RUN / "classify.md").read_text()
+    assert classify("r", {}, root=tmp_path, device="cpu") is None
+    assert "bn, lr 0.01, seed 0: going on at step 3 of 4" in capsys.readouterr().err
+
+
+def test_a_trained_network_scores_images(run: Run, image_folder: Path) -> None:
+    """`classify` writes what `report --features classifier:` takes."""
+    given = {**SMALL, "model": "vgg7", "resolution": 32, "epochs": 1, "norms": ["msn"], "lr": [0.01]}
+    run(**given)
+    network = RUN / "msn-lr0.01-seed0" / "classifier.pt"
+    flags = ["--data", image_folder, "--features", f"classifier:{network}", "--metrics", "fid", "--out", "scores"]
+    with pytest.raises(SystemExit) as stopped:
+        main([str(word) for word in ["report", image_folder, *flags, "--device", "cpu"]])
+    assert not stopped.value.code
+    result = json.loads(Path("scores/report.json").read_text())["results"][0]
+    assert result["protocol"]["layer"] == "vgg7 penultimate (256), logits (10)"
+    assert result["fid"] == pytest.approx(0, abs=1e-3)  # the same images
+    assert create_extractor("classifier", ExtractorOptions(weights=network)).dimension == 256
+
+
+@pytest.mark.parametrize(
+    "flags, code, message",
+    [
+        ("--model vgg", 2, "--model vgg: choose from cnn3, vgg7, densenet-bc, resnet18"),
+        ("--norms bn,batch", 2, "--norms batch: choose from none, bn, ln, in, wn, mean, sn, msn, msn-affine"),
+        ("--lr 0.1,0", 2, "--lr 0.0: must be above 0"),
+        ("--lr much", 2, "'much' is not a list of numbers such as 0.1,0.01"),
+        ("--model vgg7 --resolution 16", 2, "--model vgg7: too deep for images of 16 pixels; use --resolution 32 or m"),
+        ("--batch 5000", 2, "--batch 5000: more than the 1,442 training images; use --batch 1442 or less"),
+        ("--data nowhere", 2, "--data nowhere: no such folder or zip"),
+        ("--test-data nowhere", 2, "--test-data nowhere: no such folder or zip"),
+        ("--device mps", 2, "--device mps: torch finds no Apple GPU"),
+    ],
+)
+def test_bad_flags(
+    flags: str,
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(["classify", "r", *flags.split()])
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("msn-gan: ")]
+    assert stopped.value.code == code and len(lines) == 1 and message in lines[0]
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,109 @@
+"""Steps as graphs: on a CPU with a stand-in, whose replay calls what was captured, on its own memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from gan import graphs
+from gan.config import TrainConfig
+from gan.data import ImageSet
+from gan.runtime import Runtime
+from gan.trainer import Trainer
+
+Make = Callable[..., TrainConfig]
+MakeImages = Callable[..., ImageSet]
+
+
+@dataclass
+class StandIn:
+    """Replays what a CUDA graph would, by calling it."""
+
+    call: Callable[[], None]
+
+    def replay(self) -> None:
+        self.call()
+
+
+def replayed(job: Trainer, capture: Callable[[Callable[[], None]], graphs.Graph] = StandIn) -> Trainer:
+    job._update = graphs.Replayed(job._update_networks, capture, nullcontext)
+    return job
+
+
+def same_weights(first: Trainer, second: Trainer) -> None:
+    for ours, theirs in ((first.generator, second.generator), (first.discriminator, second.discriminator)):
+        torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("settings", [{}, {"n_dis": 2, "flip": True, "conditional": True}, {"decay": "linear"}])
+def test_replayed_steps_take_new_inputs(
+    tiny: Make, image_set: MakeImages, runtime: Runtime, settings: dict[str, object]
+) -> None:
+    """Only the first inputs' memory reaches the captured call, so it must hold each step's values."""
+    config = tiny(steps=9, norm="msn", **settings)
+    graph, plain = replayed(Trainer(config, runtime, image_set())), Trainer(config, runtime, image_set())
+    for _ in range(graphs.WARM_UP + 5):
+        graph.train_step()
+        plain.train_step()
+    assert isinstance(graph._update, graphs.Replayed) and graph._update._graph is not None
+    same_weights(graph, plain)
+    ours, theirs = graph.log_entry(), plain.log_entry()
+    assert {name: ours[name] for name in ("loss_d", "loss_g", "d_accuracy", "variety")} == {
+        name: theirs[name] for name in ("loss_d", "loss_g", "d_accuracy", "variety")
+    }
+
+
+def test_where_capturing_fails_training_goes_on(
+    tiny: Make, image_set: MakeImages, runtime: Runtime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(call: Callable[[], None]) -> graphs.Graph:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+
+    graph, plain = replayed(Trainer(tiny(), runtime, image_set()), fail), Trainer(tiny(), runtime, image_set())
+    for _ in range(graphs.WARM_UP + 2):
+        graph.train_step()
+        plain.train_step()
+    same_weights(graph, plain)
+    said = capsys.readouterr().err
+    assert said.count("a CUDA graph could not be made: operation not permitted when stream is capturing\n") == 1
+
+
+@pytest.mark.parametrize(
+    "settings, reason",
+    [
+        ({}, None),
+        ({"r1": 1.0}, "differentiate twice"),
+        ({"loss": "wgan", "gradient_penalty": 10.0}, "differentiate twice"),
+        ({"deterministic": True}, "--deterministic"),
+    ],
+)
+def test_obstacles(tiny: Make, settings: dict[str, object], reason: str | None) -> None:
+    found = graphs.obstacle(tiny(**settings))
+    assert found is None if reason is None else found is not None and reason in found
+
+
+def test_several_ranks_are_an_obstacle(tiny: Make) -> None:
+    assert "several ranks" in str(graphs.obstacle(tiny(), ranks=2))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("settings", [{}, {"n_dis": 2, "decay": "linear", "norm": "msn", "loss": "hinge"}])
+def test_cuda_graph_is_the_step_kernel_by_kernel(
+    tiny: Make, image_set: MakeImages, settings: dict[str, object]
+) -> None:
+    from gan.runtime import resolve
+
+    machine = resolve("cuda", "fp32")
+    torch.backends.cudnn.benchmark = False
+    graph, plain = (Trainer(tiny(steps=12, **settings), machine, image_set()) for _ in range(2))
+    plain._update = plain._update_networks
+    for _ in range(graphs.WARM_UP + 6):
+        graph.train_step()
+        plain.train_step()
+    assert isinstance(graph._update, graphs.Replayed) and graph._update._graph is not None
+    for ours, theirs in ((graph.generator, plain.generator), (graph.discriminator, plain.discriminator)):
+        torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-3, atol=1e-5)
