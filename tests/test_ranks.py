@@ -23,7 +23,7 @@ from tests.test_resume import same_bytes
 
 STEPS = 12
 SMALL = (
-    "--g-width 4 --d-width 4 --latent-dim 8 --batch 8 --n-dis 2 --precision fp32 --device cpu --log-every 3 "
+    "--g-width 4 --d-width 4 --latent-dim 8 --batch 8 --precision fp32 --device cpu --log-every 3 "
     f"--checkpoint-every 4 --report-every 0 --flip --steps {STEPS}"
 ).split()
 
@@ -74,10 +74,12 @@ def kill() -> None:
 
 
 def kill_rank_1() -> None:
+    ranks._ROLL_CALL = 0.5
     at_step(10, 1, kill)
 
 
 def kill_rank_0() -> None:
+    ranks._ROLL_CALL = ranks._PATIENCE = 0.5
     at_step(10, 0, kill)
 
 
