@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +48,17 @@ def _norms(record: Mapping[str, Any]) -> list[str]:
 def _score_lines(record: Mapping[str, Any], own: Sequence[Result], score: Score, axis: str) -> list[Line]:
     """For each norm the mean over the seeds that did not diverge; those that did are lines of their own."""
     lines = []
-    for norm in _norms(record):
+    for number, norm in enumerate(_norms(record)):
         curves = [result["curve"] for result in own if result["norm"] == norm and result["final"]]
         if line := _mean(norm, curves, "step", axis, lambda value: value * score.factor, score.key):
-            lines.append(line)
+            lines.append(replace(line, series=number))
     for result in own:
         if result["diverged"] and result["curve"]:
             curve = result["curve"]
             name = f"{result['norm']}, seed {result['seed']}: diverged"
-            lines.append(Line(name, _rounded(curve[axis]), [value * score.factor for value in curve[score.key]]))
+            values = [value * score.factor for value in curve[score.key]]
+            number = len(_norms(record)) + len(lines)
+            lines.append(Line(name, _rounded(curve[axis]), values, series=number))
     return lines
 
 
@@ -87,26 +90,26 @@ def _logged_charts(record: Mapping[str, Any], own: Sequence[Result]) -> list[Pic
     pictures = []
     for key, title in _LOGGED:
         lines = []
-        for norm in _norms(record):
+        for number, norm in enumerate(_norms(record)):
             curves = [
                 {"images": result["logged"]["images"], key: result["logged"][key]}
                 for result in own
                 if result["norm"] == norm and result["final"] and key in result["logged"]
             ]
             line = _mean(norm, curves, "images", "images", float, key)
-            lines += [line] if line and len(line.x) > 1 else []
+            lines += [replace(line, series=number)] if line and len(line.x) > 1 else []
         pictures += [line_chart(title, lines, "real images seen")] if lines else []
     names = dict.fromkeys(name for result in own for name in result["dynamics"])
     for name in names:
         lines = []
-        for norm in _norms(record):
+        for number, norm in enumerate(_norms(record)):
             curves = [
                 {"step": result["dynamics"][name][0], name: result["dynamics"][name][1]}
                 for result in own
                 if result["norm"] == norm and result["final"] and name in result["dynamics"]
             ]
             line = _mean(norm, curves, "step", "step", float, name)
-            lines += [line] if line and len(line.x) > 1 else []
+            lines += [replace(line, series=number)] if line and len(line.x) > 1 else []
         pictures += [line_chart(name.replace("_", " ").capitalize(), lines, "generator steps")] if lines else []
     return pictures
 
