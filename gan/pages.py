@@ -101,8 +101,8 @@ def _markdown(view: View, folder: Path, charts: Sequence[Path]) -> str:
         lines += [f"## {heading}", ""] if heading else []
         for picture in grids:
             assert picture.path is not None
-            path = Path(os.path.relpath(picture.path, folder)).as_posix()
-            lines += [f"![{picture.alt}]({path})", "", f"*{picture.caption}*", ""]
+            place = Path(os.path.relpath(picture.path, folder)).as_posix()
+            lines += [f"![{picture.alt}]({place})", "", f"*{picture.caption}*", ""]
     for picture, path in zip(view.charts, charts, strict=True):
         lines += [f"![{picture.alt}]({path.as_posix()})", "", f"*{picture.caption}*", ""]
     lines += [f"## {view.facts_heading}", "", "| field | value |", "| --- | --- |"]

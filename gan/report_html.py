@@ -33,7 +33,7 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; position: st
 td:first-child { white-space: normal; min-width: 7rem; overflow-wrap: anywhere; }
 td.best { background: var(--mark); font-weight: 700; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: 1.2rem; }
-.pictures.small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 12rem), 1fr)); gap: .9rem; }
+.pictures.small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 10rem), 1fr)); gap: .9rem; }
 p.summary { font-size: 1.05rem; margin: .6rem 0; max-width: 46rem; }
 details { margin: .8rem 0; }
 summary { cursor: pointer; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import multiprocessing
 import os
 import random
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from gan import cli, files, launch, snapshots, trainer
+from gan import cli, files, launch, pages, snapshots, trainer
 from gan.classify import loop
 from gan.classify.experiment import classify
 from gan.classify.training import ClassifierTraining
@@ -102,8 +103,14 @@ def _classify(root: Path, flags: dict[str, Any], moment: tuple[str, float] | Non
     classify("r", flags, root=root, device="cpu")
 
 
+def plain_chart(lines: Any, *, alt: str, **labels: str) -> str:
+    """In place of a chart: nothing but what it shows, in words."""
+    return f'<svg class="chart" role="img" aria-label="{html.escape(alt)}"></svg>'
+
+
 def _compare(root: Path, flags: dict[str, Any], moment: tuple[str, float] | None) -> None:
     torch.set_num_threads(1)
+    pages.chart = plain_chart
     if moment is not None and moment[0] == "score":
         _die_scoring(int(moment[1]))
     elif moment is not None:

@@ -12,8 +12,8 @@ from tests.runs import compare_to_end, random_moment
 from tests.test_compare import RUN, SMALL, states
 from tests.test_resume import same_bytes
 
-FLAGS = {**SMALL, "norms": ["sn", "msn"], "seeds": 2, "steps": 6, "report_every": 3, "checkpoint_every": 2}
-NAMES = ["sn-seed0", "msn-seed0", "sn-seed1", "msn-seed1"]
+FLAGS = {**SMALL, "norms": ["sn", "msn"], "seeds": 1, "steps": 6, "report_every": 3, "checkpoint_every": 2}
+NAMES = ["sn-seed0", "msn-seed0"]
 TIMES = {"seconds", "images_per_second"}
 
 
@@ -34,9 +34,9 @@ def outcome(root: Path) -> dict[str, Any]:
 def test_killed_and_begun_again_is_never_stopped(tmp_path: Path) -> None:
     assert compare_to_end(tmp_path / "whole", FLAGS)
     rng = random.Random(0)
-    moments = [("save", 2), ("score", 2), ("renamed", 4), ("score", 1), random_moment(rng, 1.0), ("save", 3)]
+    moments = [("save", 2), ("score", 1), ("renamed", 2), ("score", 2), random_moment(rng, 0.5)]
     killed = sum(not compare_to_end(tmp_path / "killed", FLAGS, moment) for moment in moments)
-    assert killed >= 4
+    assert killed >= 3
     assert compare_to_end(tmp_path / "killed", {})  # settings may be left out
     same_bytes(outcome(tmp_path / "killed"), outcome(tmp_path / "whole"))
     assert not list((tmp_path / "killed").rglob("*.partial"))

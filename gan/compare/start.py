@@ -23,8 +23,8 @@ def raw_weights(network: nn.Module) -> Iterator[Tensor]:
             continue
         weight = module.weight
         if parametrize.is_parametrized(module):
-            stored = module.parametrizations["weight"]  # type: ignore[index]
-            weight = stored.original1 if hasattr(stored, "original1") else stored.original
+            stored = module.get_submodule("parametrizations.weight")
+            weight = stored.get_parameter("original1" if hasattr(stored, "original1") else "original")
         yield weight.detach()
 
 
