@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import resource
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +16,7 @@ from gan import checkpoint, config, loop, snapshots, trainer
 from gan.config import TrainConfig
 from gan.data import DATASETS, ImageSet, load
 from gan.errors import UsageError, UserError
+from gan.memory import peak_bytes
 from gan.progress import say
 from gan.runs import RunFolder, program, resumed
 from gan.runtime import Runtime, resolve
@@ -37,6 +36,12 @@ def resolve_config(preset: str | None, file: Path | None, flags: Mapping[str, An
     if overrides.get("data", base.data) != base.data:
         base = base.replace({"report_every": 0})  # a recipe scores what it learns from its own data
     return base.replace(overrides)
+
+
+def require_data(settings: TrainConfig) -> None:
+    """Raise a UsageError where a recipe has no images of its own and none are given."""
+    if not settings.data:
+        raise UsageError(f"--data: the preset {settings.preset} has no data of its own; give a folder, a zip or a name")
 
 
 def train(
@@ -65,8 +70,7 @@ def train(
             raise UsageError(
                 f"RUN {run.name}: exists already in {run.checkpoints}; add --resume, or choose another name"
             )
-    if not settings.data:
-        raise UsageError(f"--data: the preset {settings.preset} has no data of its own; give a folder, a zip or a name")
+    require_data(settings)
     runtime = resolve(device, settings.precision, deterministic=settings.deterministic)
     settings = dataclasses.replace(settings, precision=runtime.precision)  # a resumed run keeps what `auto` meant here
     torch.manual_seed(settings.seed)  # nothing draws from this stream, but it is a part of the checkpoint
@@ -81,18 +85,12 @@ def train(
     extractor = snapshots.training_extractor(settings, runtime.device) if settings.report_every else None
     run.create()
     try:
-        data = _load(settings)
+        data = load_images(settings)
         job = trainer.Trainer(settings, runtime, data)
     except BaseException:
         run.remove_empty()
         raise
-    if state:
-        _check_data(state, data)
-        job.load_state(state)
-        say(f"going on with {run.name} at step {job.step} of {settings.steps}")
-    else:
-        run.write_config(settings, _description(job))
-        loop.save_real_images(job, run)
+    take_up(job, run, state)
     say(f"{run.name}: {_sizes(job)}, {runtime.precision} on {runtime.device}, {len(data):,} images of {data.name}")
     scores = snapshots.TrainingScores(settings, run, extractor, data, job.classes) if extractor else None
     stopped = loop.train(job, run, on_snapshot=scores)
@@ -122,7 +120,32 @@ def _resume(
     return after, state
 
 
-def _load(settings: TrainConfig) -> ImageSet:
+def take_up(
+    job: trainer.Trainer, run: RunFolder, state: dict[str, Any] | None, extra: Mapping[str, Any] | None = None
+) -> None:
+    """Bring a run to where it was, or begin its folder, which exists, where there is no state.
+
+    Args:
+        extra: what config.json of a new run says besides.
+
+    Raises:
+        UserError: the images are not those that the run began with, or a file cannot be written.
+    """
+    if state:
+        _check_data(state, job.data)
+        job.load_state(state)
+        say(f"going on with {run.name} at step {job.step} of {job.config.steps}")
+    else:
+        run.write_config(job.config, {**_description(job), **(extra or {})})
+        loop.save_real_images(job, run)
+
+
+def load_images(settings: TrainConfig) -> ImageSet:
+    """The images that a run learns from.
+
+    Raises:
+        UserError: they cannot be read.
+    """
     return load(
         settings.data,
         resolution=settings.resolution,
@@ -177,11 +200,7 @@ def _dry_run(settings: TrainConfig, runtime: Runtime, run: RunFolder) -> None:
         job.train_step()
     seconds = (time.monotonic() - began) / _TRIAL_STEPS
     job.log_entry()
-    if runtime.device.type == "cuda":
-        memory = torch.cuda.max_memory_allocated() / 1e6
-    else:
-        # Kilobytes on Linux, bytes on macOS.
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    memory = peak_bytes(runtime.device) / 1e6
     images = settings.batch * settings.n_dis / seconds
     print(json.dumps(settings.to_dict(), indent=2))
     print(f"run:        {run.checkpoints} and {run.samples}")

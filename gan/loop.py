@@ -51,9 +51,14 @@ def train(trainer: Trainer, run: RunFolder, *, on_snapshot: Snapshot | None = No
 
     def snapshot() -> None:
         save()
-        entry = on_snapshot(trainer.step, trainer.average.network) if on_snapshot else None
+        try:
+            entry = on_snapshot(trainer.step, trainer.average.network) if on_snapshot else None
+        except Diverged:  # a checkpoint of such a generator is not to be kept
+            checkpoint.checkpoint_path(run.checkpoints, trainer.step).unlink(missing_ok=True)
+            raise
         if entry:
-            log.write({"step": trainer.step, "images": trainer.images_seen, **entry})
+            seconds = round(trainer.seconds, 3)
+            log.write({"step": trainer.step, "images": trainer.images_seen, "seconds": seconds, **entry})
             checkpoint.prune(run.checkpoints, config.keep, run.best())  # what was the best until now
 
     per_step = config.n_dis * config.batch

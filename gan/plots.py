@@ -43,6 +43,8 @@ class Line:
     x: Sequence[float]
     y: Sequence[float]
     spread: Sequence[float] | None = None
+    series: int | None = None
+    """Number of its colour and mark; None: its place in the chart. The same thing looks alike in all charts."""
 
 
 def chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str) -> str:
@@ -54,7 +56,8 @@ def chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str) -> str
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=_INCHES, layout="constrained")
         axes = figure.add_subplot()
-        for number, line in enumerate(lines):
+        for place, line in enumerate(lines):
+            number = place if line.series is None else line.series
             color = _SERIES[number % len(_SERIES)]
             x, y = _thinned(line.x), _thinned(line.y)
             mark = _MARKS[number % len(_MARKS)] if len(x) <= 30 else None
@@ -64,6 +67,8 @@ def chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str) -> str
                 spread = _thinned(line.spread)
                 low, high = zip(*((a - b, a + b) for a, b in zip(y, spread, strict=True)), strict=True)
                 axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
+        if min(min(line.y) for line in lines) >= 0:
+            axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))  # an interval may reach below what can be
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))

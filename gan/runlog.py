@@ -49,7 +49,7 @@ class RunLog:
             ) from error
         step = entry["step"]
         for key, value in line.items():
-            if isinstance(value, dict):
+            if isinstance(value, dict) and all(isinstance(number, (int, float)) for number in value.values()):
                 for name, number in value.items():
                     self._board.add_scalar(f"{key}/{name}", number, step)
             elif isinstance(value, (int, float)) and key != "step":

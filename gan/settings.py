@@ -71,6 +71,19 @@ class Settings:
         pairs = ((name, getattr(self, name), getattr(other, name)) for name in self._decisive(other))
         return [f"{flag(name)}: {mine} -> {theirs}" for name, mine, theirs in pairs if mine != theirs]
 
+    def flags(self: S, base: S) -> list[str]:
+        """The words of a command line that turn `base` into these settings. None, which no flag says, is left out."""
+        words = []
+        for item in fields(self):
+            name, value = flag(item.name), getattr(self, item.name)
+            if value is None or value == getattr(base, item.name):
+                continue
+            if isinstance(value, bool):
+                words.append(name if value else f"--no-{name[2:]}")
+            else:
+                words += [name, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+        return words
+
     def _decisive(self, other: Any) -> list[str]:
         """Names of the settings that may not differ from those of `other` in one run."""
         return [item.name for item in fields(self) if not item.metadata["free"]]

@@ -226,7 +226,9 @@ class Trainer:
         """
         if not self._noted_steps:
             return {}
+        began = time.monotonic()
         means = (torch.stack(list(self._sums.values())) / self._noted_steps).tolist()
+        self.seconds += time.monotonic() - began  # the device may have lagged behind
         found = dict(zip(self._sums, means, strict=True))
         if self._looks_late:
             require_finite_means(found, self.step - self._noted_steps + 1, self.step)
@@ -234,9 +236,7 @@ class Trainer:
 
     def log_entry(self) -> dict[str, Any]:
         """One line of the log: means since the last one, σ of every layer, health flags."""
-        began = time.monotonic()
         entry = self._means()
-        self.seconds += time.monotonic() - began  # the device may have lagged behind
         for name in self.health.update(self._noted_steps, entry["d_accuracy"], entry["variety"]):
             say(f"step {self.step}: {name}: {MEANINGS[name]}")
         for value in self._sums.values():

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gan.intervals import Interval, interval
-from gan.pages import line_chart
+from gan.intervals import Interval
+from gan.pages import line_chart, mean_line
 from gan.plots import Line
 from gan.report_html import Picture, View
 
@@ -129,14 +129,11 @@ def _charts(record: Mapping[str, Any]) -> list[Picture]:
 
 def _line(norm: str, curves: Sequence[Mapping[str, Any]], key: str, factor: float) -> Line | None:
     """The mean of curves and its interval, in the epochs in which all have a finite value."""
-    points = []
-    for epoch, *values in zip(curves[0]["epoch"], *(curve[key] for curve in curves), strict=True) if curves else ():
-        if None not in values:
-            points.append((epoch, interval([factor * value for value in values])))
-    if len(points) < 2:
+    if not curves:
         return None
-    spread = [found.half or 0.0 for _, found in points] if len(curves) > 1 else None
-    return Line(norm, [epoch for epoch, _ in points], [found.mean for _, found in points], spread)
+    epochs = zip(curves[0]["epoch"], *(curve[key] for curve in curves), strict=True)
+    points = [(epoch, [factor * value for value in values]) for epoch, *values in epochs if None not in values]
+    return mean_line(norm, points) if len(points) > 1 else None
 
 
 def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
