@@ -15,10 +15,10 @@ LEVELS = [
     ["norm", "losses", "runtime", "settings", "config", "interrupt", "intervals", "convolution"],
     ["models", "data", "ema", "health"],
     ["checkpoint", "sampling", "runlog", "runs", "inputs", "graphs"],
-    ["trainer", "gallery", "metrics"],
+    ["trainer", "gallery", "metrics", "dynamics"],
     ["loop", "targets", "looking"],
     ["evaluate", "snapshots"],
-    ["launch", "report", "report_html", "pages", "plots", "classify"],
+    ["launch", "report", "report_html", "pages", "plots", "dynamics_report", "classify"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
