@@ -248,7 +248,7 @@ def classify(
     folder = experiment.folder
     if experiment.results():
         experiment.write_record()
-        view = view_of(json.loads((folder / RECORD).read_text()))
+        view = view_of(json.loads((folder / RECORD).read_text()), folder)
         pages.write(view, folder, NAME)
         pages.show(view)
         say(f"wrote {folder}/{NAME}.html, {NAME}.md and {RECORD}")

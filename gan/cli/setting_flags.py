@@ -30,7 +30,7 @@ def setting_options(settings: type[Settings]) -> Callable[[Callable[..., None]],
             kind = str(item.type).split(" |")[0]
             name = flag(item.name)
             choices, bare = item.metadata["choices"], item.metadata["bare"]
-            alone = {} if bare is None else {"is_flag": False, "flag_value": str(bare)}
+            alone: dict[str, Any] = {} if bare is None else {"is_flag": False, "flag_value": str(bare)}
             command = click.option(
                 f"{name}/--no-{name[2:]}" if kind == "bool" else name,
                 type=_TYPES.get(kind),

@@ -20,7 +20,7 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm
 
 def weighted_layers(network: nn.Module) -> dict[str, nn.Module]:
     """Every linear layer, embedding and convolution by name, in the order in which they were built."""
-    found = {}
+    found: dict[str, nn.Module] = {}
     for path, module in network.named_modules():
         if isinstance(module, _WEIGHTED):
             wrapped = _inside(network, path)
@@ -33,7 +33,7 @@ def raw_weight(layer: nn.Module) -> nn.Parameter:
     if not parametrize.is_parametrized(layer, "weight"):
         weight = layer.weight
     else:
-        stored = layer.parametrizations["weight"]  # type: ignore[index]
+        stored: Any = layer.parametrizations["weight"]  # type: ignore[index]
         weight = stored.original1 if hasattr(stored, "original1") else stored.original
     assert isinstance(weight, nn.Parameter)
     return weight

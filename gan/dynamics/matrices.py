@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
 from torch.nn.modules.conv import _ConvTransposeNd
 
 SMALL = 1e-3  # of a layer's largest entry
@@ -67,7 +68,7 @@ def operator_norm(layer: nn.Module, shape: tuple[int, int, int], iterations: int
     x = torch.randn(1, *shape, generator=torch.Generator().manual_seed(_SEED)).to(weight)
     for _ in range(iterations):
         y = F.conv2d(x / x.norm(), weight, None, *how)
-        x = torch.nn.grad.conv2d_input((1, *shape), weight, y, *how)
+        x = conv2d_input((1, *shape), weight, y, *how)
         if not 0 < x.norm() < float("inf"):
             return x.norm().item()  # a zero weight, or one that is not finite
     return F.conv2d(x / x.norm(), weight, None, *how).norm().item()
