@@ -109,7 +109,9 @@ def test_unlike_networks_and_missing_numbers_cannot_be_told() -> None:
             layer["gradient_small"] = None
     found = judge([run("none"), Run("sn", tuple(broken))])[0]
     assert found.answer == UNKNOWN and "no sample under sn in the last third" in found.reason
-    assert answers(Run("sn", tuple(samples("sn")[:1])), run("none"))["C3"] == UNKNOWN  # the initial state is no training
+    assert (
+        answers(Run("sn", tuple(samples("sn")[:1])), run("none"))["C3"] == UNKNOWN
+    )  # the initial state is no training
 
 
 def test_ratios() -> None:
