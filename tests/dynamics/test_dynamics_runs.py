@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from gan import checkpoint, launch, runlog
+from gan.classify import loop
+from gan.classify.config import ClassifyConfig
 from gan.classify.experiment import classify
 from gan.cli import main
 from gan.config import TrainConfig
@@ -17,10 +19,9 @@ from gan.data import ImageSet
 from gan.dynamics.probes import DiscriminatorProbe
 from gan.dynamics.sample import Subject
 from gan.dynamics.watch import FILE, Watch
-from gan.errors import UserError
+from gan.errors import UsageError, UserError
 from gan.models import build_discriminator, build_generator
 from tests.conftest import TINY
-from tests.runs import classify_to_end, run_and_kill, run_to_end
 from tests.test_report import Page
 from tests.test_resume import same_bytes
 
@@ -66,15 +67,23 @@ def test_a_sampled_run_has_the_bytes_of_one_that_is_not(changes: dict[str, Any],
 
 
 def test_a_killed_run_goes_on_with_the_same_lines(tmp_path: Path) -> None:
-    flags = {**GAN, "data": "digits"}
+    flags = {**GAN, "keep": 9}
     whole = train(tmp_path / "whole", flags)
-    assert run_and_kill(tmp_path / "killed", flags, ("renamed", 2), resume=False)
-    killed = tmp_path / "killed" / "checkpoints" / "r"
-    with open(killed / FILE, "a") as file:  # it came further than its checkpoint, and died in the middle of a line
-        file.write(json.dumps({"step": 6, "layers": {}}) + "\n" + '{"step": 8, "lay')
-    run_to_end(tmp_path / "killed", flags, resume=True)
+    killed = Path(shutil.copytree(tmp_path / "whole", tmp_path / "killed")) / "checkpoints" / "r"
+    for path in checkpoint.listed(killed)[2:]:
+        path.unlink()
+    lines = (whole / FILE).read_text().splitlines(keepends=True)
+    # It came further than its checkpoint of step 4, and died in the middle of a line.
+    (killed / FILE).write_text("".join(lines[:4]) + lines[4][:50])
+    train(tmp_path / "killed", {}, resume=True)
     assert (killed / FILE).read_bytes() == (whole / FILE).read_bytes()
     same_bytes(last_state(killed), last_state(whole))
+    # Killed after the checkpoint of step 4, before the sample of that step.
+    for path in checkpoint.listed(killed)[2:]:
+        path.unlink()
+    (killed / FILE).write_text("".join(lines[:2]))
+    train(tmp_path / "killed", {}, resume=True)
+    assert (killed / FILE).read_bytes() == (whole / FILE).read_bytes()
 
 
 def test_sampling_can_be_switched_on_and_its_step_changed_on_resume(tmp_path: Path) -> None:
@@ -111,12 +120,26 @@ def test_sampled_trainings_have_the_bytes_of_those_that_are_not(tmp_path: Path) 
     assert "Training dynamics" not in (tmp_path / "plain" / "checkpoints" / "r" / "classify.html").read_text()
 
 
-def test_killed_trainings_go_on_with_the_same_lines(tmp_path: Path) -> None:
+def test_killed_trainings_go_on_with_the_same_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(Exception):
+        pass
+
+    def watch(training: Any, folder: Path, job: Any) -> Any:
+        def kill(step: int, network: Any, batch: Any) -> None:
+            if step == 6:
+                raise Killed
+
+        return kill
+
     flags = {**CLASSIFIERS, "norms": ["msn"]}
-    assert classify("r", flags, root=tmp_path / "whole", device="cpu") is None
-    assert not classify_to_end(tmp_path / "killed", flags, ("renamed", 5))
-    assert classify_to_end(tmp_path / "killed", flags)
+    classify("r", flags, root=tmp_path / "whole", device="cpu")
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)  # a checkpoint after every step
+    with pytest.raises(Killed):
+        classify("r", flags, root=tmp_path / "killed", device="cpu", watch=watch)
     files = [tmp_path / root / "checkpoints" / "r" / "msn-lr0.01-seed0" / FILE for root in ("whole", "killed")]
+    with open(files[1], "a") as file:
+        file.write('{"step": 6, "kind"')
+    classify("r", {}, root=tmp_path / "killed", device="cpu")
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
@@ -131,7 +154,16 @@ def test_a_training_that_diverges_keeps_what_was_sampled(tmp_path: Path) -> None
 def test_a_report_of_runs_has_their_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name, norm in (("a", "sn"), ("b", "msn"), ("c", "none")):
-        launch.train(name, None, None, {**GAN, "norm": norm, "steps": 4}, resume=False, dry_run=False, root=Path(), device="cpu")
+        launch.train(
+            name,
+            None,
+            None,
+            {**GAN, "norm": norm, "steps": 3, "dynamics": 1},
+            resume=False,
+            dry_run=False,
+            root=Path(),
+            device="cpu",
+        )
     targets = [f"checkpoints/{name}" for name in "abc"]
     with pytest.raises(SystemExit) as stopped:
         main(["report", *targets, "--num", "20", "--metrics", "fid", "--out", "scores", "--device", "cpu"])
@@ -157,22 +189,21 @@ def test_the_flag_alone_means_its_default(tmp_path: Path, monkeypatch: pytest.Mo
     assert given == {}
 
 
+@pytest.mark.parametrize("settings", [TrainConfig, ClassifyConfig])
+def test_a_negative_step_is_refused(settings: Any) -> None:
+    with pytest.raises(UsageError, match="^--dynamics -1: must be at least 0$"):
+        settings().replace({"dynamics": -1})
+
+
 @pytest.mark.parametrize("command", ["train", "classify"])
-@pytest.mark.parametrize(
-    "value, message", [("-1", "--dynamics -1: must be at least 0"), ("often", "'often' is not a valid integer")]
-)
-def test_bad_flags(
-    command: str,
-    value: str,
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_a_step_that_is_no_number_is_refused(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
-        main([command, "r", f"--dynamics={value}"])
-    assert stopped.value.code == 2 and message in capsys.readouterr().err
+        main([command, "r", "--dynamics", "often"])
+    assert stopped.value.code == 2
+    assert "Invalid value for '--dynamics': 'often' is not a valid integer" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
