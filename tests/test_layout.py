@@ -15,10 +15,10 @@ LEVELS = [
     ["norm", "losses", "runtime", "settings", "config", "interrupt", "intervals", "convolution", "augment", "memory"],
     ["models", "data", "ema", "health"],
     ["checkpoint", "sampling", "runlog", "runs", "inputs", "graphs", "begun"],
-    ["trainer", "gallery", "metrics"],
+    ["trainer", "gallery", "metrics", "dynamics"],
     ["loop", "targets", "looking"],
     ["evaluate", "snapshots"],
-    ["launch", "report", "report_html", "pages", "plots", "classify", "compare"],
+    ["launch", "report", "report_html", "pages", "plots", "classify", "compare", "dynamics_report"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
