@@ -90,17 +90,14 @@ def train(
     try:
         data = load_images(settings)
         job = trainer.Trainer(settings, runtime, data)
-        subject = _dynamics_of(job) if settings.dynamics else None  # now, while the weights are the initial ones
+        subject = dynamics_of(job)
     except BaseException:
         run.remove_empty()
         raise
     take_up(job, run, state)
     say(f"{run.name}: {_sizes(job)}, {runtime.precision} on {runtime.device}, {len(data):,} images of {data.name}")
     scores = snapshots.TrainingScores(settings, run, extractor, data, job.classes) if extractor else None
-    watch = None
-    if subject:
-        watch = Watch(run.checkpoints, subject, every=settings.dynamics, last=settings.steps, step=job.step)
-    stopped = loop.train(job, run, on_snapshot=scores, watch=watch)
+    stopped = loop.train(job, run, on_snapshot=scores, watch=watch_of(job, run, subject))
     if stopped is None:
         _say_what_next(run, settings)
     else:
@@ -177,10 +174,19 @@ def _check_data(state: Mapping[str, Any], data: ImageSet) -> None:
         )
 
 
-def _dynamics_of(job: trainer.Trainer) -> Subject:
-    """What is watched of a run: its discriminator."""
+def dynamics_of(job: trainer.Trainer) -> Subject | None:
+    """What is watched of a run, its discriminator, or None; to be made while the weights are the initial ones."""
+    if not job.config.dynamics:
+        return None
     probe = DiscriminatorProbe(job.config, job.data, job.classes, job.generator, job.runtime.device)
     return Subject(job.discriminator, probe, {"kind": "discriminator", "norm": job.config.norm})
+
+
+def watch_of(job: trainer.Trainer, run: RunFolder, subject: Subject | None) -> Watch | None:
+    """What `loop.train` calls to sample training dynamics of the run from where it stands now, or None."""
+    if subject is None:
+        return None
+    return Watch(run.checkpoints, subject, every=job.config.dynamics, last=job.config.steps, step=job.step)
 
 
 def _description(job: trainer.Trainer) -> dict[str, Any]:
