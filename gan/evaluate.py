@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan import sampling
+from gan import exchange, ranks, sampling
 from gan.config import TrainConfig
 from gan.data import ImageSet, load
 from gan.errors import UsageError, UserError
@@ -65,15 +65,18 @@ class Request:
 def report(request: Request, out: Path) -> tuple[dict[str, Any], BaseException | None]:
     """Score all targets and write `report.json`, and grids beside it, anew after each of them.
 
+    Several ranks look at the images together; rank 0 scores and writes.
+
     Returns:
         the content of report.json, and what stopped the work, if something did once there was a score to keep:
-        KeyboardInterrupt or a UserError. The record then is of what was done before.
+        KeyboardInterrupt or a UserError. The record then is of what was done before. On ranks other than 0 it has no
+        results.
 
     Raises:
         UsageError, UserError: nothing could be scored; KeyboardInterrupt likewise. Nothing new is left behind.
     """
     made = [folder for folder in (out / IMAGES, out, *out.parents) if not folder.exists()]
-    require_writable(out, "--out")
+    exchange.from_lead(lambda: require_writable(out, "--out"))
     job: _Job | None = None
     try:
         job = _Job(request, out)
@@ -131,6 +134,10 @@ class _Job:
                 )
         self.measured: dict[tuple[int, int], Reference] = {}
         self.todo = [(entry, self._count(entry)) for entry in self.entries]
+        exchange.require_agreed(
+            [(str(entry.path), count) for entry, count in self.todo],
+            "they find other targets; give every machine the same files, and wait for a run that goes on",
+        )
         self._check_counts()
         if not request.mixed_protocols:
             self._require_alike()
@@ -149,6 +156,8 @@ class _Job:
             seed=self.request.seed,
             ema=self.request.ema if generator else None,
         )
+        if not ranks.leads():
+            return
         if not self.request.mixed_protocols and self.record["results"]:
             first = self.record["results"][0]
             pair = (Protocol.from_json(first["protocol"]), Protocol.from_json(result["protocol"]))

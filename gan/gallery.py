@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan import checkpoint, sampling
+from gan import checkpoint, exchange, ranks, sampling
 from gan.config import TrainConfig
 from gan.errors import UsageError, UserError
 from gan.files import replacing, replacing_folder
@@ -37,13 +37,7 @@ def load_generator(path: Path, *, ema: bool, device: str) -> tuple[nn.Module, Tr
     Raises:
         UserError: there is no whole checkpoint of a GAN at `path`.
     """
-    if path.is_dir():
-        found = checkpoint.newest(path)
-        if found is None:
-            raise UserError(f"{path}: holds no checkpoint (step-….pt)")
-        path, state = found
-    else:
-        state = checkpoint.load(path)
+    path, state = exchange.from_lead(lambda: _found(path))
     config = config_of(state, path)
     generator = build_generator(config, len(state["data"]["classes"]))
     try:
@@ -52,6 +46,16 @@ def load_generator(path: Path, *, ema: bool, device: str) -> tuple[nn.Module, Tr
         raise UserError(f"{path}: its weights do not fit its settings ({str(error).splitlines()[0]})") from error
     generator.to(resolve_device(device)).to(memory_format=torch.channels_last).eval()
     return generator, config, state
+
+
+def _found(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint that a path means, and its state."""
+    if not path.is_dir():
+        return path, checkpoint.load(path)
+    found = checkpoint.newest(path)
+    if found is None:
+        raise UserError(f"{path}: holds no checkpoint (step-….pt)")
+    return found
 
 
 def write(
@@ -67,7 +71,7 @@ def write(
     ema: bool = True,
     device: str = "auto",
 ) -> Path:
-    """Write images of a checkpoint; returns where.
+    """Write images of a checkpoint; returns where. Several ranks make the images together, and rank 0 writes them.
 
     Args:
         path: a checkpoint or a run's folder.
@@ -81,24 +85,28 @@ def write(
         UserError: the checkpoint is not usable, or `out` cannot be written; nothing half-written is left.
     """
     if out is not None:
-        _check_target(out, walking=frames is not None)
+        exchange.from_lead(lambda: _check_target(out, walking=frames is not None))
     generator, config, state = load_generator(path, ema=ema, device=device)
     classes: list[str] = state["data"]["classes"]
     fixed = _class_number(label, classes)
     target = out or Path("samples") / path.stem / f"{'walk' if frames else 'sample'}-seed-{seed}.png"
-    target.parent.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {"seed": seed, "classes": len(classes), "fixed": fixed, "truncation": truncation}
+    if ranks.leads():
+        target.parent.mkdir(parents=True, exist_ok=True)
     if frames is None:
         count = num or 64
         batches = _with_progress(generator, count, config.latent_dim, **options)
-        if target.suffix == ".png":
+        if not ranks.leads():
+            for _ in batches:
+                pass
+        elif target.suffix == ".png":
             images = torch.cat([images for images, _ in batches])
             _save(target, sampling.to_pil(sampling.grid(images, columns or math.ceil(math.sqrt(count)))), "PNG")
         elif target.suffix == ".zip":
             _write_zip(target, batches, classes)
         else:
             _write_folder(target, batches, classes)
-    else:
+    elif ranks.leads():  # a walk is short
         count = num or 8
         _write_walk(target, generator, config.latent_dim, count, frames, columns, **options)
     say(f"wrote {target}")

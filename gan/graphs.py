@@ -25,8 +25,10 @@ class Graph(Protocol):
     def replay(self) -> None: ...
 
 
-def obstacle(config: TrainConfig) -> str | None:
+def obstacle(config: TrainConfig, ranks: int = 1) -> str | None:
     """Why the steps of a run cannot be captured, or None if they can."""
+    if ranks > 1:
+        return "several ranks exchange sums within a step"
     if config.deterministic:
         return "--deterministic chooses its kernels at each call"
     if config.r1 or config.r2 or config.gradient_penalty:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan import ranks
 from gan.config import TrainConfig
 from gan.data import Batches, ImageSet
 from gan.data.loader import to_float
@@ -21,7 +22,7 @@ _SHARE_OF_MEMORY = 0.25  # of a GPU's free memory, that a set may take to lie th
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """What one update draws, on the run's device. B is the batch."""
+    """What one update draws, on the run's device. B is the batch, or this rank's part of it."""
 
     latents: Tensor
     """float32 (B, latent_dim)."""
@@ -52,13 +53,16 @@ class Draw:
 class Inputs:
     """Draws the inputs of any step of a run, and makes images of them.
 
+    Each of several ranks draws for all, and takes what is its own.
+
     On a CUDA device the whole set lies there as uint8, if it takes no more than a quarter of the free memory, and
     batches are made there; what is copied for a step are numbers of images.
     """
 
     def __init__(self, config: TrainConfig, runtime: Runtime, data: ImageSet, classes: int) -> None:
         self.config, self.runtime, self.classes = config, runtime, classes
-        self.batches = Batches(data, config.batch, config.seed, flip=config.flip)
+        self._positions = ranks.own_positions(config.batch, config.accumulate)
+        self.batches = Batches(data, config.batch, config.seed, flip=config.flip, positions=self._positions)
         self._labels = data.labels
         self._resident = _on_device(data, runtime.device)
 
@@ -87,7 +91,7 @@ class Inputs:
         share = None
         if self.config.gradient_penalty:
             stream = random_stream(self.config.seed, INTERPOLATION, step, turn)
-            share = self._to_device(torch.rand(self.config.batch, 1, 1, 1, generator=stream))
+            share = self._own(torch.rand(self.config.batch, 1, 1, 1, generator=stream))
         latents, fake_labels = self._latents(step, turn)
         return Draw(
             latents,
@@ -100,10 +104,14 @@ class Inputs:
 
     def _latents(self, step: int, turn: int) -> Images:
         stream = random_stream(self.config.seed, LATENTS, step, turn)
-        z = self._to_device(torch.randn(self.config.batch, self.config.latent_dim, generator=stream))
+        z = self._own(torch.randn(self.config.batch, self.config.latent_dim, generator=stream))
         if not self.classes:
             return z, None
-        return z, self._to_device(torch.randint(self.classes, (self.config.batch,), generator=stream))
+        return z, self._own(torch.randint(self.classes, (self.config.batch,), generator=stream))
+
+    def _own(self, drawn: Tensor) -> Tensor:
+        """This rank's part of what was drawn for a whole batch, on the device."""
+        return self._to_device(drawn if self._positions is None else drawn[self._positions])
 
     def _to_device(self, value: Tensor) -> Tensor:
         if self.runtime.device.type != "cuda":

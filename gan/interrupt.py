@@ -1,21 +1,33 @@
-"""Ctrl-C and SIGTERM during training: finish the step, save, stop. A second one stops at once."""
+"""Ctrl-C and SIGTERM during training: finish the step, save, stop. A second one stops at once.
+
+Among several ranks the step is the one that all of them stop at, which the training loop sees to.
+"""
 
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType
 from typing import Any
 
 from gan.progress import say
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_ECHO = 2.0  # seconds in which a rank may get one signal twice: as SLURM sends it to all, and as torchrun hands it on
 
 
 class StopSignals:
-    """A context in which the first SIGINT or SIGTERM is only noted, in `received`."""
+    """A context in which the first SIGINT or SIGTERM is only noted, in `received`.
 
-    def __init__(self) -> None:
+    Args:
+        ranks: how many processes train together. Among several, the first one is not told of here: it may be torchrun's
+            way of saying that another rank is gone.
+    """
+
+    def __init__(self, ranks: int = 1) -> None:
         self.received: int | None = None
+        self._ranks = ranks
+        self._since = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
@@ -25,10 +37,15 @@ class StopSignals:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._note:  # else `gan.ranks` ignores them, so as to tell why it ends
+                signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
+        now = time.monotonic()
         if self.received is not None:
+            if self._ranks > 1 and now - self._since < _ECHO:
+                return
             raise SystemExit(128 + number)
-        self.received = number
-        say(f"{signal.Signals(number).name}: saving after this step, then stopping; once more stops at once")
+        self.received, self._since = number, now
+        if self._ranks == 1:
+            say(f"{signal.Signals(number).name}: saving after this step, then stopping; once more stops at once")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan import checkpoint, config, loop, snapshots, trainer
+from gan import checkpoint, config, exchange, loop, ranks, snapshots, trainer
 from gan.config import TrainConfig
 from gan.data import DATASETS, ImageSet, load
 from gan.dynamics.probes import DiscriminatorProbe
@@ -60,9 +61,61 @@ def train(
 ) -> int | None:
     """Begin or resume a run and train it; returns the signal that stopped it, or None.
 
+    Several ranks call it together. Rank 0 alone reads and writes the files of the run.
+
     Raises:
         UserError: anything that a user can put right.
     """
+    run, settings, state = exchange.from_lead(lambda: _settled(name, preset, file, flags, root, resume, dry_run))
+    ranks.own_positions(settings.batch, settings.accumulate)  # refused, if it must be, before anything is loaded
+    runtime = resolve(device, settings.precision, deterministic=settings.deterministic)
+    settings = dataclasses.replace(settings, precision=runtime.precision)  # a resumed run keeps what `auto` meant here
+    torch.manual_seed(settings.seed)  # nothing draws from this stream, but it is a part of the checkpoint
+    if dry_run:
+        _dry_run(settings, runtime, run)
+        return None
+    step = state["step"] if state else 0
+    if step >= settings.steps and not exchange.from_lead(lambda: snapshots.due(step, settings, run)):
+        if ranks.leads():
+            checkpoint.prune(run.checkpoints, settings.keep, run.best())  # it may have been killed before it did that
+        say(f"{run.name} is done: step {step} of {settings.steps}; --steps N goes on to N")
+        return None
+
+    extractor = snapshots.training_extractor(settings, runtime.device) if settings.report_every else None
+    exchange.from_lead(run.create)
+    try:
+        data = load_images(settings)
+        job = trainer.Trainer(settings, runtime, data)
+        subject = dynamics_of(job)
+    except BaseException:
+        if ranks.leads():
+            run.remove_empty()
+        raise
+    take_up(job, run, state)
+    say(f"{run.name}: {_sizes(job)}, {_place(runtime)}, {len(data):,} images of {data.name}")
+    scores = snapshots.TrainingScores(settings, run, extractor, data, job.classes) if extractor else None
+    try:
+        stopped = loop.train(job, run, on_snapshot=scores, watch=watch_of(job, run, subject))
+    except ranks.LostContact as error:
+        raise ranks.LostContact(f"{error}; {_how_to_go_on(run)}") from error
+    if stopped is None:
+        _say_what_next(run, settings)
+    else:
+        command = program() if runtime.ranks == 1 else f"torchrun … {sys.argv[0]}"
+        say(f"stopped at step {job.step}, saved; go on with: {command} train {run.name} --resume")
+    return stopped
+
+
+def _settled(
+    name: str | None,
+    preset: str | None,
+    file: Path | None,
+    flags: Mapping[str, Any],
+    root: Path,
+    resume: bool,
+    dry_run: bool,
+) -> tuple[RunFolder, TrainConfig, dict[str, Any] | None]:
+    """The run, its settings, and the state that it goes on from."""
     if resume:
         run = RunFolder(name or preset or "quickstart", root)
         settings, state = _resume(run, preset, file, flags)
@@ -74,35 +127,19 @@ def train(
                 f"RUN {run.name}: exists already in {run.checkpoints}; add --resume, or choose another name"
             )
     require_data(settings)
-    runtime = resolve(device, settings.precision, deterministic=settings.deterministic)
-    settings = dataclasses.replace(settings, precision=runtime.precision)  # a resumed run keeps what `auto` meant here
-    torch.manual_seed(settings.seed)  # nothing draws from this stream, but it is a part of the checkpoint
-    if dry_run:
-        _dry_run(settings, runtime, run)
-        return None
-    if state and state["step"] >= settings.steps and not snapshots.due(state["step"], settings, run):
-        checkpoint.prune(run.checkpoints, settings.keep, run.best())  # it may have been killed before it did that
-        say(f"{run.name} is done: step {state['step']} of {settings.steps}; --steps N goes on to N")
-        return None
+    return run, settings, state
 
-    extractor = snapshots.training_extractor(settings, runtime.device) if settings.report_every else None
-    run.create()
+
+def _how_to_go_on(run: RunFolder) -> str:
+    """For a run whose ranks have lost each other: what there is of it."""
     try:
-        data = load_images(settings)
-        job = trainer.Trainer(settings, runtime, data)
-        subject = dynamics_of(job)
-    except BaseException:
-        run.remove_empty()
-        raise
-    take_up(job, run, state)
-    say(f"{run.name}: {_sizes(job)}, {runtime.precision} on {runtime.device}, {len(data):,} images of {data.name}")
-    scores = snapshots.TrainingScores(settings, run, extractor, data, job.classes) if extractor else None
-    stopped = loop.train(job, run, on_snapshot=scores, watch=watch_of(job, run, subject))
-    if stopped is None:
-        _say_what_next(run, settings)
-    else:
-        say(f"stopped at step {job.step}, saved; go on with: {program()} train {run.name} --resume")
-    return stopped
+        whole = checkpoint.newest(run.checkpoints)
+    except UserError as error:
+        return str(error)
+    if whole is None and not run.exists():
+        return "start the job again with --resume"  # this rank does not see the files of rank 0's machine
+    kept = f"{whole[0]} is whole" if whole else "nothing had been saved yet"
+    return f"{kept}; start the job again with --resume"
 
 
 def _resume(
@@ -140,8 +177,12 @@ def take_up(
         job.load_state(state)
         say(f"going on with {run.name} at step {job.step} of {job.config.steps}")
     else:
-        run.write_config(job.config, {**_description(job), **(extra or {})})
-        loop.save_real_images(job, run)
+        exchange.from_lead(lambda: _begin(job, run, extra or {}))
+
+
+def _begin(job: trainer.Trainer, run: RunFolder, extra: Mapping[str, Any]) -> None:
+    run.write_config(job.config, {**_description(job), **extra})
+    loop.save_real_images(job, run)
 
 
 def load_images(settings: TrainConfig) -> ImageSet:
@@ -178,6 +219,8 @@ def dynamics_of(job: trainer.Trainer) -> Subject | None:
     """What is watched of a run, its discriminator, or None; to be made while the weights are the initial ones."""
     if not job.config.dynamics:
         return None
+    if job.runtime.ranks > 1:
+        raise UsageError("--dynamics: samples are taken by one process alone; leave it out under torchrun")
     probe = DiscriminatorProbe(job.config, job.data, job.classes, job.generator, job.runtime.device)
     return Subject(job.discriminator, probe, {"kind": "discriminator", "norm": job.config.norm})
 
@@ -193,7 +236,11 @@ def _description(job: trainer.Trainer) -> dict[str, Any]:
     """What config.json says besides the settings."""
     data = job.data
     return {
-        "runtime": {"device": str(job.runtime.device), "precision": job.runtime.precision},
+        "runtime": {
+            "device": str(job.runtime.device),
+            "precision": job.runtime.precision,
+            "ranks": job.runtime.ranks,
+        },
         "parameters": {"generator": _count(job.generator), "discriminator": _count(job.discriminator)},
         "data": {
             "name": data.name,
@@ -219,13 +266,21 @@ def _dry_run(settings: TrainConfig, runtime: Runtime, run: RunFolder) -> None:
         job.train_step()
     seconds = (time.monotonic() - began) / _TRIAL_STEPS
     job.log_entry()
+    if not ranks.leads():
+        return
     memory = peak_bytes(runtime.device) / 1e6
     images = settings.batch * settings.n_dis / seconds
     print(json.dumps(settings.to_dict(), indent=2))
     print(f"run:        {run.checkpoints} and {run.samples}")
-    print(f"networks:   {_sizes(job)}, {runtime.precision} on {runtime.device}")
+    print(f"networks:   {_sizes(job)}, {_place(runtime)}")
     print(f"time:       {_duration(seconds * settings.steps)} for {settings.steps:,} steps ({images:.0f} images/s)")
     print(f"memory:     {memory:.0f} MB, without the training images")
+
+
+def _place(runtime: Runtime) -> str:
+    if runtime.ranks > 1:
+        return f"{runtime.precision} on {runtime.ranks} ranks on {runtime.device.type}"
+    return f"{runtime.precision} on {runtime.device}"
 
 
 def _sizes(job: trainer.Trainer) -> str:

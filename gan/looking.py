@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gan import exchange
 from gan.data import load
 from gan.errors import UsageError, UserError
 from gan.metrics.protocol import Extractor, ExtractorOptions
@@ -53,7 +54,9 @@ class Looking:
             allow_other_weights=self.allow_other_weights,
             batch_size=self.batch,
         )
-        return create_extractor(name, replace(options, preprocess=self.preprocess) if self.preprocess else options)
+        if self.preprocess:
+            options = replace(options, preprocess=self.preprocess)
+        return exchange.in_turn(lambda: create_extractor(name, options))  # in turn: it may download weights
 
 
 def write_statistics(

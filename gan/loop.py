@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan import checkpoint, sampling
+from gan import checkpoint, exchange, ranks, sampling
 from gan.health import Diverged
 from gan.interrupt import StopSignals
 from gan.progress import progress
@@ -31,20 +31,23 @@ def train(
 ) -> int | None:
     """Train to the last step, writing the log, sample grids and checkpoints of `run`.
 
+    Several ranks call it together; rank 0 writes.
+
     Args:
         on_snapshot: called after each checkpoint, and after that which a run goes on from, to score the generator, say.
+            Several ranks call it together, and what it gives on rank 0 counts.
         watch: called with the number of steps done, before the first of them and after each, to look at the networks.
 
     Returns:
-        the signal that stopped the run (after a checkpoint), or None when it is done.
+        the signal that stopped the run (after a checkpoint), on whatever rank it came, or None when it is done.
 
     Raises:
         gan.health.Diverged: a loss or gradient is not finite; the last good checkpoint is kept.
         UserError: a file cannot be written; what was written before is whole.
     """
     config = trainer.config
-    log = RunLog(run.checkpoints, trainer.step)
-    saved = trainer.step if checkpoint.listed(run.checkpoints) else -1
+    log = RunLog(run.checkpoints, trainer.step) if ranks.leads() else None
+    saved = exchange.from_lead(lambda: trainer.step if checkpoint.listed(run.checkpoints) else -1)
 
     def due(every: int) -> bool:
         return trainer.step % every == 0 or trainer.step == config.steps
@@ -52,9 +55,13 @@ def train(
     def save() -> None:
         nonlocal saved
         if saved != trainer.step:
-            checkpoint.save(checkpoint.checkpoint_path(run.checkpoints, trainer.step), trainer.state())
-            checkpoint.prune(run.checkpoints, config.keep, run.best())
+            state = trainer.state()
+            exchange.from_lead(lambda: write(state))
             saved = trainer.step
+
+    def write(state: dict[str, Any]) -> None:
+        checkpoint.save(checkpoint.checkpoint_path(run.checkpoints, trainer.step), state)
+        checkpoint.prune(run.checkpoints, config.keep, run.best())
 
     def snapshot() -> None:
         save()
@@ -63,45 +70,52 @@ def train(
         except Diverged:  # a checkpoint of such a generator is not to be kept
             checkpoint.checkpoint_path(run.checkpoints, trainer.step).unlink(missing_ok=True)
             raise
-        if entry:
+        if entry and log:
             seconds = round(trainer.seconds, 3)
             log.write({"step": trainer.step, "images": trainer.images_seen, "seconds": seconds, **entry})
             checkpoint.prune(run.checkpoints, config.keep, run.best())  # what was the best until now
 
+    def signalled() -> int | None:
+        return exchange.highest(stop.received or 0) or None
+
     per_step = config.n_dis * config.batch
     bar = progress(f"training {run.name}", config.steps, start=trainer.step, per_item=per_step)
     try:
-        with StopSignals() as stop, bar as advance:
+        with StopSignals(ranks.count()) as stop, bar as advance:
             if saved == trainer.step:
                 snapshot()  # in case the run was killed in the middle of it
             if watch:
                 watch(trainer.step)
-            while trainer.step < config.steps and stop.received is None:
+            while trainer.step < config.steps and signalled() is None:
                 trainer.train_step()
                 if watch:
                     watch(trainer.step)
                 note = ""
                 if due(config.log_every):
                     entry = trainer.log_entry()
-                    log.write(entry)
+                    if log:
+                        log.write(entry)
                     note = f"D {entry['loss_d']:.3f}  G {entry['loss_g']:.3f}"
                 advance(1, note)
-                if due(config.sample_every):
+                if log and due(config.sample_every):
                     images = fixed_samples(trainer)
                     sampling.save_grid(run.sample_path(trainer.step), images, _GRID)
                     log.image("samples", sampling.grid(images, _GRID), trainer.step)
                 if due(config.checkpoint_every) or (config.report_every and due(config.report_every)):
                     snapshot()
             save()
-            return stop.received
+            return signalled()
     except Diverged as error:
+        if log is None:
+            raise
         log.write({"step": trainer.step, "images": trainer.images_seen, "health": ["diverged"], "error": str(error)})
         kept = checkpoint.listed(run.checkpoints)
         raise Diverged(
             f"{error}; " + (f"the last good checkpoint is {kept[-1]}" if kept else "none was saved")
         ) from error
     finally:
-        log.close()
+        if log:
+            log.close()
 
 
 def fixed_samples(trainer: Trainer) -> Tensor:

@@ -125,19 +125,25 @@ class SpectralNorm(nn.Module):
 
 
 class _Centred(torch.autograd.Function):
-    """h − E[h] + m and E[h]: the gradient is centred as h is, and its sums are those that m needs."""
+    """h − E[h] + m and E[h]: the gradient is centred as h is, and its sums are those that m needs.
+
+    `shared` takes the mean of one process to that of all.
+    """
 
     @staticmethod
-    def forward(ctx: Any, h: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, h: Tensor, m: Tensor, shared: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
         mean = _channel_sums(h) / (h.numel() // h.shape[1])
+        mean = mean if shared is None else shared(mean)
+        ctx.shared = shared
         ctx.mark_non_differentiable(mean)
         return h + _along_channels((m - mean).to(h.dtype), h), mean
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
         sums = _channel_sums(gradient)
         mean = sums / (gradient.numel() // gradient.shape[1])
-        return gradient - _along_channels(mean.to(gradient.dtype), gradient), sums
+        mean = mean if ctx.shared is None else ctx.shared(mean)
+        return gradient - _along_channels(mean.to(gradient.dtype), gradient), sums, None
 
 
 class Centering(nn.Module):
@@ -148,6 +154,8 @@ class Centering(nn.Module):
 
     A batch of one with several positions is centred over its positions. With one value per channel (a batch of one
     on a 1×1 map) that value is its own mean and centering would erase it, so the running mean is subtracted instead.
+
+    Where several processes share a batch, `mean_over_ranks` takes the mean of one to that of all; it can be derived.
 
     Args:
         channels: C.
@@ -160,19 +168,21 @@ class Centering(nn.Module):
     def __init__(self, channels: int, *, scale: bool = False, momentum: float = 0.1) -> None:
         super().__init__()
         self.momentum = momentum
+        self.mean_over_ranks: Callable[[Tensor], Tensor] | None = None
         self.bias = nn.Parameter(torch.zeros(channels))
         self.weight = nn.Parameter(torch.ones(channels)) if scale else None
         self.register_buffer("running_mean", torch.zeros(channels))
 
     def forward(self, h: Tensor) -> Tensor:
-        alone = h.numel() == h.shape[1]
+        alone = h.numel() == h.shape[1] and self.mean_over_ranks is None
         if self.training and not alone and self.weight is None:
-            centred, mean = _Centred.apply(h, self.bias)
+            centred, mean = _Centred.apply(h, self.bias, self.mean_over_ranks)
             self._update(mean)
             return centred
         mean = self.running_mean
         if self.training:
             batch = _channel_sums(h) / (h.numel() // h.shape[1])
+            batch = batch if self.mean_over_ranks is None else self.mean_over_ranks(batch)
             mean = mean.clone() if alone else batch
             self._update(batch)
         scale = 1 if self.weight is None else self.weight

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 _PLAIN_INTERVAL = 10.0  # seconds between plain lines
 
 _console = Console(stderr=True, highlight=False)
+_hushed = False
 
 
 class Advance(Protocol):
@@ -22,8 +23,16 @@ class Advance(Protocol):
     def __call__(self, count: int = 1, note: str = "") -> None: ...
 
 
+def hush() -> None:
+    """From now on this process says and shows nothing: among several ranks, one speaks for all."""
+    global _hushed
+    _hushed = True
+
+
 def say(text: str) -> None:
     """Print a line for the person at the terminal, to standard error, so that standard output stays data."""
+    if _hushed:
+        return
     if _console.is_terminal:
         _console.print(text, markup=False, soft_wrap=True)  # above the bar, where one is drawn
     else:
@@ -47,7 +56,7 @@ def progress(
     def rate() -> float:
         return done / max(time.monotonic() - began, 1e-9)
 
-    if _console.is_terminal:
+    if _console.is_terminal and not _hushed:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),

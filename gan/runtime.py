@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from gan import exchange, ranks
 from gan.errors import UsageError
 
 # First keys of `random_stream`: what the numbers are drawn for. No two uses share one.
@@ -19,10 +20,12 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and in which precision the networks run."""
+    """Where and in which precision the networks run, and which of how many ranks this process is."""
 
     device: torch.device
     bf16: bool
+    rank: int = 0
+    ranks: int = 1
 
     @property
     def precision(self) -> str:
@@ -41,6 +44,8 @@ class Runtime:
 def resolve(device: str = "auto", precision: str = "auto", *, deterministic: bool = False) -> Runtime:
     """Turn the flags `--device`, `--precision` and `--deterministic` into a `Runtime`.
 
+    Among several ranks, `auto` is the precision that it means on rank 0.
+
     Raises:
         UsageError: the device is not on this machine.
     """
@@ -52,19 +57,36 @@ def resolve(device: str = "auto", precision: str = "auto", *, deterministic: boo
         torch.backends.cudnn.allow_tf32 = True
     if deterministic:
         torch.use_deterministic_algorithms(True)
-    bf16 = precision == "bf16" or (precision == "auto" and bf16_is_fast(place))
-    return Runtime(place, bf16)
+    bf16 = precision == "bf16" or (precision == "auto" and exchange.from_lead(lambda: bf16_is_fast(place)))
+    return Runtime(place, bf16, ranks.rank(), ranks.count())
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device for `auto`, `cpu`, `cuda` or `mps`; `auto` takes the fastest that is there."""
-    mps = torch.backends.mps.is_available()
+    """The device for `auto`, `cpu`, `cuda` or `mps`; `auto` takes the fastest that is there.
+
+    Each rank of a machine gets a CUDA device of its own.
+
+    Raises:
+        UsageError: the device is not on this machine, or not enough of them.
+    """
+    mps = torch.backends.mps.is_available() and ranks.count() == 1  # ranks on Apple GPUs cannot talk to each other
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch finds no CUDA device on this machine; use --device cpu or auto")
     if name == "mps" and not mps:
-        raise UsageError("--device mps: torch finds no Apple GPU on this machine; use --device cpu or auto")
+        raise UsageError(
+            "--device mps: torch finds no Apple GPU on this machine, or several ranks would share it; "
+            "use --device cpu or auto"
+        )
+    if name == "cuda" and ranks.count() > 1:
+        if ranks.local_count() > torch.cuda.device_count():
+            raise UsageError(
+                f"--device cuda: {ranks.local_count()} ranks, but torch finds {torch.cuda.device_count()} CUDA devices "
+                f"on this machine; use --nproc-per-node {torch.cuda.device_count()} or --device cpu"
+            )
+        torch.cuda.set_device(ranks.local_rank())  # what names no device, NCCL's streams among it, uses this one
+        return torch.device("cuda", ranks.local_rank())
     return torch.device(name)
 
 

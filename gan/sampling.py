@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from gan import exchange, ranks
 from gan.files import replacing
 from gan.runtime import SAMPLES, random_stream
 
@@ -76,14 +77,24 @@ def sample(
     fixed_class: int | None = None,
     truncation: float | None = None,
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Images 0 to count − 1 of a seed, chunk by chunk, as (uint8 (n, C, H, W), labels (n,) or None)."""
-    for start in range(0, count, CHUNK):
+    """Images 0 to count − 1 of a seed, chunk by chunk, as (uint8 (n, C, H, W), labels (n,) or None).
+
+    Several ranks share the making of the chunks out, and all get all images.
+    """
+
+    def chunk(start: int) -> tuple[Tensor, Tensor | None]:
         # Always the numbers of a whole chunk: those beyond `count` are made and dropped.
         indices = range(start, start + CHUNK)
         labels = classes_of(indices, classes, fixed_class)
         images = render(generator, latents(seed, indices, latent_dim, truncation), labels)
         wanted = min(CHUNK, count - start)
-        yield images[:wanted], None if labels is None else labels[:wanted]
+        return images[:wanted], None if labels is None else labels[:wanted]
+
+    for first in range(0, count, CHUNK * ranks.count()):
+        mine = first + CHUNK * ranks.rank()
+        for made in exchange.gathered(chunk(mine) if mine < count else None):
+            if made is not None:
+                yield made
 
 
 def to_uint8(images: Tensor) -> Tensor:

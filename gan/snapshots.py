@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan import runlog
+from gan import exchange, ranks, runlog
 from gan.config import TrainConfig
 from gan.data import ImageSet
 from gan.looking import Looking
@@ -55,7 +55,7 @@ class TrainingScores:
 
     A call touches neither the network nor torch's random state. It gives what the log gets, or None when no score is
     due or the log has it already, so it may be called again when a run is resumed. The checkpoint of the best FID is
-    named in best.json.
+    named in best.json. Several ranks call it together, and rank 0 gets the scores.
 
     Args:
         data: the images of the run, which are the real ones.
@@ -83,7 +83,7 @@ class TrainingScores:
         self._reference = reference or cache(lambda: reference_of(data, extractor, metrics))
 
     def __call__(self, step: int, network: nn.Module) -> dict[str, Any] | None:
-        if not due(step, self._settings, self._run):
+        if not exchange.from_lead(lambda: due(step, self._settings, self._run)):
             return None
         settings = self._settings
         images = generated(
@@ -95,6 +95,8 @@ class TrainingScores:
             classes=self._classes,
         )
         result = score(images, self._reference(), self._extractor, self._metrics, seed=settings.seed, ema=True)
+        if not ranks.leads():
+            return None
         self._note_best(step, result)
         say(f"step {step}: {told(result)}")
         protocol = Protocol.from_json(result["protocol"])

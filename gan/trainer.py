@@ -1,7 +1,8 @@
 """The networks of a run, their optimizers, and one training step. The loop around it is `gan.loop`.
 
 A step is `n_dis` updates of the discriminator D and one of the generator G. Batches and latents are functions of
-(seed, step), so a run that was killed and resumed ends with the bytes of one that was not.
+(seed, step), so a run that was killed and resumed ends with the bytes of one that was not. Several ranks share each
+batch; what is normalized, averaged and logged is that of all of them.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gan import graphs
+from gan import exchange, graphs, replicas
 from gan.config import TrainConfig
 from gan.data import ImageSet
 from gan.ema import MovingAverage
 from gan.errors import UsageError, UserError
-from gan.health import MEANINGS, Health, gradient_norm, require_finite, require_finite_means, spread
+from gan.health import MEANINGS, Health, gradient_norm, require_finite, require_finite_means
 from gan.inputs import Draw, Images, Inputs
 from gan.losses import LOSSES, squared_gradient, unit_gradient
 from gan.models import build_discriminator, build_generator
@@ -35,7 +36,7 @@ class Trainer:
     """The networks, their optimizers and the position of a run.
 
     Raises:
-        UsageError: the batch is larger than the set, or a conditional run has no labels.
+        UsageError: the batch is larger than the set, the ranks cannot share it, or a conditional run has no labels.
     """
 
     def __init__(self, config: TrainConfig, runtime: Runtime, data: ImageSet) -> None:
@@ -53,6 +54,11 @@ class Trainer:
         self.average = MovingAverage(self.generator, config.ema_half_life, config.ema_rampup)
         self.g_optimizer = self._adam(self.generator, config.g_lr)
         self.d_optimizer = self._adam(self.discriminator, config.d_lr)
+        if runtime.ranks > 1:
+            replicas.share_statistics(self.generator)
+            replicas.share_statistics(self.discriminator)
+            self.g_gradients = replicas.GradientMean(self.generator, config.accumulate)
+            self.d_gradients = replicas.GradientMean(self.discriminator, config.accumulate)
         self.loss = LOSSES[config.loss]
         self.reuses_latents = config.n_dis == 1 and config.loss in _SHARED_FAKE
         self.shares_fake = self.reuses_latents and config.accumulate == 1  # or the graph would hold the whole batch
@@ -67,7 +73,7 @@ class Trainer:
 
     def _as_graph(self) -> Callable[[list[Draw]], None]:
         """The whole step as one CUDA graph, where its settings allow that."""
-        if reason := graphs.obstacle(self.config):
+        if reason := graphs.obstacle(self.config, self.runtime.ranks):
             say(f"steps run kernel by kernel, not as one CUDA graph: {reason}")
             return self._update_networks
         return graphs.Replayed(self._update_networks)
@@ -136,6 +142,8 @@ class Trainer:
                 loss = loss + config.gradient_penalty * self._interpolation_penalty(x, g[0], t[0])
             (loss / config.accumulate).backward()
             total += loss.detach() / config.accumulate
+        if self.runtime.ranks > 1:
+            self.d_gradients.wait()
         norm = gradient_norm(self.discriminator)
         self._require_finite("the discriminator", self.discriminator, total, norm)
         self.d_optimizer.step()
@@ -159,10 +167,12 @@ class Trainer:
             (loss / config.accumulate).backward()
             total += loss.detach() / config.accumulate
         self.discriminator.requires_grad_(True)
+        if self.runtime.ranks > 1:
+            self.g_gradients.wait()
         norm = gradient_norm(self.generator)
         self._require_finite("the generator", self.generator, total, norm)
         self.g_optimizer.step()
-        variety = spread(images.detach()) / spread(real[0]).clamp(min=1e-6)
+        variety = replicas.spread(images.detach()) / replicas.spread(real[0]).clamp(min=1e-6)
         self._note(1.0, loss_g=total, grad_norm_g=norm, variety=variety)
 
     def _generate(self, latents: Images) -> Tensor:
@@ -189,8 +199,8 @@ class Trainer:
 
     def _parts(self, batch: tuple[Tensor | None, Tensor | None]) -> Iterator[Any]:
         """The parts of a batch that are accumulated."""
-        size = self.config.batch // self.config.accumulate
-        for start in range(0, self.config.batch, size):
+        size = self.config.batch // (self.config.accumulate * self.runtime.ranks)
+        for start in range(0, size * self.config.accumulate, size):
             yield tuple(None if value is None else value[start : start + size] for value in batch)
 
     def _set_learning_rates(self) -> None:
@@ -219,7 +229,7 @@ class Trainer:
             self._sums[name].add_(value.detach(), alpha=share)
 
     def _means(self) -> dict[str, float]:
-        """Of the noted values, over the steps since the last log entry.
+        """Of the noted values, over the steps since the last log entry and over all ranks.
 
         Raises:
             gan.health.Diverged: one of them is not finite.
@@ -227,9 +237,9 @@ class Trainer:
         if not self._noted_steps:
             return {}
         began = time.monotonic()
-        means = (torch.stack(list(self._sums.values())) / self._noted_steps).tolist()
+        means = exchange.mean(torch.stack(list(self._sums.values())) / self._noted_steps)
+        found = dict(zip(self._sums, means.tolist(), strict=True))
         self.seconds += time.monotonic() - began  # the device may have lagged behind
-        found = dict(zip(self._sums, means, strict=True))
         if self._looks_late:
             require_finite_means(found, self.step - self._noted_steps + 1, self.step)
         return found
@@ -258,9 +268,13 @@ class Trainer:
 
         Raises:
             gan.health.Diverged: a loss or gradient was not finite, and there was no look at it until now.
+            UserError: ranks hold different weights.
         """
         if self._looks_late:
             self._means()
+        if self.runtime.ranks > 1:
+            averaged = self.average.network
+            replicas.require_same(generator=self.generator, discriminator=self.discriminator, average=averaged)
         return {
             "kind": "gan",
             "config": self.config.to_dict(),
@@ -280,7 +294,7 @@ class Trainer:
             "d_optimizer": self.d_optimizer.state_dict(),
             "rng": torch.get_rng_state(),
             "health": self.health.state(),
-            "noted": {"steps": self._noted_steps, "sums": {name: value.clone() for name, value in self._sums.items()}},
+            "noted": {"steps": self._noted_steps, "sums": replicas.all_numbers(self._sums)},
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -300,7 +314,8 @@ class Trainer:
             self.step, self.seconds = state["step"], state["seconds"]
             self._logged = (self.images_seen, self.seconds)
             self._noted_steps = state["noted"]["steps"]
-            self._sums = {name: value.to(self.runtime.device) for name, value in state["noted"]["sums"].items()}
+            sums = replicas.own_numbers(state["noted"]["sums"])
+            self._sums = {name: value.to(self.runtime.device) for name, value in sums.items()}
             torch.set_rng_state(state["rng"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[0]

@@ -19,15 +19,15 @@ from gan.classify.experiment import classify
 from gan.classify.training import ClassifierTraining
 from gan.compare.experiment import compare
 
-_context = multiprocessing.get_context("forkserver")
+context = multiprocessing.get_context("forkserver")
 # torch._dynamo is what the first optimizer of a process imports.
-_PRELOAD = ["gan.cli", "gan.classify.view", "gan.compare.view", "sklearn.datasets", "torch._dynamo", "tests.runs"]
-_context.set_forkserver_preload(_PRELOAD)
+_PRELOAD = ["pytest", "gan.cli", "gan.classify.view", "gan.compare.view", "sklearn.datasets", "torch._dynamo"]
+context.set_forkserver_preload([*_PRELOAD, "tests.runs", "tests.jobs"])
 
 
 def run_to_end(root: Path, flags: dict[str, Any], *, resume: bool = False) -> None:
     """Train run `r` in a process of its own until it is done."""
-    process = _context.Process(target=_train, args=(root, flags, resume, None))
+    process = context.Process(target=_train, args=(root, flags, resume, None))
     process.start()
     process.join()
     assert process.exitcode == 0
@@ -40,7 +40,7 @@ def run_and_kill(root: Path, flags: dict[str, Any], moment: tuple[str, float], *
         moment: ("seconds", s) after the first step; or ("save", n), in the middle of writing the n-th checkpoint; or
             ("renamed", n), just after the n-th checkpoint has its name.
     """
-    process = _context.Process(target=_train, args=(root, flags, resume, moment))
+    process = context.Process(target=_train, args=(root, flags, resume, moment))
     process.start()
     process.join()
     assert process.exitcode in (0, -signal.SIGKILL)
@@ -49,7 +49,7 @@ def run_and_kill(root: Path, flags: dict[str, Any], moment: tuple[str, float], *
 
 def signalled_exit_code(root: Path, number: int, flags: list[str], command: str = "train") -> int | None:
     """Train or classify run `r` on the command line, send it a signal after three steps; returns its exit code."""
-    process = _context.Process(target=_run_and_signal, args=(root, number, flags, command))
+    process = context.Process(target=_run_and_signal, args=(root, number, flags, command))
     process.start()
     process.join()
     return process.exitcode
@@ -57,7 +57,7 @@ def signalled_exit_code(root: Path, number: int, flags: list[str], command: str 
 
 def classify_to_end(root: Path, flags: dict[str, Any], moment: tuple[str, float] | None = None) -> bool:
     """Run experiment `r` in a process of its own; with a moment, kill it then. Whether it came to its end."""
-    process = _context.Process(target=_classify, args=(root, flags, moment))
+    process = context.Process(target=_classify, args=(root, flags, moment))
     process.start()
     process.join()
     assert process.exitcode in ((0,) if moment is None else (0, -signal.SIGKILL))
@@ -75,7 +75,7 @@ def command_line(words: list[str]) -> int:
 
 def compare_to_end(root: Path, flags: dict[str, Any], moment: tuple[str, float] | None = None) -> bool:
     """Run comparison `r` in a process of its own; with a moment, kill it then. Whether it came to its end."""
-    process = _context.Process(target=_compare, args=(root, flags, moment))
+    process = context.Process(target=_compare, args=(root, flags, moment))
     process.start()
     process.join()
     assert process.exitcode in ((0,) if moment is None else (0, -signal.SIGKILL))

@@ -86,6 +86,10 @@ def test_obstacles(tiny: Make, settings: dict[str, object], reason: str | None) 
     assert found is None if reason is None else found is not None and reason in found
 
 
+def test_several_ranks_are_an_obstacle(tiny: Make) -> None:
+    assert "several ranks" in str(graphs.obstacle(tiny(), ranks=2))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("settings", [{}, {"n_dis": 2, "decay": "linear", "norm": "msn", "loss": "hinge"}])
 def test_cuda_graph_is_the_step_kernel_by_kernel(

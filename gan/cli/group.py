@@ -9,9 +9,12 @@ from typing import Any
 
 import click
 
-from gan import __version__
-from gan.errors import UserError
+from gan import __version__, ranks
+from gan.errors import UsageError, UserError
 from gan.runtime import DEVICES
+
+OVER_RANKS = {"train", "sample", "report"}
+"""Commands that the ranks of a job run together."""
 
 
 class Numbers(click.ParamType):
@@ -75,15 +78,21 @@ class _Commands(click.Group):
 def _fail(message: str, code: int) -> None:
     if "--debug" in sys.argv[1:2]:
         traceback.print_exc()
-    click.echo(f"msn-gan: {message}", err=True)
-    sys.exit(code)
+    if ranks.tells():
+        click.echo(f"msn-gan: {message}", err=True)
+    ranks.end(code)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="msn-gan")
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
-def main(debug: bool) -> None:
+@click.pass_context
+def main(ctx: click.Context, debug: bool) -> None:
     """Train GANs under spectral and mean spectral normalization, sample from them, and compare them fairly."""
+    if ctx.invoked_subcommand not in OVER_RANKS and ranks.launched() > 1:
+        raise UsageError(
+            f"{ctx.invoked_subcommand}: runs in one process; torchrun is for {', '.join(sorted(OVER_RANKS))}"
+        )
 
 
 device_option = click.option(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gan import evaluate
+from gan import evaluate, ranks
 from gan.cli.group import Names, device_option, main
 from gan.cli.looking_flags import looking_of, looking_options
 
@@ -45,8 +45,10 @@ def report(out: Path | None, device: str, targets: tuple[str, ...], **flags: Any
 
     looking = looking_of(flags, device)
     folder = out or Path("reports") / Path(targets[0]).resolve().stem
-    record, error = evaluate.report(evaluate.Request(targets, looking, **flags), folder)
-    pages.show(report_pages.render(folder))
-    click.echo(f"wrote {folder}/report.html, report.md and report.json", err=True)
-    if error:
-        raise error
+    with ranks.joined():
+        _, error = evaluate.report(evaluate.Request(targets, looking, **flags), folder)
+        if ranks.leads():
+            pages.show(report_pages.render(folder))
+            click.echo(f"wrote {folder}/report.html, report.md and report.json", err=True)
+        if error:
+            raise error

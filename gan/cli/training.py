@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gan import gallery, launch
+from gan import gallery, launch, ranks
 from gan.cli.group import device_option, main, out_root
 from gan.cli.setting_flags import setting_options
 from gan.config import PRESETS, TrainConfig
@@ -40,7 +40,8 @@ def train(
     Example: msn-gan train cats --preset msn-dcgan --data cats.zip --norm msn --steps 20000
     """
     given = {name: value for name, value in settings.items() if value is not None}
-    stopped = launch.train(run, preset, file, given, resume=resume, dry_run=dry_run, root=root, device=device)
+    with ranks.joined():
+        stopped = launch.train(run, preset, file, given, resume=resume, dry_run=dry_run, root=root, device=device)
     if stopped is not None:
         sys.exit(128 + stopped)
 
@@ -75,15 +76,16 @@ def sample(
               msn-gan sample checkpoints/quickstart --num 10000 --out digits.zip
               msn-gan sample checkpoints/quickstart --interpolate 30 --out walk.gif
     """
-    gallery.write(
-        checkpoint,
-        out,
-        num=num,
-        seed=seed,
-        columns=columns,
-        label=label,
-        truncation=truncation,
-        frames=frames,
-        ema=ema,
-        device=device,
-    )
+    with ranks.joined():
+        gallery.write(
+            checkpoint,
+            out,
+            num=num,
+            seed=seed,
+            columns=columns,
+            label=label,
+            truncation=truncation,
+            frames=frames,
+            ema=ema,
+            device=device,
+        )

@@ -46,13 +46,24 @@ class Batches:
         batch: images in a batch.
         seed: of the run.
         flip: mirror half of the samples from left to right.
+        positions: which samples of each batch to give, int64 (B,) in 0 to batch - 1, where several processes share a
+            batch; None: all.
         first: number of the batch with which iteration begins.
 
     Raises:
         UsageError: the batch is larger than the set, or empty.
     """
 
-    def __init__(self, images: ImageSet, batch: int, seed: int, *, flip: bool = False, first: int = 0) -> None:
+    def __init__(
+        self,
+        images: ImageSet,
+        batch: int,
+        seed: int,
+        *,
+        flip: bool = False,
+        positions: Tensor | None = None,
+        first: int = 0,
+    ) -> None:
         if batch < 1:
             raise UsageError(f"a batch needs at least 1 image, not {batch}")
         if batch > len(images):
@@ -64,6 +75,7 @@ class Batches:
         self.batch = batch
         self.seed = seed
         self.flip = flip
+        self.positions = positions
         self.first = first
         self._epochs: dict[int, Samples] = {}
         self._ahead: dict[int, Future[Tensor]] = {}
@@ -97,11 +109,12 @@ class Batches:
         count = len(self.images)
         epoch, start = divmod(index * self.batch, count)
         whole = self._epoch(epoch)
-        parts = [_part(whole, start, start + self.batch)]
+        parts = [_part(whole, slice(start, start + self.batch))]
         if start + self.batch > count:
-            parts.append(_part(self._epoch(epoch + 1), 0, start + self.batch - count))
+            parts.append(_part(self._epoch(epoch + 1), slice(start + self.batch - count)))
         flips = [part.flips for part in parts if part.flips is not None]
-        return Samples(torch.cat([part.indices for part in parts]), torch.cat(flips) if flips else None)
+        samples = Samples(torch.cat([part.indices for part in parts]), torch.cat(flips) if flips else None)
+        return samples if self.positions is None else _part(samples, self.positions)
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches from number `first` on, without end."""
@@ -154,5 +167,5 @@ def to_float(pixels: Tensor) -> Tensor:
     return pixels.to(torch.float32).div_(127.5).sub_(1)
 
 
-def _part(samples: Samples, start: int, stop: int) -> Samples:
-    return Samples(samples.indices[start:stop], None if samples.flips is None else samples.flips[start:stop])
+def _part(samples: Samples, chosen: slice | Tensor) -> Samples:
+    return Samples(samples.indices[chosen], None if samples.flips is None else samples.flips[chosen])

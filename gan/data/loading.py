@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from gan import exchange, ranks
 from gan.data import cache as kept
 from gan.data.decoded import Decoded, decode_all
 from gan.data.entries import Source, settle_bad
@@ -31,6 +32,8 @@ def load(
 ) -> ImageSet:
     """Load images, all of one size, into memory; a set that takes more than half of it is streamed from the disk.
 
+    Several ranks call it together. One on each machine goes first; the others find what it has downloaded and decoded.
+
     Args:
         data: a name in DATASETS, or the path of a folder or zip of images.
         resolution: side of the images, pixels.
@@ -45,8 +48,20 @@ def load(
 
     Raises:
         UsageError: `data` or `split` does not exist, or resolution or channels are out of range.
-        UserError: a source cannot be used, images cannot be read, or fewer than 2 are left.
+        UserError: a source cannot be used, images cannot be read, fewer than 2 are left, or ranks have other images.
     """
+    # What every rank may count on, so that all of them, on whatever machine, come to the same decision.
+    memory = -exchange.highest(-(available_memory() // ranks.local_count()))
+    images = exchange.in_turn(
+        lambda: _load(data, resolution, channels, data_root, split, skip_bad_images, cache=cache, free=memory)
+    )
+    exchange.require_agreed(images.fingerprint, f"their images of --data {data}; give every machine the same files")
+    return images
+
+
+def _load(
+    data: str, resolution: int, channels: int, data_root: Path, split: str, skip: bool, *, cache: bool, free: int
+) -> ImageSet:
     if resolution < 1 or channels not in (1, 3):
         raise UsageError(f"images have a resolution of 1 or more and 1 or 3 channels, not {resolution} and {channels}")
     source = find(data, data_root=data_root, split=split)
@@ -57,10 +72,9 @@ def load(
     count = head.shape[0] + len(head.bad) if head else len(source.listing.names)
     size = count * channels * resolution**2
     what = f"{count:,} images at {resolution}x{resolution}x{channels}: {amount(size)}"
-    free = available_memory()
     if size > _SHARE * free:
         say(f"{what}, more than half of the {amount(free)} of memory available; streamed from the disk")
-        return _streamed(source, name, resolution, channels, skip=skip_bad_images)
+        return _streamed(source, name, resolution, channels, skip=skip)
     say(f"{what} in memory")
 
     decoded = kept.read(head) if head else None
@@ -69,7 +83,7 @@ def load(
         if cache and count >= kept.FEWEST:
             # Bad images do not prevent it: the next try, without them, then starts at once.
             kept.write(key, decoded)
-    settle_bad(decoded.bad, source.name, skip=skip_bad_images)
+    settle_bad(decoded.bad, source.name, skip=skip)
     return _in_memory(decoded, source, name, resolution, channels)
 
 

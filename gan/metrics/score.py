@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from gan import exchange, ranks
 from gan.errors import UsageError, UserError
 from gan.metrics.frechet import count_warning, covariance_factor, frechet_distance
 from gan.metrics.inception_score import InceptionScore
@@ -34,6 +35,8 @@ def measure_reference(
 ) -> Reference:
     """The real side of `score`: measure it once, hold many sets against it.
 
+    Several ranks call it together; the features themselves stay with rank 0.
+
     Args:
         metrics: what it will serve for; KID and precision and recall need the features of every image, which are not
             cached.
@@ -48,11 +51,18 @@ def measure_reference(
     keep = bool(_PAIRS & set(metrics))
     if cache and not keep:
         path = cache_path(content_of(real), real.count, extractor)
-        found = from_cache(path, real.name, real.split, extractor)
+        found = exchange.from_lead(lambda: from_cache(path, real.name, real.split, extractor))
         if found is not None:
             return found
     seen = look(real, extractor, keep_features=keep)
-    reference = Reference(
+    reference = exchange.from_lead(lambda: _statistics(real, extractor, seen))
+    if cache and ranks.leads():
+        to_cache(cache_path(seen.content, real.count, extractor), reference)
+    return replace(reference, features=seen.features)
+
+
+def _statistics(real: ImageStream, extractor: Extractor, seen: Seen) -> Reference:
+    return Reference(
         name=real.name,
         mean=seen.moments.mean,
         covariance=seen.moments.covariance,
@@ -61,11 +71,7 @@ def measure_reference(
         split=real.split,
         resolution=seen.resolution,
         protocol=extractor.protocol,
-        features=seen.features,
     )
-    if cache:
-        to_cache(cache_path(seen.content, real.count, extractor), reference)
-    return reference
 
 
 def score(
@@ -78,7 +84,7 @@ def score(
     ema: bool | None = None,
     cache: bool = True,
 ) -> dict[str, Any]:
-    """Score generated images.
+    """Score generated images. Several ranks call it together, and rank 0 gets the scores.
 
     Args:
         generated: the images to be scored.
@@ -91,7 +97,7 @@ def score(
     Returns:
         A dict fit for JSON: `name`; of what was asked for `fid`, `inception_score` and `inception_score_std`, `kid` and
         `kid_std`, `precision` and `recall`; `seconds` and `images_per_second` of the pass over the generated images;
-        `warnings`, a list of lines; `protocol`, for `Protocol.from_json`.
+        `warnings`, a list of lines; `protocol`, for `Protocol.from_json`. Nothing on ranks other than 0.
 
     Raises:
         UsageError: no such metric, or one that needs real images where there are none.
@@ -117,6 +123,8 @@ def score(
         like=(real.resolution, real.name) if real else (None, ""),
     )
     seconds = time.monotonic() - began
+    if not ranks.leads():
+        return {}
 
     result: dict[str, Any] = {"name": generated.name}
     protocol = replace(

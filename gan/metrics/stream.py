@@ -6,6 +6,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import IO
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gan import exchange, ranks
 from gan.errors import UserError
 from gan.metrics.inception_score import InceptionScore
 from gan.metrics.moments import Moments
@@ -46,7 +48,8 @@ class Seen:
     resolution: str
     """Width x height."""
     features: NDArray[np.float32] | None
-    """(N, D), memory-mapped from a file that is gone when it is let go; None unless asked for."""
+    """(N, D), memory-mapped from a file that is gone when it is let go; none on ranks other than 0, and None unless
+    asked for."""
 
 
 class ContentHash:
@@ -76,6 +79,9 @@ def look(
 ) -> Seen:
     """Show all images to a network once, in batches of its own size, so that the caller's size changes nothing.
 
+    Several ranks share the batches out: each has its own seen, and rank 0 takes in what all have seen, in order, as if
+    it had done it alone. On the other ranks nothing is kept and `Seen` is empty.
+
     Args:
         keep_features: write the features to a temporary file, 4 D bytes an image.
         inception_score: is given the logits.
@@ -86,12 +92,15 @@ def look(
     """
     require_two(images)
     moments, content, resolution = Moments(extractor.dimension), ContentHash(), ""
-    file: IO[bytes] | None = tempfile.TemporaryFile(prefix="msn-gan-features-") if keep_features else None
+    file: IO[bytes] | None = None
+    if keep_features and ranks.leads():
+        file = tempfile.TemporaryFile(prefix="msn-gan-features-")
     with progress(f"{extractor.name} features of {images.name}", images.count) as advance:
-        for batch in rebatched(images, extractor.batch_size):
+        for batch, features, logits in _looked_at(rebatched(images, extractor.batch_size), extractor):
             resolution = f"{batch.shape[3]}x{batch.shape[2]}"
             _require_like(resolution, images.name, *like)
-            features, logits = extractor.features(batch)
+            if features is None or logits is None:
+                continue
             _require_finite(features, logits, images.name, moments.count, extractor.name)
             moments.update(features.numpy())
             if inception_score is not None:
@@ -100,11 +109,23 @@ def look(
                 _write(file, features)
             content.update(batch)
             advance(len(batch))
-    kept = None
+    kept: NDArray[np.float32] | None = np.empty((0, extractor.dimension), np.float32) if keep_features else None
     if file is not None:
         file.flush()
         kept = np.memmap(file, dtype=np.float32, mode="r", shape=(images.count, extractor.dimension))
     return Seen(moments, content.result(), resolution, kept)
+
+
+def _looked_at(
+    batches: Iterator[Tensor], extractor: Extractor
+) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+    """Each batch in order, with its features and logits; without them on ranks other than 0."""
+    nothing = (None, None)
+    while together := list(islice(batches, ranks.count())):  # a batch for each rank
+        mine = together[ranks.rank()] if ranks.rank() < len(together) else None
+        seen = exchange.to_lead(nothing if mine is None else extractor.features(mine))
+        for batch, (features, logits) in zip(together, seen or [nothing] * len(together), strict=False):
+            yield batch, features, logits
 
 
 def content_of(images: ImageStream) -> str:

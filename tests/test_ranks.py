@@ -1,0 +1,351 @@
+"""Jobs of two ranks from their beginning to their end, and all that can come between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gan import checkpoint, files, gallery, ranks, runlog, runtime
+from gan.data import ImageSet
+from gan.errors import UsageError, UserError
+from gan.runs import RunFolder
+from gan.trainer import Trainer
+from tests.jobs import Ended, command, lines
+from tests.test_evaluate import ask
+from tests.test_resume import same_bytes
+
+STEPS = 12
+SMALL = (
+    "--g-width 4 --d-width 4 --latent-dim 8 --batch 8 --n-dis 2 --precision fp32 --device cpu --log-every 3 "
+    f"--checkpoint-every 4 --report-every 0 --flip --steps {STEPS}"
+).split()
+
+
+def train(folder: Path, count: int, *flags: Any, before: Callable[[], None] | None = None) -> list[Ended]:
+    return command(folder, count, "train", "r", *flags, before=before)
+
+
+def state_of(folder: Path, step: int = STEPS) -> dict[str, Any]:
+    state = checkpoint.load(checkpoint.checkpoint_path(folder / "checkpoints" / "r", step))
+    del state["seconds"]
+    return state
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 24 images in three classes."""
+    from tests.conftest import image_folder
+
+    return image_folder.__wrapped__(tmp_path_factory.mktemp("data"))  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    """The folder of a run of two ranks that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    ended = train(folder, 2, *SMALL, "--data", data)
+    assert [end.code for end in ended] == [0, 0], ended[0].told
+    assert "fp32 on 2 ranks on cpu" in ended[0].told and "done. Look at" in ended[0].told
+    assert ended[1].told == "" and ended[1].printed == ""
+    return folder
+
+
+def at_step(step: int, rank: int, action: Callable[[], None]) -> None:
+    """Do something on one rank when a training step is about to begin."""
+    real = Trainer.train_step
+
+    def counted(self: Trainer) -> None:
+        if self.step == step and self.runtime.rank == rank:
+            action()
+        real(self)
+
+    Trainer.train_step = counted  # type: ignore[method-assign]
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_rank_1() -> None:
+    at_step(10, 1, kill)
+
+
+def kill_rank_0() -> None:
+    at_step(10, 0, kill)
+
+
+def test_rank_0_alone_writes(whole: Path) -> None:
+    run = RunFolder("r", whole)
+    names = {path.name for path in run.checkpoints.iterdir() if "tfevents" not in path.name}
+    assert names == {"config.json", "log.jsonl", *(f"step-{step:08d}.pt" for step in (4, 8, 12))}
+    assert len(list(run.checkpoints.glob("*tfevents*"))) == 1
+    assert {path.name for path in run.samples.iterdir()} == {"real.png", "step-00000012.png"}
+    assert [entry["step"] for entry in runlog.read(run.checkpoints / "log.jsonl")] == [3, 6, 9, 12]
+
+
+def test_a_killed_rank_ends_the_job_which_resumes_exactly(tmp_path: Path, whole: Path, data: Path) -> None:
+    ended = train(tmp_path, 2, *SMALL, "--data", data, before=kill_rank_1)
+    assert [end.code for end in ended] == [1, -signal.SIGKILL]
+    (line,) = lines(ended)
+    assert "rank 1 is gone (of 2" in line
+    assert line.endswith("checkpoints/r/step-00000008.pt is whole; start the job again with --resume")
+    same_bytes(state_of(tmp_path, 8), state_of(whole, 8))
+    resumed = train(tmp_path, 2, "--resume", "--device", "cpu")
+    assert [end.code for end in resumed] == [0, 0], resumed[0].told
+    same_bytes(state_of(tmp_path), state_of(whole))
+    logs = [runlog.read(folder / "checkpoints" / "r" / "log.jsonl") for folder in (tmp_path, whole)]
+    for ours, theirs in zip(*logs, strict=True):
+        for timed in ("seconds", "images_per_second"):
+            del ours[timed], theirs[timed]
+        assert ours == theirs
+
+
+def test_when_rank_0_is_killed_another_tells(tmp_path: Path, whole: Path, data: Path) -> None:
+    ended = train(tmp_path, 2, *SMALL, "--data", data, before=kill_rank_0)
+    assert [end.code for end in ended] == [-signal.SIGKILL, 1]
+    (line,) = lines(ended)
+    assert "rank 0 is gone (of 2" in line and "step-00000008.pt is whole" in line
+    # and one process goes on where two were: with the means of both, and the same batches
+    assert [end.code for end in train(tmp_path, 1, "--resume", "--device", "cpu")] == [0]
+    assert state_of(tmp_path)["data"] == state_of(whole)["data"]
+    ours, theirs = (runlog.read(folder / "checkpoints" / "r" / "log.jsonl")[2] for folder in (tmp_path, whole))
+    assert ours["step"] == 9  # the means of steps 7 and 8 came with the checkpoint
+    for name in ("loss_d", "loss_g", "d_accuracy"):
+        assert ours[name] == pytest.approx(theirs[name], rel=1e-5)
+
+
+def stop_rank_1() -> None:
+    at_step(6, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def test_all_stop_at_one_step(tmp_path: Path, whole: Path, data: Path) -> None:
+    ended = train(tmp_path, 2, *SMALL, "--data", data, before=stop_rank_1)
+    assert [end.code for end in ended] == [128 + signal.SIGTERM] * 2
+    assert "stopped at step 7, saved; go on with: torchrun … msn_gan.py train r --resume" in ended[0].told
+    assert ended[1].told == ""
+    assert checkpoint.listed(tmp_path / "checkpoints" / "r")[-1].name == "step-00000007.pt"
+    assert [end.code for end in train(tmp_path, 2, "--resume", "--device", "cpu")] == [0, 0]
+    same_bytes(state_of(tmp_path), state_of(whole))
+
+
+def unreadable_on_rank_1() -> None:
+    def fail() -> None:
+        raise UserError("images: 07.png cannot be read")
+
+    at_step(5, 1, fail)
+
+
+def full_disk_on_rank_0() -> None:
+    replacing = files.replacing
+
+    def full(path: Path) -> Any:
+        if path.name == "step-00000008.pt":
+            raise OSError(28, "No space left on device", str(path))
+        return replacing(path)
+
+    checkpoint.replacing = full  # type: ignore[attr-defined]
+
+
+def other_weights_on_rank_1() -> None:
+    def disturb() -> None:
+        with torch.no_grad():
+            trainers[0].generator.to_image.bias[0] += 1e-6
+
+    trainers: list[Trainer] = []
+    begin = Trainer.__init__
+
+    def noted(self: Trainer, *arguments: Any) -> None:
+        begin(self, *arguments)
+        trainers.append(self)
+
+    Trainer.__init__ = noted  # type: ignore[method-assign]
+    at_step(5, 1, disturb)
+
+
+def interrupted_at_once() -> None:
+    def twice() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        from gan import interrupt
+
+        interrupt._ECHO = 0.0
+        os.kill(os.getpid(), signal.SIGINT)
+
+    at_step(5, 0, twice)
+
+
+@pytest.mark.parametrize(
+    "before, codes, parts",
+    [
+        (unreadable_on_rank_1, [1, 1], ["rank 1: images: 07.png cannot be read", "step-00000004.pt is whole"]),
+        (full_disk_on_rank_0, [1, 1], ["step-00000008.pt: cannot be written: No space left", "Make room"]),
+        (other_weights_on_rank_1, [1, 1], ["rank 1 holds other weights of the generator than rank 0", "--resume"]),
+    ],
+)
+def test_a_failure_on_one_rank_ends_all_in_one_line(
+    tmp_path: Path, data: Path, before: Callable[[], None], codes: list[int], parts: list[str]
+) -> None:
+    ended = train(tmp_path, 2, *SMALL, "--data", data, before=before)
+    assert [end.code for end in ended] == codes, ended
+    (line,) = lines(ended)
+    for part in parts:
+        assert part in line
+    kept = checkpoint.newest(tmp_path / "checkpoints" / "r")
+    assert kept is not None and kept[0].name == "step-00000004.pt"
+    assert not list((tmp_path / "checkpoints" / "r").glob(".*"))
+
+
+def test_a_second_signal_stops_at_once(tmp_path: Path, data: Path) -> None:
+    """But not the same one, handed on by a launcher; and nobody need be told."""
+    ended = train(tmp_path, 2, *SMALL, "--data", data, before=interrupted_at_once)
+    assert [end.code for end in ended] == [130, 1] and lines(ended) == []
+    assert checkpoint.listed(tmp_path / "checkpoints" / "r")[-1].name == "step-00000004.pt"
+
+
+def elsewhere_on_rank_1() -> None:
+    if os.environ["RANK"] == "1":
+        os.chdir("elsewhere")
+
+
+@pytest.mark.parametrize(
+    "arguments, code, line",
+    [
+        (("train", "--batch", "9"), 2, "--batch 9: cannot be shared out evenly over 2 ranks; choose a multiple of 2"),
+        (("train", "--batch", "many"), 2, "Invalid value for '--batch'"),
+        (("train", "--data", "nowhere.zip"), 2, "--data nowhere.zip: no such folder or zip"),
+        (("train", "--batch", "32", "--data", "here"), 2, "a batch of 32 images is more than the 24"),
+        (("train", "--resume"), 1, "--resume: there is no run checkpoints/quickstart"),
+        (("data", "info", "here"), 2, "data: runs in one process; torchrun is for report, sample, train"),
+        (("sample", "r.pt"), 1, "r.pt: cannot be read: No such file"),
+        (("report", "here", "--num", "25", "--metrics", "is", "--features", "digits"), 1, "it has 24"),
+    ],
+)
+def test_what_is_wrong_for_all_is_told_once(
+    tmp_path: Path, data: Path, arguments: tuple[str, ...], code: int, line: str
+) -> None:
+    (tmp_path / "here").symlink_to(data)
+    ended = command(tmp_path, 2, *arguments, before=impatient)
+    told = lines(ended)
+    assert [end.code for end in ended][0] == code and ended[1].code in (1, code)
+    assert len(told) == 1 and line in told[0], ended
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file() and "here" not in path.parts}
+    assert left == {f"rank-{rank}.{stream}" for rank in (0, 1) for stream in ("err", "out")}
+
+
+def impatient() -> None:
+    ranks._PATIENCE = 0.5
+
+
+def test_other_images_on_another_machine(tmp_path: Path, data: Path, image_folder: Path) -> None:
+    next(image_folder.rglob("*.png")).unlink()
+    (tmp_path / "job" / "elsewhere").mkdir(parents=True)
+    (tmp_path / "job" / "set").symlink_to(data)
+    (tmp_path / "job" / "elsewhere" / "set").symlink_to(image_folder)
+    ended = train(tmp_path / "job", 2, *SMALL, "--data", "set", before=elsewhere_on_rank_1)
+    (line,) = lines(ended)
+    assert "rank 1 and rank 0 differ: their images of --data set; give every machine the same files" in line
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_sample_writes_the_bytes_of_one_process(tmp_path: Path, whole: Path, count: int) -> None:
+    """130 images are two chunks and a part of one; three ranks and one image leave two idle."""
+    run = whole / "checkpoints" / "r"
+    for name, num in (("some.zip", 130), ("few.png", 1), ("folder", 65)):
+        gallery.write(run, tmp_path / name, num=num, seed=5, device="cpu")
+        flags = ("--num", num, "--seed", 5, "--out", name, "--device", "cpu")
+        ended = command(tmp_path / "job", count, "sample", run, *flags)
+        assert [end.code for end in ended] == [0] * count, ended
+        assert f"wrote {name}" in ended[0].told and ended[1].told == ""
+    for path in [path for path in tmp_path.rglob("*") if path.is_file() and "job" not in path.parts]:
+        assert (tmp_path / "job" / path.relative_to(tmp_path)).read_bytes() == path.read_bytes()
+    assert len(zipfile.ZipFile(tmp_path / "some.zip").namelist()) == 130
+    assert len(list((tmp_path / "folder").iterdir())) == 65
+
+
+def test_a_walk_of_two_ranks(tmp_path: Path, whole: Path) -> None:
+    run = whole / "checkpoints" / "r"
+    gallery.write(run, tmp_path / "walk.gif", num=2, frames=2, device="cpu")
+    ended = command(tmp_path / "job", 2, "sample", run, "--num", 2, "--interpolate", 2, "--out", "walk.gif")
+    assert [end.code for end in ended] == [0, 0], ended
+    assert (tmp_path / "job" / "walk.gif").read_bytes() == (tmp_path / "walk.gif").read_bytes()
+
+
+def test_report_scores_as_one_process_does(tmp_path: Path, whole: Path, data: Path) -> None:
+    """Batches of 32: 100 images are four, the last one small; 24 real ones are one, so that a rank has none."""
+    import json
+
+    from gan.looking import Looking
+
+    run = whole / "checkpoints" / "r"
+    looking = Looking(features="digits", device="cpu", batch=32)
+    alone = ask(tmp_path / "alone", run, looking=looking, num=100, data=str(data))
+    flags = ("--num", 100, "--features", "digits", "--batch", 32, "--device", "cpu", "--data", data, "--out", "out")
+    ended = command(tmp_path / "job", 2, "report", run, *flags)
+    assert [end.code for end in ended] == [0, 0], ended
+    assert "wrote out/report.html" in ended[0].told and ended[1].told == "" and ended[1].printed == ""
+    record = json.loads((tmp_path / "job" / "out" / "report.json").read_text())
+    assert len(record["results"]) == len(alone["results"]) == 3
+    for ours, theirs in zip(record["results"], alone["results"], strict=True):
+        for name in ("fid", "inception_score", "inception_score_std", "kid", "kid_std", "precision", "recall"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-9, abs=1e-9), name
+        assert ours["protocol"]["reference_content"] == theirs["protocol"]["reference_content"]
+    assert (tmp_path / "job/out/report-images/001.png").exists()
+
+
+def test_scores_while_training(tmp_path: Path, data: Path) -> None:
+    """The ranks look together; one process that scores the checkpoint comes to the same."""
+    flags = ("--report-every", 4, "--report-num", 70, "--report-features", "digits", "--steps", 4, "--g-lr", 0.1)
+    ended = train(tmp_path, 2, *SMALL, *flags, "--data", data)
+    assert [end.code for end in ended] == [0, 0], ended
+    (logged,) = [e for e in runlog.read(tmp_path / "checkpoints" / "r" / "log.jsonl") if "scores" in e]
+    newest = checkpoint.listed(tmp_path / "checkpoints" / "r")[-1]
+    alone = ask(tmp_path / "alone", newest, num=70, data=str(data), metrics=("fid", "is"))["results"][0]
+    for name in ("fid", "inception_score"):
+        assert logged["scores"][name] == pytest.approx(alone[name], rel=1e-9)
+    assert RunFolder("r", tmp_path).read_best()["step"] == 4
+
+
+def test_a_dry_run_is_told_once(tmp_path: Path, data: Path) -> None:
+    ended = train(tmp_path, 2, *SMALL, "--data", data, "--dry-run")
+    assert [end.code for end in ended] == [0, 0], ended
+    assert "fp32 on 2 ranks on cpu" in ended[0].printed and ended[1].printed == ""
+
+
+def test_an_environment_that_is_not_torchruns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(UsageError, match="WORLD_SIZE is 2, but RANK, .* start many ranks with torchrun"):
+        ranks.launched()
+
+
+def test_each_rank_has_a_cuda_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert runtime.resolve_device("cuda") == torch.device("cuda")
+    monkeypatch.setattr(ranks, "_here", ranks._Place(rank=5, count=8, local_rank=1, local_count=2))
+    assert runtime.resolve_device("auto") == torch.device("cuda", 1) and chosen == [1]
+    monkeypatch.setattr(ranks, "_here", ranks._Place(rank=5, count=8, local_rank=2, local_count=4))
+    with pytest.raises(UsageError, match="cuda: 4 ranks, but torch finds 2 CUDA devices .* --nproc-per-node 2"):
+        runtime.resolve_device("cuda")
+
+
+def test_ranks_read_their_own_images_only(image_set: Callable[..., ImageSet], monkeypatch: pytest.MonkeyPatch) -> None:
+    from gan.data import Batches
+
+    images = image_set()
+    everything = Batches(images, 8, 0, flip=True).at(5)
+    for rank in range(2):
+        monkeypatch.setattr(ranks, "_here", ranks._Place(rank=rank, count=2))
+        mine = Batches(images, 8, 0, flip=True, positions=ranks.own_positions(8, 1)).at(5)
+        torch.testing.assert_close(mine.images, everything.images.chunk(2)[rank], rtol=0, atol=0)
+        assert mine.labels is not None and everything.labels is not None
+        assert mine.labels.tolist() == everything.labels.chunk(2)[rank].tolist()
