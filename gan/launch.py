@@ -15,6 +15,9 @@ from torch import nn
 from gan import checkpoint, config, loop, snapshots, trainer
 from gan.config import TrainConfig
 from gan.data import DATASETS, ImageSet, load
+from gan.dynamics.probes import DiscriminatorProbe
+from gan.dynamics.sample import Subject
+from gan.dynamics.watch import Watch
 from gan.errors import UsageError, UserError
 from gan.memory import peak_bytes
 from gan.progress import say
@@ -87,13 +90,14 @@ def train(
     try:
         data = load_images(settings)
         job = trainer.Trainer(settings, runtime, data)
+        subject = dynamics_of(job)
     except BaseException:
         run.remove_empty()
         raise
     take_up(job, run, state)
     say(f"{run.name}: {_sizes(job)}, {runtime.precision} on {runtime.device}, {len(data):,} images of {data.name}")
     scores = snapshots.TrainingScores(settings, run, extractor, data, job.classes) if extractor else None
-    stopped = loop.train(job, run, on_snapshot=scores)
+    stopped = loop.train(job, run, on_snapshot=scores, watch=watch_of(job, run, subject))
     if stopped is None:
         _say_what_next(run, settings)
     else:
@@ -168,6 +172,21 @@ def _check_data(state: Mapping[str, Any], data: ImageSet) -> None:
             f"--resume: the images are not those that the run began with ({state['data']['name']}): "
             "restore them, or begin a new run"
         )
+
+
+def dynamics_of(job: trainer.Trainer) -> Subject | None:
+    """What is watched of a run, its discriminator, or None; to be made while the weights are the initial ones."""
+    if not job.config.dynamics:
+        return None
+    probe = DiscriminatorProbe(job.config, job.data, job.classes, job.generator, job.runtime.device)
+    return Subject(job.discriminator, probe, {"kind": "discriminator", "norm": job.config.norm})
+
+
+def watch_of(job: trainer.Trainer, run: RunFolder, subject: Subject | None) -> Watch | None:
+    """What `loop.train` calls to sample training dynamics of the run from where it stands now, or None."""
+    if subject is None:
+        return None
+    return Watch(run.checkpoints, subject, every=job.config.dynamics, last=job.config.steps, step=job.step)
 
 
 def _description(job: trainer.Trainer) -> dict[str, Any]:

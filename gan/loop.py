@@ -22,11 +22,18 @@ _GRID = 8  # rows and columns of a sample grid
 Snapshot = Callable[[int, nn.Module], dict[str, Any] | None]
 
 
-def train(trainer: Trainer, run: RunFolder, *, on_snapshot: Snapshot | None = None) -> int | None:
+def train(
+    trainer: Trainer,
+    run: RunFolder,
+    *,
+    on_snapshot: Snapshot | None = None,
+    watch: Callable[[int], None] | None = None,
+) -> int | None:
     """Train to the last step, writing the log, sample grids and checkpoints of `run`.
 
     Args:
         on_snapshot: called after each checkpoint, and after that which a run goes on from, to score the generator, say.
+        watch: called with the number of steps done, before the first of them and after each, to look at the networks.
 
     Returns:
         the signal that stopped the run (after a checkpoint), or None when it is done.
@@ -67,8 +74,12 @@ def train(trainer: Trainer, run: RunFolder, *, on_snapshot: Snapshot | None = No
         with StopSignals() as stop, bar as advance:
             if saved == trainer.step:
                 snapshot()  # in case the run was killed in the middle of it
+            if watch:
+                watch(trainer.step)
             while trainer.step < config.steps and stop.received is None:
                 trainer.train_step()
+                if watch:
+                    watch(trainer.step)
                 note = ""
                 if due(config.log_every):
                     entry = trainer.log_entry()

@@ -64,18 +64,21 @@ def _print_table(console: Console, table: Table) -> None:
     console.print(grid)
 
 
-def line_chart(title: str, lines: Sequence[Line], x_label: str, better: str = "", y_label: str = "") -> Picture:
+def line_chart(
+    title: str, lines: Sequence[Line], x_label: str, better: str = "", y_label: str = "", *, log: bool = False
+) -> Picture:
     """A line chart as a picture of a report, which says in words where each line begins and ends.
 
     Args:
         better: what the caption adds, as `less is better`.
         y_label: of its axis; the title where it is empty.
+        log: whether that axis is logarithmic.
     """
     ranges = "; ".join(
         f"{line.name} from {line.y[0]:.4g} at {line.x[0]:,} to {line.y[-1]:.4g} at {line.x[-1]:,}" for line in lines
     )
     alt = f"{title} over {x_label}: {ranges}"
-    svg = chart(lines, x_label=x_label, y_label=y_label or title, alt=alt)
+    svg = chart(lines, x_label=x_label, y_label=y_label or title, alt=alt, log=log)
     return Picture(alt, f"{title} ({better})" if better else title, svg=svg)
 
 

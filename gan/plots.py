@@ -47,11 +47,12 @@ class Line:
     """Number of its colour and mark; None: its place in the chart. The same thing looks alike in all charts."""
 
 
-def chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str) -> str:
+def chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, log: bool = False) -> str:
     """A line chart as an <svg> element; text is `currentColor`, rules are `var(--line)`.
 
     Args:
         alt: what it shows, in words.
+        log: whether the axis of values is logarithmic; values that are not above 0 have no place on it.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=_INCHES, layout="constrained")
@@ -72,7 +73,10 @@ def chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str) -> str
         axes.set_ylabel(y_label)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
+        if log:
+            axes.set_yscale("log")
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="y")
         if len(lines) > 1:
             figure.legend(loc="outside upper left", ncols=2, frameon=False)

@@ -15,11 +15,37 @@ from gan.errors import UsageError
 
 S = TypeVar("S", bound="Settings")
 
+DYNAMICS_EVERY = 100  # steps; what --dynamics means without a number
 
-def setting(default: Any, help: str, *, choices: tuple[Any, ...] = (), low: float | None = None, free: bool = False):
-    """A field with its help text, its choices or lowest value, and whether a resumed run may change it freely."""
-    metadata = {"help": help, "choices": choices, "low": low, "free": free}
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[Any, ...] = (),
+    low: float | None = None,
+    free: bool = False,
+    bare: Any = None,
+):
+    """A field with its help text, its choices or lowest value, and whether a resumed run may change it freely.
+
+    Args:
+        bare: the value that its flag means without one; None: the flag needs a value.
+    """
+    metadata = {"help": help, "choices": choices, "low": low, "free": free, "bare": bare}
     return field(default=default, metadata=metadata)
+
+
+def dynamics_setting() -> Any:
+    """The setting that samples training dynamics, in every command that trains."""
+    return setting(
+        0,
+        "steps between samples of gradients, layer means and singular values (dynamics.jsonl); 0 is never, "
+        f"the flag alone {DYNAMICS_EVERY}",
+        low=0,
+        free=True,
+        bare=DYNAMICS_EVERY,
+    )
 
 
 def flag(name: str) -> str:

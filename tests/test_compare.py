@@ -437,14 +437,12 @@ def test_what_a_setting_comes_to() -> None:
     assert _outcome(row(3.0, ok=3)) == "3.00"
 
 
-def test_recorded_dynamics_are_shown(copy: Path) -> None:
-    assert not any(result["dynamics"] for result in ask(copy)["trainings"])
-    for number, name in enumerate(("sn-seed0", "sn-seed1")):
-        lines = [{"step": step, "mean_drift": {"a": step, "b": step + 2 * number}} for step in (2, 4)]
-        (copy / RUN / name / "dynamics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    record = ask(copy)
-    assert record["trainings"][0]["dynamics"] == {"mean_drift": [[2, 4], [2.0, 4.0]]}
-    assert any("Mean drift over generator steps: sn from 2.5 at 2 to 4.5 at 4" in (alt or "") for alt in alts(copy))
+def test_dynamics_are_sampled_and_shown(tmp_path: Path) -> None:
+    """`--dynamics` comes along with the flags of train, and the pages say which claims the runs support."""
+    ask(tmp_path, **BOTH, dynamics=2)
+    for name in ("sn-seed0", "msn-seed0"):
+        assert [entry["step"] for entry in runlog.read(tmp_path / RUN / name / "dynamics.jsonl")][:3] == [0, 2, 4]
+    assert "Training dynamics, by 2 runs" in (tmp_path / RUN / "report.html").read_text()
 
 
 def alts(root: Path) -> list[str | None]:

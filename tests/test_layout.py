@@ -12,13 +12,13 @@ ROOT = Path(__file__).parent.parent / "gan"
 # From the ground up; a module imports from its own level or below.
 LEVELS = [
     ["errors", "files", "progress"],
-    ["norm", "losses", "runtime", "settings", "config", "interrupt", "intervals", "convolution", "memory"],
+    ["norm", "losses", "runtime", "settings", "config", "interrupt", "intervals", "convolution", "augment", "memory"],
     ["models", "data", "ema", "health"],
     ["checkpoint", "sampling", "runlog", "runs", "inputs", "graphs", "begun"],
-    ["trainer", "gallery", "metrics"],
+    ["trainer", "gallery", "metrics", "dynamics"],
     ["loop", "targets", "looking"],
     ["evaluate", "snapshots"],
-    ["launch", "report", "report_html", "pages", "plots", "classify", "compare"],
+    ["launch", "report", "report_html", "pages", "plots", "classify", "compare", "dynamics_report"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

@@ -19,6 +19,9 @@ from gan.classify.config import ClassifyConfig, Training
 from gan.classify.sets import load_sets
 from gan.classify.training import ClassifierTraining, OnStep, steps_of
 from gan.data import ImageSet
+from gan.dynamics.probes import ClassifierProbe
+from gan.dynamics.sample import Subject
+from gan.dynamics.watch import Watch as DynamicsWatch
 from gan.errors import UsageError
 from gan.files import write_json
 from gan.interrupt import StopSignals
@@ -108,7 +111,12 @@ class Experiment:
         folder = self.folder / training.name
         make_folder(folder)
         job = ClassifierTraining(self.asked, training, self.runtime, train, test)
+        # Now, while the weights are the initial ones.
+        subject = self._dynamics_of(job, train) if self.asked.dynamics else None
         loop.resume(job, folder)
+        dynamics = None
+        if subject:
+            dynamics = DynamicsWatch(folder, subject, every=self.asked.dynamics, last=job.steps, step=job.step)
         if job.step:
             say(f"{training}: going on at step {job.step} of {job.steps}")
         on_step = watch(training, folder, job) if watch else None
@@ -116,7 +124,7 @@ class Experiment:
         title = f"{number}/{count} {training}"
         try:
             with progress(title, total, start=start, per_item=self.asked.batch) as advance:
-                done = loop.train(job, folder, train.classes, stop, advance, on_step)
+                done = loop.train(job, folder, train.classes, stop, advance, on_step, dynamics)
         finally:
             job.batches.close()
         if not done:
@@ -126,6 +134,10 @@ class Experiment:
         assert result is not None
         say(f"{training}: {_told(result)}")
         return True
+
+    def _dynamics_of(self, job: ClassifierTraining, train: ImageSet) -> Subject:
+        probe = ClassifierProbe(train, self.asked.batch, self.runtime.device)
+        return Subject(job.network, probe, {"kind": "classifier", "norm": job.training.norm})
 
     def _done(self, training: Training) -> bool:
         folder = self.folder / training.name
@@ -231,7 +243,7 @@ def classify(
     folder = experiment.folder
     if experiment.results():
         experiment.write_record()
-        view = view_of(json.loads((folder / RECORD).read_text()))
+        view = view_of(json.loads((folder / RECORD).read_text()), folder)
         pages.write(view, folder, NAME)
         pages.show(view)
         say(f"wrote {folder}/{NAME}.html, {NAME}.md and {RECORD}")

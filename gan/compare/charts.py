@@ -86,7 +86,7 @@ def _rounded(values: Sequence[float]) -> list[float]:
 
 
 def _logged_charts(record: Mapping[str, Any], own: Sequence[Result]) -> list[Picture]:
-    """What every run logs, and the dynamics where they were recorded: means over the seeds that did not diverge."""
+    """What every run logs: means over the seeds that did not diverge."""
     pictures = []
     for key, title in _LOGGED:
         lines = []
@@ -99,18 +99,6 @@ def _logged_charts(record: Mapping[str, Any], own: Sequence[Result]) -> list[Pic
             line = _mean(norm, curves, "images", "images", float, key)
             lines += [replace(line, series=number)] if line and len(line.x) > 1 else []
         pictures += [line_chart(title, lines, "real images seen")] if lines else []
-    names = dict.fromkeys(name for result in own for name in result["dynamics"])
-    for name in names:
-        lines = []
-        for number, norm in enumerate(_norms(record)):
-            curves = [
-                {"step": result["dynamics"][name][0], name: result["dynamics"][name][1]}
-                for result in own
-                if result["norm"] == norm and result["final"] and name in result["dynamics"]
-            ]
-            line = _mean(norm, curves, "step", "step", float, name)
-            lines += [replace(line, series=number)] if line and len(line.x) > 1 else []
-        pictures += [line_chart(name.replace("_", " ").capitalize(), lines, "generator steps")] if lines else []
     return pictures
 
 

@@ -112,6 +112,7 @@ class Experiment:
         torch.manual_seed(config.seed)  # nothing draws from this stream, but it is a part of the checkpoint
         found = checkpoint.newest(run.checkpoints)
         job = Trainer(config, self.runtime, data)
+        subject = launch.dynamics_of(job)
         self._begin(job)
         run.create()
         state = found[1] if found else None
@@ -122,7 +123,7 @@ class Experiment:
         memory = TrainingMemory(self.runtime.device, scores)
         diverged = None
         try:
-            stopped = loop.train(job, run, on_snapshot=memory)
+            stopped = loop.train(job, run, on_snapshot=memory, watch=launch.watch_of(job, run, subject))
         except Diverged as error:
             stopped, diverged = None, {"step": job.step, "error": str(error)}
             say(f"{training}: diverged, which is recorded: {error}")

@@ -11,7 +11,6 @@ from statistics import fmean, median
 from typing import Any, NamedTuple
 
 from gan import runlog
-from gan.compare import dynamics
 from gan.compare.plan import Training
 from gan.config import PRESETS, TrainConfig
 from gan.errors import UserError
@@ -95,7 +94,6 @@ def read(run: RunFolder, training: Training, config: TrainConfig, folder: Path) 
             "health": _health(entries),
             **_speed(entries),
             "logged": _logged(entries),
-            "dynamics": dynamics.read(run.checkpoints),
             "grid": _grid(run, last, folder),
         }
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:

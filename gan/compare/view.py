@@ -9,6 +9,7 @@ from typing import Any
 from gan.compare.asked import grid_facts
 from gan.compare.charts import charts, grids
 from gan.compare.results import SCORES, Score
+from gan.dynamics_report import Findings, findings
 from gan.health import MEANINGS
 from gan.intervals import Interval
 from gan.report_html import Picture, Table, View
@@ -31,15 +32,16 @@ def view_of(record: Mapping[str, Any], folder: Path) -> View:
         real = Picture(f"Grid of real images of {name}", f"Real: {name}", folder / record["real_grid"])
         first = (real, *first)
     table, *tables = _tables(record)
+    dynamics = _dynamics(record, folder)
     return View(
         title=f"{config['train']['preset']} on {Path(record['data']['name']).name}: {', '.join(config['norms'])}",
         header=table.header,
         rows=table.rows,
         best=table.best,
         stopped=_stopped(record),
-        notes=table.notes,
+        notes=(*table.notes, *(note for found in dynamics for note in found.notes)),
         grids=first,
-        charts=tuple(charts(record)),
+        charts=(*charts(record), *(picture for found in dynamics for picture in found.pictures)),
         protocols=tuple(_facts(record)),
         command=record["command"],
         made=record["made"],
@@ -52,6 +54,15 @@ def view_of(record: Mapping[str, Any], folder: Path) -> View:
             (f"The same training as {result['folder']}, by itself", result["command"]) for result in record["trainings"]
         ),
     )
+
+
+def _dynamics(record: Mapping[str, Any], folder: Path) -> list[Findings]:
+    """For each setting, what was sampled of the runs that did not diverge."""
+    found = []
+    for setting in dict.fromkeys(result["setting"] for result in record["trainings"]):
+        own = [one for one in record["trainings"] if one["setting"] == setting and not one["diverged"]]
+        found.append(findings([folder / one["folder"] for one in own], f"setting {setting}" if setting else ""))
+    return found
 
 
 def _name(row: Row) -> str:
