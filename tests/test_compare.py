@@ -417,7 +417,10 @@ def test_the_grid_of_settings(tmp_path: Path) -> None:
     config = json.loads((tmp_path / RUN / "F-sn-seed0" / "config.json").read_text())["config"]
     assert {key: config[key] for key in LR_GRID["F"]} == LR_GRID["F"]
     text = (tmp_path / RUN / "report.md").read_text()
-    assert "## Which norm survives which setting" in text and "| Norm | A | B | C | D | E | F |" in text
+    assert (
+        text.index("| Norm | A | B") < text.index("## At the end of training")
+        and "| Norm | A | B | C | D | E | F |" in text
+    )
     assert "--lr-grid" in record["command"] and "--g-lr" not in record["command"]
     page = Page((tmp_path / RUN / "report.html").read_text())
     assert page.open == [] and any("FID, setting F by images" in (alt or "") for alt in page.alts)

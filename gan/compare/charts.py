@@ -9,7 +9,7 @@ from typing import Any
 
 from gan.compare.results import SCORES, Score
 from gan.pages import line_chart, mean_line
-from gan.plots import Line
+from gan.plots import SERIES, Line
 from gan.report_html import Picture
 
 Result = Mapping[str, Any]
@@ -57,7 +57,7 @@ def _score_lines(record: Mapping[str, Any], own: Sequence[Result], score: Score,
             curve = result["curve"]
             name = f"{result['norm']}, seed {result['seed']}: diverged"
             values = [value * score.factor for value in curve[score.key]]
-            number = len(_norms(record)) + len(lines)
+            number = len(SERIES) + _norms(record).index(result["norm"])  # its norm's colour, dashed
             lines.append(Line(name, _rounded(curve[axis]), values, series=number))
     return lines
 

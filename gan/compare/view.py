@@ -24,7 +24,6 @@ def view_of(record: Mapping[str, Any], folder: Path) -> View:
         record: the content of report.json; at least one training is done.
         folder: of the comparison.
     """
-    rows: list[Row] = record["rows"]
     config = record["config"]
     groups = grids(record, folder)
     first = groups[0][1] if groups else ()
@@ -32,23 +31,23 @@ def view_of(record: Mapping[str, Any], folder: Path) -> View:
         name = Path(record["data"]["name"]).name
         real = Picture(f"Grid of real images of {name}", f"Real: {name}", folder / record["real_grid"])
         first = (real, *first)
-    header, cells, best = _scores(rows, "final")
+    table, *tables = _tables(record)
     dynamics = _dynamics(record, folder)
     return View(
         title=f"{config['train']['preset']} on {Path(record['data']['name']).name}: {', '.join(config['norms'])}",
-        header=(*header, "Seeds", "Diverged"),
-        rows=tuple((*row, str(of["seeds"]), str(of["diverged"])) for row, of in zip(cells, rows, strict=True)),
-        best=best,
+        header=table.header,
+        rows=table.rows,
+        best=table.best,
         stopped=_stopped(record),
-        notes=(*_notes(record), *(note for found in dynamics for note in found.notes)),
+        notes=(*table.notes, *(note for found in dynamics for note in found.notes)),
         grids=first,
         charts=(*charts(record), *(picture for found in dynamics for picture in found.pictures)),
         protocols=tuple(_facts(record)),
         command=record["command"],
         made=record["made"],
-        heading="At the end of training",
+        heading=table.heading,
         summary=tuple(_summary(record)),
-        tables=tuple(_tables(record)),
+        tables=tuple(tables),
         more_grids=tuple(groups[1:]),
         side_by_side=True,
         commands=tuple(
@@ -103,7 +102,8 @@ def _summary(record: Mapping[str, Any]) -> list[str]:
     """What came out, for FID."""
     if len(record["config"]["norms"]) < 2:
         return ["One norm only: there is nothing to hold it against, and no paired test."]
-    tests = [test for test in record["paired"] if test["score"] == "fid"]
+    kinds = ("final",) if record["lr_grid"] else ("final", "best")
+    tests = [test for test in record["paired"] if test["score"] == "fid" and test["kind"] in kinds]
     if not tests:
         names = " and ".join(record["config"]["norms"][:2])
         return [f"No seed has both {names} at its end, so there is no paired test."]
@@ -115,6 +115,17 @@ def _tables(record: Mapping[str, Any]) -> list[Table]:
     tables = []
     if record["lr_grid"]:
         tables.append(_survival(rows))
+    header, cells, best = _scores(rows, "final")
+    counts = [(str(row["seeds"]), str(row["diverged"])) for row in rows]
+    tables.append(
+        Table(
+            "At the end of training",
+            (*header, "Seeds", "Diverged"),
+            tuple((*row, *count) for row, count in zip(cells, counts, strict=True)),
+            best,
+            tuple(_notes(record)),
+        )
+    )
     header, cells, best = _scores(rows, "best")
     steps = ["-" if row["best_step"] is None else f"{row['best_step']:,.0f}" for row in rows]
     tables.append(
