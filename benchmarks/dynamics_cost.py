@@ -45,7 +45,7 @@ def prepared(network: str, norm: str) -> tuple[Callable[[], None], Subject]:
     pixels = torch.randint(0, 256, (256, 3, resolution, resolution), dtype=torch.uint8)
     images = ImageSet.of(pixels, torch.arange(256) % 10, tuple("0123456789"))
     if network in CLASSIFIERS:
-        config = ClassifyConfig().replace({"model": network, "channels": 3, "augment": "none"})
+        config = ClassifyConfig().replace({"model": network, "channels": 3})
         config = config.resolved(runtime.precision)
         job = ClassifierTraining(config, Training(norm, 0.001, 0), runtime, images, images)
         return job.train_step, Subject(job.network, ClassifierProbe(images, config.batch, runtime.device), {})

@@ -44,7 +44,7 @@ def findings(folders: Sequence[Path], which: str = "") -> Findings:
     for claim in judged:
         for title, lines, log, y_label in _figures(claim.name, runs):
             if picture := _picture(title, lines, which, log, y_label):
-                said = "" if claim.name in told else f"{claim.sentence} "
+                said = f"{claim.name} too. " if claim.name in told else f"{claim.sentence} "
                 pictures.append(replace(picture, caption=f"{said}Shown: {picture.caption}."))
                 told.add(claim.name)
     for title, lines, log, y_label in _others(runs):

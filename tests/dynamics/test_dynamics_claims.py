@@ -134,7 +134,11 @@ def test_figures(tmp_path: Path) -> None:
     found = findings([*folders, tmp_path / "nothing"], "lr 0.1")
     assert found == findings(folders, "lr 0.1")
     begins = [picture.caption.split(":")[0] for picture in found.pictures]
-    assert begins[0].startswith("C1, SN makes") and begins[1].startswith("C2, SN controls") and begins[2] == "Shown"
+    assert (
+        begins[0].startswith("C1, SN makes")
+        and begins[1].startswith("C2, SN controls")
+        and begins[2] == "C2 too. Shown"
+    )
     assert begins[3].startswith("C3, SN lets") and begins[4].startswith("C4, MSN removes")
     for picture, claim in zip([found.pictures[index] for index in (0, 1, 3, 4)], found.claims, strict=True):
         assert claim.sentence in picture.caption and "lr 0.1" in picture.caption

@@ -75,11 +75,12 @@ def explicit(layer: nn.Conv2d, shape: tuple[int, int, int]) -> torch.Tensor:
 )
 def test_the_operator_norm_is_that_of_the_explicit_matrix(layer: nn.Conv2d) -> None:
     layer = layer.double()
+    layer.weight.data = random(*layer.weight.shape)
     shape = (layer.in_channels, 6, 7)
     largest = torch.linalg.svdvals(explicit(layer, shape))[0].item()
-    assert operator_norm(layer, shape, iterations=3000) == pytest.approx(largest, rel=1e-6)
+    assert operator_norm(layer, shape, iterations=3000) == pytest.approx(largest, rel=1e-4)
     found = operator_norm(layer, shape)
-    assert 0.97 * largest <= found <= largest * (1 + 1e-12)  # fifty iterations: close, and never above
+    assert 0.98 * largest <= found <= largest * (1 + 1e-12)  # fifty iterations: close, and never above
     assert operator_norm(layer, shape) == found
 
 
@@ -101,6 +102,7 @@ def test_a_convolution_merged_with_a_mean_is_taken_without_it() -> None:
 
 def test_the_operator_norm_is_of_the_weight_as_it_is_used() -> None:
     plain = nn.Conv2d(2, 3, 3, padding=1)
+    plain.weight.data = random(3, 2, 3, 3).float()
     raw = operator_norm(plain, (2, 6, 6))
     sigma = singular_values(matrix(plain.weight, plain))[0].item()
     normalized = NORMS["sn"].hidden(plain)
