@@ -15,6 +15,7 @@ section 3. Neither equation is restated in a changed form here; `docs/method.md`
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 # torch starts its own spectral norm in the same way: the first update then sees a σ that is nearly right.
 _INITIAL_ITERATIONS = 15
+_ROW = 1024  # numbers in a row of `_rows`
 _LARGE_COPY, _SMALL_COPY = 1 << 22, 1 << 18  # numbers in fp32
 
 
@@ -125,19 +127,23 @@ class SpectralNorm(nn.Module):
 
 
 class _Centred(torch.autograd.Function):
-    """h − E[h] + m and E[h]: the gradient is centred as h is, and its sums are those that m needs."""
+    """h − E[h] + m for given E[h]: the gradient is centred as h is, and its sums are those that m needs."""
 
     @staticmethod
-    def forward(ctx: Any, h: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
-        mean = _channel_sums(h) / (h.numel() // h.shape[1])
-        ctx.mark_non_differentiable(mean)
-        return h + _along_channels((m - mean).to(h.dtype), h), mean
+    def forward(ctx: Any, h: Tensor, m: Tensor, mean: Tensor, overwrite: bool) -> Tensor:
+        shift = (m - mean).to(h.dtype)
+        if not overwrite:
+            return _shifted(h, shift)
+        ctx.mark_dirty(h)
+        rows = _rows(h)
+        (h if rows is None else rows).add_(_along(shift, h, rows))
+        return h
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         sums = _channel_sums(gradient)
         mean = sums / (gradient.numel() // gradient.shape[1])
-        return gradient - _along_channels(mean.to(gradient.dtype), gradient), sums
+        return _shifted(gradient, -mean.to(gradient.dtype)), sums, None, None
 
 
 class Centering(nn.Module):
@@ -164,12 +170,14 @@ class Centering(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels)) if scale else None
         self.register_buffer("running_mean", torch.zeros(channels))
 
-    def forward(self, h: Tensor) -> Tensor:
+    def forward(self, h: Tensor, *, overwrite: bool = False) -> Tensor:
+        """h̃, of the shape and type of h; with `overwrite` it may take the place of h, which nobody else then reads."""
         alone = h.numel() == h.shape[1]
         if self.training and not alone and self.weight is None:
-            centred, mean = _Centred.apply(h, self.bias)
+            with torch.no_grad():
+                mean = _channel_sums(h) / (h.numel() // h.shape[1])
             self._update(mean)
-            return centred
+            return _Centred.apply(h, self.bias, mean, overwrite)
         mean = self.running_mean
         if self.training:
             batch = _channel_sums(h) / (h.numel() // h.shape[1])
@@ -199,7 +207,10 @@ class Normalized(nn.Module):
         self.norm = norm
 
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
-        return self.norm(self.layer(x), *condition)
+        h = self.layer(x)
+        if isinstance(self.norm, Centering):
+            return self.norm(h, overwrite=True)  # a layer's gradient needs what it was given, not what it gave
+        return self.norm(h, *condition)
 
 
 class Norm(NamedTuple):
@@ -399,6 +410,10 @@ def _out_of_order(v: Tensor, weight: Tensor, order: list[int]) -> Tensor:
 
 def _channel_sums(h: Tensor) -> Tensor:
     """Sums (C,) over the batch and all positions of h (N, C) or (N, C, ...), in fp32 at least."""
+    rows = _rows(h)
+    if rows is not None:
+        kind = torch.float64 if h.dtype == torch.float64 else torch.float32
+        return rows.sum(0, dtype=kind).view(-1, h.shape[1]).sum(0)
     dims = [d for d in range(h.dim()) if d != 1]
     if h.device.type != "cpu" or h.dtype in (torch.float32, torch.float64):
         return h.sum(dims, dtype=torch.float64 if h.dtype == torch.float64 else torch.float32)
@@ -406,6 +421,33 @@ def _channel_sums(h: Tensor) -> Tensor:
     # where it is too large for memory that malloc keeps; then copies that fit into a cache are made one by one.
     images = max(1, _SMALL_COPY // h[0].numel()) if h.numel() > _LARGE_COPY else len(h)
     return torch.stack([part.float().sum(dims) for part in h.split(images)]).sum(0)
+
+
+def _rows(h: Tensor) -> Tensor | None:
+    """h (N, C, ...) as a matrix (P, k * C), rows of k positions with all their channels; None where that is a copy.
+
+    On a CPU torch adds a vector to each row by a loop over its length, in bf16 number by number where that is short:
+    long rows, of many positions, let it add and sum with whole registers.
+    """
+    last = h.movedim(1, -1)
+    if h.device.type != "cpu" or h.numel() == 0 or not last.is_contiguous():
+        return None
+    positions, most = h.numel() // h.shape[1], max(1, _ROW // h.shape[1])
+    power = 1 << (most.bit_length() - 1)
+    return last.view(-1, h.shape[1] * math.gcd(positions, power))
+
+
+def _along(values: Tensor, h: Tensor, rows: Tensor | None) -> Tensor:
+    """(C,) as what is added to h (N, C, ...), or to its rows."""
+    return _along_channels(values, h) if rows is None else values.repeat(rows.shape[1] // h.shape[1])
+
+
+def _shifted(h: Tensor, shift: Tensor) -> Tensor:
+    """h (N, C, ...) plus (C,), a number for each channel."""
+    rows = _rows(h)
+    if rows is None:
+        return h + _along_channels(shift, h)
+    return (rows + _along(shift, h, rows)).view(h.movedim(1, -1).shape).movedim(-1, 1)
 
 
 def _along_channels(values: Tensor, h: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def test_only_the_command_line_knows_click() -> None:
 
 def test_norm_imports_torch_alone() -> None:
     outside = {name.split(".")[0] for name in imports(ROOT / "norm.py")}
-    assert outside == {"__future__", "collections", "copy", "torch", "typing"}
+    assert outside == {"__future__", "collections", "copy", "math", "torch", "typing"}
 
 
 def test_training_imports_no_metrics() -> None:
