@@ -12,13 +12,13 @@ ROOT = Path(__file__).parent.parent / "gan"
 # From the ground up; a module imports from its own level or below.
 LEVELS = [
     ["errors", "files", "progress"],
-    ["norm", "losses", "runtime", "settings", "config", "interrupt", "intervals", "convolution"],
+    ["norm", "losses", "runtime", "settings", "config", "interrupt", "intervals", "convolution", "machine"],
     ["models", "data", "ema", "health"],
     ["checkpoint", "sampling", "runlog", "runs", "inputs", "graphs"],
     ["trainer", "gallery", "metrics"],
     ["loop", "targets", "looking"],
     ["evaluate", "snapshots"],
-    ["launch", "report", "report_html", "pages", "plots", "classify"],
+    ["launch", "report", "report_html", "pages", "plots", "classify", "bench"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
