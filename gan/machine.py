@@ -32,7 +32,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
         if line.startswith("model name"):
             model = line.split(":", 1)[1].strip()
             break
-    found = {"cpu": model, "instructions": torch.backends.cpu.get_cpu_capability()}
+    found: dict[str, Any] = {"cpu": model, "instructions": torch.backends.cpu.get_cpu_capability()}
     found |= {"cores": os.cpu_count(), "threads": torch.get_num_threads()}
     return found | ({"gpu": torch.cuda.get_device_name()} if device.type == "cuda" else {})
 

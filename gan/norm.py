@@ -95,14 +95,7 @@ class SpectralNorm(nn.Module):
     @torch.no_grad()
     def iterate(self, weight: Tensor, iterations: int = 1) -> None:
         """Move u and v: v <- normalize(Wᵀu), u <- normalize(Wv). In place, as many times as `iterations` says."""
-        with _full_precision(weight):
-            wide = _wide(weight)
-            order = _order(wide, self.dim)
-            matrix = _matrix(wide, order)
-            for _ in range(iterations):
-                v = F.normalize(matrix.T @ self.u.to(matrix), dim=0, eps=self.eps)
-                self.v.copy_(_out_of_order(v, wide, order))
-                self.u.copy_(F.normalize(matrix @ v, dim=0, eps=self.eps))
+        _iterate([(self, weight)], iterations)
 
     @torch.no_grad()
     def sigma(self, weight: Tensor) -> Tensor:
@@ -296,8 +289,34 @@ def spectral_norms(network: nn.Module) -> Iterator[tuple[str, SpectralNorm, Tens
 
 def power_iterate(network: nn.Module, iterations: int = 1) -> None:
     """Move u and v of every spectral norm in a network. Call it once before each training update of that network."""
-    for _, norm, weight in spectral_norms(network):
-        norm.iterate(weight, iterations)
+    _iterate([(norm, weight) for _, norm, weight in spectral_norms(network)], iterations)
+
+
+@torch.no_grad()
+def _iterate(layers: list[tuple[SpectralNorm, Tensor]], iterations: int) -> None:
+    """Power iteration for many layers together: where they are small, starting each operation is what takes time."""
+    if not layers or iterations < 1:
+        return
+    eps = [norm.eps for norm, _ in layers]
+    with _full_precision(layers[0][1]):
+        wide = [_wide(weight) for _, weight in layers]
+        orders = [_order(weight, norm.dim) for weight, (norm, _) in zip(wide, layers, strict=True)]
+        matrices = [_matrix(weight, order) for weight, order in zip(wide, orders, strict=True)]
+        us = [norm.u.to(matrix) for matrix, (norm, _) in zip(matrices, layers, strict=True)]
+        for _ in range(iterations):
+            vs = _unit([matrix.T @ u for matrix, u in zip(matrices, us, strict=True)], eps)
+            us = _unit([matrix @ v for matrix, v in zip(matrices, vs, strict=True)], eps)
+        in_plain_order = [_out_of_order(v, weight, order) for v, weight, order in zip(vs, wide, orders, strict=True)]
+        torch._foreach_copy_([norm.v for norm, _ in layers], in_plain_order)
+        torch._foreach_copy_([norm.u for norm, _ in layers], us)
+
+
+def _unit(vectors: list[Tensor], eps: list[float]) -> list[Tensor]:
+    """Vectors divided, in place, by their norms or by `eps`, as F.normalize does it."""
+    lengths = list(torch._foreach_norm(vectors))
+    torch._foreach_clamp_min_(lengths, eps)
+    torch._foreach_div_(vectors, lengths)
+    return vectors
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from gan.bench.subject import LARGE, QUANTITIES
 # Which norm is held against which, where both were measured.
 PAIRS = (("msn", "bn"), ("msn", "sn"), ("msn", "none"))
 CLAIM = 16  # per cent
+TURN = 0.1  # seconds of a turn; what takes longer has one call in it
 
 LABELS = {
     "train": "training step",
@@ -23,16 +24,16 @@ LABELS = {
     "peak_memory_bytes": "peak memory",
 }
 DEFINITIONS = {
-    "train": "a training step on one batch of random images: power iteration where the norm has one, forward, backward, "
-    "Adam (fused)",
+    "train": "a training step on one batch of random images: power iteration where the norm has one, forward, "
+    "backward, Adam (fused)",
     "infer": "the trained network in evaluation mode; SN and MSN divide their weights by σ at each call",
     "folded": "the same after gan.norm.fold, which merges norms into layers; what cannot fold stays as it is",
-    "time": "the mean of the calls of a turn; norms take turns in each round, every other round backwards; medians and "
-    "(quartiles) over rounds",
+    "time": f"the mean of the calls of a turn (one, or about {TURN} s of the fastest norm); norms take turns in "
+    "each round, every other round backwards; medians and (quartiles) over rounds",
     "ratio": "of times, taken within a round: the median and (quartiles) over rounds; below 1 the first is faster",
     "parameters": "numbers that are learned",
-    "peak_memory": "of three training steps: on a CPU the growth of a process of its own (ru_maxrss), on CUDA what torch "
-    "had allocated",
+    "peak_memory": "of three training steps: on a CPU the growth of a process of its own (its resident memory), on "
+    "CUDA what torch had allocated",
     "flop": "of the folded network for one image: convolutions and matrix products, forward and forward with backward; "
     "a multiplication and an addition are two",
     "faster": f"A is {CLAIM} % faster than B in the strict sense if it takes at least {CLAIM} % less time (A/B at most "

@@ -88,11 +88,12 @@ class Subject:
         with self.runtime.autocast():
             return network(self._images[count])
 
-    def seconds(self, quantity: str, repeats: int) -> float:
-        """Of one call, the mean of several after one that is not timed."""
+    def seconds(self, quantity: str, repeats: int, *, warm: bool) -> float:
+        """Of one call, the mean of several; with `warm` after one that is not timed."""
         self.network.train(quantity == "train")
         work = self.work[quantity]
-        work()
+        if warm:
+            work()
         return timed(lambda: [work() for _ in range(repeats)], self.runtime.device) / repeats
 
     @property

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from gan.bench.memory import peak_memory
-from gan.bench.results import DEFINITIONS, summarize
+from gan.bench.results import DEFINITIONS, TURN, summarize
 from gan.bench.subject import LARGE, MODELS, QUANTITIES, Subject, flop
 from gan.errors import UsageError, UserError
 from gan.interrupt import StopSignals
@@ -22,7 +22,6 @@ from gan.norm import NORMS
 from gan.progress import progress, say
 from gan.runtime import PRECISIONS, Runtime, resolve
 
-TURN = 0.1  # seconds of a turn; what takes longer has one call in it
 MOST_CALLS = 200
 
 Rounds = list[dict[str, dict[str, float]]]  # of each round: quantity -> norm -> seconds of a call
@@ -139,7 +138,8 @@ def _rounds(
                 for subject in subjects if number % 2 == 0 else subjects[::-1]:
                     if stopped():
                         return kept
-                    found[quantity][subject.norm] = subject.seconds(quantity, repeats[quantity])
+                    calls = repeats[quantity]  # one that takes long finds no cache that is warm, and needs none
+                    found[quantity][subject.norm] = subject.seconds(quantity, calls, warm=calls > 1)
             kept.append(found)
             advance()
             now = time.monotonic()
@@ -151,7 +151,7 @@ def _rounds(
 
 def _repeats(subjects: Sequence[Subject], quantity: str) -> int:
     """Calls in a turn, the same for all, so that the fastest one's turn is as long as a turn should be."""
-    fastest = min(subject.seconds(quantity, 1) for subject in subjects)
+    fastest = min(subject.seconds(quantity, 1, warm=True) for subject in subjects)
     return min(MOST_CALLS, max(1, math.ceil(TURN / fastest)))
 
 
