@@ -120,23 +120,19 @@ class SpectralNorm(nn.Module):
 
 
 class _Centred(torch.autograd.Function):
-    """h − E[h] + m for given E[h]: the gradient is centred as h is, and its sums are those that m needs."""
+    """h − E[h] + m and E[h]: the gradient is centred as h is, and its sums are those that m needs."""
 
     @staticmethod
-    def forward(ctx: Any, h: Tensor, m: Tensor, mean: Tensor, overwrite: bool) -> Tensor:
-        shift = (m - mean).to(h.dtype)
-        if not overwrite:
-            return _shifted(h, shift)
-        ctx.mark_dirty(h)
-        rows = _rows(h)
-        (h if rows is None else rows).add_(_along(shift, h, rows))
-        return h
+    def forward(ctx: Any, h: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
+        mean = _channel_sums(h) / (h.numel() // h.shape[1])
+        ctx.mark_non_differentiable(mean)
+        return _shifted(h, (m - mean).to(h.dtype)), mean
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
         sums = _channel_sums(gradient)
         mean = sums / (gradient.numel() // gradient.shape[1])
-        return _shifted(gradient, -mean.to(gradient.dtype)), sums, None, None
+        return _shifted(gradient, -mean.to(gradient.dtype)), sums
 
 
 class Centering(nn.Module):
@@ -163,14 +159,12 @@ class Centering(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels)) if scale else None
         self.register_buffer("running_mean", torch.zeros(channels))
 
-    def forward(self, h: Tensor, *, overwrite: bool = False) -> Tensor:
-        """h̃, of the shape and type of h; with `overwrite` it may take the place of h, which nobody else then reads."""
+    def forward(self, h: Tensor) -> Tensor:
         alone = h.numel() == h.shape[1]
         if self.training and not alone and self.weight is None:
-            with torch.no_grad():
-                mean = _channel_sums(h) / (h.numel() // h.shape[1])
+            centred, mean = _Centred.apply(h, self.bias)
             self._update(mean)
-            return _Centred.apply(h, self.bias, mean, overwrite)
+            return centred
         mean = self.running_mean
         if self.training:
             batch = _channel_sums(h) / (h.numel() // h.shape[1])
@@ -200,10 +194,7 @@ class Normalized(nn.Module):
         self.norm = norm
 
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
-        h = self.layer(x)
-        if isinstance(self.norm, Centering):
-            return self.norm(h, overwrite=True)  # a layer's gradient needs what it was given, not what it gave
-        return self.norm(h, *condition)
+        return self.norm(self.layer(x), *condition)
 
 
 class Norm(NamedTuple):
@@ -446,7 +437,7 @@ def _rows(h: Tensor) -> Tensor | None:
     """h (N, C, ...) as a matrix (P, k * C), rows of k positions with all their channels; None where that is a copy.
 
     On a CPU torch adds a vector to each row by a loop over its length, in bf16 number by number where that is short:
-    long rows, of many positions, let it add and sum with whole registers.
+    in long rows, of several positions, it works on whole registers.
     """
     last = h.movedim(1, -1)
     if h.device.type != "cpu" or h.numel() == 0 or not last.is_contiguous():
@@ -456,17 +447,12 @@ def _rows(h: Tensor) -> Tensor | None:
     return last.view(-1, h.shape[1] * math.gcd(positions, power))
 
 
-def _along(values: Tensor, h: Tensor, rows: Tensor | None) -> Tensor:
-    """(C,) as what is added to h (N, C, ...), or to its rows."""
-    return _along_channels(values, h) if rows is None else values.repeat(rows.shape[1] // h.shape[1])
-
-
 def _shifted(h: Tensor, shift: Tensor) -> Tensor:
     """h (N, C, ...) plus (C,), a number for each channel."""
     rows = _rows(h)
     if rows is None:
         return h + _along_channels(shift, h)
-    return (rows + _along(shift, h, rows)).view(h.movedim(1, -1).shape).movedim(-1, 1)
+    return (rows + shift.repeat(rows.shape[1] // h.shape[1])).view(h.movedim(1, -1).shape).movedim(-1, 1)
 
 
 def _along_channels(values: Tensor, h: Tensor) -> Tensor:
