@@ -450,9 +450,11 @@ def _rows(h: Tensor) -> Tensor | None:
 def _shifted(h: Tensor, shift: Tensor) -> Tensor:
     """h (N, C, ...) plus (C,), a number for each channel."""
     rows = _rows(h)
-    if rows is None:
+    if rows is None or torch.is_grad_enabled():  # to be differentiated again
         return h + _along_channels(shift, h)
-    return (rows + shift.repeat(rows.shape[1] // h.shape[1])).view(h.movedim(1, -1).shape).movedim(-1, 1)
+    result = torch.empty_like(h)  # no view, so that an activation may work in place on it
+    torch.add(rows, shift.repeat(rows.shape[1] // h.shape[1]), out=result.movedim(1, -1).view(rows.shape))
+    return result
 
 
 def _along_channels(values: Tensor, h: Tensor) -> Tensor:
