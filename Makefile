@@ -20,10 +20,10 @@ train: setup     ## train the quickstart GAN on the built-in digits
 	$(BIN)/python msn_gan.py train --preset quickstart $(ARGS)
 
 test: setup      ## run the tests
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 $(ARGS)
 
 test-all: setup  ## run the tests and the slow proofs
-	$(BIN)/python -m pytest -q -m '' $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 -m '' $(ARGS)
 
 check: setup     ## lint and type-check
 	$(BIN)/ruff check .

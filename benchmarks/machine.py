@@ -1,34 +1,16 @@
-"""What a machine is, what it can do, and what a recipe asks of it: for `benchmarks/train_speed.py`."""
+"""What a machine can do, and what a recipe asks of it: for `benchmarks/train_speed.py`."""
 
 from __future__ import annotations
-
-import os
-import platform
-import time
-from collections.abc import Callable
-from importlib import metadata
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gan.config import TrainConfig
+from gan.machine import timed
 from gan.models import build_discriminator, build_generator
 
 PRODUCT = {"cpu": 4096, "cuda": 8192}  # side of the matrices whose product is the machine's rate
 PRODUCT_REPEATS = 3
-
-
-def timed(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds that some work takes, to the end of what it started on a GPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    began = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
 
 
 def product_rate(device: torch.device, dtype: torch.dtype) -> float:
@@ -60,23 +42,3 @@ def model_flop(config: TrainConfig, batch: int = 2) -> float:
         discriminator(fake if shared else generator(z)).sum().backward()
     flop = d_update.get_total_flops() * config.n_dis + g_update.get_total_flops()
     return flop / (batch * config.n_dis)
-
-
-def hardware(device: torch.device) -> dict[str, Any]:
-    """What it ran on."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    for line in info.read_text().splitlines() if info.exists() else []:
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
-    found = {"cpu": model, "instructions": torch.backends.cpu.get_cpu_capability()}
-    found |= {"cores": os.cpu_count(), "threads": torch.get_num_threads()}
-    return found | ({"gpu": torch.cuda.get_device_name()} if device.type == "cuda" else {})
-
-
-def versions() -> dict[str, str]:
-    """Of what speed depends on."""
-    return {"python": platform.python_version()} | {
-        package: metadata.version(package) for package in ("torch", "torchvision", "pillow")
-    }

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import hardware, model_flop, product_rate, timed, versions
+from machine import model_flop, product_rate
 from textbook import Textbook, ZipImages
 from textbook_networks import NORMS
 
@@ -35,6 +35,7 @@ from gan.config import TrainConfig, preset
 from gan.data import ImageSet, load
 from gan.errors import UserError
 from gan.files import replacing
+from gan.machine import hardware, timed, versions
 from gan.runtime import PRECISIONS, Runtime, resolve
 from gan.trainer import Trainer
 

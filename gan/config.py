@@ -13,7 +13,7 @@ from gan.errors import UsageError
 from gan.losses import LOSSES
 from gan.norm import NORMS
 from gan.runtime import PRECISIONS
-from gan.settings import Settings, setting
+from gan.settings import Settings, dynamics_setting, setting
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -79,6 +79,8 @@ class TrainConfig(Settings):
     sample_every: int = setting(500, "steps between sample grids", low=1, free=True)
     checkpoint_every: int = setting(1000, "steps between checkpoints", low=1, free=True)
     keep: int = setting(3, "newest checkpoints to keep", low=1, free=True)
+
+    dynamics: int = dynamics_setting()
 
     report_every: int = setting(0, "steps between scores of the averaged generator; 0 is never", low=0, free=True)
     report_num: int = setting(10_000, "images that a score is made of", low=10, free=True)

@@ -149,7 +149,7 @@ class _Job:
         real = self._reference(entry)
         generator = entry.kind == "checkpoint"
         result = score(
-            _keeping(entry.stream(count), kept),
+            _keeping(entry.stream(count), kept, spread=not generator),
             real,
             self.extractor,
             self.metrics,
@@ -266,14 +266,22 @@ class _Job:
         sampling.save_grid(self.out / self.record["real_grid"], real.fetch(chosen), _COLUMNS)
 
 
-def _keeping(stream: ImageStream, kept: list[Tensor]) -> ImageStream:
-    """The same stream; the images of a grid are put into `kept` when they come by."""
+def _keeping(stream: ImageStream, kept: list[Tensor], *, spread: bool) -> ImageStream:
+    """The same stream; the images of a grid are put into `kept` when they come by.
+
+    Args:
+        spread: take them from all over the stream, whose images may be sorted by class; else its first ones.
+    """
+    count = min(_SHOWN, stream.count)
+    chosen = torch.linspace(0, stream.count - 1, count).long() if spread else torch.arange(count)
 
     def batches() -> Iterator[Tensor]:
+        start = 0
         for batch in stream.batches():
-            missing = min(_SHOWN, stream.count) - sum(len(part) for part in kept)
-            if missing > 0:
-                kept.append(batch[:missing].clone())
+            here = chosen[(chosen >= start) & (chosen < start + len(batch))] - start
+            if len(here):
+                kept.append(batch[here])
+            start += len(batch)
             yield batch
 
     return replace(stream, batches=batches)

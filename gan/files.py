@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from gan.errors import UserError
 
 PARTIAL = ".partial"
 
@@ -48,6 +51,19 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.errno is not None:
             error.filename = str(path)  # a full disk does not say which file it was
         raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, whole or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        with replacing(path) as file:
+            file.write(json.dumps(content, indent=1).encode() + b"\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}; make room and go on") from error
 
 
 @contextmanager

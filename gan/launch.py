@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -17,7 +16,11 @@ from torch import nn
 from gan import checkpoint, config, exchange, loop, ranks, snapshots, trainer
 from gan.config import TrainConfig
 from gan.data import DATASETS, ImageSet, load
+from gan.dynamics.probes import DiscriminatorProbe
+from gan.dynamics.sample import Subject
+from gan.dynamics.watch import Watch
 from gan.errors import UsageError, UserError
+from gan.memory import peak_bytes
 from gan.progress import say
 from gan.runs import RunFolder, program, resumed
 from gan.runtime import Runtime, resolve
@@ -37,6 +40,12 @@ def resolve_config(preset: str | None, file: Path | None, flags: Mapping[str, An
     if overrides.get("data", base.data) != base.data:
         base = base.replace({"report_every": 0})  # a recipe scores what it learns from its own data
     return base.replace(overrides)
+
+
+def require_data(settings: TrainConfig) -> None:
+    """Raise a UsageError where a recipe has no images of its own and none are given."""
+    if not settings.data:
+        raise UsageError(f"--data: the preset {settings.preset} has no data of its own; give a folder, a zip or a name")
 
 
 def train(
@@ -75,22 +84,18 @@ def train(
     extractor = snapshots.training_extractor(settings, runtime.device) if settings.report_every else None
     exchange.from_lead(run.create)
     try:
-        data = _load(settings)
+        data = load_images(settings)
         job = trainer.Trainer(settings, runtime, data)
+        subject = dynamics_of(job)
     except BaseException:
         if ranks.leads():
             run.remove_empty()
         raise
-    if state:
-        _check_data(state, data)
-        job.load_state(state)
-        say(f"going on with {run.name} at step {job.step} of {settings.steps}")
-    else:
-        exchange.from_lead(lambda: _begin(run, job))
+    take_up(job, run, state)
     say(f"{run.name}: {_sizes(job)}, {_place(runtime)}, {len(data):,} images of {data.name}")
     scores = snapshots.TrainingScores(settings, run, extractor, data, job.classes) if extractor else None
     try:
-        stopped = loop.train(job, run, on_snapshot=scores)
+        stopped = loop.train(job, run, on_snapshot=scores, watch=watch_of(job, run, subject))
     except ranks.LostContact as error:
         raise ranks.LostContact(f"{error}; {_how_to_go_on(run)}") from error
     if stopped is None:
@@ -121,14 +126,8 @@ def _settled(
             raise UsageError(
                 f"RUN {run.name}: exists already in {run.checkpoints}; add --resume, or choose another name"
             )
-    if not settings.data:
-        raise UsageError(f"--data: the preset {settings.preset} has no data of its own; give a folder, a zip or a name")
+    require_data(settings)
     return run, settings, state
-
-
-def _begin(run: RunFolder, job: trainer.Trainer) -> None:
-    run.write_config(job.config, _description(job))
-    loop.save_real_images(job, run)
 
 
 def _how_to_go_on(run: RunFolder) -> str:
@@ -162,7 +161,36 @@ def _resume(
     return after, state
 
 
-def _load(settings: TrainConfig) -> ImageSet:
+def take_up(
+    job: trainer.Trainer, run: RunFolder, state: dict[str, Any] | None, extra: Mapping[str, Any] | None = None
+) -> None:
+    """Bring a run to where it was, or begin its folder, which exists, where there is no state.
+
+    Args:
+        extra: what config.json of a new run says besides.
+
+    Raises:
+        UserError: the images are not those that the run began with, or a file cannot be written.
+    """
+    if state:
+        _check_data(state, job.data)
+        job.load_state(state)
+        say(f"going on with {run.name} at step {job.step} of {job.config.steps}")
+    else:
+        exchange.from_lead(lambda: _begin(job, run, extra or {}))
+
+
+def _begin(job: trainer.Trainer, run: RunFolder, extra: Mapping[str, Any]) -> None:
+    run.write_config(job.config, {**_description(job), **extra})
+    loop.save_real_images(job, run)
+
+
+def load_images(settings: TrainConfig) -> ImageSet:
+    """The images that a run learns from.
+
+    Raises:
+        UserError: they cannot be read.
+    """
     return load(
         settings.data,
         resolution=settings.resolution,
@@ -185,6 +213,23 @@ def _check_data(state: Mapping[str, Any], data: ImageSet) -> None:
             f"--resume: the images are not those that the run began with ({state['data']['name']}): "
             "restore them, or begin a new run"
         )
+
+
+def dynamics_of(job: trainer.Trainer) -> Subject | None:
+    """What is watched of a run, its discriminator, or None; to be made while the weights are the initial ones."""
+    if not job.config.dynamics:
+        return None
+    if job.runtime.ranks > 1:
+        raise UsageError("--dynamics: samples are taken by one process alone; leave it out under torchrun")
+    probe = DiscriminatorProbe(job.config, job.data, job.classes, job.generator, job.runtime.device)
+    return Subject(job.discriminator, probe, {"kind": "discriminator", "norm": job.config.norm})
+
+
+def watch_of(job: trainer.Trainer, run: RunFolder, subject: Subject | None) -> Watch | None:
+    """What `loop.train` calls to sample training dynamics of the run from where it stands now, or None."""
+    if subject is None:
+        return None
+    return Watch(run.checkpoints, subject, every=job.config.dynamics, last=job.config.steps, step=job.step)
 
 
 def _description(job: trainer.Trainer) -> dict[str, Any]:
@@ -223,11 +268,7 @@ def _dry_run(settings: TrainConfig, runtime: Runtime, run: RunFolder) -> None:
     job.log_entry()
     if not ranks.leads():
         return
-    if runtime.device.type == "cuda":
-        memory = torch.cuda.max_memory_allocated() / 1e6
-    else:
-        # Kilobytes on Linux, bytes on macOS.
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    memory = peak_bytes(runtime.device) / 1e6
     images = settings.batch * settings.n_dis / seconds
     print(json.dumps(settings.to_dict(), indent=2))
     print(f"run:        {run.checkpoints} and {run.samples}")

@@ -22,7 +22,13 @@ _GRID = 8  # rows and columns of a sample grid
 Snapshot = Callable[[int, nn.Module], dict[str, Any] | None]
 
 
-def train(trainer: Trainer, run: RunFolder, *, on_snapshot: Snapshot | None = None) -> int | None:
+def train(
+    trainer: Trainer,
+    run: RunFolder,
+    *,
+    on_snapshot: Snapshot | None = None,
+    watch: Callable[[int], None] | None = None,
+) -> int | None:
     """Train to the last step, writing the log, sample grids and checkpoints of `run`.
 
     Several ranks call it together; rank 0 writes.
@@ -30,6 +36,7 @@ def train(trainer: Trainer, run: RunFolder, *, on_snapshot: Snapshot | None = No
     Args:
         on_snapshot: called after each checkpoint, and after that which a run goes on from, to score the generator, say.
             Several ranks call it together, and what it gives on rank 0 counts.
+        watch: called with the number of steps done, before the first of them and after each, to look at the networks.
 
     Returns:
         the signal that stopped the run (after a checkpoint), on whatever rank it came, or None when it is done.
@@ -58,9 +65,14 @@ def train(trainer: Trainer, run: RunFolder, *, on_snapshot: Snapshot | None = No
 
     def snapshot() -> None:
         save()
-        entry = on_snapshot(trainer.step, trainer.average.network) if on_snapshot else None
+        try:
+            entry = on_snapshot(trainer.step, trainer.average.network) if on_snapshot else None
+        except Diverged:  # a checkpoint of such a generator is not to be kept
+            checkpoint.checkpoint_path(run.checkpoints, trainer.step).unlink(missing_ok=True)
+            raise
         if entry and log:
-            log.write({"step": trainer.step, "images": trainer.images_seen, **entry})
+            seconds = round(trainer.seconds, 3)
+            log.write({"step": trainer.step, "images": trainer.images_seen, "seconds": seconds, **entry})
             checkpoint.prune(run.checkpoints, config.keep, run.best())  # what was the best until now
 
     def signalled() -> int | None:
@@ -72,8 +84,12 @@ def train(trainer: Trainer, run: RunFolder, *, on_snapshot: Snapshot | None = No
         with StopSignals(ranks.count()) as stop, bar as advance:
             if saved == trainer.step:
                 snapshot()  # in case the run was killed in the middle of it
+            if watch:
+                watch(trainer.step)
             while trainer.step < config.steps and signalled() is None:
                 trainer.train_step()
+                if watch:
+                    watch(trainer.step)
                 note = ""
                 if due(config.log_every):
                     entry = trainer.log_entry()

@@ -15,6 +15,7 @@ section 3. Neither equation is restated in a changed form here; `docs/method.md`
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 # torch starts its own spectral norm in the same way: the first update then sees a σ that is nearly right.
 _INITIAL_ITERATIONS = 15
+_ROW = 1024  # numbers in a row of `_rows`
 _LARGE_COPY, _SMALL_COPY = 1 << 22, 1 << 18  # numbers in fp32
 
 
@@ -93,14 +95,7 @@ class SpectralNorm(nn.Module):
     @torch.no_grad()
     def iterate(self, weight: Tensor, iterations: int = 1) -> None:
         """Move u and v: v <- normalize(Wᵀu), u <- normalize(Wv). In place, as many times as `iterations` says."""
-        with _full_precision(weight):
-            wide = _wide(weight)
-            order = _order(wide, self.dim)
-            matrix = _matrix(wide, order)
-            for _ in range(iterations):
-                v = F.normalize(matrix.T @ self.u.to(matrix), dim=0, eps=self.eps)
-                self.v.copy_(_out_of_order(v, wide, order))
-                self.u.copy_(F.normalize(matrix @ v, dim=0, eps=self.eps))
+        _iterate([(self, weight)], iterations)
 
     @torch.no_grad()
     def sigma(self, weight: Tensor) -> Tensor:
@@ -136,14 +131,14 @@ class _Centred(torch.autograd.Function):
         mean = mean if shared is None else shared(mean)
         ctx.shared = shared
         ctx.mark_non_differentiable(mean)
-        return h + _along_channels((m - mean).to(h.dtype), h), mean
+        return _shifted(h, (m - mean).to(h.dtype)), mean
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
         sums = _channel_sums(gradient)
         mean = sums / (gradient.numel() // gradient.shape[1])
         mean = mean if ctx.shared is None else ctx.shared(mean)
-        return gradient - _along_channels(mean.to(gradient.dtype), gradient), sums, None
+        return _shifted(gradient, -mean.to(gradient.dtype)), sums, None
 
 
 class Centering(nn.Module):
@@ -295,8 +290,34 @@ def spectral_norms(network: nn.Module) -> Iterator[tuple[str, SpectralNorm, Tens
 
 def power_iterate(network: nn.Module, iterations: int = 1) -> None:
     """Move u and v of every spectral norm in a network. Call it once before each training update of that network."""
-    for _, norm, weight in spectral_norms(network):
-        norm.iterate(weight, iterations)
+    _iterate([(norm, weight) for _, norm, weight in spectral_norms(network)], iterations)
+
+
+@torch.no_grad()
+def _iterate(layers: list[tuple[SpectralNorm, Tensor]], iterations: int) -> None:
+    """Power iteration for many layers together: where they are small, starting each operation is what takes time."""
+    if not layers or iterations < 1:
+        return
+    eps = [norm.eps for norm, _ in layers]
+    with _full_precision(layers[0][1]):
+        wide = [_wide(weight) for _, weight in layers]
+        orders = [_order(weight, norm.dim) for weight, (norm, _) in zip(wide, layers, strict=True)]
+        matrices = [_matrix(weight, order) for weight, order in zip(wide, orders, strict=True)]
+        us = [norm.u.to(matrix) for matrix, (norm, _) in zip(matrices, layers, strict=True)]
+        for _ in range(iterations):
+            vs = _unit([matrix.T @ u for matrix, u in zip(matrices, us, strict=True)], eps)
+            us = _unit([matrix @ v for matrix, v in zip(matrices, vs, strict=True)], eps)
+        in_plain_order = [_out_of_order(v, weight, order) for v, weight, order in zip(vs, wide, orders, strict=True)]
+        torch._foreach_copy_([norm.v for norm, _ in layers], in_plain_order)
+        torch._foreach_copy_([norm.u for norm, _ in layers], us)
+
+
+def _unit(vectors: list[Tensor], eps: list[float]) -> list[Tensor]:
+    """Vectors divided, in place, by their norms or by `eps`, as F.normalize does it."""
+    lengths = list(torch._foreach_norm(vectors))
+    torch._foreach_clamp_min_(lengths, eps)
+    torch._foreach_div_(vectors, lengths)
+    return vectors
 
 
 @torch.no_grad()
@@ -409,6 +430,10 @@ def _out_of_order(v: Tensor, weight: Tensor, order: list[int]) -> Tensor:
 
 def _channel_sums(h: Tensor) -> Tensor:
     """Sums (C,) over the batch and all positions of h (N, C) or (N, C, ...), in fp32 at least."""
+    rows = _rows(h)
+    if rows is not None:
+        kind = torch.float64 if h.dtype == torch.float64 else torch.float32
+        return rows.sum(0, dtype=kind).view(-1, h.shape[1]).sum(0)
     dims = [d for d in range(h.dim()) if d != 1]
     if h.device.type != "cpu" or h.dtype in (torch.float32, torch.float64):
         return h.sum(dims, dtype=torch.float64 if h.dtype == torch.float64 else torch.float32)
@@ -416,6 +441,30 @@ def _channel_sums(h: Tensor) -> Tensor:
     # where it is too large for memory that malloc keeps; then copies that fit into a cache are made one by one.
     images = max(1, _SMALL_COPY // h[0].numel()) if h.numel() > _LARGE_COPY else len(h)
     return torch.stack([part.float().sum(dims) for part in h.split(images)]).sum(0)
+
+
+def _rows(h: Tensor) -> Tensor | None:
+    """h (N, C, ...) as a matrix (P, k * C), rows of k positions with all their channels; None where that is a copy.
+
+    On a CPU torch adds a vector to each row by a loop over its length, in bf16 number by number where that is short:
+    in long rows, of several positions, it works on whole registers.
+    """
+    last = h.movedim(1, -1)
+    if h.device.type != "cpu" or h.numel() == 0 or not last.is_contiguous():
+        return None
+    positions, most = h.numel() // h.shape[1], max(1, _ROW // h.shape[1])
+    power = 1 << (most.bit_length() - 1)
+    return last.view(-1, h.shape[1] * math.gcd(positions, power))
+
+
+def _shifted(h: Tensor, shift: Tensor) -> Tensor:
+    """h (N, C, ...) plus (C,), a number for each channel."""
+    rows = _rows(h)
+    if rows is None or torch.is_grad_enabled():  # to be differentiated again
+        return h + _along_channels(shift, h)
+    result = torch.empty_like(h)  # no view, so that an activation may work in place on it
+    torch.add(rows, shift.repeat(rows.shape[1] // h.shape[1]), out=result.movedim(1, -1).view(rows.shape))
+    return result
 
 
 def _along_channels(values: Tensor, h: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ _INCHES = (4.4, 2.7)
 _MOST_POINTS = 300  # of a line; more are averaged in groups
 _INK, _LINE = "#010203", "#040506"  # stand for the theme's colours
 # After Okabe and Ito, which the colour-blind tell apart; blue is lighter, to stand out by night too.
-_SERIES = ("#2a86c9", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+SERIES = ("#2a86c9", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MARKS = "os^Dvx"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be read aloud and takes the page's font
@@ -43,38 +43,57 @@ class Line:
     x: Sequence[float]
     y: Sequence[float]
     spread: Sequence[float] | None = None
+    series: int | None = None
+    """Number of its colour and mark; None: its place in the chart. The same thing looks alike in all charts."""
 
 
-def chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str) -> str:
+def chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, log: bool = False) -> str:
     """A line chart as an <svg> element; text is `currentColor`, rules are `var(--line)`.
 
     Args:
         alt: what it shows, in words.
+        log: whether the axis of values is logarithmic; values that are not above 0 have no place on it.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=_INCHES, layout="constrained")
         axes = figure.add_subplot()
-        for number, line in enumerate(lines):
-            color = _SERIES[number % len(_SERIES)]
+        for place, line in enumerate(lines):
+            number = place if line.series is None else line.series
+            color = SERIES[number % len(SERIES)]
             x, y = _thinned(line.x), _thinned(line.y)
             mark = _MARKS[number % len(_MARKS)] if len(x) <= 30 else None
-            dashes = "-" if number < len(_SERIES) else "--"  # the colours begin again
+            dashes = "-" if number < len(SERIES) else "--"  # the colours begin again
             axes.plot(x, y, dashes, color=color, marker=mark, markersize=4, linewidth=1.6, label=line.name)
             if line.spread is not None:
                 spread = _thinned(line.spread)
                 low, high = zip(*((a - b, a + b) for a, b in zip(y, spread, strict=True)), strict=True)
                 axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
+        axes.set_ylim(*_limits(lines, *axes.get_ylim()))
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
+        if log:
+            axes.set_yscale("log")
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="y")
         if len(lines) > 1:
             figure.legend(loc="outside upper left", ncols=2, frameon=False)
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return _element(file.getvalue(), alt)
+
+
+def _limits(lines: Sequence[Line], low: float, high: float) -> tuple[float, float]:
+    """Where the y axis begins and ends: within what `low` and `high` show.
+
+    Wide intervals are cut off where they would press the lines together, and where they reach below 0 and no line does.
+    """
+    least, most = min(min(line.y) for line in lines), max(max(line.y) for line in lines)
+    if most > least:
+        low, high = max(low, least - (most - least)), min(high, most + (most - least))
+    return (max(low, 0.0) if least >= 0 else low), high
 
 
 def standalone(svg: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan import pages, runlog
+from gan import dynamics_report, pages, runlog
 from gan.metrics.protocol import Protocol, differences
 from gan.pages import line_chart
 from gan.plots import Line
@@ -66,6 +66,9 @@ def view_of(record: Mapping[str, Any], folder: Path) -> View:
     columns = [column for column in COLUMNS if column.key in results[0]]
     letters = _letters(results)
     mixed = len(set(letters)) > 1
+    dynamics = dynamics_report.findings(
+        list(dict.fromkeys(Path(row["log"]).parent for row in results if row.get("log")))
+    )
     header = ["Target", *(f"{column.title} {'↑' if column.better > 0 else '↓'}" for column in columns), "Images"]
     rows = []
     for row, letter in zip(results, letters, strict=True):
@@ -77,9 +80,9 @@ def view_of(record: Mapping[str, Any], folder: Path) -> View:
         rows=tuple(rows),
         best=frozenset() if mixed or len(rows) == 1 else _best(results, columns),
         stopped=_stopped(record),
-        notes=tuple(_notes(record, columns, mixed)),
+        notes=(*_notes(record, columns, mixed), *dynamics.notes),
         grids=tuple(_grids(record, folder)),
-        charts=tuple([*_trajectories(results, columns), *_training(results)]),
+        charts=(*_trajectories(results, columns), *_training(results), *dynamics.pictures),
         protocols=tuple(_protocols(record, letters)),
         command=record["command"],
         made=record["made"],

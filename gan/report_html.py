@@ -33,6 +33,11 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; position: st
 td:first-child { white-space: normal; min-width: 7rem; overflow-wrap: anywhere; }
 td.best { background: var(--mark); font-weight: 700; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: 1.2rem; }
+.pictures.small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 10rem), 1fr)); gap: .9rem; }
+p.summary { font-size: 1.05rem; margin: .6rem 0; max-width: 46rem; }
+details { margin: .8rem 0; }
+summary { cursor: pointer; }
+details > :not(summary) { margin-top: .6rem; }
 figure { margin: 0; min-width: 0; }
 figcaption { margin-bottom: .3rem; }
 figure img { display: block; width: 100%; image-rendering: pixelated; border-radius: 4px; }
@@ -62,6 +67,18 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Table:
+    """A table of a report."""
+
+    heading: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    best: frozenset[tuple[int, int]] = frozenset()
+    """(row, column) of the best of each score."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class View:
     """A report as its pages show it."""
 
@@ -83,6 +100,21 @@ class View:
     """Of the table."""
     facts_heading: str = "Protocol"
     """Of `protocols`."""
+    summary: tuple[str, ...] = ()
+    """What it comes to, in sentences above the table."""
+    tables: tuple[Table, ...] = ()
+    """More tables, below the first."""
+    more_grids: tuple[tuple[str, tuple[Picture, ...]], ...] = ()
+    """Grids that are folded away, under a heading for each group."""
+    side_by_side: bool = False
+    """Whether grids are small, to be held against each other."""
+    commands: tuple[tuple[str, str], ...] = ()
+    """More commands, each under what it is for."""
+
+    @property
+    def first(self) -> Table:
+        """The first table."""
+        return Table(self.heading, self.header, self.rows, self.best, self.notes)
 
 
 def page(view: View) -> str:
@@ -95,17 +127,22 @@ def page(view: View) -> str:
         f"<h1>{escape(view.title)}</h1>",
         f'<p class="soft">Made {escape(view.made)} by msn-gan.</p>',
         f'<p class="stopped">{escape(view.stopped)}</p>' if view.stopped else "",
-        f"<h2>{escape(view.heading)}</h2>",
-        _table(view),
-        _notes(view),
+        *(f'<p class="summary">{escape(line)}</p>' for line in view.summary),
     ]
+    for table in (view.first, *view.tables):
+        parts += [f"<h2>{escape(table.heading)}</h2>", _table(table), _notes(table)]
     if view.grids:
-        parts += ["<h2>Images</h2>", _pictures(view.grids)]
+        parts += ["<h2>Images</h2>", _pictures(view.grids, view.side_by_side)]
+    for heading, grids in view.more_grids:
+        parts.append(f"<details><summary>{escape(heading)}</summary>{_pictures(grids, view.side_by_side)}</details>")
     if view.charts:
         parts += ["<h2>Curves</h2>", _pictures(view.charts)]
     items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in view.protocols)
     parts += [f"<h2>{escape(view.facts_heading)}</h2>", f"<dl>{items}</dl>"]
     parts += ["<h2>Command</h2>", f"<pre>{escape(view.command)}</pre>"]
+    if view.commands:
+        lines = "".join(f"<p>{escape(name)}</p><pre>{escape(command)}</pre>" for name, command in view.commands)
+        parts.append(f"<details><summary>Commands of the single runs</summary>{lines}</details>")
     body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -115,31 +152,31 @@ def page(view: View) -> str:
     )
 
 
-def _table(view: View) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in view.header)
+def _table(table: Table) -> str:
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.header)
     rows = []
-    for number, cells in enumerate(view.rows):
-        marks = (' class="best"' if (number, at) in view.best else "" for at in range(len(cells)))
+    for number, cells in enumerate(table.rows):
+        marks = (' class="best"' if (number, at) in table.best else "" for at in range(len(cells)))
         rows.append("".join(f"<td{mark}>{escape(cell)}</td>" for mark, cell in zip(marks, cells, strict=True)))
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     # A region that scrolls must be reached by keyboard too.
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(view.heading)}">'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.heading)}">'
         f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
 
 
-def _notes(view: View) -> str:
-    items = (f"<li>{escape(note)}</li>" for note in view.notes)
+def _notes(table: Table) -> str:
+    items = (f"<li>{escape(note)}</li>" for note in table.notes)
     return f'<ul class="notes">{"".join(items)}</ul>'
 
 
-def _pictures(pictures: Iterable[Picture]) -> str:
+def _pictures(pictures: Iterable[Picture], small: bool = False) -> str:
     figures = []
     for picture in pictures:
         inside = picture.svg if picture.path is None else _image(picture.path, picture.alt)
         figures.append(f"<figure><figcaption>{escape(picture.caption)}</figcaption>{inside}</figure>")
-    return '<div class="pictures">' + "\n".join(figures) + "</div>"
+    return f'<div class="pictures{" small" if small else ""}">' + "\n".join(figures) + "</div>"
 
 
 def _image(path: Path, alt: str) -> str:

@@ -27,9 +27,7 @@ class RunLog:
 
     def __init__(self, folder: Path, step: int) -> None:
         path = folder / LOG
-        kept = [line for line in read(path) if line["step"] <= step]
-        with replacing(path) as file:
-            file.writelines(json.dumps(line).encode() + b"\n" for line in kept)
+        cut(path, step)
         self._file = open(path, "a", encoding="utf-8")
         self._board = SummaryWriter(str(folder), purge_step=step + 1)
 
@@ -44,12 +42,10 @@ class RunLog:
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
         except OSError as error:
-            raise UserError(
-                f"{self._file.name}: cannot be written: {error.strerror}; make room, then go on (train: with --resume)"
-            ) from error
+            raise _full(self._file.name, error) from error
         step = entry["step"]
         for key, value in line.items():
-            if isinstance(value, dict):
+            if isinstance(value, dict) and all(isinstance(number, (int, float)) for number in value.values()):
                 for name, number in value.items():
                     self._board.add_scalar(f"{key}/{name}", number, step)
             elif isinstance(value, (int, float)) and key != "step":
@@ -81,6 +77,35 @@ def read(path: Path) -> list[dict[str, Any]]:
         if isinstance(entry, dict) and isinstance(entry.get("step"), int):
             entries.append(entry)
     return entries
+
+
+def cut(path: Path, step: int) -> int:
+    """Drop what a log says of steps after `step`; returns the last step that is left in it, -1 if there is none.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    kept = [line for line in read(path) if line["step"] <= step]
+    with replacing(path) as file:
+        file.writelines(json.dumps(line).encode() + b"\n" for line in kept)
+    return max((line["step"] for line in kept), default=-1)
+
+
+def append(path: Path, entry: dict[str, Any]) -> None:
+    """Add one line to a file of them; all its numbers are finite.
+
+    Raises:
+        UserError: it cannot be written to.
+    """
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry, allow_nan=False) + "\n")
+    except OSError as error:
+        raise _full(path, error) from error
+
+
+def _full(path: object, error: OSError) -> UserError:
+    return UserError(f"{path}: cannot be written: {error.strerror}; make room, then go on (train: with --resume)")
 
 
 def _finite(value: Any) -> Any:

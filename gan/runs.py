@@ -12,16 +12,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from gan import checkpoint
 from gan.config import TrainConfig
 from gan.errors import UsageError, UserError
 from gan.files import remove_partial, replacing
-from gan.settings import Settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow")
+
+
+class Stated(Protocol):
+    """Settings of any kind."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ class RunFolder:
             with suppress(OSError):
                 folder.rmdir()
 
-    def write_config(self, config: Settings, extra: dict[str, Any]) -> None:
+    def write_config(self, config: Stated, extra: dict[str, Any]) -> None:
         """Write config.json: the settings, what `extra` adds, versions and the git commit of the program.
 
         Raises:

@@ -15,11 +15,37 @@ from gan.errors import UsageError
 
 S = TypeVar("S", bound="Settings")
 
+DYNAMICS_EVERY = 100  # steps; what --dynamics means without a number
 
-def setting(default: Any, help: str, *, choices: tuple[Any, ...] = (), low: float | None = None, free: bool = False):
-    """A field with its help text, its choices or lowest value, and whether a resumed run may change it freely."""
-    metadata = {"help": help, "choices": choices, "low": low, "free": free}
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[Any, ...] = (),
+    low: float | None = None,
+    free: bool = False,
+    bare: Any = None,
+):
+    """A field with its help text, its choices or lowest value, and whether a resumed run may change it freely.
+
+    Args:
+        bare: the value that its flag means without one; None: the flag needs a value.
+    """
+    metadata = {"help": help, "choices": choices, "low": low, "free": free, "bare": bare}
     return field(default=default, metadata=metadata)
+
+
+def dynamics_setting() -> Any:
+    """The setting that samples training dynamics, in every command that trains."""
+    return setting(
+        0,
+        "steps between samples of gradients, layer means and singular values (dynamics.jsonl); 0 is never, "
+        f"the flag alone {DYNAMICS_EVERY}",
+        low=0,
+        free=True,
+        bare=DYNAMICS_EVERY,
+    )
 
 
 def flag(name: str) -> str:
@@ -70,6 +96,19 @@ class Settings:
         """Settings that matter to the result and differ, as lines `--flag: mine -> other`."""
         pairs = ((name, getattr(self, name), getattr(other, name)) for name in self._decisive(other))
         return [f"{flag(name)}: {mine} -> {theirs}" for name, mine, theirs in pairs if mine != theirs]
+
+    def flags(self: S, base: S) -> list[str]:
+        """The words of a command line that turn `base` into these settings. None, which no flag says, is left out."""
+        words = []
+        for item in fields(self):
+            name, value = flag(item.name), getattr(self, item.name)
+            if value is None or value == getattr(base, item.name):
+                continue
+            if isinstance(value, bool):
+                words.append(name if value else f"--no-{name[2:]}")
+            else:
+                words += [name, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+        return words
 
     def _decisive(self, other: Any) -> list[str]:
         """Names of the settings that may not differ from those of `other` in one run."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from gan.progress import say
 from gan.runs import RunFolder
 from gan.targets import generated, stream_of
 
-_LOGGED = ("fid", "inception_score", "inception_score_std")
+_LOGGED = ("fid", "inception_score", "inception_score_std", "kid", "kid_std", "precision", "recall")
 
 
 def training_extractor(settings: TrainConfig, device: torch.device) -> Extractor:
@@ -30,6 +32,11 @@ def training_extractor(settings: TrainConfig, device: torch.device) -> Extractor
     """
     features = None if settings.report_features == "auto" else settings.report_features
     return Looking(features=features, device=device.type).extractor(settings.data)
+
+
+def reference_of(data: ImageSet, extractor: Extractor, metrics: Sequence[str]) -> Reference:
+    """The real side of a run's scores: all images that it learns from."""
+    return measure_reference(stream_of(data, data.name, "train"), extractor, metrics)
 
 
 def due(step: int, settings: TrainConfig, run: RunFolder) -> bool:
@@ -44,7 +51,7 @@ def logged(run: RunFolder) -> dict[int, dict[str, Any]]:
 
 
 class TrainingScores:
-    """FID and Inception score of the averaged generator, every `report_every` steps and after the last.
+    """FID and other scores of the averaged generator, every `report_every` steps and after the last.
 
     A call touches neither the network nor torch's random state. It gives what the log gets, or None when no score is
     due or the log has it already, so it may be called again when a run is resumed. The checkpoint of the best FID is
@@ -53,23 +60,31 @@ class TrainingScores:
     Args:
         data: the images of the run, which are the real ones.
         classes: of the generator; 0 for an unconditional one.
+        metrics: names in `gan.metrics.score.METRICS`, fid among them.
+        reference: gives the real side, measured for these metrics, where several runs share it.
     """
 
     def __init__(
-        self, settings: TrainConfig, run: RunFolder, extractor: Extractor, data: ImageSet, classes: int
+        self,
+        settings: TrainConfig,
+        run: RunFolder,
+        extractor: Extractor,
+        data: ImageSet,
+        classes: int,
+        *,
+        metrics: Sequence[str] = ("fid", "is"),
+        reference: Callable[[], Reference] | None = None,
     ) -> None:
         self._settings = settings
         self._run = run
         self._extractor = extractor
-        self._data = data
         self._classes = classes
-        self._reference: Reference | None = None
+        self._metrics = metrics
+        self._reference = reference or cache(lambda: reference_of(data, extractor, metrics))
 
     def __call__(self, step: int, network: nn.Module) -> dict[str, Any] | None:
         if not exchange.from_lead(lambda: due(step, self._settings, self._run)):
             return None
-        if self._reference is None:
-            self._reference = measure_reference(stream_of(self._data, self._data.name, "train"), self._extractor)
         settings = self._settings
         images = generated(
             network,
@@ -79,16 +94,17 @@ class TrainingScores:
             latent_dim=settings.latent_dim,
             classes=self._classes,
         )
-        result = score(images, self._reference, self._extractor, ("fid", "is"), seed=settings.seed, ema=True)
+        result = score(images, self._reference(), self._extractor, self._metrics, seed=settings.seed, ema=True)
         if not ranks.leads():
             return None
         self._note_best(step, result)
         say(f"step {step}: {told(result)}")
         protocol = Protocol.from_json(result["protocol"])
         return {
-            "scores": {name: result[name] for name in _LOGGED},
+            "scores": {name: result[name] for name in _LOGGED if name in result},
             "scored_by": f"{protocol.extractor} {protocol.weights[:12]}, {protocol.generated_count} images against "
             f"{protocol.reference_count}, seed {protocol.seed}, averaged generator",
+            "protocol": result["protocol"],
         }
 
     def _note_best(self, step: int, result: dict[str, Any]) -> None:
@@ -98,7 +114,8 @@ class TrainingScores:
             pair = (Protocol.from_json(best["protocol"]), Protocol.from_json(result["protocol"]))
             if best["step"] <= step and best["fid"] <= result["fid"] and not differences(*pair):
                 return
-        self._run.write_best(step, {**{name: result[name] for name in _LOGGED}, "protocol": result["protocol"]})
+        scores = {name: result[name] for name in _LOGGED if name in result}
+        self._run.write_best(step, {**scores, "protocol": result["protocol"]})
 
 
 def told(scores: dict[str, Any]) -> str:

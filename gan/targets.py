@@ -20,6 +20,7 @@ from gan.data.decode import look
 from gan.data.entries import BadImage
 from gan.data.sources import from_path
 from gan.errors import UsageError, UserError
+from gan.health import Diverged
 from gan.metrics.stream import ImageStream
 from gan.progress import say
 from gan.runlog import LOG
@@ -118,12 +119,12 @@ def generated(generator: nn.Module, count: int, seed: int, *, name: str, latent_
     """The first `count` images of a generator for a seed: those that `msn-gan sample` writes.
 
     Raises (while it is read):
-        UserError: the generator gives NaN or infinity.
+        Diverged: the generator gives NaN or infinity.
     """
 
     def refuse_nan(module: nn.Module, inputs: Any, images: Tensor) -> None:
         if not bool(torch.isfinite(images).all()):
-            raise UserError(f"{name}: its generator gives NaN or infinity, so there is no image to score")
+            raise Diverged(f"{name}: its generator gives NaN or infinity, so there is no image to score")
 
     def batches() -> Iterator[Tensor]:
         hook = generator.register_forward_hook(refuse_nan)

@@ -236,17 +236,17 @@ class Trainer:
         """
         if not self._noted_steps:
             return {}
+        began = time.monotonic()
         means = exchange.mean(torch.stack(list(self._sums.values())) / self._noted_steps)
         found = dict(zip(self._sums, means.tolist(), strict=True))
+        self.seconds += time.monotonic() - began  # the device may have lagged behind
         if self._looks_late:
             require_finite_means(found, self.step - self._noted_steps + 1, self.step)
         return found
 
     def log_entry(self) -> dict[str, Any]:
         """One line of the log: means since the last one, σ of every layer, health flags."""
-        began = time.monotonic()
         entry = self._means()
-        self.seconds += time.monotonic() - began  # the device may have lagged behind
         for name in self.health.update(self._noted_steps, entry["d_accuracy"], entry["variety"]):
             say(f"step {self.step}: {name}: {MEANINGS[name]}")
         for value in self._sums.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import multiprocessing
 import os
 import random
@@ -12,15 +13,16 @@ from typing import Any
 
 import torch
 
-from gan import cli, files, launch, trainer
+from gan import cli, files, launch, pages, snapshots, trainer
 from gan.classify import loop
 from gan.classify.experiment import classify
 from gan.classify.training import ClassifierTraining
+from gan.compare.experiment import compare
 
 context = multiprocessing.get_context("forkserver")
 # torch._dynamo is what the first optimizer of a process imports.
-_PRELOAD = ["pytest", "gan.cli", "gan.classify.view", "sklearn.datasets", "torch._dynamo", "tests.runs", "tests.jobs"]
-context.set_forkserver_preload(_PRELOAD)
+_PRELOAD = ["pytest", "gan.cli", "gan.classify.view", "gan.compare.view", "sklearn.datasets", "torch._dynamo"]
+context.set_forkserver_preload([*_PRELOAD, "tests.runs", "tests.jobs"])
 
 
 def run_to_end(root: Path, flags: dict[str, Any], *, resume: bool = False) -> None:
@@ -62,6 +64,24 @@ def classify_to_end(root: Path, flags: dict[str, Any], moment: tuple[str, float]
     return process.exitcode == 0
 
 
+def command_line(words: list[str]) -> int:
+    """Run the command line in this process; returns its exit code."""
+    try:
+        cli.main(words)
+    except SystemExit as stopped:
+        return stopped.code if isinstance(stopped.code, int) else 0
+    return 0
+
+
+def compare_to_end(root: Path, flags: dict[str, Any], moment: tuple[str, float] | None = None) -> bool:
+    """Run comparison `r` in a process of its own; with a moment, kill it then. Whether it came to its end."""
+    process = context.Process(target=_compare, args=(root, flags, moment))
+    process.start()
+    process.join()
+    assert process.exitcode in ((0,) if moment is None else (0, -signal.SIGKILL))
+    return process.exitcode == 0
+
+
 def random_moment(rng: random.Random, longest: float) -> tuple[str, float]:
     """A moment to kill a run at: at any time, or in or after a save."""
     kind = rng.choice(["seconds", "seconds", "save", "renamed"])
@@ -81,6 +101,35 @@ def _classify(root: Path, flags: dict[str, Any], moment: tuple[str, float] | Non
         _arm(*moment, ClassifierTraining)
     loop.SAVE_SECONDS = 0.0  # a checkpoint after every step
     classify("r", flags, root=root, device="cpu")
+
+
+def plain_chart(lines: Any, *, alt: str, **labels: str) -> str:
+    """In place of a chart: nothing but what it shows, in words."""
+    return f'<svg class="chart" role="img" aria-label="{html.escape(alt)}"></svg>'
+
+
+def _compare(root: Path, flags: dict[str, Any], moment: tuple[str, float] | None) -> None:
+    torch.set_num_threads(1)
+    pages.chart = plain_chart
+    if moment is not None and moment[0] == "score":
+        _die_scoring(int(moment[1]))
+    elif moment is not None:
+        _arm(*moment, trainer.Trainer)
+    compare("r", None, None, flags, root=root, device="cpu")
+
+
+def _die_scoring(when: int) -> None:
+    """Kill this process in the middle of its n-th score."""
+    real, calls = snapshots.score, 0
+
+    def counted(*arguments: Any, **options: Any) -> dict[str, Any]:
+        nonlocal calls
+        calls += 1
+        if calls == when:
+            _die()
+        return real(*arguments, **options)
+
+    snapshots.score = counted
 
 
 def _run_and_signal(root: Path, number: int, flags: list[str], command: str) -> None:

@@ -20,6 +20,7 @@ from gan.evaluate import Request, report
 from gan.looking import Looking, write_statistics
 from gan.loop import train
 from gan.metrics.protocol import Protocol
+from gan.metrics.stream import ImageStream
 from gan.runs import RunFolder
 from gan.runtime import Runtime
 from gan.trainer import Trainer
@@ -76,6 +77,17 @@ def test_a_checkpoint_scores_what_its_pngs_score(
         assert first["protocol"]["generated_count"] == 70
     # and another chunk of it gives another score
     assert ask(tmp_path / "less", newest, num=69, data=data)["results"][0]["fid"] != first["fid"]
+
+
+@pytest.mark.parametrize("spread, numbers", [(True, [0, 2, 199]), (False, [0, 1, 63])])
+def test_a_grid_shows_images_of_the_whole_set(spread: bool, numbers: list[int]) -> None:
+    """Sorted by class, its first images would be of one class alone. Of a generator they are the first latents'."""
+    images = torch.arange(200, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 2, 2)
+    kept: list[torch.Tensor] = []
+    stream = ImageStream("images", 200, lambda: iter(images.split(7)))
+    assert torch.equal(torch.cat(list(evaluate._keeping(stream, kept, spread=spread).batches())), images)
+    shown = torch.cat(kept)[:, 0, 0, 0].tolist()
+    assert len(shown) == 64 and [shown[0], shown[1], shown[-1]] == pytest.approx(numbers, abs=1)
 
 
 def test_a_run_is_a_trajectory(tmp_path: Path, grey: Path) -> None:

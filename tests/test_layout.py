@@ -12,13 +12,13 @@ ROOT = Path(__file__).parent.parent / "gan"
 # From the ground up; a module imports from its own level or below.
 LEVELS = [
     ["errors", "files", "progress"],
-    ["norm", "losses", "ranks", "exchange", "runtime", "settings", "config", "interrupt", "intervals"],
-    ["convolution", "augment", "models", "data", "ema", "health", "replicas"],
-    ["checkpoint", "sampling", "runlog", "runs", "inputs", "graphs"],
-    ["trainer", "gallery", "metrics"],
+    ["norm", "losses", "ranks", "exchange", "runtime", "settings", "config", "interrupt", "intervals", "memory"],
+    ["convolution", "augment", "machine", "models", "data", "ema", "health", "replicas"],
+    ["checkpoint", "sampling", "runlog", "runs", "inputs", "graphs", "begun"],
+    ["trainer", "gallery", "metrics", "dynamics"],
     ["loop", "targets", "looking"],
     ["evaluate", "snapshots"],
-    ["launch", "report", "report_html", "pages", "plots", "classify"],
+    ["launch", "report", "report_html", "pages", "plots", "classify", "compare", "bench", "dynamics_report"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
@@ -59,7 +59,7 @@ def test_only_the_command_line_knows_click() -> None:
 
 def test_norm_imports_torch_alone() -> None:
     outside = {name.split(".")[0] for name in imports(ROOT / "norm.py")}
-    assert outside == {"__future__", "collections", "copy", "torch", "typing"}
+    assert outside == {"__future__", "collections", "copy", "math", "torch", "typing"}
 
 
 def test_training_imports_no_metrics() -> None:

@@ -333,6 +333,31 @@ def test_centering_in_bf16_has_the_mean_of_fp32() -> None:
     torch.testing.assert_close(layer.running_mean.double(), 0.1 * exact, rtol=5e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(4, 12, 6, 6), (3, 5, 7, 3), (2, 1, 4, 4), (6, 2000), (4, 3, 1, 1), (2, 3, 4, 5, 2)])
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
+def test_centering_does_not_depend_on_how_maps_lie_in_memory(
+    shape: tuple[int, ...], dtype: torch.dtype, tolerance: float
+) -> None:
+    """Nor does it hinder an activation that works in place."""
+    h = torch.randn(shape, dtype=torch.float64) + 1
+    probe, m = torch.randn(shape, dtype=torch.float64), torch.randn(shape[1], dtype=torch.float64)
+    expected = h - per_channel(h).mean(1).view(-1, *(1,) * (h.dim() - 2)) + m.view(-1, *(1,) * (h.dim() - 2))
+    last = h.movedim(1, -1).contiguous().movedim(-1, 1)  # channels vary fastest
+    for given in (h.contiguous(), last):
+        layer = Centering(shape[1]).to(torch.float64 if dtype == torch.float64 else torch.float32)
+        layer.bias.data.copy_(m)
+        x = given.to(dtype).requires_grad_()
+        y = layer(x)
+        assert y.stride() == x.stride()
+        torch.testing.assert_close(y.double(), expected, rtol=tolerance, atol=tolerance)
+        slope = torch.where(y.detach() > 0, 1.0, 0.5) * probe
+        gradient = slope - per_channel(slope).mean(1).view(-1, *(1,) * (h.dim() - 2))
+        F.leaky_relu(y, 0.5, inplace=True).backward(probe.to(dtype))
+        torch.testing.assert_close(x.grad.double(), gradient, rtol=tolerance, atol=tolerance)
+        sums, few = per_channel(slope).sum(1), h.numel() // shape[1]
+        torch.testing.assert_close(layer.bias.grad.double(), sums, rtol=tolerance, atol=tolerance * few**0.5)
+
+
 def test_centering_a_batch_of_one() -> None:
     norm = Centering(3)
     h = torch.randn(1, 3, 4, 4)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from gan.models.classifiers import CLASSIFIERS, require_fit
 from gan.norm import NORMS
 from gan.runtime import PRECISIONS
-from gan.settings import Settings, setting
+from gan.settings import Settings, dynamics_setting, setting
 
 AUGMENTATIONS = ("auto", "none", "crop", "crop-flip")
 _GREY = ("digits", "mnist", "fashion-mnist")
@@ -77,6 +77,8 @@ class ClassifyConfig(Settings):
 
     precision: str = setting("auto", "bf16 autocast or fp32; auto is bf16 where it is faster", choices=PRECISIONS)
     deterministic: bool = setting(False, "the same bytes on every run on CUDA too, at some cost")
+
+    dynamics: int = dynamics_setting()
 
     def _contradictions(self) -> list[str]:
         found = [f"--{name}: is empty; give at least one" for name in ("norms", "lr") if not getattr(self, name)]

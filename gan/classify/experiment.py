@@ -13,21 +13,24 @@ from typing import Any
 
 import torch
 
-from gan import checkpoint
-from gan.classify import begun, loop, results
+from gan import begun, checkpoint
+from gan.classify import loop, results
 from gan.classify.config import ClassifyConfig, Training
 from gan.classify.sets import load_sets
 from gan.classify.training import ClassifierTraining, OnStep, steps_of
 from gan.data import ImageSet
-from gan.errors import UsageError, UserError
-from gan.files import replacing
+from gan.dynamics.probes import ClassifierProbe
+from gan.dynamics.sample import Subject
+from gan.dynamics.watch import Watch as DynamicsWatch
+from gan.errors import UsageError
+from gan.files import write_json
 from gan.interrupt import StopSignals
 from gan.models.classifiers import build_classifier
 from gan.progress import progress, say
 from gan.runs import RunFolder, make_folder, program, versions
 from gan.runtime import Runtime, resolve
 
-NAME = "classify"  # of the files of results
+NAME = KIND = "classify"  # of the files of results, and of the run
 RECORD = f"{NAME}.json"
 
 # Gives what watches the steps of a training, whose folder exists; called when the training begins or goes on.
@@ -50,7 +53,7 @@ class Experiment:
     def __init__(self, name: str, given: Mapping[str, Any], *, root: Path = Path(), device: str = "auto") -> None:
         self.run = RunFolder(name, root)
         self.folder = self.run.checkpoints
-        self.before = begun.read_config(self.run)
+        self.before = begun.read_config(self.run, KIND, ClassifyConfig.from_dict)
         self.asked, self.runtime = self._settings(given, device)
         self.planned = self.asked.united(self.before["config"]) if self.before else self.asked
 
@@ -81,9 +84,10 @@ class Experiment:
             return None
         train, test = load_sets(self.asked)
         if self.before:
-            begun.check_same_images(self.run, self.before["data"], train, test)
+            for kind, images in (("train", train), ("test", test)):
+                begun.check_same(self.run, f"{kind} images", self.before["data"][kind], images)
         make_folder(self.folder)
-        self._write_config(begun.description(train, test))
+        self._write_config({"classes": list(train.classes), "train": begun.facts(train), "test": begun.facts(test)})
         self._say_what(len(todo), train, test)
         with StopSignals() as stop:
             for number, training in enumerate(todo, 1):
@@ -107,7 +111,12 @@ class Experiment:
         folder = self.folder / training.name
         make_folder(folder)
         job = ClassifierTraining(self.asked, training, self.runtime, train, test)
+        # Now, while the weights are the initial ones.
+        subject = self._dynamics_of(job, train) if self.asked.dynamics else None
         loop.resume(job, folder)
+        dynamics = None
+        if subject:
+            dynamics = DynamicsWatch(folder, subject, every=self.asked.dynamics, last=job.steps, step=job.step)
         if job.step:
             say(f"{training}: going on at step {job.step} of {job.steps}")
         on_step = watch(training, folder, job) if watch else None
@@ -115,7 +124,7 @@ class Experiment:
         title = f"{number}/{count} {training}"
         try:
             with progress(title, total, start=start, per_item=self.asked.batch) as advance:
-                done = loop.train(job, folder, train.classes, stop, advance, on_step)
+                done = loop.train(job, folder, train.classes, stop, advance, on_step, dynamics)
         finally:
             job.batches.close()
         if not done:
@@ -125,6 +134,10 @@ class Experiment:
         assert result is not None
         say(f"{training}: {_told(result)}")
         return True
+
+    def _dynamics_of(self, job: ClassifierTraining, train: ImageSet) -> Subject:
+        probe = ClassifierProbe(train, self.asked.batch, self.runtime.device)
+        return Subject(job.network, probe, {"kind": "classifier", "norm": job.training.norm})
 
     def _done(self, training: Training) -> bool:
         folder = self.folder / training.name
@@ -145,7 +158,7 @@ class Experiment:
         Raises:
             UserError: the file cannot be written.
         """
-        config = begun.read_config(self.run)
+        config = begun.read_config(self.run, KIND, ClassifyConfig.from_dict)
         assert config is not None
         done = self.results()
         plain = _parameters(self.planned, len(config["data"]["classes"]))
@@ -161,13 +174,7 @@ class Experiment:
             "trainings": done,
             "versions": versions(),
         }
-        try:
-            with replacing(self.folder / RECORD) as file:
-                file.write(json.dumps(record, indent=1).encode() + b"\n")
-        except OSError as error:
-            raise UserError(
-                f"{self.folder / RECORD}: cannot be written: {error.strerror}; make room and go on"
-            ) from error
+        write_json(self.folder / RECORD, record)
 
     def _write_config(self, data: dict[str, Any]) -> None:
         runtime = {
@@ -175,7 +182,7 @@ class Experiment:
             "precision": self.runtime.precision,
             "threads": torch.get_num_threads(),
         }
-        self.run.write_config(self.planned, {"kind": begun.KIND, "runtime": runtime, "data": data})
+        self.run.write_config(self.planned, {"kind": KIND, "runtime": runtime, "data": data})
 
     def _say_what(self, count: int, train: ImageSet, test: ImageSet) -> None:
         config = self.asked
@@ -236,7 +243,7 @@ def classify(
     folder = experiment.folder
     if experiment.results():
         experiment.write_record()
-        view = view_of(json.loads((folder / RECORD).read_text()))
+        view = view_of(json.loads((folder / RECORD).read_text()), folder)
         pages.write(view, folder, NAME)
         pages.show(view)
         say(f"wrote {folder}/{NAME}.html, {NAME}.md and {RECORD}")

@@ -9,6 +9,7 @@ from typing import Any
 from gan import checkpoint
 from gan.classify import results
 from gan.classify.training import ClassifierTraining, OnStep
+from gan.dynamics.watch import Watch
 from gan.interrupt import StopSignals
 from gan.models.classifiers import Classifier, to_state
 from gan.progress import Advance
@@ -24,6 +25,7 @@ def train(
     stop: StopSignals,
     advance: Advance,
     on_step: OnStep | None = None,
+    dynamics: Watch | None = None,
 ) -> bool:
     """Train to the last step or until the loss is not finite, writing what `folder` holds of a training.
 
@@ -33,6 +35,7 @@ def train(
         stop: when a signal is received, a checkpoint is written and the training ends early.
         advance: called after each step.
         on_step: sees each step before its update.
+        dynamics: samples the network between steps.
 
     Returns:
         whether it is done, with its result written; False if it was stopped.
@@ -51,7 +54,14 @@ def train(
             checkpoint.prune(folder, keep=1)
             saved, since = job.step, time.monotonic()
 
+    def sample() -> None:
+        if dynamics and dynamics.due(job.step):
+            job.read_losses()  # or the sample would be counted to the time of a step
+            if job.diverged is None:
+                dynamics(job.step)
+
     try:
+        sample()
         while job.step < job.steps and job.diverged is None:
             if stop.received is not None:
                 save()
@@ -65,6 +75,7 @@ def train(
                 save()
             elif time.monotonic() - since >= SAVE_SECONDS:
                 save()
+            sample()
             advance(1, note)
     finally:
         log.close()

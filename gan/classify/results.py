@@ -11,7 +11,7 @@ from typing import Any
 from gan import runlog
 from gan.classify.config import Training
 from gan.errors import UserError
-from gan.files import replacing
+from gan.files import write_json
 from gan.intervals import interval
 
 NETWORK = "classifier.pt"
@@ -29,11 +29,7 @@ def write(folder: Path, facts: dict[str, Any]) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    try:
-        with replacing(folder / RESULT) as file:
-            file.write(json.dumps(facts, indent=2).encode() + b"\n")
-    except OSError as error:
-        raise UserError(f"{folder / RESULT}: cannot be written: {error.strerror}; make room and go on") from error
+    write_json(folder / RESULT, facts)
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gan.intervals import Interval, interval
-from gan.pages import line_chart
+from gan.dynamics_report import Findings, findings
+from gan.intervals import Interval
+from gan.pages import line_chart, mean_line
 from gan.plots import Line
 from gan.report_html import Picture, View
 
@@ -23,23 +24,25 @@ _CURVES = (
 )
 
 
-def view_of(record: Mapping[str, Any]) -> View:
+def view_of(record: Mapping[str, Any], folder: Path | None = None) -> View:
     """What the pages of an experiment show.
 
     Args:
         record: the content of classify.json; at least one training is done.
+        folder: of the run, in whose trainings samples of training dynamics are looked for; None: they are not shown.
     """
     rows: list[Row] = record["rows"]
     config = record["config"]
+    dynamics = _dynamics(record, folder) if folder else []
     return View(
         title=f"{config['model']} on {record['data']['train']['name']}, under {_counted(len(_norms(rows)), 'norm')}",
         header=_HEADER,
         rows=tuple(_cells(row) for row in rows),
         best=_marked(rows),
         stopped=_stopped(record),
-        notes=tuple(_notes(record)),
+        notes=(*_notes(record), *(note for found in dynamics for note in found.notes)),
         grids=(),
-        charts=tuple(_charts(record)),
+        charts=(*_charts(record), *(picture for found in dynamics for picture in found.pictures)),
         protocols=tuple(_facts(record)),
         command=record["command"],
         made=record["made"],
@@ -127,16 +130,24 @@ def _charts(record: Mapping[str, Any]) -> list[Picture]:
     return pictures
 
 
+def _dynamics(record: Mapping[str, Any], folder: Path) -> list[Findings]:
+    """For each learning rate, what was sampled of the trainings that did not diverge."""
+    rates = list(dict.fromkeys(row["lr"] for row in record["rows"]))
+    found = []
+    for lr in rates:
+        own = [result for result in record["trainings"] if result["lr"] == lr and not result["diverged"]]
+        which = f"lr {lr!r}" if len(rates) > 1 else ""
+        found.append(findings([folder / result["folder"] for result in own], which))
+    return found
+
+
 def _line(norm: str, curves: Sequence[Mapping[str, Any]], key: str, factor: float) -> Line | None:
     """The mean of curves and its interval, in the epochs in which all have a finite value."""
-    points = []
-    for epoch, *values in zip(curves[0]["epoch"], *(curve[key] for curve in curves), strict=True) if curves else ():
-        if None not in values:
-            points.append((epoch, interval([factor * value for value in values])))
-    if len(points) < 2:
+    if not curves:
         return None
-    spread = [found.half or 0.0 for _, found in points] if len(curves) > 1 else None
-    return Line(norm, [epoch for epoch, _ in points], [found.mean for _, found in points], spread)
+    epochs = zip(curves[0]["epoch"], *(curve[key] for curve in curves), strict=True)
+    points = [(epoch, [factor * value for value in values]) for epoch, *values in epochs if None not in values]
+    return mean_line(norm, points) if len(points) > 1 else None
 
 
 def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -42,12 +42,18 @@ class Decimals(click.ParamType):
 
 
 class Names(click.ParamType):
-    """Names with commas between them, as fid,is."""
+    """Names with commas between them, as fid,is; each once, unless `repeats` are kept."""
 
     name = "names"
 
+    def __init__(self, *, repeats: bool = False) -> None:
+        self.repeats = repeats
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        return value if isinstance(value, tuple) else tuple(dict.fromkeys(part.strip() for part in value.split(",")))
+        if isinstance(value, tuple):
+            return value
+        names = tuple(part.strip() for part in value.split(","))
+        return names if self.repeats else tuple(dict.fromkeys(names))
 
 
 class _Commands(click.Group):

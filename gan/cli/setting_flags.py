@@ -18,24 +18,28 @@ _TYPES = {
     "str": click.STRING,
     "tuple[int, ...]": Numbers(),
     "tuple[float, ...]": Decimals(),
-    "tuple[str, ...]": Names(),
+    "tuple[str, ...]": Names(repeats=True),
 }
 
 
-def setting_options(settings: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A flag for every setting but `preset`; its value is None where it is not given."""
+def setting_options(
+    settings: type[Settings], without: tuple[str, ...] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A flag for every setting but `preset` and those `without`; its value is None where it is not given."""
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
-        for item in reversed([item for item in fields(settings) if item.name != "preset"]):
+        for item in reversed([item for item in fields(settings) if item.name not in ("preset", *without)]):
             kind = str(item.type).split(" |")[0]
             name = flag(item.name)
-            choices = item.metadata["choices"]
+            choices, bare = item.metadata["choices"], item.metadata["bare"]
+            alone: dict[str, Any] = {} if bare is None else {"is_flag": False, "flag_value": str(bare)}
             command = click.option(
                 f"{name}/--no-{name[2:]}" if kind == "bool" else name,
                 type=_TYPES.get(kind),
                 default=None,
-                metavar=_metavar(kind, choices),
+                metavar="[K]" if alone else _metavar(kind, choices),
                 help=f"{_sentence(item.metadata['help'])}{_default(item.default)}",
+                **alone,
             )(command)
         return command
 

@@ -27,6 +27,7 @@ def precision_recall(
     neighbours: int = 3,
     device: torch.device | str = "cpu",
     advance: Callable[[int], object] = lambda count: None,
+    real_radii: Tensor | None = None,
 ) -> tuple[float, float]:
     """Precision and recall, each in [0, 1].
 
@@ -35,7 +36,8 @@ def precision_recall(
         generated: features (N2, D); may be memory-mapped.
         neighbours: the k of the k-th nearest neighbour; an image is not its own neighbour.
         device: does the matrix products; it must know float64.
-        advance: called with the number of rows after each row of blocks; 2 N1 + N2 in all.
+        advance: called with the number of rows after each row of blocks; 2 N1 + N2 in all, N1 + N2 with `real_radii`.
+        real_radii: `radii` of the real features for this k, where several sets are held against them.
 
     Raises:
         ValueError: a set holds no more than k images, or the dimensions differ.
@@ -44,8 +46,9 @@ def precision_recall(
         raise ValueError(f"features of unlike dimension: {real.shape[1]} real, {generated.shape[1]} generated")
     if min(len(real), len(generated)) <= neighbours:
         raise ValueError(f"{neighbours} neighbours need more images than {len(real)} real, {len(generated)} generated")
-    real_radii = _radii(real, neighbours, device, advance)
-    generated_radii = _radii(generated, neighbours, device, advance)
+    if real_radii is None:
+        real_radii = radii(real, neighbours, device, advance)
+    generated_radii = radii(generated, neighbours, device, advance)
 
     within_real = torch.zeros(len(generated), dtype=torch.bool)
     within_generated = torch.zeros(len(real), dtype=torch.bool)
@@ -58,11 +61,14 @@ def precision_recall(
     return float(within_real.double().mean()), float(within_generated.double().mean())
 
 
-def _radii(
-    features: NDArray[np.floating], neighbours: int, device: torch.device | str, advance: Callable[[int], object]
+def radii(
+    features: NDArray[np.floating],
+    neighbours: int,
+    device: torch.device | str = "cpu",
+    advance: Callable[[int], object] = lambda count: None,
 ) -> Tensor:
     """Squared distance (N,) of each image to its k-th nearest neighbour in the same set."""
-    radii = torch.empty(len(features), dtype=torch.float64)
+    distant = torch.empty(len(features), dtype=torch.float64)
     for rows, x in _blocks(features, device):
         nearest = torch.full((len(x), neighbours), torch.inf, dtype=torch.float64, device=device)
         for columns, y in _blocks(features, device):
@@ -71,9 +77,9 @@ def _radii(
                 distances.fill_diagonal_(torch.inf)  # not its own neighbour
             found = torch.cat((nearest, distances), dim=1)
             nearest = found.topk(neighbours, dim=1, largest=False).values
-        radii[rows] = nearest.amax(dim=1).cpu()
+        distant[rows] = nearest.amax(dim=1).cpu()
         advance(len(x))
-    return radii
+    return distant
 
 
 def _blocks(features: NDArray[np.floating], device: torch.device | str) -> Iterator[tuple[slice, Tensor]]:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gan import files
 from gan.errors import UserError
 from gan.files import replacing
 from gan.metrics.frechet import covariance_factor
+from gan.metrics.precision_recall import radii
 from gan.metrics.protocol import FEATURES, Extractor, Protocol, require_alike
 from gan.progress import say
 
@@ -41,11 +44,23 @@ class Reference:
     """How the features were made; None if another program made the file: then nobody knows the preprocessing."""
     features: NDArray[np.float32] | None = None
     """The features (N, D) themselves, where KID or precision and recall are wanted."""
+    _radii: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def factor(self) -> NDArray[np.float64]:
         """The covariance's factor, computed once however many sets are held against this one."""
         return covariance_factor(self.covariance)
+
+    def radii(
+        self, neighbours: int, device: str = "cpu", advance: Callable[[int], object] = lambda count: None
+    ) -> Tensor:
+        """`precision_recall.radii` of the features, which there are; computed once, as the factor is."""
+        if neighbours in self._radii:
+            advance(len(self._radii[neighbours]))
+        else:
+            assert self.features is not None
+            self._radii[neighbours] = radii(self.features, neighbours, device=device, advance=advance)
+        return self._radii[neighbours]
 
     def check(self, extractor: Extractor) -> None:
         """Let it pass if it may be held against features of this network.

@@ -179,7 +179,12 @@ def _against(
     if "pr" in metrics:
         with progress("precision and recall", 2 * len(real.features) + len(seen.features), "rows") as advance:
             scores["precision"], scores["recall"] = precision_recall(
-                real.features, seen.features, neighbours=NEIGHBOURS, device=device, advance=advance
+                real.features,
+                seen.features,
+                neighbours=NEIGHBOURS,
+                device=device,
+                advance=advance,
+                real_radii=real.radii(NEIGHBOURS, device, advance),
             )
         protocol = replace(protocol, neighbours=NEIGHBOURS)
     return scores, protocol

@@ -47,7 +47,7 @@ class DenseLayer(nn.Module):
         self.wide = _read_later(norm, _convolution(bottleneck * growth, growth, 3))
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self.wide(F.relu(self.narrow(self.ready(maps))))
+        return self.wide(F.relu(self.narrow(self.ready(maps)), inplace=True))
 
 
 class DenseBlock(nn.Module):
@@ -68,7 +68,7 @@ class DenseBlock(nn.Module):
             maps = F.relu(maps)
         for layer in self.layers:
             new = layer(maps)
-            maps = torch.cat([maps, F.relu(new) if self.activated else new], 1)
+            maps = torch.cat([maps, F.relu(new, inplace=True) if self.activated else new], 1)
         return maps
 
 

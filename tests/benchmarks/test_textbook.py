@@ -57,7 +57,7 @@ def follower(job: Trainer, images: ZipImages | TensorImages | None = None, **opt
     if images is None:
         assert job.data.pixels is not None
         images = TensorImages(job.data.pixels)
-    order, latents = OrderOf(job.batches), latents_of(job.config)
+    order, latents = OrderOf(job.inputs.batches), latents_of(job.config)
     textbook = Textbook(job.config, job.runtime.device, images, order=order, latents=latents, **options)
     take_over(textbook.generator, job.generator)
     take_over(textbook.discriminator, job.discriminator)
@@ -91,7 +91,7 @@ def test_the_first_losses_are_ours(image_set: MakeImages, runtime: Runtime, reci
     job = Trainer(narrow(recipe, norm), runtime, image_set())
     strengthen(job)
     textbook = follower(job)
-    seen = job.batches.at(0).images, torch.randn(32, 8, generator=torch.Generator().manual_seed(1))
+    seen = job.inputs.batches.at(0).images, torch.randn(32, 8, generator=torch.Generator().manual_seed(1))
     start = behaviour(job.generator, job.discriminator, *seen)
     torch.testing.assert_close(
         behaviour(textbook.generator, textbook.discriminator, *seen), start, rtol=1e-5, atol=1e-4
@@ -216,7 +216,7 @@ def test_images_of_a_zip_come_in_our_order(jpegs: Path, runtime: Runtime, worker
     job = Trainer(narrow("msn-dcgan", "msn"), runtime, data)
     textbook = follower(job, ZipImages(jpegs), workers=workers)
     for number, batch in enumerate(itertools.islice(textbook.batches, 5)):  # more than an epoch
-        torch.testing.assert_close(batch, job.batches.at(number).images, rtol=0, atol=1e-6)
+        torch.testing.assert_close(batch, job.inputs.batches.at(number).images, rtol=0, atol=1e-6)
 
 
 def test_shuffled_epochs_without_end(jpegs: Path) -> None:

@@ -1,0 +1,68 @@
+"""Peak memory of training: on CUDA what torch had allocated, elsewhere what a process of its own grew by."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from gan.bench.subject import Subject
+from gan.runtime import Runtime
+
+_STEPS = 3
+
+
+def peak_memory(model: str, norm: str, batch: int, runtime: Runtime) -> int | None:
+    """Bytes at the peak of some training steps; None on a system that does not tell.
+
+    Raises:
+        MemoryError: there is not enough of it.
+    """
+    if runtime.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        _train(model, norm, batch, runtime)
+        return torch.cuda.max_memory_allocated() - before
+    if runtime.device.type != "cpu" or sys.platform == "win32":
+        return None
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_ignore_interrupts) as pool:
+        try:
+            return pool.submit(_growth, model, norm, batch, runtime.bf16, torch.get_num_threads()).result()
+        except BrokenProcessPool as error:  # the system has killed it
+            raise MemoryError from error
+
+
+def _train(model: str, norm: str, batch: int, runtime: Runtime) -> None:
+    subject = Subject(model, norm, batch, runtime)
+    for _ in range(_STEPS):
+        subject.train_step()
+
+
+def _growth(model: str, norm: str, batch: int, bf16: bool, threads: int) -> int:
+    """Bytes that training adds to the largest size of this process."""
+    torch.set_num_threads(threads)
+    runtime = Runtime(torch.device("cpu"), bf16)
+    _train("cnn3", "bn", 2, runtime)  # what the libraries take for themselves is not the network's
+    before = _largest()
+    _train(model, norm, batch, runtime)
+    return _largest() - before
+
+
+def _largest() -> int:
+    """Bytes of resident memory at this process's peak."""
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.exists() else []:
+        if line.startswith("VmHWM:"):  # ru_maxrss of Linux begins at the size of the process that started this one
+            return int(line.split()[1]) * 1024
+    import resource  # not there on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the first one decides

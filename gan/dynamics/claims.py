@@ -1,0 +1,216 @@
+"""Whether runs support what the MSN paper says of training dynamics, by rules that are stated with each answer.
+
+A value of a run is the median over its layers in each sample, then the median over the samples of the last third of
+training, then, for several runs of one norm, the median over those. Two values differ where one is at least `FACTOR`
+times the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from gan import runlog
+from gan.dynamics.watch import FILE
+
+FACTOR = 1.5
+DRIFT = 0.5  # initial standard deviations; from here on a mean has drifted
+SUPPORTED, PARTLY, AGAINST, UNKNOWN = "supported", "partly supported", "not supported", "cannot be told"
+
+Entry = Mapping[str, Any]
+
+
+class Quantity(NamedTuple):
+    """A number of each layer in a sample."""
+
+    part: str
+    """`layers` or `activations`."""
+    key: str
+
+
+SMALL = Quantity("layers", "gradient_small")
+ZEROS = Quantity("layers", "gradient_zeros")
+VARIANCE = Quantity("layers", "gradient_variance")
+SIGMA = Quantity("layers", "gradient_sigma")
+MOVED = Quantity("activations", "drift")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The samples of one training, in order."""
+
+    norm: str
+    entries: tuple[Entry, ...]
+
+    def values(self, quantity: Quantity) -> dict[int, float]:
+        """The median over layers, by step; without samples in which no layer has the number."""
+        found = {}
+        for entry in self.entries:
+            own = [layer.get(quantity.key) for layer in entry[quantity.part].values()]
+            if present := [value for value in own if value is not None]:
+                found[entry["step"]] = median(present)
+        return found
+
+    def late(self, quantity: Quantity) -> float | None:
+        """The median over the samples of the last third of training; None where there is none."""
+        last = max(entry["step"] for entry in self.entries)
+        found = [value for step, value in self.values(quantity).items() if step > 0 and 3 * step >= 2 * last]
+        return median(found) if found else None
+
+
+def read_runs(folders: Iterable[Path]) -> list[Run]:
+    """The runs of those folders that have a `dynamics.jsonl` with samples."""
+    runs = []
+    for folder in folders:
+        entries = [entry for entry in runlog.read(folder / FILE) if {"norm", "layers", "activations"} <= entry.keys()]
+        if entries:
+            runs.append(Run(entries[-1]["norm"], tuple(entries)))
+    return runs
+
+
+class Claim(NamedTuple):
+    """What the paper says, whether the runs support it, and the numbers and the rule that tell."""
+
+    name: str
+    statement: str
+    answer: str
+    reason: str
+
+    @property
+    def sentence(self) -> str:
+        """All of it in words."""
+        return f"{self.name}, {self.statement}: {self.answer}. {self.reason}"
+
+
+_STATEMENTS = {
+    "C1": "SN makes gradients sparse",
+    "C2": "SN controls the variance of gradients",
+    "C3": "SN lets layer means drift",
+    "C4": "MSN removes the drift",
+}
+
+
+def judge(runs: Sequence[Run]) -> list[Claim]:
+    """All claims, in order.
+
+    Args:
+        runs: of one network on the same images, under one or several norms.
+    """
+    return [_claim(name, rule, runs) for name, rule in _RULES.items()]
+
+
+def _claim(name: str, rule: Callable[[Sequence[Run]], tuple[str, str]], runs: Sequence[Run]) -> Claim:
+    networks = {(run.entries[0].get("kind"), tuple(run.entries[0]["layers"])) for run in runs}
+    if len(networks) > 1:
+        answer, reason = UNKNOWN, "The runs are of different networks."
+    else:
+        try:
+            answer, reason = rule(runs)
+        except _Missing as missing:
+            answer, reason = UNKNOWN, str(missing)
+    return Claim(name, _STATEMENTS[name], answer, reason)
+
+
+class _Missing(Exception):
+    """A norm or a number that a rule needs is not there."""
+
+
+def _late(runs: Sequence[Run], norm: str, quantity: Quantity) -> float:
+    own = [run.late(quantity) for run in runs if run.norm == norm]
+    if not own:
+        norms = ", ".join(dict.fromkeys(run.norm for run in runs))
+        raise _Missing(f"It takes a run under {norm} too; there is only {norms}.")
+    found = [value for value in own if value is not None]
+    if not found:
+        raise _Missing(f"There is no sample under {norm} in the last third of training; use a smaller --dynamics.")
+    return median(found)
+
+
+def _baseline(runs: Sequence[Run]) -> str:
+    """What SN is held against: no norm, or batch norm (as in the authors' plots) where that is not there."""
+    norms = {run.norm for run in runs}
+    for norm in ("none", "bn"):
+        if norm in norms:
+            return norm
+    raise _Missing(f"It takes a run under none or bn too; there is only {', '.join(sorted(norms))}.")
+
+
+def ratio(value: float, other: float) -> float:
+    """value / other; 1 where both are 0."""
+    if other == 0:
+        return 1.0 if value == 0 else float("inf")
+    return value / other
+
+
+def _sparsity(runs: Sequence[Run]) -> tuple[str, str]:
+    sn = _late(runs, "sn", SMALL)
+    other = _baseline(runs)
+    plain = _late(runs, other, SMALL)
+    zeros = _late(runs, "sn", ZEROS), _late(runs, other, ZEROS)
+    answer = SUPPORTED if ratio(sn, plain) >= FACTOR else AGAINST
+    return answer, (
+        f"In the last third of training {sn:.2%} of a layer's gradient entries are at most 0.001 of its largest under "
+        f"sn, {plain:.2%} under {other} (medians over layers and samples): {ratio(sn, plain):.3g} times as many, and "
+        f"support takes {FACTOR}. Exactly zero are {zeros[0]:.2%} and {zeros[1]:.2%}."
+    )
+
+
+def _variance(runs: Sequence[Run]) -> tuple[str, str]:
+    pairs = []
+    other = ""
+    for quantity in (VARIANCE, SIGMA):
+        sn = _late(runs, "sn", quantity)
+        other = _baseline(runs)
+        pairs.append((sn, _late(runs, other, quantity)))
+    ratios = [ratio(*pair) for pair in pairs]
+    less = sum(value * FACTOR <= 1 for value in ratios)
+    (variance, plain_variance), (sigma, plain_sigma) = pairs
+    return (AGAINST, PARTLY, SUPPORTED)[less], (
+        f"In the last third of training the variance of a gradient entry over mini-batches is {variance:.3g} under sn, "
+        f"{plain_variance:.3g} under {other} ({ratios[0]:.3g} times), the largest singular value of the gradient "
+        f"matrix {sigma:.3g} and {plain_sigma:.3g} ({ratios[1]:.3g} times; medians over layers and samples). Support "
+        f"takes at most 1/{FACTOR} of both, partial support of one."
+    )
+
+
+def _drift(runs: Sequence[Run]) -> tuple[str, str]:
+    sn = _late(runs, "sn", MOVED)
+    return SUPPORTED if sn >= DRIFT else AGAINST, (
+        f"In the last third of training the means of pre-activations are {sn:.3g} initial standard deviations from "
+        f"where they began (median over layers and samples); from {DRIFT} on they have drifted.{_beside(runs)}"
+    )
+
+
+def _beside(runs: Sequence[Run]) -> str:
+    """The drift under the other norms that were sampled so late."""
+    found = {}
+    for norm in dict.fromkeys(run.norm for run in runs if run.norm != "sn"):
+        try:
+            found[norm] = _late(runs, norm, MOVED)
+        except _Missing:
+            continue
+    return f" For comparison: {', '.join(f'{norm} {value:.3g}' for norm, value in found.items())}." if found else ""
+
+
+def _removal(runs: Sequence[Run]) -> tuple[str, str]:
+    sn, msn = _late(runs, "sn", MOVED), _late(runs, "msn", MOVED)
+    reason = (
+        f"In the last third of training the drift is {msn:.3g} initial standard deviations under msn, {sn:.3g} under "
+        f"sn ({ratio(msn, sn):.3g} times; medians over layers and samples); support takes at most 1/{FACTOR}."
+    )
+    if ratio(msn, sn) * FACTOR > 1:
+        return AGAINST, reason
+    if sn < DRIFT:
+        return UNKNOWN, f"{reason} But under sn there is no drift to remove: less than {DRIFT}."
+    return SUPPORTED, reason
+
+
+_RULES: dict[str, Callable[[Sequence[Run]], tuple[str, str]]] = {
+    "C1": _sparsity,
+    "C2": _variance,
+    "C3": _drift,
+    "C4": _removal,
+}

@@ -1,0 +1,164 @@
+"""Verdicts and figures on made-up samples, in both directions, and where they cannot be told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gan.dynamics import claims
+from gan.dynamics.claims import AGAINST, PARTLY, SUPPORTED, UNKNOWN, Run, judge, ratio, read_runs
+from gan.dynamics_report import findings
+
+DEFAULTS = {"small": 0.1, "zeros": 0.0, "variance": 1.0, "sigma": 1.0, "drift": 0.1}
+
+
+def samples(norm: str, **changes: float | None) -> list[dict[str, Any]]:
+    """Seven samples of a network of three layers; early ones say the opposite of nothing and must not count."""
+    late = {**DEFAULTS, **changes}
+    entries = []
+    for step in range(0, 70, 10):
+        values = late if step >= 40 else DEFAULTS
+        layer = {
+            "gradient_small": values["small"],
+            "gradient_zeros": values["zeros"],
+            "gradient_variance": values["variance"],
+            "gradient_sigma": values["sigma"],
+            "weight_mean": 0.01,
+            "stable_rank": 3.0,
+            "used_sigma": 1.0,
+        }
+        extreme = {key: 1e3 for key in layer}  # of one layer: the median does not see it
+        entry = {
+            "step": step,
+            "kind": "classifier",
+            "norm": norm,
+            "layers": {"a": layer, "b": layer, "c": extreme},
+            "activations": {name: {"drift": values["drift"], "offset": 0.2, "spread": 1.0} for name in "ab"},
+        }
+        if step in (0, 60):
+            entry["spectra"] = {name: [2.0, 1.0, 0.5] for name in "abc"}
+        entries.append(entry)
+    return entries
+
+
+def run(norm: str, **changes: float | None) -> Run:
+    return Run(norm, tuple(samples(norm, **changes)))
+
+
+def answers(*runs: Run) -> dict[str, str]:
+    return {claim.name: claim.answer for claim in judge(runs)}
+
+
+def test_all_claims_supported() -> None:
+    runs = [run("none"), run("sn", small=0.2, variance=0.1, sigma=0.5, drift=2.0), run("msn", drift=0.3)]
+    assert answers(*runs) == dict.fromkeys(("C1", "C2", "C3", "C4"), SUPPORTED)
+    told = {claim.name: claim.sentence for claim in judge(runs)}
+    assert told["C1"].startswith("C1, SN makes gradients sparse: supported. In the last third of training 20.00% of")
+    assert "10.00% under none" in told["C1"] and "2 times as many" in told["C1"]
+    assert "0.1 under sn, 1 under none (0.1 times)" in told["C2"] and "0.5 and 1 (0.5 times" in told["C2"]
+    assert "2 initial standard deviations" in told["C3"] and "For comparison: none 0.1, msn 0.3." in told["C3"]
+    assert "0.3 initial standard deviations under msn, 2 under sn (0.15 times" in told["C4"]
+
+
+def test_no_claim_supported() -> None:
+    runs = [run("none", small=0.2), run("sn", small=0.2, variance=2.0, drift=0.2), run("msn", drift=0.4)]
+    assert answers(*runs) == dict.fromkeys(("C1", "C2", "C3", "C4"), AGAINST)
+
+
+@pytest.mark.parametrize("change", [{"variance": 0.1}, {"sigma": 0.1}])
+def test_one_of_two_is_partial_support(change: dict[str, float]) -> None:
+    assert answers(run("none"), run("sn", **change))["C2"] == PARTLY
+
+
+def test_nothing_to_remove_cannot_be_told() -> None:
+    found = {claim.name: claim for claim in judge([run("sn", drift=0.3), run("msn", drift=0.01)])}
+    assert found["C4"].answer == UNKNOWN and "under sn there is no drift to remove" in found["C4"].reason
+
+
+def test_one_norm_alone() -> None:
+    found = {claim.name: claim for claim in judge([run("sn", drift=2.0)])}
+    assert [found[name].answer for name in ("C1", "C2", "C3", "C4")] == [UNKNOWN, UNKNOWN, SUPPORTED, UNKNOWN]
+    assert found["C1"].reason == "It takes a run under none or bn too; there is only sn."
+    assert found["C4"].reason == "It takes a run under msn too; there is only sn."
+    assert answers(run("bn")) == dict.fromkeys(("C1", "C2", "C3", "C4"), UNKNOWN)
+
+
+def test_batch_norm_stands_in_for_no_norm() -> None:
+    found = judge([run("bn"), run("sn", small=0.5)])[0]
+    assert found.answer == SUPPORTED and "10.00% under bn" in found.reason
+
+
+def test_several_runs_count_by_their_median() -> None:
+    seeds = [run("sn", small=small) for small in (0.01, 0.3, 0.9)]
+    assert answers(run("none"), *seeds)["C1"] == SUPPORTED
+    assert answers(run("none"), seeds[0], seeds[0], seeds[2])["C1"] == AGAINST
+
+
+def test_unlike_networks_and_missing_numbers_cannot_be_told() -> None:
+    other = samples("sn")
+    for entry in other:
+        entry["layers"] = {"x": entry["layers"]["a"]}
+    assert set(answers(run("none"), Run("sn", tuple(other))).values()) == {UNKNOWN}
+    assert judge([run("none"), Run("sn", tuple(other))])[0].reason == "The runs are of different networks."
+    broken = samples("sn")
+    for entry in broken:
+        for layer in entry["layers"].values():
+            layer["gradient_small"] = None
+    found = judge([run("none"), Run("sn", tuple(broken))])[0]
+    assert found.answer == UNKNOWN and "no sample under sn in the last third" in found.reason
+    assert (
+        answers(Run("sn", tuple(samples("sn")[:1])), run("none"))["C3"] == UNKNOWN
+    )  # the initial state is no training
+
+
+def test_ratios() -> None:
+    assert (ratio(0, 0), ratio(1, 0), ratio(1, 4)) == (1.0, float("inf"), 0.25)
+
+
+def test_the_rule_is_a_median_over_the_last_third() -> None:
+    assert run("sn", small=0.7).late(claims.SMALL) == 0.7 and run("sn", small=0.7).values(claims.SMALL)[30] == 0.1
+
+
+def write(folder: Path, entries: list[dict[str, Any]]) -> Path:
+    folder.mkdir()
+    (folder / "dynamics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    return folder
+
+
+def test_figures(tmp_path: Path) -> None:
+    folders = [write(tmp_path / norm, samples(norm, drift=2.0)) for norm in ("none", "sn", "msn")]
+    folders.append(write(tmp_path / "sn-again", samples("sn", drift=3.0)))
+    found = findings([*folders, tmp_path / "nothing"], "lr 0.1")
+    assert found == findings(folders, "lr 0.1")
+    begins = [picture.caption.split(":")[0] for picture in found.pictures]
+    assert (
+        begins[0].startswith("C1, SN makes")
+        and begins[1].startswith("C2, SN controls")
+        and begins[2] == "C2 too. Shown"
+    )
+    assert begins[3].startswith("C3, SN lets") and begins[4].startswith("C4, MSN removes")
+    for picture, claim in zip([found.pictures[index] for index in (0, 1, 3, 4)], found.claims, strict=True):
+        assert claim.sentence in picture.caption and "lr 0.1" in picture.caption
+    assert all(picture.svg and picture.svg.startswith("<svg ") for picture in found.pictures)
+    assert "sn (2 runs) from 0.1 at 0 to 2.5 at 60" in found.pictures[4].alt
+    assert "a from 0.1 at 0 to 2.5 at 60; b from" in found.pictures[3].alt  # by layer
+    assert any("Singular values of the raw weight of b at the end" in picture.alt for picture in found.pictures)
+    assert found.notes[0].startswith("Training dynamics at lr 0.1, by 4 runs: C1 (SN makes gradients sparse) not supp")
+    assert len(found.notes) == 1
+
+
+def test_no_samples_no_figures(tmp_path: Path) -> None:
+    assert findings([tmp_path]).pictures == () and findings([]).notes == ()
+    write(tmp_path / "other", [{"step": 1, "loss": 2.0}])
+    assert read_runs([tmp_path / "other"]) == []
+
+
+def test_a_single_sample_has_sentences_but_no_figures_over_steps(tmp_path: Path) -> None:
+    found = findings([write(tmp_path / "r", samples("sn")[:1])])
+    assert len(found.notes) == 5 and found.notes[1].startswith("C1, ")
+    assert [picture.alt.split(",")[0] for picture in found.pictures] == [
+        "Singular values of the raw weight of b at the end"
+    ]
