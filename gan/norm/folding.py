@@ -1,0 +1,86 @@
+"""Folding: a trained network as plain layers, its normalizations merged into their weights and biases."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from .centering import Centering
+from .layers import BATCH_NORMS, LAYERS, TRANSPOSED, Normalized
+
+
+@torch.no_grad()
+def fold(network: nn.Module, *, strict: bool = True) -> nn.Module:
+    """A copy of a trained network in evaluation mode whose normalizations are merged into plain layers.
+
+    SN and weight norm become the weight that they compute; centering and batch norm, where they follow a layer
+    directly (in `Normalized` or `nn.Sequential`), become part of its weight and bias. A batch norm with no layer
+    before it stays: it is a plain scale and shift by then. Layer and instance norm take their statistics from each
+    input, and a conditional norm takes its scale from the label: those cannot fold.
+
+    Args:
+        network: any module; it is not changed.
+        strict: raise if something cannot fold. Otherwise leave that part as it is.
+
+    Raises:
+        ValueError: names the layers that cannot fold.
+    """
+    folded = copy.deepcopy(network).eval()
+    for module in folded.modules():
+        if parametrize.is_parametrized(module):
+            _store_weights(module)
+    stuck: list[str] = []
+    holder = nn.ModuleDict({"root": folded})
+    for path, module in list(holder.named_modules()):
+        if isinstance(module, Normalized):
+            if _absorb(module.layer, module.norm):
+                holder.set_submodule(path, module.layer)
+            else:
+                stuck.append(f"{path.removeprefix('root').lstrip('.') or 'it'} ({type(module.norm).__name__})")
+        elif isinstance(module, nn.Sequential):
+            for index in range(len(module) - 1):
+                if _absorb(module[index], module[index + 1]):
+                    module[index + 1] = nn.Identity()
+    if stuck and strict:
+        raise ValueError(f"cannot fold, the statistics or scale depend on the input: {', '.join(stuck)}")
+    return holder["root"]
+
+
+def _store_weights(layer: nn.Module) -> None:
+    """Turn a parametrized layer into a plain one that has the computed weights as its own.
+
+    torch's `remove_parametrizations` is not used: it takes the attribute from the layer's class, which a deep copy
+    shares with its original (the original would be left without a weight).
+    """
+    weights = {name: getattr(layer, name) for name in layer.parametrizations}  # type: ignore[union-attr]
+    layer.__class__ = parametrize.type_before_parametrizations(layer)
+    del layer.parametrizations
+    for name, weight in weights.items():
+        layer.register_parameter(name, nn.Parameter(weight))
+
+
+def _absorb(layer: nn.Module, norm: nn.Module) -> bool:
+    """Merge a normalization in evaluation mode into the layer before it; False where that cannot be done."""
+    if not isinstance(layer, LAYERS):
+        return False
+    if isinstance(norm, Centering):
+        scale, shift = norm.affine()
+    elif isinstance(norm, BATCH_NORMS) and norm.running_mean is not None and norm.running_var is not None:
+        scale = (norm.running_var + norm.eps).rsqrt()
+        scale = scale if norm.weight is None else scale * norm.weight
+        shift = -scale * norm.running_mean
+        shift = shift if norm.bias is None else shift + norm.bias
+    else:
+        return False
+    if isinstance(layer, TRANSPOSED):
+        # A transposed convolution's weight is (C_in, C_out / groups, ...), its input channels sorted by group.
+        weight = layer.weight.unflatten(0, (layer.groups, -1))  # (groups, C_in / groups, C_out / groups, ...)
+        by_group = scale.view(layer.groups, 1, -1, *(1,) * (weight.dim() - 3))
+        layer.weight = nn.Parameter((weight * by_group).flatten(0, 1))
+    else:
+        layer.weight = nn.Parameter(layer.weight * scale.view(-1, *(1,) * (layer.weight.dim() - 1)))
+    layer.bias = nn.Parameter(shift if layer.bias is None else layer.bias * scale + shift)
+    return True

@@ -1,0 +1,127 @@
+"""The normalizations on offer, as what they make of a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import weight_norm
+
+from .centering import Centering
+from .spectral import SpectralNorm
+
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+
+
+class Normalized(nn.Module):
+    """A layer followed by a normalization of what it gives. `condition` (class labels) goes to the normalization."""
+
+    def __init__(self, layer: nn.Module, norm: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.norm = norm
+
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+        return self.norm(self.layer(x), *condition)
+
+
+class Norm(NamedTuple):
+    """How one normalization treats a hidden layer, and the output layer. Both take over the layer they are given.
+
+    `pools` says that means of neighbouring positions may be taken before it, for the same result: it shifts a channel
+    by its mean or not at all, and scales it by what does not depend on its values.
+    """
+
+    hidden: Callable[[nn.Module], nn.Module]
+    output: Callable[[nn.Module], nn.Module]
+    pools: bool = True
+
+
+def _plain(layer: nn.Module) -> nn.Module:
+    return layer
+
+
+def _spectral(layer: nn.Module) -> nn.Module:
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    norm = SpectralNorm(weight, _output_dim(layer), autocast=isinstance(layer, LAYERS))
+    parametrize.register_parametrization(layer, "weight", norm)
+    return layer
+
+
+def _weight_norm(layer: nn.Module) -> nn.Module:
+    return weight_norm(layer, dim=_output_dim(layer))
+
+
+def _batch(layer: nn.Module) -> nn.Module:
+    return Normalized(_without_bias(layer), BATCH_NORMS[_spatial(layer) - 1](_channels(layer)))
+
+
+def _layer_norm(layer: nn.Module) -> nn.Module:
+    # One group: mean and variance over channels and positions, scale and shift per channel.
+    return Normalized(layer, nn.GroupNorm(1, _channels(layer)))
+
+
+def _instance(layer: nn.Module) -> nn.Module:
+    if isinstance(layer, nn.Linear):
+        # One position per channel has no statistics of its own: normalize over the features of a sample.
+        return _layer_norm(layer)
+    return Normalized(_without_bias(layer), _INSTANCE_NORMS[_spatial(layer) - 1](_channels(layer), affine=True))
+
+
+def _mean(layer: nn.Module) -> nn.Module:
+    return Normalized(_without_bias(layer), Centering(_channels(layer)))
+
+
+def _mean_spectral(layer: nn.Module) -> nn.Module:
+    return _mean(_spectral(layer))
+
+
+def _mean_spectral_affine(layer: nn.Module) -> nn.Module:
+    return Normalized(_without_bias(_spectral(layer)), Centering(_channels(layer), scale=True))
+
+
+# Centering the output layer would erase what it says, so the norms with SN leave SN there, the others nothing.
+NORMS: dict[str, Norm] = {
+    "none": Norm(_plain, _plain),
+    "bn": Norm(_batch, _plain, pools=False),
+    "ln": Norm(_layer_norm, _plain, pools=False),
+    "in": Norm(_instance, _plain, pools=False),
+    "wn": Norm(_weight_norm, _weight_norm),
+    "mean": Norm(_mean, _plain),
+    "sn": Norm(_spectral, _spectral),
+    "msn": Norm(_mean_spectral, _spectral),
+    "msn-affine": Norm(_mean_spectral_affine, _spectral),
+}
+
+
+def _output_dim(layer: nn.Module) -> int:
+    """The dimension of a layer's weight that counts its output channels."""
+    return 1 if isinstance(layer, TRANSPOSED) else 0
+
+
+def _spatial(layer: nn.Module) -> int:
+    """How many dimensions the normalization of a layer is made for; a linear layer counts as one."""
+    return 1 if isinstance(layer, nn.Linear) else len(_checked(layer).kernel_size)
+
+
+def _channels(layer: nn.Module) -> int:
+    return layer.out_features if isinstance(layer, nn.Linear) else _checked(layer).out_channels
+
+
+def _checked(layer: nn.Module) -> _ConvNd:
+    if not isinstance(layer, _ConvNd):
+        raise TypeError(f"a normalized layer is a convolution or linear, not {type(layer).__name__}")
+    return layer
+
+
+def _without_bias(layer: nn.Module) -> nn.Module:
+    """Drop a bias that the normalization after it would cancel or replaces."""
+    layer.register_parameter("bias", None)
+    return layer
