@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gan.augment import AUGMENTATIONS
 from gan.errors import UsageError
 from gan.losses import LOSSES
 from gan.norm import NORMS
@@ -40,6 +41,9 @@ class TrainConfig(Settings):
     channels: int = setting(3, "colour channels", choices=(1, 3))
     conditional: bool = setting(False, "learn classes: conditional batch norm in G, projection in D")
     flip: bool = setting(False, "mirror half of the training images")
+    augment: tuple[str, ...] = setting(
+        (), "random changes through which D sees all images (DiffAugment), in order", choices=tuple(AUGMENTATIONS)
+    )
     skip_bad_images: bool = setting(False, "go on without the images that cannot be read", free=True)
 
     network: str = setting("dcgan", "family of the generator and discriminator", choices=NETWORKS)

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from gan import ranks
+from gan.augment import numbers
 from gan.config import TrainConfig
 from gan.data import Batches, ImageSet
 from gan.data.loader import to_float
 from gan.progress import say
-from gan.runtime import INTERPOLATION, LATENTS, Runtime, random_stream
+from gan.runtime import AUGMENTATION, INTERPOLATION, LATENTS, Runtime, random_stream
 
 Images = tuple[Tensor, Tensor | None]  # images (N, C, H, W) in [-1, 1], or latents (N, latent_dim), and labels (N,)
 
@@ -36,6 +37,8 @@ class Draw:
     """int64 (B,), of a conditional run."""
     share: Tensor | None = None
     """float32 (B, 1, 1, 1) in [0, 1]: where the gradient penalty stands between real and fake images."""
+    changes: Tensor | None = None
+    """float32 (B, 3, n) in [0, 1): for `gan.augment`, of D's real and fake images and of those that G learns from."""
 
     def tensors(self) -> list[Tensor]:
         """All that is there, in a fixed order."""
@@ -70,7 +73,8 @@ class Inputs:
         """Of the `n_dis` updates of D in a step and, with `own_latents`, of G's update."""
         turns = [self._draw(step, turn) for turn in range(self.config.n_dis)]
         if own_latents:
-            turns.append(Draw(*self._latents(step, self.config.n_dis)))
+            turn = self.config.n_dis
+            turns.append(Draw(*self._latents(step, turn), changes=self._changes(step, turn)))
         return turns
 
     def real(self, draw: Draw) -> Images:
@@ -100,7 +104,14 @@ class Inputs:
             None if samples.flips is None else self._to_device(samples.flips),
             None if labels is None else self._to_device(labels),
             share,
+            self._changes(step, turn),
         )
+
+    def _changes(self, step: int, turn: int) -> Tensor | None:
+        if not self.config.augment:
+            return None
+        stream = random_stream(self.config.seed, AUGMENTATION, step, turn)
+        return self._own(torch.rand(self.config.batch, 3, numbers(self.config.augment), generator=stream))
 
     def _latents(self, step: int, turn: int) -> Images:
         stream = random_stream(self.config.seed, LATENTS, step, turn)

@@ -12,7 +12,7 @@ from gan import exchange, ranks
 from gan.errors import UsageError
 
 # First keys of `random_stream`: what the numbers are drawn for. No two uses share one.
-WEIGHTS, LATENTS, INTERPOLATION, SAMPLES, ORDER, FLIPS, CROPS = range(7)
+WEIGHTS, LATENTS, INTERPOLATION, SAMPLES, ORDER, FLIPS, CROPS, AUGMENTATION = range(8)
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gan import exchange, graphs, replicas
+from gan.augment import augment
 from gan.config import TrainConfig
 from gan.data import ImageSet
 from gan.ema import MovingAverage
@@ -113,19 +114,25 @@ class Trainer:
             real, latents = self.inputs.real(draw), (draw.latents, draw.fake_labels)
             with torch.set_grad_enabled(self.shares_fake):
                 fake = self._generate(latents)
-            self._update_discriminator(real, (fake.detach(), draw.fake_labels), draw.share)
+            self._update_discriminator(real, (fake.detach(), draw.fake_labels), (draw.share, draw.changes))
         latents = (draws[-1].latents, draws[-1].fake_labels)
-        self._update_generator(real, latents, fake if self.shares_fake else None)
+        self._update_generator(real, latents, draws[-1].changes, fake if self.shares_fake else None)
 
-    def _update_discriminator(self, real: Images, fake: Images, share: Tensor | None) -> None:
+    def _update_discriminator(self, real: Images, fake: Images, chance: tuple[Tensor | None, Tensor | None]) -> None:
+        """Update D.
+
+        Args:
+            chance: random numbers of the gradient penalty and of the augmentations, as in a `Draw`.
+        """
         config = self.config
         power_iterate(self.discriminator)
         self.d_optimizer.zero_grad()
         total = torch.zeros((), device=self.runtime.device)
-        for x, g, t in zip(self._parts(real), self._parts(fake), self._parts((share, None)), strict=True):
+        for x, g, (share, changes) in zip(self._parts(real), self._parts(fake), self._parts(chance), strict=True):
             x[0].requires_grad_(config.r1 > 0)
             g[0].requires_grad_(config.r2 > 0)
-            real_logits, fake_logits = self._judge(x, g)
+            seen, seen_fake = self._changed(x, changes, 0), self._changed(g, changes, 1)
+            real_logits, fake_logits = self._judge(seen, seen_fake)
             loss = self.loss.discriminator(real_logits, fake_logits)
             self._note(
                 1 / (config.n_dis * config.accumulate),
@@ -139,7 +146,7 @@ class Trainer:
             if config.r2:
                 loss = loss + config.r2 / 2 * squared_gradient(fake_logits, g[0])
             if config.gradient_penalty:
-                loss = loss + config.gradient_penalty * self._interpolation_penalty(x, g[0], t[0])
+                loss = loss + config.gradient_penalty * self._interpolation_penalty(seen, seen_fake[0], share)
             (loss / config.accumulate).backward()
             total += loss.detach() / config.accumulate
         if self.runtime.ranks > 1:
@@ -149,18 +156,20 @@ class Trainer:
         self.d_optimizer.step()
         self._note(1 / config.n_dis, grad_norm_d=norm)
 
-    def _update_generator(self, real: Images, latents: Images, fake: Tensor | None = None) -> None:
+    def _update_generator(
+        self, real: Images, latents: Images, changes: Tensor | None, fake: Tensor | None = None
+    ) -> None:
         """Update G on new latents, or on the `fake` images of these latents where their graph is still there."""
         config = self.config
         needs_real = self.loss.uses_real or config.d_batch == "joint"
         self.discriminator.requires_grad_(False)
         self.g_optimizer.zero_grad()
         total = torch.zeros((), device=self.runtime.device)
-        for x, z in zip(self._parts(real), self._parts(latents), strict=True):
+        for x, z, (part, _) in zip(self._parts(real), self._parts(latents), self._parts((changes, None)), strict=True):
             images = self._generate(z) if fake is None else fake
-            g = (images, z[1])
+            g = self._changed((images, z[1]), part, 2)
             if needs_real:
-                loss = self.loss.generator(*self._judge(x, g))
+                loss = self.loss.generator(*self._judge(self._changed(x, part, 0), g))
             else:
                 fake_logits = self._logits(*g)
                 loss = self.loss.generator(fake_logits, fake_logits)
@@ -174,6 +183,12 @@ class Trainer:
         self.g_optimizer.step()
         variety = replicas.spread(images.detach()) / replicas.spread(real[0]).clamp(min=1e-6)
         self._note(1.0, loss_g=total, grad_norm_g=norm, variety=variety)
+
+    def _changed(self, images: Images, changes: Tensor | None, which: int) -> Images:
+        """Images as D sees them, by the numbers of `Draw.changes` that are for them."""
+        if changes is None:
+            return images
+        return augment(images[0], changes[:, which], self.config.augment), images[1]
 
     def _generate(self, latents: Images) -> Tensor:
         with self.runtime.autocast():

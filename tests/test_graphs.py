@@ -39,7 +39,10 @@ def same_weights(first: Trainer, second: Trainer) -> None:
         torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("settings", [{}, {"n_dis": 2, "flip": True, "conditional": True}, {"decay": "linear"}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"n_dis": 2, "flip": True, "conditional": True}, {"decay": "linear"}, {"augment": ("color", "cutout")}],
+)
 def test_replayed_steps_take_new_inputs(
     tiny: Make, image_set: MakeImages, runtime: Runtime, settings: dict[str, object]
 ) -> None:

@@ -12,8 +12,20 @@ ROOT = Path(__file__).parent.parent / "gan"
 # From the ground up; a module imports from its own level or below.
 LEVELS = [
     ["errors", "files", "progress"],
-    ["norm", "losses", "ranks", "exchange", "runtime", "settings", "config", "interrupt", "intervals", "memory"],
-    ["convolution", "augment", "machine", "models", "data", "ema", "health", "replicas"],
+    [
+        "norm",
+        "losses",
+        "ranks",
+        "exchange",
+        "runtime",
+        "settings",
+        "config",
+        "interrupt",
+        "intervals",
+        "memory",
+        "augment",
+    ],
+    ["convolution", "machine", "models", "data", "ema", "health", "replicas"],
     ["checkpoint", "sampling", "runlog", "runs", "inputs", "graphs", "begun"],
     ["trainer", "gallery", "metrics", "dynamics"],
     ["loop", "targets", "looking"],

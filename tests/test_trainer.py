@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from gan import checkpoint, health, loop, runlog
+from gan.augment import augment
 from gan.config import TrainConfig
 from gan.data import ImageSet
 from gan.errors import UsageError, UserError
@@ -152,6 +153,29 @@ def test_joint_batches_are_seen_together(tiny: Make, image_set: MakeImages, runt
     torch.testing.assert_close(together, expected)
     separate = Trainer(tiny(norm="msn"), runtime, image_set())._judge((real, None), (fake, None))
     assert (separate[0] - together[0]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("settings", [{}, {"n_dis": 2, "r1": 1.0}, {"loss": "relativistic", "accumulate": 2}])
+def test_d_sees_augmented_images_and_g_learns_through_them(
+    tiny: Make, image_set: MakeImages, runtime: Runtime, settings: dict
+) -> None:
+    names = ("color", "translation", "cutout")
+    job = Trainer(tiny(augment=names, **settings), runtime, image_set())
+    seen: list[torch.Tensor] = []
+    job.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    draws = job.inputs.draws(0, own_latents=not job.reuses_latents)
+    before = weights(job.generator)
+    job.train_step()
+    real, changes = job.inputs.real(draws[0])[0], draws[0].changes
+    assert changes is not None and changes.shape == (8, 3, 7)
+    size = 8 // job.config.accumulate
+    torch.testing.assert_close(seen[0], augment(real[:size], changes[:size, 0], names), rtol=0, atol=0)
+    fake = job.config.n_dis * 2 * job.config.accumulate
+    assert len(seen) == fake + job.config.accumulate * (2 if job.loss.uses_real else 1)
+    assert any((before[key] != value).any() for key, value in weights(job.generator).items())
+    again = Trainer(tiny(augment=names, **settings), runtime, image_set())
+    again.train_step()
+    torch.testing.assert_close(weights(again.discriminator), weights(job.discriminator), rtol=0, atol=0)
 
 
 def test_linear_decay(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
