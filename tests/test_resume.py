@@ -26,7 +26,13 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "ema_half_life": 500.0,
         "beta1": 0.0,
     },
-    "msn-flip": {"norm": "msn", "flip": True, "augment": ["color", "translation", "cutout"], "loss": "hinge", "precision": "bf16"},
+    "msn-flip": {
+        "norm": "msn",
+        "flip": True,
+        "augment": ["color", "translation", "cutout"],
+        "loss": "hinge",
+        "precision": "bf16",
+    },
 }
 
 
