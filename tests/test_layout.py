@@ -11,13 +11,13 @@ ROOT = Path(__file__).parent.parent / "gan"
 
 # From the ground up; a module imports from its own level or below.
 LEVELS = [
-    ["errors", "files", "progress"],
-    ["norm", "losses", "runtime", "config", "interrupt"],
+    ["errors", "files", "progress", "extras"],
+    ["norm", "losses", "runtime", "config", "interrupt", "bench_onnx"],
     ["models", "data", "ema", "health"],
     ["checkpoint", "sampling", "runlog", "runs"],
     ["trainer", "gallery", "metrics"],
     ["loop", "targets", "looking"],
-    ["evaluate", "snapshots"],
+    ["evaluate", "snapshots", "export"],
     ["launch", "report", "report_html", "plots"],
     ["cli"],
 ]
