@@ -62,7 +62,19 @@ def picture(path: Path, size: tuple[int, int] = (32, 32), mode: str = "RGB") -> 
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["train"], ["sample"], ["report"], ["data"], ["data", "info"], ["data", "pack"], ["data", "stats"]]
+    "command",
+    [
+        [],
+        ["train"],
+        ["sample"],
+        ["report"],
+        ["export"],
+        ["bench"],
+        ["data"],
+        ["data", "info"],
+        ["data", "pack"],
+        ["data", "stats"],
+    ],
 )
 def test_help_has_an_example(call: Call, capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gan.cli import benching, data, scoring, training  # each adds its commands to the group
+from gan.cli import benching, data, exporting, scoring, training  # each adds its commands to the group
 from gan.cli.group import main
 
-__all__ = ["benching", "data", "main", "scoring", "training"]
+__all__ = ["benching", "data", "exporting", "main", "scoring", "training"]
