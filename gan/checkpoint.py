@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from gan.errors import UserError
 from gan.files import replacing
@@ -115,6 +116,35 @@ def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     if candidates:
         raise UserError(f"{folder}: none of its {len(candidates)} checkpoints is whole; start again under another name")
     return None
+
+
+def opened(path: Path) -> tuple[Path, dict[str, Any]]:
+    """A checkpoint file, or the newest whole one of a run's folder: where it is, and its state.
+
+    Raises:
+        UserError: there is no whole checkpoint at `path`.
+    """
+    if not path.is_dir():
+        return path, load(path)
+    found = newest(path)
+    if found is None:
+        raise UserError(f"{path}: holds no checkpoint (step-….pt)")
+    return found
+
+
+def restore(network: nn.Module, state: dict[str, Any], entry: str, where: object) -> None:
+    """Give a network the weights that a checkpoint has as `entry`.
+
+    Args:
+        where: what messages call the checkpoint.
+
+    Raises:
+        UserError: it has no such entry, or weights of another network.
+    """
+    try:
+        network.load_state_dict(state[entry])
+    except (RuntimeError, KeyError) as error:
+        raise UserError(f"{where}: its weights do not fit its settings ({str(error).splitlines()[0]})") from error
 
 
 def prune(folder: Path, keep: int, best: Collection[str] = ()) -> None:

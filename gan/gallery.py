@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gan import checkpoint, exchange, ranks, sampling
 from gan.config import TrainConfig
-from gan.errors import UsageError, UserError
+from gan.errors import UsageError
 from gan.files import replacing, replacing_folder
 from gan.models import build_generator
 from gan.progress import progress, say
@@ -37,25 +37,12 @@ def load_generator(path: Path, *, ema: bool, device: str) -> tuple[nn.Module, Tr
     Raises:
         UserError: there is no whole checkpoint of a GAN at `path`.
     """
-    path, state = exchange.from_lead(lambda: _found(path))
+    path, state = exchange.from_lead(lambda: checkpoint.opened(path))
     config = config_of(state, path)
     generator = build_generator(config, len(state["data"]["classes"]))
-    try:
-        generator.load_state_dict(state["average" if ema else "generator"])
-    except (RuntimeError, KeyError) as error:
-        raise UserError(f"{path}: its weights do not fit its settings ({str(error).splitlines()[0]})") from error
+    checkpoint.restore(generator, state, "average" if ema else "generator", path)
     generator.to(resolve_device(device)).to(memory_format=torch.channels_last).eval()
     return generator, config, state
-
-
-def _found(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The checkpoint that a path means, and its state."""
-    if not path.is_dir():
-        return path, checkpoint.load(path)
-    found = checkpoint.newest(path)
-    if found is None:
-        raise UserError(f"{path}: holds no checkpoint (step-….pt)")
-    return found
 
 
 def write(

@@ -69,6 +69,8 @@ def picture(path: Path, size: tuple[int, int] = (32, 32), mode: str = "RGB") -> 
         ["sample"],
         ["report"],
         ["classify"],
+        ["export"],
+        ["bench"],
         ["data"],
         ["data", "info"],
         ["data", "pack"],

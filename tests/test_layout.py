@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "gan"
 
 # From the ground up; a module imports from its own level or below.
 LEVELS = [
-    ["errors", "files", "progress"],
+    ["errors", "files", "progress", "extras"],
     [
         "norm",
         "losses",
@@ -24,12 +24,13 @@ LEVELS = [
         "intervals",
         "memory",
         "augment",
+        "bench_onnx",
     ],
     ["convolution", "machine", "models", "data", "ema", "health", "replicas"],
     ["checkpoint", "sampling", "runlog", "runs", "inputs", "graphs", "begun"],
     ["trainer", "gallery", "metrics", "dynamics"],
     ["loop", "targets", "looking"],
-    ["evaluate", "snapshots"],
+    ["evaluate", "snapshots", "export"],
     ["launch", "report", "report_html", "pages", "plots", "classify", "compare", "bench", "dynamics_report"],
     ["cli"],
 ]

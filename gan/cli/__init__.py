@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gan.cli import benching, classifying, comparing, data, scoring, training  # each adds its commands to the group
+from gan.cli import benching, classifying, comparing, data, exporting, scoring, training  # each adds its commands
 from gan.cli.group import main
 
-__all__ = ["benching", "classifying", "comparing", "data", "main", "scoring", "training"]
+__all__ = ["benching", "classifying", "comparing", "data", "exporting", "main", "scoring", "training"]

@@ -1,4 +1,4 @@
-"""`bench`."""
+"""`bench`: how fast and how large."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from gan import bench_onnx
 from gan.cli.group import Names, device_option, main
 from gan.errors import UsageError
 from gan.files import replacing
@@ -25,26 +26,45 @@ _MODELS = "cnn3,vgg7,densenet-bc,resnet18,msn-dcgan,sngan-resnet"
 @click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)
 @click.option("--seconds", type=float, help="Begin no round that would end later; at least one for each model.")
 @click.option("--memory/--no-memory", default=True, show_default=True, help="Peak memory of training.")
+@click.option("--onnx", is_flag=True, help="Time FILE... in ONNX Runtime instead, one item at a time.")
+@click.argument("files", nargs=-1, metavar="[FILE...]", type=click.Path(path_type=Path))
+@click.option("--runs", type=click.IntRange(10), default=500, show_default=True, help="Of each FILE and thread count.")
 @click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write the results here too.")
 @device_option
-def bench(path: Path | None, **settings: Any) -> None:
+def bench(path: Path | None, onnx: bool, files: tuple[Path, ...], runs: int, **settings: Any) -> None:
     """Time networks under several normalizations, in turn, and print the ratios MSN/BN and MSN/SN.
 
     Timed are the training step, inference at batch 1 and 64, and inference after folding; counted are parameters, peak
     memory and FLOP. It says which of these the MSN paper's "16 % faster than BN" could mean here. Ctrl-C keeps what is
     finished.
 
-    Example: msn-gan bench --models densenet-bc --norms none,bn,sn,msn --batch 32 --seconds 120 --json bench.json
+    With --onnx, for each FILE of `msn-gan export`: median and 99th percentile of the latency at 1 and 2 threads, size
+    and peak memory.
+
+    \b
+    Examples: msn-gan bench --models densenet-bc --norms none,bn,sn,msn --batch 32 --seconds 120 --json bench.json
+              msn-gan bench --onnx exports/cats.onnx exports/cats-int8.onnx
     """
     from gan.bench import results, timing
 
     if path and not path.absolute().parent.is_dir():
         raise UsageError(f"--json {path}: there is no folder {path.absolute().parent}")
+    if onnx != bool(files):
+        raise UsageError("bench: --onnx FILE... measures the .onnx files that `msn-gan export` wrote; give both")
+    if onnx:
+        measured = bench_onnx.measure(files, runs)
+        click.echo(bench_onnx.table(measured))
+        _write(path, measured)
+        return
     record, code = timing.bench(timing.Plan(**settings))
     click.echo(results.text(record))
-    if path:
-        with replacing(path) as file:
-            file.write((json.dumps(record, indent=2) + "\n").encode())
+    _write(path, record)
     if record["stopped"]:
         click.echo(f"msn-gan: {record['stopped']}", err=True)
     sys.exit(code)
+
+
+def _write(path: Path | None, record: Any) -> None:
+    if path:
+        with replacing(path) as file:
+            file.write((json.dumps(record, indent=2) + "\n").encode())

@@ -1,0 +1,71 @@
+"""Files of a network: safetensors and torch.export, and the table of all formats. ONNX has its own module."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gan.export import onnx_format
+from gan.export.check import Run, runner
+from gan.export.folding import Plain, plain
+from gan.export.subject import Subject, random_inputs
+
+METADATA = "msn-gan.json"  # what a torch.export file calls it
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file: how its bytes are made of a folded network, and how they run once they are loaded again."""
+
+    suffix: str
+    packages: tuple[str, ...]
+    """Of the extra `onnx`, that it needs."""
+    write: Callable[[Subject, Plain, dict[str, str], int], bytes]
+    """Of the network, its folded form, the metadata and the opset."""
+    load: Callable[[bytes, Subject], Run]
+
+
+def traced(network: nn.Module, subject: Subject) -> torch.export.ExportedProgram:
+    """The operations of a network, for batches of any size."""
+    # Two examples: a size of 1 would be taken for a constant.
+    examples = random_inputs(subject, 2)
+    batch = torch.export.Dim("batch")
+    return torch.export.export(network, examples, dynamic_shapes=tuple({0: batch} for _ in examples))
+
+
+def _write_torch(subject: Subject, folded: Plain, metadata: dict[str, str], opset: int) -> bytes:
+    buffer = io.BytesIO()
+    torch.export.save(traced(folded.network, subject), buffer, extra_files={METADATA: json.dumps(metadata)})
+    return buffer.getvalue()
+
+
+def _load_torch(content: bytes, subject: Subject) -> Run:
+    return runner(torch.export.load(io.BytesIO(content)).module())
+
+
+def _write_safetensors(subject: Subject, folded: Plain, metadata: dict[str, str], opset: int) -> bytes:
+    from safetensors.torch import save
+
+    return save({name: tensor.contiguous() for name, tensor in folded.network.state_dict().items()}, metadata)
+
+
+def _load_safetensors(content: bytes, subject: Subject) -> Run:
+    """The weights in a network built anew and folded without them: the file and its recipe are all that it takes."""
+    from safetensors.torch import load
+
+    weights: dict[str, Tensor] = load(content)
+    network = plain(subject.fresh()).network
+    network.load_state_dict(weights)
+    return runner(network)
+
+
+FORMATS: dict[str, Format] = {
+    "onnx": Format(".onnx", ("onnx", "onnxruntime", "onnxscript"), onnx_format.write, onnx_format.load),
+    "safetensors": Format(".safetensors", ("safetensors",), _write_safetensors, _load_safetensors),
+    "torch-export": Format(".pt2", (), _write_torch, _load_torch),
+}

@@ -1,0 +1,76 @@
+"""Networks as if they had been trained, and the command line in an empty folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from gan import checkpoint, launch
+from gan.cli import main
+from gan.models.classifiers import build_classifier, to_state
+from gan.norm import power_iterate
+from tests.conftest import TINY
+
+Call = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def lived() -> Callable[[nn.Module], nn.Module]:
+    """Gives a network weights, scales, shifts and running statistics of which none is 0 or 1, and evaluation mode."""
+
+    @torch.no_grad()
+    def live(network: nn.Module) -> nn.Module:
+        draw = torch.Generator().manual_seed(0)
+        for name, value in [*network.named_parameters(), *network.named_buffers()]:
+            if not value.is_floating_point():
+                continue
+            noise = torch.randn(value.shape, generator=draw)
+            if name.endswith("running_var"):
+                value.copy_(0.5 + noise.abs())
+            elif value.dim() < 2 or name.endswith((".scale.weight", ".shift.weight")):
+                value.add_(0.3 * noise)
+            else:
+                value.copy_(noise * (2 / value[0].numel()) ** 0.5)
+        power_iterate(network, 20)
+        return network.eval()
+
+    return live
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run a command in an empty folder; returns its exit code and what it wrote to standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        return int(stopped.value.code or 0), capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with runs of a few steps, `plain` and `classes` (a conditional ResNet), and a classifier, `k.pt`."""
+    root = tmp_path_factory.mktemp("made")
+    flags: dict[str, Any] = {**TINY, "channels": 1, "report_every": 0, "g_lr": 0.1, "ema_half_life": 1e6}
+    for name, more in (("plain", {}), ("classes", {"network": "resnet", "conditional": True})):
+        launch.train(name, None, None, {**flags, **more}, resume=False, dry_run=False, root=root, device="cpu")
+    network = build_classifier("cnn3", "msn", resolution=28, channels=1, classes=10)
+    checkpoint.save(root / "k.pt", to_state(network, "cnn3", "msn", "0123456789"))
+    return root
+
+
+@pytest.fixture
+def here(made: Path, call: Call) -> Path:
+    """The run `plain`, in a copy of that folder in which commands are run."""
+    shutil.copytree(made, Path(), dirs_exist_ok=True)
+    return Path("checkpoints/plain")

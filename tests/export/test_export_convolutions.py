@@ -1,0 +1,59 @@
+"""Transposed convolutions as convolutions: the same function, exactly, with as many weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from gan.config import PRESETS
+from gan.export.convolutions import without_transposed
+from gan.export.folding import plain
+from gan.models import build_generator
+
+
+def transposed(network: nn.Module) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, nn.ConvTranspose2d)]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "shape, size",
+    [((4, 2, 1), (6, 7)), ((4, 2, 1), (1, 1)), ((3, 1, 1), (6, 7)), ((4, 1, 0), (1, 1)), ((3, 2, 0), (1, 1))],
+)
+def test_shapes_of_the_generators(shape: tuple[int, int, int], size: tuple[int, int], bias: bool) -> None:
+    kernel, stride, padding = shape
+    network = nn.Sequential(nn.ConvTranspose2d(3, 5, kernel, stride, padding, bias=bias)).double()
+    x = torch.randn(2, 3, *size, dtype=torch.float64)
+    changed = without_transposed(network, (x,))
+    assert not transposed(changed) and len(transposed(network)) == 1
+    torch.testing.assert_close(changed(x), network(x), rtol=0, atol=1e-13)
+    weights = sum(value.numel() for name, value in changed.named_parameters() if name.endswith("weight"))
+    assert weights == network[0].weight.numel()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.ConvTranspose2d(4, 4, 4, 2, 1, groups=2),
+        nn.ConvTranspose2d(4, 4, 5, 3, 1),
+        nn.ConvTranspose2d(4, 4, 3, 2, 1, output_padding=1),
+        nn.ConvTranspose2d(4, 4, 4, 1, 0),
+    ],
+)
+def test_other_shapes_stay(layer: nn.Module) -> None:
+    x = torch.randn(1, 4, 3, 3)
+    changed = without_transposed(nn.Sequential(layer), (x,))
+    torch.testing.assert_close(changed(x), layer(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["msn-dcgan", "sngan-dcgan"])
+def test_generators_have_none_left(lived: Callable[[nn.Module], nn.Module], name: str) -> None:
+    config = PRESETS[name].replace({"g_width": 4, "latent_dim": 8, "conditional": True})
+    network = plain(lived(build_generator(config, 3))).network.double()
+    z, labels = torch.randn(3, 8, dtype=torch.float64), torch.tensor([2, 0, 1])
+    changed = without_transposed(network, (z, labels))
+    assert not transposed(changed)
+    torch.testing.assert_close(changed(z, labels), network(z, labels), rtol=0, atol=1e-11)

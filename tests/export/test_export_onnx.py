@@ -1,0 +1,201 @@
+"""ONNX graphs: plain layers and nothing else, any batch, the names and metadata, bytes to the level."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gan import sampling
+from gan.config import PRESETS, TrainConfig
+from gan.export import onnx_format
+from gan.export.check import compare, require_alike, runner
+from gan.export.folding import plain
+from gan.export.subject import AsBytes, Port, Subject, random_inputs
+from gan.models import build_discriminator, build_generator
+from gan.models.classifiers import CLASSIFIERS, build_classifier
+from gan.models.resnet import UpBlock
+from gan.norm import NORMS
+
+onnx = pytest.importorskip("onnx", reason="needs the extra: pip install msn-gan[onnx]")
+pytest.importorskip("onnxruntime", reason="needs the extra: pip install msn-gan[onnx]")
+pytest.importorskip("onnxscript", reason="needs the extra: pip install msn-gan[onnx]")
+
+Live = Callable[[nn.Module], nn.Module]
+IMAGES = Port("images", (3, 32, 32), "float32", "")
+LABELS = Port("labels", (), "int64", "", (0, 2))
+# What only a normalization that is computed on the device would need.
+SHAPING = {"Shape", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Concat", "Slice"}
+FOLDING = ("none", "bn", "wn", "mean", "sn", "msn-affine", "msn")
+COMPUTED = {"BatchNormalization", "InstanceNormalization", "Sub", "Div", "Sqrt", "Pow", "MatMul", "Reciprocal"}
+
+
+def subject(network: nn.Module, what: str, inputs: tuple[Port, ...], output: Port, classes: int = 0) -> Subject:
+    names = tuple(map(str, range(classes)))
+    return Subject(what, network, lambda: network, inputs, output, names, {}, trained_on=None, data_root="")
+
+
+def of_generator(network: nn.Module, classes: int = 0, output: Port = IMAGES) -> Subject:
+    inputs = (Port("latents", (8,), "float32", ""), *([LABELS] if classes else []))
+    return subject(network, "generator", inputs, output, classes)
+
+
+def of_discriminator(network: nn.Module, classes: int = 0) -> Subject:
+    inputs = (IMAGES, *([LABELS] if classes else []))
+    return subject(network, "discriminator", inputs, Port("logits", (), "float32", ""), classes)
+
+
+def exported(item: Subject, **options: Any) -> Any:
+    """The graph, which ONNX Runtime has been seen to run as torch runs the network."""
+    model = onnx_format.graph(item, plain(item.network), **options)
+    run = onnx_format.load(model.SerializeToString(), item)
+    found = compare(runner(item.network), run, random_inputs(item, 64), Path("x"))
+    require_alike(found, Path("x"))
+    return model
+
+
+def operators(model: Any) -> Counter[str]:
+    """How many there are of each, but for those that change shapes alone: they differ between exporters."""
+    return Counter(node.op_type for node in model.graph.node if node.op_type not in SHAPING)
+
+
+def layers(network: nn.Module, *kinds: type[nn.Module]) -> int:
+    return sum(isinstance(module, kinds) for module in network.modules())
+
+
+def initial_values(model: Any) -> set[str]:
+    return {tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+
+
+GENERATORS = [
+    name if name == "msn-dcgan" else pytest.param(name, marks=pytest.mark.slow)
+    for name in PRESETS
+    if name != "sngan-projection"  # takes labels: below
+]
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_generators_are_plain_layers(lived: Live, name: str) -> None:
+    config = PRESETS[name].replace({"g_width": 4, "latent_dim": 8})
+    network = lived(build_generator(config))
+    shape = (config.channels, config.resolution, config.resolution)
+    model = exported(of_generator(network, output=Port("images", shape, "float32", "")))
+    found, constant = operators(model), len(plain(network).constant)
+    assert not COMPUTED & set(found) and "ReduceMean" not in found
+    assert found["Conv"] == layers(network, nn.Conv2d)
+    assert found["ConvTranspose"] == layers(network, nn.ConvTranspose2d)
+    assert found["Gemm"] == layers(network, nn.Linear)
+    assert found["Mul"] == constant
+    assert found["Add"] == constant + layers(network, UpBlock)  # each ends with a sum
+    assert constant == (layers(network, UpBlock) + 1 if "resnet" in name else 0)
+    assert found["Tanh"] == 1
+    assert not any("running" in name or name.endswith((".u", ".v")) for name in initial_values(model))
+
+
+def of_norm(lived: Live, network: str, norm: str) -> Any:
+    config = TrainConfig().replace({"d_width": 4, "norm": norm, "network": network})
+    return exported(of_discriminator(lived(build_discriminator(config))))
+
+
+@pytest.mark.parametrize("norm", ["msn", *(pytest.param(name, marks=pytest.mark.slow) for name in FOLDING[:-1])])
+def test_discriminators_are_plain_layers(lived: Live, norm: str) -> None:
+    model = of_norm(lived, "dcgan", norm)
+    assert operators(model) == {"Conv": 7, "LeakyRelu": 7, "Gemm": 1}
+    names = initial_values(model)
+    assert not any(word in name for name in names for word in ("running", "original", "parametrizations"))
+    assert len(names) <= 2 * 8  # a weight and a bias for each layer
+
+
+@pytest.mark.slow
+def test_the_graph_of_every_norm_is_that_of_none(lived: Live) -> None:
+    expected = operators(of_norm(lived, "resnet", "none"))
+    assert expected["Conv"] == 10 and not COMPUTED & set(expected)
+    for norm in FOLDING:
+        assert operators(of_norm(lived, "resnet", norm)) == expected, norm
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "cnn3" else pytest.param(name, marks=pytest.mark.slow) for name in CLASSIFIERS]
+)
+def test_the_graph_of_every_classifier_is_that_of_none(lived: Live, name: str) -> None:
+    found = {}
+    for norm in ("msn",) if name == "cnn3" else ("none", "bn", "msn"):
+        network = lived(build_classifier(name, norm, resolution=32, channels=3, classes=5))
+        logits = Port("logits", (5,), "float32", "")
+        found[norm] = operators(exported(subject(network, "classifier", (IMAGES,), logits)))
+        # A batch norm before its convolution (DenseNet) is a multiplication and an addition.
+        constant = len(plain(network).constant)
+        found[norm].subtract({"Mul": constant, "Add": constant} if constant else {})
+        assert not COMPUTED & set(+found[norm])
+        assert found[norm]["Conv"] == layers(network, nn.Conv2d) and found[norm]["Gemm"] == 1
+    assert all(+one == +found["msn"] for one in found.values())
+    if name == "cnn3":
+        assert found["msn"] == {"Conv": 3, "LeakyRelu": 3, "Gemm": 1}
+
+
+def test_norms_of_each_input_are_exported_as_they_are(lived: Live) -> None:
+    sizes = {"ln": (3, 4), "in": (4, 1)}
+    layers = [NORMS[norm].hidden(nn.Conv2d(*channels, 3, padding=1)) for norm, channels in sizes.items()]
+    network = lived(nn.Sequential(*layers, nn.ReLU(), nn.AvgPool2d(32), nn.Flatten(0)))
+    images = subject(network, "discriminator", (IMAGES,), Port("logits", (), "float32", ""))
+    found = operators(exported(images))
+    assert found["Conv"] == found["InstanceNormalization"] + found["GroupNormalization"] == 2
+
+
+def test_conditional_generators_take_labels(lived: Live) -> None:
+    config = PRESETS["sngan-projection"].replace({"g_width": 4, "latent_dim": 8})
+    model = exported(of_generator(lived(build_generator(config, 3)), classes=3))
+    assert [port.name for port in model.graph.input] == ["latents", "labels"]
+    found = operators(model)
+    assert not COMPUTED & set(found)
+    # A scale and a shift for each of the six conditional norms are looked up; the seventh is the same for all.
+    assert (found["Gather"], found["Mul"], found["Add"]) == (12, 7, 7 + 3)
+
+
+@pytest.mark.slow
+def test_conditional_discriminators_take_labels(lived: Live) -> None:
+    config = PRESETS["sngan-projection"].replace({"d_width": 4})
+    model = exported(of_discriminator(lived(build_discriminator(config, 3)), classes=3))
+    assert [port.name for port in model.graph.input] == ["images", "labels"]
+    assert operators(model)["Gather"] == 1 and not COMPUTED & set(operators(model))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opset", onnx_format.OPSETS)
+def test_opsets(lived: Live, opset: int) -> None:
+    config = PRESETS["sngan-projection"].replace({"g_width": 4, "d_width": 4, "latent_dim": 8})
+    bytes_port = Port("images", IMAGES.shape, "uint8", "")
+    for item in (
+        of_generator(lived(build_generator(config.replace({"network": "dcgan"})))),
+        of_generator(AsBytes(lived(build_generator(config, 3))).eval(), 3, bytes_port),
+        of_discriminator(lived(build_discriminator(config, 3)), 3),
+    ):
+        model = exported(item, opset=opset)
+        assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
+        assert model.ir_version == onnx.helper.find_min_ir_version_for(list(model.opset_import))
+
+
+class Same(nn.Module):
+    """Gives its latents as images of 16 x 16."""
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        return latents.unflatten(1, (1, 16, 16))
+
+
+def test_bytes_are_rounded_as_sampling_rounds_them() -> None:
+    levels = torch.arange(256.0)
+    rows = [levels / 127.5 - 1, (levels + 0.5) / 127.5 - 1, torch.linspace(-2, 2, 256), torch.linspace(-1, 1, 256)]
+    rows += [torch.nextafter(rows[1], torch.tensor(sign)) for sign in (-9.0, 9.0)]
+    latents = torch.stack(rows)
+    network = AsBytes(Same()).eval()
+    latent_port = Port("latents", (256,), "float32", "")
+    item = subject(network, "generator", (latent_port,), Port("images", (1, 16, 16), "uint8", ""))
+    run = onnx_format.load(onnx_format.graph(item, plain(network)).SerializeToString(), item)
+    expected = sampling.to_uint8(latents).unflatten(1, (1, 16, 16))
+    torch.testing.assert_close(run((latents,)), expected, rtol=0, atol=0)
+    assert expected[0].flatten().tolist() == list(range(256)) and expected[2].min() == 0 and expected[2].max() == 255
