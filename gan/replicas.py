@@ -26,8 +26,8 @@ _BUCKET = 2**22  # bytes of gradients that are added up together
 class _BatchNormOverRanks(_BatchNorm):
     """Batch norm (Ioffe & Szegedy 2015, algorithm 1) with mean and variance over the batches of all ranks.
 
-    The variance is put together from each rank's own (Chan, Golub and LeVeque 1979, equation 2.1 for equal numbers),
-    so nothing cancels where the mean is large. It can be derived twice, as penalties on gradients need.
+    The variance is put together from each rank's own (Chan, Golub and LeVeque 1979), so nothing cancels where the mean
+    is large. It can be derived twice, as penalties on gradients need.
     """
 
     def forward(self, x: Tensor) -> Tensor:

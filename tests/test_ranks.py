@@ -109,6 +109,17 @@ def test_a_killed_rank_ends_the_job_which_resumes_exactly(tmp_path: Path, whole:
         assert ours == theirs
 
 
+@pytest.mark.slow
+def test_three_ranks_resume_exactly(tmp_path: Path, data: Path) -> None:
+    """The order in which three numbers are added matters to the bits; that of two does not."""
+    for folder, before in (("whole", None), ("killed", kill_rank_1)):
+        ended = train(tmp_path / folder, 3, *SMALL, "--data", data, "--batch", 12, before=before)
+        assert [end.code for end in ended] == ([0, 0, 0] if before is None else [1, -signal.SIGKILL, 1])
+    assert "rank 1 is gone (of 3" in lines(ended)[0] and len(lines(ended)) == 1
+    assert [end.code for end in train(tmp_path / "killed", 3, "--resume", "--device", "cpu")] == [0, 0, 0]
+    same_bytes(state_of(tmp_path / "killed"), state_of(tmp_path / "whole"))
+
+
 def test_when_rank_0_is_killed_another_tells(tmp_path: Path, whole: Path, data: Path) -> None:
     ended = train(tmp_path, 2, *SMALL, "--data", data, before=kill_rank_0)
     assert [end.code for end in ended] == [-signal.SIGKILL, 1]
