@@ -21,7 +21,7 @@ from tests.jobs import job, results
 STEPS = 20
 VARIANTS: dict[str, dict[str, Any]] = {
     "accumulated": {"norm": "msn", "accumulate": 2, "loss": "logistic"},
-    "joint": {"norm": "msn-affine", "d_batch": "joint", "n_dis": 2},
+    "joint": {"norm": "msn-affine", "d_batch": "joint", "n_dis": 2, "augment": ["color", "translation", "cutout"]},
     "joint-accumulated": {"norm": "bn", "d_batch": "joint", "accumulate": 4, "loss": "relativistic"},
     "conditional-r1": {"norm": "bn", "r1": 1.0, "r2": 0.5, "conditional": True, "loss": "relativistic"},
 }
