@@ -333,6 +333,12 @@ def test_centering_in_bf16_has_the_mean_of_fp32() -> None:
     torch.testing.assert_close(layer.running_mean.double(), 0.1 * exact, rtol=5e-4, atol=1e-5)
 
 
+def test_centering_in_bf16_leaves_nothing_of_equal_numbers() -> None:
+    """Channels that say the same everywhere, as those of dead units do."""
+    h = torch.tensor([0.3, -1.7, 100.0, 1e-3])[:, None, None].expand(16, 4, 16, 16).bfloat16()
+    assert not Centering(4)(h.contiguous(memory_format=torch.channels_last)).any()
+
+
 @pytest.mark.parametrize("shape", [(4, 12, 6, 6), (3, 5, 7, 3), (2, 1, 4, 4), (6, 2000), (4, 3, 1, 1), (2, 3, 4, 5, 2)])
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
 def test_centering_does_not_depend_on_how_maps_lie_in_memory(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 _ROW = 1024  # numbers in a row of `_rows`
+_GROUP = 64  # rows that are summed up as one product; a power of two, so that the sum of equal numbers is exact
 _LARGE_COPY, _SMALL_COPY = 1 << 22, 1 << 18  # numbers in fp32
 
 
@@ -93,6 +94,12 @@ def _channel_sums(h: Tensor) -> Tensor:
     """Sums (C,) over the batch and all positions of h (N, C) or (N, C, ...), in fp32 at least."""
     rows = _rows(h)
     if rows is not None:
+        if h.dtype == torch.bfloat16:
+            # A sum in fp32 would first make an fp32 copy of h. A product accumulates in fp32 too, and rounds once for
+            # each group and column: many roundings a channel, which average out.
+            grouped = rows.unflatten(0, (-1, math.gcd(len(rows), _GROUP)))
+            rows = h.new_ones(len(grouped), 1, grouped.shape[1]) @ grouped
+            return rows.view(-1, h.shape[1]).sum(0, dtype=torch.float32)
         kind = torch.float64 if h.dtype == torch.float64 else torch.float32
         return rows.sum(0, dtype=kind).view(-1, h.shape[1]).sum(0)
     dims = [d for d in range(h.dim()) if d != 1]
