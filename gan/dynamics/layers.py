@@ -84,8 +84,10 @@ class Recorder:
     @contextmanager
     def installed(self, network: nn.Module) -> Iterator[None]:
         """See a network's forward passes in the block."""
+        # A `Normalized` is given what its layer is, but may not call it as a module.
         handles = [
-            layer.register_forward_pre_hook(self._input_hook(name)) for name, layer in weighted_layers(network).items()
+            network.get_submodule(name).register_forward_pre_hook(self._input_hook(name))
+            for name in weighted_layers(network)
         ]
         handles += [
             module.register_forward_hook(self._output_hook(name)) for name, module in hidden_outputs(network).items()

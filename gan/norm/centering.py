@@ -72,13 +72,18 @@ class Centering(nn.Module):
         mean = self.running_mean
         if self.training:
             batch = _channel_sums(h) / (h.numel() // h.shape[1])
-            batch = batch if self.mean_over_ranks is None else self.mean_over_ranks(batch)
-            mean = mean.clone() if alone else batch
-            self._update(batch)
+            before, batch = mean.clone(), self.observed(batch)
+            mean = before if alone else batch
         scale = 1 if self.weight is None else self.weight
         shift = self.bias - scale * mean
         scaled = h if self.weight is None else h * _along_channels(self.weight.to(h.dtype), h)
         return scaled + _along_channels(shift.to(h.dtype), h)
+
+    def observed(self, mean: Tensor) -> Tensor:
+        """E[h] of all ranks, from that of this one's batch, (C,); the running mean moves towards it."""
+        mean = mean if self.mean_over_ranks is None else self.mean_over_ranks(mean)
+        self._update(mean)
+        return mean
 
     @torch.no_grad()
     def _update(self, mean: Tensor) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
@@ -17,6 +19,10 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+_LESS = 4  # times as many numbers as a convolution is given it must give, for E[h] to be taken from its input
+_FEW = 8  # images of a batch; with fewer, one more image in the convolution costs what the centering does
 
 
 class Normalized(nn.Module):
@@ -29,6 +35,28 @@ class Normalized(nn.Module):
 
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
         return self.norm(self.layer(x), *condition)
+
+
+class _CentredByInput(Normalized):
+    """A convolution of few input channels and its centering: E[h] is computed from the smaller side.
+
+    A convolution is linear, so the mean of what it gives is what it gives for the mean of its input. Then m − E[h] is
+    its bias, and neither a sum nor a shift passes over its maps, which in a network's first layer are the largest.
+    """
+
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+        if not self.training or len(x) < _FEW:
+            return super().forward(x, *condition)
+        layer, norm = self.layer, self.norm
+        assert isinstance(layer, _CONVOLUTIONS) and isinstance(norm, Centering)
+        with parametrize.cached():  # one W̄ for both
+            weight = _as_used(layer.weight)
+            x = _as_used(x)
+            with torch.autocast(x.device.type, enabled=False):
+                wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
+                h = layer._conv_forward(x.mean(0, keepdim=True, dtype=wide), weight.to(wide), None)  # (1, C, ...)
+                mean = norm.observed(h.flatten(2).mean((0, 2)))
+            return layer._conv_forward(x, weight, (norm.bias - mean).to(weight.dtype))
 
 
 class Norm(NamedTuple):
@@ -76,7 +104,8 @@ def _instance(layer: nn.Module) -> nn.Module:
 
 
 def _mean(layer: nn.Module) -> nn.Module:
-    return Normalized(_without_bias(layer), Centering(_channels(layer)))
+    few = isinstance(layer, _CONVOLUTIONS) and _LESS * layer.in_channels * math.prod(layer.stride) <= layer.out_channels
+    return (_CentredByInput if few else Normalized)(_without_bias(layer), Centering(_channels(layer)))
 
 
 def _mean_spectral(layer: nn.Module) -> nn.Module:
@@ -99,6 +128,12 @@ NORMS: dict[str, Norm] = {
     "msn": Norm(_mean_spectral, _spectral),
     "msn-affine": Norm(_mean_spectral_affine, _spectral),
 }
+
+
+def _as_used(tensor: Tensor) -> Tensor:
+    """A tensor in the type that a convolution uses it in, which under autocast is another."""
+    kind = tensor.device.type
+    return tensor.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else tensor
 
 
 def _output_dim(layer: nn.Module) -> int:
