@@ -9,17 +9,29 @@ from gan.config import TrainConfig
 from gan.machine import timed
 from gan.models import build_discriminator, build_generator
 
-PRODUCT = {"cpu": 4096, "cuda": 8192}  # side of the matrices whose product is the machine's rate
+PRODUCT = {"cpu": 4096, "cuda": 8192}  # side of the matrices whose product is the machine's rate, at most
 PRODUCT_REPEATS = 3
+_FIRST_SIDE, _LONG = 256, 1.0  # the side grows from the first while a product of the next would take less than so long
 
 
 def product_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a large matrix product, the best of several."""
-    size = PRODUCT[device.type]
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    """FLOP/s of a large matrix product, the best of several.
+
+    A processor that has no instructions for a type may take minutes for what others do in a tenth of a second, so the
+    matrices are as large as `PRODUCT` only where that takes no longer than a second.
+    """
+    side = _FIRST_SIDE
+    seconds = _product_seconds(side, device, dtype)
+    while side < PRODUCT[device.type] and 8 * seconds < _LONG:
+        side *= 2
+        seconds = _product_seconds(side, device, dtype)
+    return 2 * side**3 / seconds
+
+
+def _product_seconds(side: int, device: torch.device, dtype: torch.dtype) -> float:
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     product = torch.mm(a, b)
-    best = min(timed(lambda: torch.mm(a, b, out=product), device) for _ in range(PRODUCT_REPEATS))
-    return 2 * size**3 / best
+    return min(timed(lambda: torch.mm(a, b, out=product), device) for _ in range(PRODUCT_REPEATS))
 
 
 def model_flop(config: TrainConfig, batch: int = 2) -> float:

@@ -70,6 +70,25 @@ def test_product_rate() -> None:
     assert machine.product_rate(torch.device("cpu"), torch.bfloat16) > 0
 
 
+@pytest.mark.parametrize(
+    ("rate", "side"),
+    [(1e12, 4096), (1e9, 512), (1e7, 256)],
+    ids=["fast", "slow", "without the instructions"],
+)
+def test_a_slow_product_is_a_small_one(rate: float, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 4096 product in bf16 takes ten minutes on a processor that has no instructions for it."""
+    sides: list[int] = []
+
+    def seconds(side: int, device: torch.device, dtype: torch.dtype) -> float:
+        sides.append(side)
+        return 2 * side**3 / rate
+
+    monkeypatch.setattr(machine, "PRODUCT", {"cpu": 4096})
+    monkeypatch.setattr(machine, "_product_seconds", seconds)
+    assert machine.product_rate(torch.device("cpu"), torch.bfloat16) == pytest.approx(rate)
+    assert sides[-1] == side
+
+
 def test_it_measures_and_writes(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--data", str(images), "--preset", "msn-dcgan", "sngan-resnet", "--norms", "sn,msn", "--batch", "4"]
     flags += ["--steps", "1", "--rounds", "2", "--warmup", "1", "--workers", "0", "--precision", "fp32"]
