@@ -68,14 +68,14 @@ def chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, log: b
                 spread = _thinned(line.spread)
                 low, high = zip(*((a - b, a + b) for a, b in zip(y, spread, strict=True)), strict=True)
                 axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
-        axes.set_ylim(*_limits(lines, *axes.get_ylim()))
+        if log:
+            axes.set_yscale("log")
+        axes.set_ylim(*(_log_limits(lines) if log else _limits(lines, *axes.get_ylim())))
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        if log:
-            axes.set_yscale("log")
-        else:
+        if not log:
             axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="y")
         if len(lines) > 1:
@@ -94,6 +94,14 @@ def _limits(lines: Sequence[Line], low: float, high: float) -> tuple[float, floa
     if most > least:
         low, high = max(low, least - (most - least)), min(high, most + (most - least))
     return (max(low, 0.0) if least >= 0 else low), high
+
+
+def _log_limits(lines: Sequence[Line]) -> tuple[float, float]:
+    """Where a logarithmic y axis begins and ends: around all values that have a place on it."""
+    values = [value for line in lines for value in line.y if value > 0] or [1.0]
+    least, most = min(values), max(values)
+    margin = (most / least) ** 0.05 if most > least else 2.0
+    return least / margin, most * margin
 
 
 def standalone(svg: str) -> str:
