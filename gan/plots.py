@@ -68,6 +68,7 @@ def chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, log: b
                 spread = _thinned(line.spread)
                 low, high = zip(*((a - b, a + b) for a, b in zip(y, spread, strict=True)), strict=True)
                 axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
+        log = log and any(value > 0 for line in lines for value in line.y)
         if log:
             axes.set_yscale("log")
         axes.set_ylim(*(_log_limits(lines) if log else _limits(lines, *axes.get_ylim())))
