@@ -59,6 +59,7 @@ class TrainConfig(Settings):
     r1: float = setting(0.0, "weight γ of the R1 penalty, γ/2 E|∇D(real)|²", low=0)
     r2: float = setting(0.0, "weight γ of the R2 penalty, γ/2 E|∇D(fake)|²", low=0)
     gradient_penalty: float = setting(0.0, "weight λ of the WGAN-GP penalty (10 is usual)", low=0)
+    penalty_every: int = setting(1, "D updates from one with penalties to the next, which weighs as much as all", low=1)
 
     steps: int = setting(2000, "generator updates", low=1)
     batch: int = setting(64, "images of each kind in one update", low=1)
@@ -102,6 +103,8 @@ class TrainConfig(Settings):
             found.append(f"--norm-layers {','.join(map(str, self.norm_layers))} must be numbers from 1")
         if self.loss == "relativistic" and self.gradient_penalty:
             found.append("--gradient-penalty belongs to --loss wgan; with --loss relativistic use --r1 and --r2")
+        if self.penalty_every > 1 and not (self.r1 or self.r2 or self.gradient_penalty):
+            found.append(f"--penalty-every {self.penalty_every} needs a penalty: --r1, --r2 or --gradient-penalty")
         return found
 
     def _decisive(self, other: Any) -> list[str]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gan import exchange, graphs, replicas
+from gan import graphs, replicas
 from gan.augment import augment
 from gan.config import TrainConfig
 from gan.data import ImageSet
@@ -26,6 +26,7 @@ from gan.inputs import Draw, Images, Inputs
 from gan.losses import LOSSES, squared_gradient, unit_gradient
 from gan.models import build_discriminator, build_generator
 from gan.norm import power_iterate, sigmas
+from gan.noted import Noted
 from gan.progress import say
 from gan.runtime import Runtime
 
@@ -67,8 +68,7 @@ class Trainer:
         self.seconds = 0.0  # spent in steps, over all resumes
         self._logged = (0, 0.0)  # images and seconds at the last log entry
         self.health = Health()
-        self._sums: dict[str, Tensor] = {}  # of what is logged, over the steps since the last entry
-        self._noted_steps = 0
+        self._noted = Noted(runtime.device)
         self._looks_late = runtime.device.type == "cuda"
         self._update = self._as_graph() if runtime.device.type == "cuda" else self._update_networks
 
@@ -104,49 +104,58 @@ class Trainer:
         self._set_learning_rates()
         self._update(self.inputs.draws(self.step, own_latents=not self.reuses_latents))
         self.step += 1
-        self._noted_steps += 1
+        self._noted.steps += 1
         self.average.update(self.generator, self.config.n_dis * self.config.batch, self.images_seen)
         self.seconds += time.monotonic() - began
 
     def _update_networks(self, draws: list[Draw]) -> None:
         """A whole step on the device: nothing here waits for it or copies to it, so that it can be captured."""
-        for draw in draws[: self.config.n_dis]:
+        for turn, draw in enumerate(draws[: self.config.n_dis]):
             real, latents = self.inputs.real(draw), (draw.latents, draw.fake_labels)
             with torch.set_grad_enabled(self.shares_fake):
                 fake = self._generate(latents)
-            self._update_discriminator(real, (fake.detach(), draw.fake_labels), (draw.share, draw.changes))
+            penalized = (self.step * self.config.n_dis + turn) % self.config.penalty_every == 0
+            chance = (draw.share, draw.changes)
+            self._update_discriminator(real, (fake.detach(), draw.fake_labels), chance, penalized=penalized)
         latents = (draws[-1].latents, draws[-1].fake_labels)
         self._update_generator(real, latents, draws[-1].changes, fake if self.shares_fake else None)
 
-    def _update_discriminator(self, real: Images, fake: Images, chance: tuple[Tensor | None, Tensor | None]) -> None:
+    def _update_discriminator(
+        self, real: Images, fake: Images, chance: tuple[Tensor | None, Tensor | None], *, penalized: bool
+    ) -> None:
         """Update D.
 
         Args:
             chance: random numbers of the gradient penalty and of the augmentations, as in a `Draw`.
+            penalized: whether this update has the gradient penalties, for itself and those that have not.
         """
         config = self.config
+        r1, r2, gradient_penalty = (
+            config.penalty_every * weight if penalized else 0.0
+            for weight in (config.r1, config.r2, config.gradient_penalty)
+        )
         power_iterate(self.discriminator)
         self.d_optimizer.zero_grad()
         total = torch.zeros((), device=self.runtime.device)
         for x, g, (share, changes) in zip(self._parts(real), self._parts(fake), self._parts(chance), strict=True):
-            x[0].requires_grad_(config.r1 > 0)
-            g[0].requires_grad_(config.r2 > 0)
+            x[0].requires_grad_(r1 > 0)
+            g[0].requires_grad_(r2 > 0)
             seen, seen_fake = self._changed(x, changes, 0), self._changed(g, changes, 1)
             real_logits, fake_logits = self._judge(seen, seen_fake)
             loss = self.loss.discriminator(real_logits, fake_logits)
-            self._note(
+            self._noted.add(
                 1 / (config.n_dis * config.accumulate),
                 loss_d=loss,
                 d_real=real_logits.mean(),
                 d_fake=fake_logits.mean(),
                 d_accuracy=(real_logits > fake_logits).float().mean(),
             )
-            if config.r1:
-                loss = loss + config.r1 / 2 * squared_gradient(real_logits, x[0])
-            if config.r2:
-                loss = loss + config.r2 / 2 * squared_gradient(fake_logits, g[0])
-            if config.gradient_penalty:
-                loss = loss + config.gradient_penalty * self._interpolation_penalty(seen, seen_fake[0], share)
+            if r1:
+                loss = loss + r1 / 2 * squared_gradient(real_logits, x[0])
+            if r2:
+                loss = loss + r2 / 2 * squared_gradient(fake_logits, g[0])
+            if gradient_penalty:
+                loss = loss + gradient_penalty * self._interpolation_penalty(seen, seen_fake[0], share)
             (loss / config.accumulate).backward()
             total += loss.detach() / config.accumulate
         if self.runtime.ranks > 1:
@@ -154,7 +163,7 @@ class Trainer:
         norm = gradient_norm(self.discriminator)
         self._require_finite("the discriminator", self.discriminator, total, norm)
         self.d_optimizer.step()
-        self._note(1 / config.n_dis, grad_norm_d=norm)
+        self._noted.add(1 / config.n_dis, grad_norm_d=norm)
 
     def _update_generator(
         self, real: Images, latents: Images, changes: Tensor | None, fake: Tensor | None = None
@@ -182,7 +191,7 @@ class Trainer:
         self._require_finite("the generator", self.generator, total, norm)
         self.g_optimizer.step()
         variety = replicas.spread(images.detach()) / replicas.spread(real[0]).clamp(min=1e-6)
-        self._note(1.0, loss_g=total, grad_norm_g=norm, variety=variety)
+        self._noted.add(1.0, loss_g=total, grad_norm_g=norm, variety=variety)
 
     def _changed(self, images: Images, changes: Tensor | None, which: int) -> Images:
         """Images as D sees them, by the numbers of `Draw.changes` that are for them."""
@@ -232,41 +241,25 @@ class Trainer:
         if not self._looks_late:
             require_finite(who, network, loss, norm, self.step + 1)
 
-    def _note(self, share: float, **values: Tensor) -> None:
-        """Add to the sums for the log, on the device: reading them would mean to wait for it.
-
-        Args:
-            share: of this value in the mean of a step.
-        """
-        for name, value in values.items():
-            if name not in self._sums:
-                self._sums[name] = torch.zeros((), device=self.runtime.device)
-            self._sums[name].add_(value.detach(), alpha=share)
-
     def _means(self) -> dict[str, float]:
-        """Of the noted values, over the steps since the last log entry and over all ranks.
+        """Of what was noted, over the steps since the last log entry and over all ranks.
 
         Raises:
             gan.health.Diverged: one of them is not finite.
         """
-        if not self._noted_steps:
-            return {}
         began = time.monotonic()
-        means = exchange.mean(torch.stack(list(self._sums.values())) / self._noted_steps)
-        found = dict(zip(self._sums, means.tolist(), strict=True))
+        found = self._noted.means()
         self.seconds += time.monotonic() - began  # the device may have lagged behind
         if self._looks_late:
-            require_finite_means(found, self.step - self._noted_steps + 1, self.step)
+            require_finite_means(found, self.step - self._noted.steps + 1, self.step)
         return found
 
     def log_entry(self) -> dict[str, Any]:
         """One line of the log: means since the last one, σ of every layer, health flags."""
         entry = self._means()
-        for name in self.health.update(self._noted_steps, entry["d_accuracy"], entry["variety"]):
+        for name in self.health.update(self._noted.steps, entry["d_accuracy"], entry["variety"]):
             say(f"step {self.step}: {name}: {MEANINGS[name]}")
-        for value in self._sums.values():
-            value.zero_()
-        self._noted_steps = 0
+        self._noted.clear()
         (images, seconds), self._logged = self._logged, (self.images_seen, self.seconds)
         return {
             "step": self.step,
@@ -309,7 +302,7 @@ class Trainer:
             "d_optimizer": self.d_optimizer.state_dict(),
             "rng": torch.get_rng_state(),
             "health": self.health.state(),
-            "noted": {"steps": self._noted_steps, "sums": replicas.all_numbers(self._sums)},
+            "noted": self._noted.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -328,9 +321,7 @@ class Trainer:
             self.health = Health(**state["health"])
             self.step, self.seconds = state["step"], state["seconds"]
             self._logged = (self.images_seen, self.seconds)
-            self._noted_steps = state["noted"]["steps"]
-            sums = replicas.own_numbers(state["noted"]["sums"])
-            self._sums = {name: value.to(self.runtime.device) for name, value in sums.items()}
+            self._noted.load_state(state["noted"])
             torch.set_rng_state(state["rng"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[0]

@@ -145,6 +145,30 @@ def test_r1_and_r2_add_their_gradient(tiny: Make, image_set: MakeImages, runtime
         torch.testing.assert_close(ours.grad, expected, rtol=1e-3, atol=1e-4, msg=name)
 
 
+def test_lazy_penalties_come_seldom_and_weigh_more(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    """With nothing learned: every third update of D has three times the penalty, and those between have none."""
+    settings = {"network": "resnet", "norm": "none", "d_lr": 0.0, "g_lr": 0.0, "n_dis": 2, "steps": 4}
+    plain = Trainer(tiny(**settings), runtime, image_set())
+    always = Trainer(tiny(**settings, r1=2.0, r2=1.0), runtime, image_set())
+    lazy = Trainer(tiny(**settings, r1=2.0, r2=1.0, penalty_every=3), runtime, image_set())
+    seen: dict[int, list[torch.Tensor]] = {}
+    for index, job in enumerate((plain, always, lazy)):
+        step = job.d_optimizer.step
+
+        def keep(job: Trainer = job, index: int = index, step: Callable[[], None] = step) -> None:
+            gradients = [parameter.grad.flatten() for parameter in job.discriminator.parameters()]
+            seen.setdefault(index, []).append(torch.cat(gradients).clone())
+            step()
+
+        job.d_optimizer.step = keep
+        for _ in range(4):
+            job.train_step()
+    for number, (without, each, seldom) in enumerate(zip(*seen.values(), strict=True)):
+        expected = without + 3 * (each - without) if number % 3 == 0 else without
+        assert (each - without).norm() > 1e-3 * without.norm()
+        torch.testing.assert_close(seldom, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_joint_batches_are_seen_together(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
     job = Trainer(tiny(d_batch="joint", norm="msn"), runtime, image_set())
     real, fake = torch.rand(8, 3, 32, 32) + 1, torch.rand(8, 3, 32, 32) - 1
