@@ -1,0 +1,55 @@
+"""Folded layers against those that were trained."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from gan.norm import NORMS, fold, power_iterate, sigmas
+from tests.norm_layers import FOLDABLE, LAYERS, parameter_count
+
+torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("name", FOLDABLE)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_fold(name: str, kind: str, dtype: torch.dtype, tolerance: float) -> None:
+    make, shape = LAYERS[kind]
+    network = nn.Sequential(NORMS[name].hidden(make()), nn.LeakyReLU(0.1)).to(dtype)
+    for parameter in network.parameters():
+        parameter.data.add_(torch.rand_like(parameter) * 0.1)
+    for _ in range(3):
+        power_iterate(network)
+        network(torch.randn(shape, dtype=dtype) * 2 + 1)
+    x = torch.randn(shape, dtype=dtype)
+    folded = fold(network)
+    torch.testing.assert_close(folded(x), network.eval()(x), rtol=0, atol=tolerance)
+    assert parameter_count(folded) == parameter_count(make())
+    assert not any(parametrize.is_parametrized(m) for m in folded.modules())
+    assert all(isinstance(m, (nn.Sequential, type(make()), nn.LeakyReLU)) for m in folded.modules())
+
+
+@pytest.mark.parametrize("name", ["ln", "in"])
+def test_what_cannot_fold_says_so(name: str) -> None:
+    network = nn.Sequential(NORMS["msn"].hidden(nn.Conv2d(3, 4, 3)), NORMS[name].hidden(nn.Conv2d(4, 4, 3)))
+    with pytest.raises(ValueError, match=r"cannot fold.*1 \((GroupNorm|InstanceNorm2d)\)"):
+        fold(network)
+    partly = fold(network, strict=False)
+    assert isinstance(partly[0], nn.Conv2d)
+    x = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(partly(x), network.eval()(x))
+
+
+def test_fold_takes_a_single_layer_and_plain_sequences_and_leaves_the_original() -> None:
+    layer = NORMS["msn"].hidden(nn.Conv2d(3, 4, 3))
+    assert type(fold(layer)) is nn.Conv2d
+    assert layer.training and sigmas(layer)
+    sequence = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4))
+    x = torch.randn(8, 3, 6, 6)
+    sequence(x)
+    folded = fold(sequence)
+    assert isinstance(folded[1], nn.Identity) and isinstance(folded[3], nn.BatchNorm2d)
+    torch.testing.assert_close(folded(x), sequence.eval()(x))
