@@ -1,4 +1,4 @@
-"""Convolutions that do less work for the same result, and two whose gradients are faster in bf16 on a CPU.
+"""Convolutions that do less work for the same result, and two whose gradients are faster on a CPU.
 
 A nearest-neighbour upsampling and the 3×3 convolution after it are one transposed convolution of 4×4, stride 2; a 3×3
 convolution and the 2×2 mean after it are one of 4×4, stride 2. Either has 4/9 of the multiplications.
@@ -27,7 +27,7 @@ class Conv2d(nn.Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not _takes(self, input):
             return super()._conv_forward(input, weight, bias)
-        return _Convolution.apply(*_in_bf16(input, weight, bias), self.stride, self.padding, False)
+        return _Convolution.apply(*_as_used(input, weight, bias), self.stride, self.padding, False)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
@@ -36,7 +36,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         if output_size is not None or any(self.output_padding) or not _takes(self, input):
             return super().forward(input, output_size)
-        x, weight, bias = _in_bf16(input, self.weight, self.bias)
+        x, weight, bias = _as_used(input, self.weight, self.bias)
         if x.shape[2:] != (1, 1) or any(self.padding):
             return _Convolution.apply(x, weight, bias, self.stride, self.padding, True)
         rows = weight.permute(0, 2, 3, 1).flatten(1)  # (C_in, C_out, k_h, k_w) -> (C_in, k_h * k_w * C_out)
@@ -54,7 +54,7 @@ class UpsampledConv2d(Conv2d):
         # Each output pixel sees two neighbours a side, the weights that fall on the same one added up.
         kernel = _summed(weight.flip(2, 3)).transpose(0, 1)  # (C_out, C_in, 3, 3) -> (C_in, C_out, 4, 4)
         if _takes(self, input):
-            return _Convolution.apply(*_in_bf16(input, kernel, bias), (2, 2), (1, 1), True)
+            return _Convolution.apply(*_as_used(input, kernel, bias), (2, 2), (1, 1), True)
         return F.conv_transpose2d(input, kernel, bias, stride=2, padding=1)
 
 
@@ -67,7 +67,7 @@ class PooledConv2d(Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         kernel = _summed(weight) / 4
         if _takes(self, input):
-            return _Convolution.apply(*_in_bf16(input, kernel, bias), (2, 2), (1, 1), False)
+            return _Convolution.apply(*_as_used(input, kernel, bias), (2, 2), (1, 1), False)
         return F.conv2d(input, kernel, bias, stride=2, padding=1)
 
 
@@ -83,7 +83,7 @@ def _takes(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> bool:
     return (
         x.device.type == "cpu"
         and torch.is_grad_enabled()
-        and (x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu"))
+        and x.dtype in (torch.float32, torch.bfloat16)
         and x.dim() == 4
         and layer.groups == 1
         and layer.dilation == (1, 1)
@@ -92,8 +92,10 @@ def _takes(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> bool:
     )
 
 
-def _in_bf16(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    return x.to(torch.bfloat16), weight.to(torch.bfloat16), None if bias is None else bias.to(torch.bfloat16)
+def _as_used(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """In the type that autocast wants, or in that of x."""
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
 class _Convolution(torch.autograd.Function):

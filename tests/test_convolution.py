@@ -31,22 +31,25 @@ def gradients(layer: nn.Module, x: Tensor, outer: Tensor | None = None) -> tuple
 
 
 @pytest.mark.parametrize("layer, size", CASES, ids=str)
-def test_bf16_is_torch_within_its_rounding(layer: nn.Module, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("dtype, tolerance", [(torch.bfloat16, 2e-2), (torch.float32, 1e-5)], ids=["bf16", "fp32"])
+def test_it_is_torch_within_rounding(
+    layer: nn.Module, size: tuple[int, int], dtype: torch.dtype, tolerance: float
+) -> None:
     generator = torch.Generator().manual_seed(0)
     plain = (nn.Conv2d if isinstance(layer, Conv2d) else nn.ConvTranspose2d).forward
     x = torch.randn(5, 6, *size, generator=generator, requires_grad=True)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         ours = layer(x)
         assert type(ours.grad_fn).__name__ != "ConvolutionBackward0"  # or nothing here is tested
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(convolution, "_takes", lambda layer, x: False)
             theirs = plain(layer, x)
-    assert ours.dtype == theirs.dtype == torch.bfloat16
-    torch.testing.assert_close(ours, theirs, rtol=2e-2, atol=2e-2)
+    assert ours.dtype == theirs.dtype == dtype
+    torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
     outer = torch.randn(ours.shape, generator=generator)
     pair = (torch.autograd.grad(y, [x, *layer.parameters()], outer) for y in (ours, theirs))
     for mine, other in zip(*pair, strict=True):
-        torch.testing.assert_close(mine, other, rtol=2e-2, atol=2e-2 * other.abs().max().item())
+        torch.testing.assert_close(mine, other, rtol=tolerance, atol=tolerance * other.abs().max().item())
 
 
 @pytest.mark.parametrize("layer, size", CASES, ids=str)
@@ -57,7 +60,7 @@ def test_gradients_are_exact(layer: nn.Module, size: tuple[int, int], monkeypatc
     found = {}
     for name in ("ours", "torch"):
         monkeypatch.setattr(convolution, "_takes", lambda layer, x, name=name: name == "ours")
-        monkeypatch.setattr(convolution, "_in_bf16", lambda x, weight, bias: (x, weight, bias))
+        monkeypatch.setattr(convolution, "_as_used", lambda x, weight, bias: (x, weight, bias))
         y, first = gradients(layer, x)
         outer = torch.sin(y.detach())
         y, first = gradients(layer, x, outer)
@@ -69,7 +72,8 @@ def test_gradients_are_exact(layer: nn.Module, size: tuple[int, int], monkeypatc
 
 def test_what_it_is_not_made_for_is_left_to_torch() -> None:
     x = torch.randn(2, 4, 4, 4)
-    for layer in (Conv2d(4, 4, 3), Conv2d(4, 4, 3, groups=2), Conv2d(4, 4, 3, padding="same")):
+    for layer in (Conv2d(4, 4, 3).double(), Conv2d(4, 4, 3, groups=2), Conv2d(4, 4, 3, padding="same")):
+        x = x.to(layer.weight.dtype)
         expected = nn.Conv2d.forward(layer, x)
         torch.testing.assert_close(layer(x), expected, rtol=0, atol=0)
         assert type(layer(x).grad_fn).__name__ == "ConvolutionBackward0"
