@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 
 import machine
@@ -11,22 +10,10 @@ import numpy as np
 import pytest
 import torch
 import train_speed
-from PIL import Image
 
 from gan.config import PRESETS, preset
 
 TINY = {"g_width": 2, "d_width": 2, "latent_dim": 8}
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    path = tmp_path / "images.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for index in range(12):
-            with archive.open(f"{index}.png", "w") as file:
-                Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file, "PNG")
-    return path
 
 
 @pytest.fixture(autouse=True)
