@@ -1,0 +1,70 @@
+"""Train the same GAN in bf16 and in fp32 from several seeds, and compare the FIDs with what the seed alone changes.
+
+    python benchmarks/bf16_quality.py --data cifar10-train.zip --features classifier:checkpoints/vgg/.../classifier.pt
+
+Prints a table: FID of each seed in both precisions at several steps, the mean of their differences, and the standard
+deviation between seeds. Stopped, the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from gan.machine import hardware, versions
+
+PROGRAM = [sys.executable, str(Path(__file__).parent.parent / "msn_gan.py")]
+PRECISIONS = ("bf16", "fp32")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--features", required=True, help="what FID looks at images with, as in `msn-gan report`")
+    parser.add_argument("--preset", default="msn-dcgan")
+    parser.add_argument("--norm", default="msn")
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--width", type=int, default=64, help="of generator and discriminator")
+    parser.add_argument("--num", type=int, default=10_000, help="images of a FID")
+    parser.add_argument("--out", type=Path, default=Path("bf16-quality"), help="folder of the trainings")
+    parser.add_argument("--json", type=Path, help="file for the results")
+    args = parser.parse_args()
+
+    curves: dict[str, list[dict[int, float]]] = {}
+    for precision in PRECISIONS:
+        settings = (
+            f"--preset {args.preset} --norms {args.norm} --seeds {args.seeds} --steps {args.steps} "
+            f"--g-width {args.width} --d-width {args.width} --precision {precision} "
+            f"--report-every {args.steps // 2} --report-num {args.num} --report-features {args.features}"
+        )
+        subprocess.run(
+            [*PROGRAM, "compare", precision, "--out", str(args.out), "--data", args.data, *settings.split()], check=True
+        )
+        report = json.loads((args.out / "checkpoints" / precision / "report.json").read_text())
+        runs = sorted(report["trainings"], key=lambda run: run["seed"])
+        curves[precision] = [dict(zip(run["curve"]["step"], run["curve"]["fid"], strict=True)) for run in runs]
+
+    facts = {**hardware(torch.device("cpu")), **versions()}
+    print("\n" + ", ".join(f"{name} {value}" for name, value in facts.items()))
+    print(f"{args.preset}, {args.norm}, width {args.width}, {args.num:,} images, {args.features.partition(':')[0]}\n")
+    print("| step | FID in bf16 | FID in fp32 | mean difference | standard deviation between seeds, bf16, fp32 |")
+    print("| --- | --- | --- | --- | --- |")
+    for step in sorted(set.intersection(*(set(curve) for curve in curves["bf16"] + curves["fp32"]))):
+        bf16, fp32 = ([curve[step] for curve in curves[precision]] for precision in PRECISIONS)
+        difference = statistics.mean(a - b for a, b in zip(bf16, fp32, strict=True))
+        spread = [statistics.stdev(values) if len(values) > 1 else float("nan") for values in (bf16, fp32)]
+        listed = [", ".join(f"{value:.2f}" for value in values) for values in (bf16, fp32)]
+        print(f"| {step} | {listed[0]} | {listed[1]} | {difference:+.2f} | {spread[0]:.2f}, {spread[1]:.2f} |")
+    if args.json:
+        args.json.write_text(json.dumps({"settings": vars(args), "fid": curves}, indent=2, default=str) + "\n")
+
+
+if __name__ == "__main__":
+    main()
