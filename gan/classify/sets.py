@@ -67,7 +67,10 @@ def _load(config: ClassifyConfig, data: str, split: str) -> ImageSet:
 
 def _check_labels(flag: str, name: str, images: ImageSet) -> None:
     if images.labels is None:
-        raise UserError(f"{flag} {name}: has no labels; put each class into a sub-folder or add a dataset.json")
+        raise UserError(
+            f"{flag} {name}: has no labels, or one class only: put each of two or more classes into a sub-folder of "
+            "its own, or add a dataset.json"
+        )
     present = images.labels.unique()
     if len(present) < 2:
         raise UserError(

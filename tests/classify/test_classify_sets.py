@@ -108,7 +108,7 @@ def test_one_class(train: Path, tmp_path: Path) -> None:
 def test_no_labels(train: Path, tmp_path: Path) -> None:
     loose = tmp_path / "loose"
     shutil.copytree(train / "a", loose)
-    message = "has no labels; put each class into a sub-folder or add a dataset.json"
+    message = "has no labels, or one class only: put each of two or more classes into a sub-folder of its own"
     refused(UserError, f"--data {loose}: {message}", data=str(loose), test_data=str(train))
     refused(UserError, f"--test-data {loose}: {message}", data=str(train), test_data=str(loose))
 
