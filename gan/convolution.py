@@ -79,10 +79,11 @@ def _summed(kernel: Tensor) -> Tensor:
 
 
 def _takes(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> bool:
-    """Whether a layer, as it is called, is one that is faster here."""
+    """Whether a layer, as it is called, is one that is faster here: its gradients are what is."""
     return (
         x.device.type == "cpu"
         and torch.is_grad_enabled()
+        and (x.requires_grad or any(parameter.requires_grad for parameter in layer.parameters()))
         and x.dtype in (torch.float32, torch.bfloat16)
         and x.dim() == 4
         and layer.groups == 1

@@ -77,6 +77,11 @@ def test_what_it_is_not_made_for_is_left_to_torch() -> None:
         expected = nn.Conv2d.forward(layer, x)
         torch.testing.assert_close(layer(x), expected, rtol=0, atol=0)
         assert type(layer(x).grad_fn).__name__ == "ConvolutionBackward0"
+    x = x.float()
+    frozen = ConvTranspose2d(4, 4, 3).requires_grad_(
+        False
+    )  # as an exporter traces it, in whose graph nothing is to stay
+    assert not convolution._takes(frozen, x) and convolution._takes(frozen, x.clone().requires_grad_())
     with torch.autocast("cpu", torch.bfloat16):
         assert type(Conv2d(4, 4, 3, groups=2)(x).grad_fn).__name__ == "ConvolutionBackward0"
         with torch.no_grad():

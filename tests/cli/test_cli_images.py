@@ -1,0 +1,100 @@
+"""Folders and zips of images, good and bad, as a user meets them."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.commands import SMALL, Call, picture, refused
+
+
+def truncated_jpeg(folder: Path) -> None:
+    path = picture(folder / "cut.jpg")
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def text_as_png(folder: Path) -> None:
+    (folder / "text.png").write_text("hello")
+
+
+def zero_bytes(folder: Path) -> None:
+    (folder / "empty.png").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "spoil, name", [(truncated_jpeg, "cut.jpg"), (text_as_png, "text.png"), (zero_bytes, "empty.png")]
+)
+def test_unreadable_images_are_named_or_skipped(
+    call: Call, image_folder: Path, spoil: Callable[[Path], None], name: str
+) -> None:
+    spoil(image_folder)
+    refused(call, 1, name, "--skip-bad-images", command=("train", "--data", str(image_folder), *SMALL))
+    assert call("train", "--data", image_folder, *SMALL, "--skip-bad-images")[0] == 0
+
+
+def test_convertible_images_are_converted(call: Call, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    for index in range(5):
+        picture(folder / f"{index}.png", (40 + index, 50))
+    picture(folder / "cmyk.jpg", mode="CMYK")
+    Image.fromarray((np.arange(1024).reshape(32, 32) * 60).astype(np.uint16)).save(folder / "deep.png")
+    picture(folder / "palette.png", mode="P").rename(folder / "palette.PNG")
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    code, told = call("train", "--data", folder, *SMALL)
+    assert code == 0, told
+    conversions = json.loads(Path("checkpoints/quickstart/config.json").read_text())["data"]["conversions"]
+    assert sum(conversions.values()) >= 8, conversions
+
+
+def test_folders_without_enough_images(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    refused(call, 1, "empty", command=("train", "--data", "empty", *SMALL))
+    picture(tmp_path / "one" / "a.png")
+    refused(call, 1, "one", "2", command=("train", "--data", "one", *SMALL))
+
+
+def zip_with(*names: str) -> bytes:
+    buffer, png = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (32, 32)).save(png, "PNG")
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, png.getvalue())
+    return buffer.getvalue()
+
+
+def bomb() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        with archive.open("a.png", "w", force_zip64=True) as entry:
+            for _ in range(768):
+                entry.write(bytes(2**20))
+    return buffer.getvalue()
+
+
+ZIPS = {
+    "no zip": lambda: b"this is no zip",
+    "truncated": lambda: zip_with(*(f"{index}.png" for index in range(20)))[:-200],
+    "outside": lambda: zip_with("../a.png", "b.png"),
+    "bomb": bomb,
+}
+
+
+@pytest.mark.parametrize("name", ZIPS)
+def test_bad_zips(call: Call, name: str) -> None:
+    Path("x.zip").write_bytes(ZIPS[name]())
+    refused(call, 1, "x.zip", command=("train", "--data", "x.zip", *SMALL))
+
+
+def test_labels_missing(call: Call, tmp_path: Path) -> None:
+    for index in range(9):
+        picture(tmp_path / "flat" / f"{index}.png")
+    refused(call, 2, "--conditional: flat has no labels", command=("train", "--data", "flat", "--conditional", *SMALL))
+    assert not Path("checkpoints/quickstart").exists()
