@@ -121,7 +121,9 @@ def config_of(text: str, data: Path) -> TrainConfig:
         UsageError: settings that there are not, or not together; click's own error for flags that there are not.
     """
     given = command.make_context("train", shlex.split(text)).params
-    known = {name: value for name, value in given.items() if name in TrainConfig.__dataclass_fields__ and value}
+    known = {
+        name: value for name, value in given.items() if name in TrainConfig.__dataclass_fields__ and value is not None
+    }
     base = preset(known.pop("preset", "quickstart"))
     return base.replace({**known, "data": str(data), "channels": 3})
 

@@ -98,8 +98,8 @@ def _limits(lines: Sequence[Line], low: float, high: float) -> tuple[float, floa
 
 
 def _log_limits(lines: Sequence[Line]) -> tuple[float, float]:
-    """Where a logarithmic y axis begins and ends: around all values that have a place on it."""
-    values = [value for line in lines for value in line.y if value > 0] or [1.0]
+    """Where a logarithmic y axis begins and ends: around all values that have a place on it; there are some."""
+    values = [value for line in lines for value in line.y if value > 0]
     least, most = min(values), max(values)
     margin = (most / least) ** 0.05 if most > least else 2.0
     return least / margin, most * margin

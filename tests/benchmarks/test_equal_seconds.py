@@ -15,8 +15,16 @@ TINY = "--preset msn-dcgan --g-width 2 --d-width 2 --latent-dim 8 --batch 4"
 
 
 def test_flags_are_those_of_train(images: Path) -> None:
-    config = config_of("--preset msn-dcgan --norm-layers 4,6,7 --flip --augment color,cutout --d-lr 4e-4", images)
-    changed = {"norm_layers": (4, 6, 7), "flip": True, "augment": ("color", "cutout"), "d_lr": 4e-4}
+    config = config_of(
+        "--preset msn-dcgan --norm-layers 4,6,7 --flip --augment color,cutout --d-lr 4e-4 --ema-half-life 0", images
+    )
+    changed = {
+        "norm_layers": (4, 6, 7),
+        "flip": True,
+        "augment": ("color", "cutout"),
+        "d_lr": 4e-4,
+        "ema_half_life": 0.0,
+    }
     assert config == preset("msn-dcgan").replace({**changed, "data": str(images)})
 
 
