@@ -66,9 +66,28 @@ def require_finite_means(means: Mapping[str, float], first: int, last: int) -> N
 
 
 @torch.no_grad()
-def spread(images: Tensor) -> Tensor:
-    """How much images (N, C, H, W) vary: the standard deviation over the batch, averaged over pixels; a scalar."""
-    return images.float().std(0).mean()
+def variety(images: Tensor, real: Tensor) -> Tensor:
+    """How much generated images differ from each other, against as many real ones; a scalar.
+
+    The mean distance in pixels from an image to the nearest other one of its batch, of `images` over that of `real`:
+    near 0 when all are alike, and also when there are several kinds of images but few of each kind, which a standard
+    deviation over the batch would not see. 1 where a batch is a single image, which says nothing.
+
+    Args:
+        images, real: (N, C, H, W).
+    """
+    if len(images) == 1:
+        return torch.ones((), device=images.device)
+    return _nearest(images) / _nearest(real).clamp(min=1e-6)
+
+
+def _nearest(images: Tensor) -> Tensor:
+    """The mean over images of the Euclidean distance to the nearest other one; a scalar."""
+    x = images.float().flatten(1)
+    x = x - x.mean(0)  # small differences between bright images would drown in the squares
+    squares = x.square().sum(1)
+    distances = (squares[:, None] + squares - 2 * x @ x.T).clamp(min=0)
+    return distances.fill_diagonal_(torch.inf).amin(1).sqrt().mean()
 
 
 @dataclass
@@ -84,7 +103,7 @@ class Health:
 
         Args:
             accuracy: share of (real, fake) pairs in which D gives the real image the larger logit, in [0, 1].
-            variety: spread of generated images over the spread of real ones.
+            variety: as `variety` gives it.
         """
         self.chance = self.chance + steps if abs(accuracy - 0.5) < _CHANCE else 0
         self.separates = self.separates + steps if accuracy > _PERFECT else 0

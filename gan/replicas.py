@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gan import exchange, health, ranks
+from gan import exchange, ranks
 from gan.errors import UserError
 from gan.norm import Centering
 
@@ -147,15 +147,9 @@ class GradientMean:
         return [len(bucket) * self._passes for bucket in self._buckets]
 
 
-@torch.no_grad()
-def spread(images: Tensor) -> Tensor:
-    """`gan.health.spread` of the images (N, C, H, W) of all ranks, a scalar."""
-    if ranks.count() == 1:
-        return health.spread(images)
-    x = images.float()
-    first, second = exchange.mean(torch.stack([x.mean(0), x.square().mean(0)]))
-    count = ranks.count() * len(x)
-    return ((second - first.square()).clamp(min=0) * (count / (count - 1))).sqrt().mean()
+def whole(images: Tensor) -> Tensor:
+    """The images (R*N, C, H, W) of all ranks, from each one's (N, C, H, W), in the order of their ranks."""
+    return exchange.stacked(images).flatten(0, 1)
 
 
 def all_numbers(own: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from gan.config import TrainConfig
 from gan.data import ImageSet
 from gan.ema import MovingAverage
 from gan.errors import UsageError, UserError
-from gan.health import MEANINGS, Health, gradient_norm, require_finite, require_finite_means
+from gan.health import MEANINGS, Health, gradient_norm, require_finite, require_finite_means, variety
 from gan.inputs import Draw, Images, Inputs
 from gan.losses import LOSSES, squared_gradient, unit_gradient
 from gan.models import build_discriminator, build_generator
@@ -190,8 +190,8 @@ class Trainer:
         norm = gradient_norm(self.generator)
         self._require_finite("the generator", self.generator, total, norm)
         self.g_optimizer.step()
-        variety = replicas.spread(images.detach()) / replicas.spread(real[0]).clamp(min=1e-6)
-        self._noted.add(1.0, loss_g=total, grad_norm_g=norm, variety=variety)
+        differ = variety(*map(replicas.whole, (images.detach(), real[0][-len(images) :])))
+        self._noted.add(1.0, loss_g=total, grad_norm_g=norm, variety=differ)
 
     def _changed(self, images: Images, changes: Tensor | None, which: int) -> Images:
         """Images as D sees them, by the numbers of `Draw.changes` that are for them."""

@@ -10,9 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from gan.cli import main
 from gan.config import TrainConfig
 from gan.data import ImageSet
 from gan.runtime import Runtime
+from tests.commands import Call
 
 torch.set_num_threads(1)
 
@@ -68,3 +70,17 @@ def image_folder(tmp_path: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / f"{index:02d}.png")
     return tmp_path / "images"
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run a command in an empty folder; returns its exit code and what it wrote to standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        return int(stopped.value.code or 0), capsys.readouterr().err
+
+    return run

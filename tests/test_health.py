@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from gan.health import Diverged, Health, gradient_norm, require_finite, require_finite_means, spread
+from gan.health import Diverged, Health, gradient_norm, require_finite, require_finite_means, variety
 
 
 def test_gradient_norm() -> None:
@@ -50,10 +50,22 @@ def test_discriminator_separates_for_long() -> None:
     assert Health(**health.state()).flagged == ("d-separates",)
 
 
-def test_collapse_is_flagged_at_once() -> None:
+def test_variety_is_the_distance_to_the_nearest_other_image() -> None:
+    generator = torch.Generator().manual_seed(0)
+    real, images = (torch.rand(12, 3, 8, 8, dtype=torch.float64, generator=generator) for _ in range(2))
+
+    def nearest(x: Tensor) -> float:
+        return sum(min((a - b).norm().item() for b in x if b is not a) for a in x) / len(x)
+
+    assert variety(images, real).item() == pytest.approx(nearest(list(images)) / nearest(list(real)), rel=1e-5)
+    assert variety(images[:1], real[:1]) == 1
+
+
+@pytest.mark.parametrize("kinds", [1, 4])
+def test_collapse_is_flagged_at_once(kinds: int) -> None:
+    """To one kind of image, and to a few of them, whose spread over the batch is that of the real images."""
     generator = torch.Generator().manual_seed(0)
     real = torch.rand(16, 3, 8, 8, generator=generator)
-    one = torch.rand(1, 3, 8, 8, generator=generator).expand(16, -1, -1, -1)
-    collapsed = one + 0.01 * torch.rand(16, 3, 8, 8, generator=generator)
-    assert Health().update(1, 0.8, (spread(collapsed) / spread(real)).item()) == ("g-collapsed",)
-    assert Health().update(1, 0.8, (spread(real.flip(0)) / spread(real)).item()) == ()
+    collapsed = real[:kinds].repeat(16 // kinds, 1, 1, 1) + 0.01 * torch.rand(16, 3, 8, 8, generator=generator)
+    assert Health().update(1, 0.8, variety(collapsed, real).item()) == ("g-collapsed",)
+    assert Health().update(1, 0.8, variety(real.flip(0), real).item()) == ()

@@ -1,4 +1,4 @@
-"""Commands in an empty folder."""
+"""A run that the command line made."""
 
 from __future__ import annotations
 
@@ -6,23 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gan.cli import main
 from tests.commands import SMALL, Call
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run a command in an empty folder; returns its exit code and what it wrote to standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        code = stopped.value.code
-        return int(code or 0), capsys.readouterr().err
-
-    return run
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Networks as if they had been trained, and the command line in an empty folder."""
+"""Networks as if they had been trained."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ import torch
 from torch import nn
 
 from gan import checkpoint, launch
-from gan.cli import main
 from gan.models.classifiers import build_classifier, to_state
 from gan.norm import power_iterate
+from tests.commands import Call
 from tests.conftest import TINY
-
-Call = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
@@ -41,20 +39,6 @@ def lived() -> Callable[[nn.Module], nn.Module]:
         return network.eval()
 
     return live
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run a command in an empty folder; returns its exit code and what it wrote to standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        return int(stopped.value.code or 0), capsys.readouterr().err
-
-    return run
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gan import runlog
+from tests.comparisons import RUN, SMALL, states
 from tests.runs import compare_to_end
-from tests.test_compare import RUN, SMALL, states
 from tests.test_resume import same_bytes
 
 FLAGS = {**SMALL, "norms": ["sn", "msn"], "seeds": 1, "steps": 6, "report_every": 3, "checkpoint_every": 2}
