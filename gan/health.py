@@ -15,14 +15,16 @@ from gan.errors import UserError
 _LONG = 500  # steps that a discriminator may be at chance or separate perfectly before it is flagged
 _CHANCE = 0.02  # distance of the share of rightly ordered pairs from one half
 _PERFECT = 0.999
-_COLLAPSED = 0.1  # spread of the generated images over that of real ones
+# Variety of generated images, and for how many steps it may be less. Every G begins with images that are much alike.
+_ALIKE = (0.5, 500)  # real images lose less when they are averaged over squares of 4x4 pixels
+_SAME = (0.1, 100)
 
 MEANINGS = {
     "d-at-chance": "D has told real from fake no better than chance for long: G gets no useful gradient. "
     "Try a higher --d-lr, a larger --n-dis or another --norm",
     "d-separates": "D has told real from fake without error for long: G gets little gradient. "
     "Try a lower --d-lr, --norm sn or msn, or --r1",
-    "g-collapsed": "G's images hardly vary any more (mode collapse). "
+    "g-collapsed": "G's images are much alike (mode collapse, or still blobs). "
     "Try an earlier checkpoint with lower learning rates, --r1, or another --loss",
 }
 
@@ -96,6 +98,8 @@ class Health:
 
     chance: int = 0
     separates: int = 0
+    alike: int = 0
+    same: int = 0
     flagged: tuple[str, ...] = ()
 
     def update(self, steps: int, accuracy: float, variety: float) -> tuple[str, ...]:
@@ -107,10 +111,12 @@ class Health:
         """
         self.chance = self.chance + steps if abs(accuracy - 0.5) < _CHANCE else 0
         self.separates = self.separates + steps if accuracy > _PERFECT else 0
+        self.alike = self.alike + steps if variety < _ALIKE[0] else 0
+        self.same = self.same + steps if variety < _SAME[0] else 0
         signs = {
             "d-at-chance": self.chance >= _LONG,
             "d-separates": self.separates >= _LONG,
-            "g-collapsed": variety < _COLLAPSED,
+            "g-collapsed": self.alike >= _ALIKE[1] or self.same >= _SAME[1],
         }
         before, self.flagged = self.flagged, tuple(name for name, there in signs.items() if there)
         return tuple(name for name in self.flagged if name not in before)

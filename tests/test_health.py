@@ -62,10 +62,24 @@ def test_variety_is_the_distance_to_the_nearest_other_image() -> None:
 
 
 @pytest.mark.parametrize("kinds", [1, 4])
-def test_collapse_is_flagged_at_once(kinds: int) -> None:
-    """To one kind of image, and to a few of them, whose spread over the batch is that of the real images."""
+def test_few_kinds_of_images_have_little_variety(kinds: int) -> None:
+    """Be it one kind, or a few, whose spread over the batch is that of the real images."""
     generator = torch.Generator().manual_seed(0)
     real = torch.rand(16, 3, 8, 8, generator=generator)
     collapsed = real[:kinds].repeat(16 // kinds, 1, 1, 1) + 0.01 * torch.rand(16, 3, 8, 8, generator=generator)
-    assert Health().update(1, 0.8, variety(collapsed, real).item()) == ("g-collapsed",)
-    assert Health().update(1, 0.8, variety(real.flip(0), real).item()) == ()
+    assert variety(collapsed, real) < 0.05
+    assert variety(real.flip(0), real) == pytest.approx(1)
+
+
+def test_images_that_are_alike_for_long() -> None:
+    health = Health()
+    assert [health.update(100, 0.8, 0.4) for _ in range(6)] == [(), (), (), (), ("g-collapsed",), ()]
+    health.update(50, 0.8, 0.6)
+    assert health.flagged == () and health.alike == 0
+    assert Health(alike=450).update(50, 0.8, 0.4) == ("g-collapsed",)
+
+
+def test_images_that_are_the_same() -> None:
+    health = Health()
+    assert [health.update(50, 0.8, 0.05) for _ in range(3)] == [(), ("g-collapsed",), ()]
+    assert health.alike == 150
