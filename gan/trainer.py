@@ -27,6 +27,7 @@ from gan.losses import LOSSES, squared_gradient, unit_gradient
 from gan.models import build_discriminator, build_generator
 from gan.norm import power_iterate, sigmas
 from gan.noted import Noted
+from gan.optimizers import adam, set_rate
 from gan.progress import say
 from gan.runtime import Runtime
 
@@ -54,8 +55,8 @@ class Trainer:
         self.generator = runtime.place(build_generator(config, self.classes))
         self.discriminator = runtime.place(build_discriminator(config, self.classes))
         self.average = MovingAverage(self.generator, config.ema_half_life, config.ema_rampup)
-        self.g_optimizer = self._adam(self.generator, config.g_lr)
-        self.d_optimizer = self._adam(self.discriminator, config.d_lr)
+        self.g_optimizer = adam(self.generator, config.g_lr, config, runtime.device)
+        self.d_optimizer = adam(self.discriminator, config.d_lr, config, runtime.device)
         if runtime.ranks > 1:
             replicas.share_statistics(self.generator)
             replicas.share_statistics(self.discriminator)
@@ -78,15 +79,6 @@ class Trainer:
             say(f"steps run kernel by kernel, not as one CUDA graph: {reason}")
             return self._update_networks
         return graphs.Replayed(self._update_networks)
-
-    def _adam(self, network: nn.Module, rate: float) -> torch.optim.Adam:
-        betas = (self.config.beta1, self.config.beta2)
-        device = self.runtime.device
-        if device.type == "cuda":
-            # Capturable: the step count and the rate lie on the device, so that a graph can be made of the update.
-            lr = torch.tensor(rate, device=device)
-            return torch.optim.Adam(network.parameters(), lr, betas, fused=True, capturable=True)
-        return torch.optim.Adam(network.parameters(), rate, betas, fused=device.type == "cpu")
 
     @property
     def images_seen(self) -> int:
@@ -230,12 +222,8 @@ class Trainer:
     def _set_learning_rates(self) -> None:
         config = self.config
         share = 1 - self.step / config.steps if config.decay == "linear" else 1.0
-        for optimizer, rate in ((self.g_optimizer, config.g_lr), (self.d_optimizer, config.d_lr)):
-            for group in optimizer.param_groups:
-                if isinstance(group["lr"], Tensor):
-                    group["lr"].fill_(rate * share)  # a captured step reads it on the device
-                else:
-                    group["lr"] = rate * share
+        set_rate(self.g_optimizer, config.g_lr * share)
+        set_rate(self.d_optimizer, config.d_lr * share)
 
     def _require_finite(self, who: str, network: nn.Module, loss: Tensor, norm: Tensor) -> None:
         if not self._looks_late:
