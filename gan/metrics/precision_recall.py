@@ -67,25 +67,46 @@ def radii(
     device: torch.device | str = "cpu",
     advance: Callable[[int], object] = lambda count: None,
 ) -> Tensor:
-    """Squared distance (N,) of each image to its k-th nearest neighbour in the same set."""
-    distant = torch.empty(len(features), dtype=torch.float64)
-    for rows, x in _blocks(features, device):
-        nearest = torch.full((len(x), neighbours), torch.inf, dtype=torch.float64, device=device)
-        for columns, y in _blocks(features, device):
-            distances = _squared_distances(x, y)
-            if rows == columns:
+    """Squared distance (N,) of each image to its k-th nearest neighbour in the same set.
+
+    Each pair of blocks is looked at once, for the images of both: row i of blocks takes the columns i, i + 1, ... of
+    half a turn, so that all rows are as much work.
+    """
+    spans = _spans(len(features))
+    nearest = torch.full((len(features), neighbours), torch.inf, dtype=torch.float64, device=device)
+    for row, (rows, x) in enumerate(_blocks(features, device)):
+        for turn in range(len(spans) // 2 + 1):
+            column = (row + turn) % len(spans)
+            if 2 * turn == len(spans) and column < row:
+                continue  # the opposite block, which has seen this one
+            distances = _squared_distances(x, _block(features, spans[column], device))
+            if turn:
+                _keep_nearest(nearest[spans[column]], distances.T)
+            else:
                 distances.fill_diagonal_(torch.inf)  # not its own neighbour
-            found = torch.cat((nearest, distances), dim=1)
-            nearest = found.topk(neighbours, dim=1, largest=False).values
-        distant[rows] = nearest.amax(dim=1).cpu()
+            _keep_nearest(nearest[rows], distances)
         advance(len(x))
-    return distant
+    return nearest.amax(dim=1).cpu()
+
+
+def _keep_nearest(nearest: Tensor, distances: Tensor) -> None:
+    """Put into `nearest` (B1, k) what is less among the distances (B1, B2)."""
+    closer = (distances.amin(dim=1) < nearest.amax(dim=1)).nonzero()[:, 0]  # soon only few rows
+    found = torch.cat((nearest[closer], distances[closer]), dim=1)
+    nearest[closer] = found.topk(nearest.shape[1], dim=1, largest=False).values
 
 
 def _blocks(features: NDArray[np.floating], device: torch.device | str) -> Iterator[tuple[slice, Tensor]]:
-    for start in range(0, len(features), _BLOCK):
-        rows = slice(start, min(start + _BLOCK, len(features)))
-        yield rows, torch.from_numpy(np.asarray(features[rows], dtype=np.float64)).to(device)
+    for rows in _spans(len(features)):
+        yield rows, _block(features, rows, device)
+
+
+def _block(features: NDArray[np.floating], rows: slice, device: torch.device | str) -> Tensor:
+    return torch.from_numpy(np.asarray(features[rows], dtype=np.float64)).to(device)
+
+
+def _spans(count: int) -> list[slice]:
+    return [slice(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
 
 
 def _squared_distances(x: Tensor, y: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from gan.metrics.inception_score import InceptionScore, inception_score
 from gan.metrics.kid import kernel_distance
-from gan.metrics.precision_recall import precision_recall
+from gan.metrics.precision_recall import precision_recall, radii
 
 
 def logits(count: int, scale: float = 2.0) -> np.ndarray:
@@ -120,6 +120,16 @@ class TestPrecisionRecall:
             return float(np.mean(inside))
 
         assert precision_recall(real, generated) == (share_within(generated, real), share_within(real, generated))
+
+    @pytest.mark.parametrize("count", [4, 7, 16, 17, 24, 30])
+    def test_radii_whatever_the_number_of_blocks(self, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("gan.metrics.precision_recall._BLOCK", 8)
+        points = np.random.default_rng(0).normal(size=(count, 5))
+        distances = np.linalg.norm(points[:, None] - points, axis=2)
+        rows: list[int] = []
+        found = radii(points, 3, advance=rows.append)
+        np.testing.assert_allclose(found.sqrt().numpy(), np.sort(distances, axis=1)[:, 3], rtol=1e-12)
+        assert sum(rows) == count
 
     def test_precision_and_recall_are_not_swapped(self) -> None:
         rng = np.random.default_rng(6)
