@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gan import exchange, ranks
+from gan import exchange, memory, ranks
 from gan.errors import UsageError
 
 # First keys of `random_stream`: what the numbers are drawn for. No two uses share one.
@@ -87,6 +87,8 @@ def resolve_device(name: str) -> torch.device:
             )
         torch.cuda.set_device(ranks.local_rank())  # what names no device, NCCL's streams among it, uses this one
         return torch.device("cuda", ranks.local_rank())
+    if name == "cpu":
+        memory.keep_freed()
     return torch.device(name)
 
 
