@@ -74,7 +74,7 @@ def test_few_kinds_of_images_have_little_variety(kinds: int) -> None:
 def test_images_that_are_alike_for_long() -> None:
     health = Health()
     assert [health.update(100, 0.8, 0.4) for _ in range(6)] == [(), (), (), (), ("g-collapsed",), ()]
-    health.update(50, 0.8, 0.6)
+    health.update(50, 0.8, 0.7)
     assert health.flagged == () and health.alike == 0
     assert Health(alike=450).update(50, 0.8, 0.4) == ("g-collapsed",)
 
