@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,49 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from gan import checkpoint, files, gallery, ranks, runlog, runtime
-from gan.data import ImageSet
-from gan.errors import UsageError, UserError
+from gan import checkpoint, files, ranks, runlog
+from gan.errors import UserError
 from gan.runs import RunFolder
 from gan.trainer import Trainer
-from tests.jobs import Ended, command, lines
-from tests.test_evaluate import ask
+from tests.jobs import command, lines
+from tests.ranked_runs import SMALL, state_of, train
 from tests.test_resume import same_bytes
-
-STEPS = 12
-SMALL = (
-    "--g-width 4 --d-width 4 --latent-dim 8 --batch 8 --precision fp32 --device cpu --log-every 3 "
-    f"--checkpoint-every 4 --report-every 0 --flip --steps {STEPS}"
-).split()
-
-
-def train(folder: Path, count: int, *flags: Any, before: Callable[[], None] | None = None) -> list[Ended]:
-    return command(folder, count, "train", "r", *flags, before=before)
-
-
-def state_of(folder: Path, step: int = STEPS) -> dict[str, Any]:
-    state = checkpoint.load(checkpoint.checkpoint_path(folder / "checkpoints" / "r", step))
-    del state["seconds"]
-    return state
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 24 images in three classes."""
-    from tests.conftest import image_folder
-
-    return image_folder.__wrapped__(tmp_path_factory.mktemp("data"))  # type: ignore[attr-defined]
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
-    """The folder of a run of two ranks that was never stopped."""
-    folder = tmp_path_factory.mktemp("whole")
-    ended = train(folder, 2, *SMALL, "--data", data)
-    assert [end.code for end in ended] == [0, 0], ended[0].told
-    assert "fp32 on 2 ranks on cpu" in ended[0].told and "done. Look at" in ended[0].told
-    assert ended[1].told == "" and ended[1].printed == ""
-    return folder
 
 
 def at_step(step: int, rank: int, action: Callable[[], None]) -> None:
@@ -266,99 +229,7 @@ def test_other_images_on_another_machine(tmp_path: Path, data: Path, image_folde
     assert "rank 1 and rank 0 differ: their images of --data set; give every machine the same files" in line
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_sample_writes_the_bytes_of_one_process(tmp_path: Path, whole: Path, count: int) -> None:
-    """130 images are two chunks and a part of one; three ranks and one image leave two idle."""
-    run = whole / "checkpoints" / "r"
-    for name, num in (("some.zip", 130), ("few.png", 1), ("folder", 65)):
-        gallery.write(run, tmp_path / name, num=num, seed=5, device="cpu")
-        flags = ("--num", num, "--seed", 5, "--out", name, "--device", "cpu")
-        ended = command(tmp_path / "job", count, "sample", run, *flags)
-        assert [end.code for end in ended] == [0] * count, ended
-        assert f"wrote {name}" in ended[0].told and ended[1].told == ""
-    for path in [path for path in tmp_path.rglob("*") if path.is_file() and "job" not in path.parts]:
-        assert (tmp_path / "job" / path.relative_to(tmp_path)).read_bytes() == path.read_bytes()
-    assert len(zipfile.ZipFile(tmp_path / "some.zip").namelist()) == 130
-    assert len(list((tmp_path / "folder").iterdir())) == 65
-
-
-def test_a_walk_of_two_ranks(tmp_path: Path, whole: Path) -> None:
-    run = whole / "checkpoints" / "r"
-    gallery.write(run, tmp_path / "walk.gif", num=2, frames=2, device="cpu")
-    ended = command(tmp_path / "job", 2, "sample", run, "--num", 2, "--interpolate", 2, "--out", "walk.gif")
-    assert [end.code for end in ended] == [0, 0], ended
-    assert (tmp_path / "job" / "walk.gif").read_bytes() == (tmp_path / "walk.gif").read_bytes()
-
-
-def test_report_scores_as_one_process_does(tmp_path: Path, whole: Path, data: Path) -> None:
-    """Batches of 32: 100 images are four, the last one small; 24 real ones are one, so that a rank has none."""
-    import json
-
-    from gan.looking import Looking
-
-    run = whole / "checkpoints" / "r"
-    looking = Looking(features="digits", device="cpu", batch=32)
-    alone = ask(tmp_path / "alone", run, looking=looking, num=100, data=str(data))
-    flags = ("--num", 100, "--features", "digits", "--batch", 32, "--device", "cpu", "--data", data, "--out", "out")
-    ended = command(tmp_path / "job", 2, "report", run, *flags)
-    assert [end.code for end in ended] == [0, 0], ended
-    assert "wrote out/report.html" in ended[0].told and ended[1].told == "" and ended[1].printed == ""
-    record = json.loads((tmp_path / "job" / "out" / "report.json").read_text())
-    assert len(record["results"]) == len(alone["results"]) == 3
-    for ours, theirs in zip(record["results"], alone["results"], strict=True):
-        for name in ("fid", "inception_score", "inception_score_std", "kid", "kid_std", "precision", "recall"):
-            assert ours[name] == pytest.approx(theirs[name], rel=1e-9, abs=1e-9), name
-        assert ours["protocol"]["reference_content"] == theirs["protocol"]["reference_content"]
-    assert (tmp_path / "job/out/report-images/001.png").exists()
-
-
-def test_scores_while_training(tmp_path: Path, data: Path) -> None:
-    """The ranks look together; one process that scores the checkpoint comes to the same."""
-    flags = ("--report-every", 4, "--report-num", 70, "--report-features", "digits", "--steps", 4, "--g-lr", 0.1)
-    ended = train(tmp_path, 2, *SMALL, *flags, "--data", data)
-    assert [end.code for end in ended] == [0, 0], ended
-    (logged,) = [e for e in runlog.read(tmp_path / "checkpoints" / "r" / "log.jsonl") if "scores" in e]
-    newest = checkpoint.listed(tmp_path / "checkpoints" / "r")[-1]
-    alone = ask(tmp_path / "alone", newest, num=70, data=str(data), metrics=("fid", "is"))["results"][0]
-    for name in ("fid", "inception_score"):
-        assert logged["scores"][name] == pytest.approx(alone[name], rel=1e-9)
-    assert RunFolder("r", tmp_path).read_best()["step"] == 4
-
-
 def test_a_dry_run_is_told_once(tmp_path: Path, data: Path) -> None:
     ended = train(tmp_path, 2, *SMALL, "--data", data, "--dry-run")
     assert [end.code for end in ended] == [0, 0], ended
     assert "fp32 on 2 ranks on cpu" in ended[0].printed and ended[1].printed == ""
-
-
-def test_an_environment_that_is_not_torchruns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(UsageError, match="WORLD_SIZE is 2, but RANK, .* start many ranks with torchrun"):
-        ranks.launched()
-
-
-def test_each_rank_has_a_cuda_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    chosen: list[int] = []
-    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    assert runtime.resolve_device("cuda") == torch.device("cuda")
-    monkeypatch.setattr(ranks, "_here", ranks._Place(rank=5, count=8, local_rank=1, local_count=2))
-    assert runtime.resolve_device("auto") == torch.device("cuda", 1) and chosen == [1]
-    monkeypatch.setattr(ranks, "_here", ranks._Place(rank=5, count=8, local_rank=2, local_count=4))
-    with pytest.raises(UsageError, match="cuda: 4 ranks, but torch finds 2 CUDA devices .* --nproc-per-node 2"):
-        runtime.resolve_device("cuda")
-
-
-def test_ranks_read_their_own_images_only(image_set: Callable[..., ImageSet], monkeypatch: pytest.MonkeyPatch) -> None:
-    from gan.data import Batches
-
-    images = image_set()
-    everything = Batches(images, 8, 0, flip=True).at(5)
-    for rank in range(2):
-        monkeypatch.setattr(ranks, "_here", ranks._Place(rank=rank, count=2))
-        mine = Batches(images, 8, 0, flip=True, positions=ranks.own_positions(8, 1)).at(5)
-        torch.testing.assert_close(mine.images, everything.images.chunk(2)[rank], rtol=0, atol=0)
-        assert mine.labels is not None and everything.labels is not None
-        assert mine.labels.tolist() == everything.labels.chunk(2)[rank].tolist()
