@@ -16,14 +16,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import torch
 from equal_seconds import config_of
 
-from gan import memory, runtime
+from gan import memory
+from gan.bench.results import Spread
 from gan.data import ImageSet
+from gan.runtime import Runtime, bf16_is_fast
 from gan.trainer import Trainer
 
 _WARM_UP = 3
@@ -46,9 +48,10 @@ def main() -> None:
 
 def measure(text: str, steps: int, way: str) -> dict[str, Any]:
     """Steps of one training, in this process."""
-    if way == "given-back":
-        memory.keep_freed = lambda: False
-    machine = runtime.resolve("cpu", "auto")
+    if way == "kept":
+        memory.keep_freed()
+    cpu = torch.device("cpu")
+    machine = Runtime(cpu, bf16=bf16_is_fast(cpu))
     config = config_of(text, Path("random.zip")).replace({"precision": machine.precision})
     pixels = torch.randint(0, 256, (1024, config.channels, config.resolution, config.resolution), dtype=torch.uint8)
     job = Trainer(config, machine, ImageSet.of(pixels, None, ()))
@@ -63,7 +66,7 @@ def measure(text: str, steps: int, way: str) -> dict[str, Any]:
     return {
         "seconds": median(times[_WARM_UP:]),
         "pages": pages / steps,
-        "bytes": memory.peak_bytes(machine.device),
+        "bytes": memory.peak_bytes(cpu),
     }
 
 
@@ -76,13 +79,13 @@ def compare(text: str, rounds: int, steps: int) -> str:
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             found[way].append(json.loads(done.stdout))
     ratios = [b["seconds"] / a["seconds"] for a, b in zip(found["kept"], found["given-back"], strict=True)]
-    low, middle, high = quantiles(ratios, n=4) if rounds > 1 else ratios * 3
+    speeds = Spread.of(ratios)
     ways = (
         f"{way} {1 / median(one['seconds'] for one in each):.2f} steps/s, "
         f"{median(one['pages'] for one in each):,.0f} pages a step, {max(one['bytes'] for one in each) / 1e6:,.0f} MB"
         for way, each in found.items()
     )
-    return f"{middle:.2f} times as fast ({low:.2f} to {high:.2f}); {'; '.join(ways)}"
+    return f"{speeds.median:.2f} times as fast ({speeds.low:.2f} to {speeds.high:.2f}); {'; '.join(ways)}"
 
 
 if __name__ == "__main__":

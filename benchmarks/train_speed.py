@@ -31,6 +31,7 @@ from machine import model_flop, product_rate
 from textbook import Textbook, ZipImages
 from textbook_networks import NORMS
 
+from gan.bench.results import Spread
 from gan.config import TrainConfig, preset
 from gan.data import ImageSet, load
 from gan.errors import UserError
@@ -220,8 +221,8 @@ def ratios_of_norms(name: str, runners: list[Runner]) -> list[dict[str, Any]]:
 
 def spread_of(above: list[float], below: list[float]) -> dict[str, Any]:
     """Median and quartiles of the rounds' ratios."""
-    low, middle, high = np.percentile(np.divide(above, below), [25, 50, 75]).tolist()
-    return {"ratio": middle, "ratio_quartiles": [low, high]}
+    ratios = Spread.of(np.divide(above, below))
+    return {"ratio": ratios.median, "ratio_quartiles": [ratios.low, ratios.high]}
 
 
 def table(results: dict[str, Any]) -> str:

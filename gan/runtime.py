@@ -64,7 +64,7 @@ def resolve(device: str = "auto", precision: str = "auto", *, deterministic: boo
 def resolve_device(name: str) -> torch.device:
     """The device for `auto`, `cpu`, `cuda` or `mps`; `auto` takes the fastest that is there.
 
-    Each rank of a machine gets a CUDA device of its own.
+    Each rank of a machine gets a CUDA device of its own. On a CPU, freed memory is kept from then on.
 
     Raises:
         UsageError: the device is not on this machine, or not enough of them.
