@@ -179,6 +179,20 @@ PRESETS: dict[str, TrainConfig] = {
     "resnet-64": dataclasses.replace(_PUBLISHED_RESNET, preset="resnet-64", data="", resolution=64),
     "resnet-128": dataclasses.replace(_PUBLISHED_RESNET, preset="resnet-128", data="", resolution=128),
     "sngan-projection": dataclasses.replace(_PUBLISHED_RESNET, preset="sngan-projection", conditional=True),
+    # Ours, by trials at a few minutes of a CPU: docs/results/cifar10.md.
+    "best": dataclasses.replace(
+        _PUBLISHED_RESNET,
+        preset="best",
+        flip=True,
+        g_width=32,
+        d_width=32,
+        steps=20_000,
+        batch=16,
+        n_dis=1,
+        g_lr=5e-4,
+        d_lr=5e-4,
+        decay="none",
+    ),
 }
 
 
