@@ -124,6 +124,8 @@ def opened(path: Path) -> tuple[Path, dict[str, Any]]:
     Raises:
         UserError: there is no whole checkpoint at `path`.
     """
+    if not path.exists():
+        raise UserError(f"{path}: no such checkpoint or run; give a step-….pt, or a run's folder as checkpoints/RUN")
     if not path.is_dir():
         return path, load(path)
     found = newest(path)

@@ -38,6 +38,14 @@ def test_published_settings() -> None:
     assert preset("sngan-projection").conditional
 
 
+def test_best_is_a_narrow_resnet_without_an_end_in_its_schedule() -> None:
+    best = preset("best")
+    assert (best.network, best.norm, best.loss, best.g_width, best.d_width) == ("resnet", "sn", "hinge", 32, 32)
+    assert (best.batch, best.n_dis, best.g_lr, best.d_lr, best.beta1, best.beta2) == (16, 1, 5e-4, 5e-4, 0.0, 0.9)
+    assert best.decay == "none"  # so that `--steps` can be raised at any time
+    assert best.flip
+
+
 def test_all_problems_come_in_one_message() -> None:
     with pytest.raises(UsageError) as caught:
         TrainConfig().replace({"norm": "batch", "loss": "gan", "batch": 0, "resolution": 33, "r1": -1, "seed": 1.5})

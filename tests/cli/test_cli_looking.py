@@ -45,7 +45,7 @@ def test_bad_checkpoints(call: Call, trained: Path) -> None:
         "flipped.pt": "is damaged",
         "other.pt": "its weights do not fit its settings",
         "classifier.pt": "is not a checkpoint of a GAN",
-        "absent.pt": "cannot be read: No such file",
+        "absent.pt": "no such checkpoint or run",
         "samples": "holds no checkpoint",
     }.items():
         refused(call, 1, path, part, command=("sample", path, "--out", "a.png"))

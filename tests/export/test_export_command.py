@@ -223,7 +223,7 @@ def test_bad_checkpoints(call: Call, here: Path) -> None:
     for path, flags, expected, part in (
         ("cut.pt", [], 1, "is not a whole msn-gan checkpoint"),
         ("altered.pt", [], 1, "is damaged"),
-        ("absent.pt", [], 1, "cannot be read: No such file"),
+        ("absent.pt", [], 1, "no such checkpoint or run"),
         ("samples", [], 1, "holds no checkpoint"),
         ("other.pt", [], 1, "does not fit this version of msn-gan"),
         ("unlike.pt", ["--what", "discriminator"], 1, "its weights do not fit its settings"),

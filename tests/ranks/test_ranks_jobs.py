@@ -199,7 +199,7 @@ def elsewhere_on_rank_1() -> None:
         (("train", "--batch", "32", "--data", "here"), 2, "a batch of 32 images is more than the 24"),
         (("train", "--resume"), 1, "--resume: there is no run checkpoints/quickstart"),
         (("data", "info", "here"), 2, "data: runs in one process; torchrun is for report, sample, train"),
-        (("sample", "r.pt"), 1, "r.pt: cannot be read: No such file"),
+        (("sample", "r.pt"), 1, "r.pt: no such checkpoint or run"),
         (("report", "here", "--num", "25", "--metrics", "is", "--features", "digits"), 1, "it has 24"),
     ],
 )
