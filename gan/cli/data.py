@@ -11,6 +11,7 @@ import click
 from gan import data as image_data
 from gan.cli.group import device_option, main
 from gan.cli.looking_flags import looking_of, looking_options
+from gan.data.memory import amount
 from gan.looking import write_statistics
 
 
@@ -33,9 +34,24 @@ def info(path: str, data_root: Path, split: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    for key, value in found.items():
-        text = ", ".join(f"{name}: {count}" for name, count in value.items()) if isinstance(value, dict) else value
-        click.echo(f"{key + ':':<14} {text}")
+    lines = {
+        "name": found["name"],
+        "kind": found["kind"],
+        "images": f"{found['count']:,}",
+        "classes": _counts(found["classes"]) if found["labelled"] else "none: it has no labels",
+        "sizes": _counts(found["sizes"]),
+        "modes": _counts(found["modes"]),
+        "in memory": ", ".join(f"{amount(size)} at {side} pixels" for side, size in found["bytes"].items()),
+        "unreadable": f"{len(found['bad']):,}" if found["bad"] else "none",
+    }
+    for key, text in lines.items():
+        click.echo(f"{key + ':':<12} {text}")
+    for name, reason in found["bad"]:
+        click.echo(f"  {name}: {reason}")
+
+
+def _counts(counted: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counted.items())
 
 
 @data.command("pack")

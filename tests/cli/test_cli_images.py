@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gan.cli import main
 from tests.commands import SMALL, Call, picture, refused
 
 
@@ -52,6 +53,18 @@ def test_convertible_images_are_converted(call: Call, tmp_path: Path) -> None:
     assert code == 0, told
     conversions = json.loads(Path("checkpoints/quickstart/config.json").read_text())["data"]["conversions"]
     assert sum(conversions.values()) >= 8, conversions
+
+
+def test_info_is_for_people(image_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text_as_png(image_folder)
+    good = sum(1 for path in image_folder.rglob("*.*") if path.is_file()) - 1
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["data", "info", str(image_folder)])
+    told = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+    told = {name.strip(): text.strip() for name, text in told.items()}
+    assert told["images"] == str(good) and told["unreadable"] == "1" and "text.png" in told, told
+    assert f" {good}" in told["modes"] and "kB at 32 pixels" in told["in memory"], told
 
 
 def test_folders_without_enough_images(call: Call, tmp_path: Path) -> None:
