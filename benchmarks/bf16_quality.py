@@ -3,7 +3,9 @@
     python benchmarks/bf16_quality.py --data cifar10-train.zip --features classifier:checkpoints/vgg/.../classifier.pt
 
 Prints a table: FID of each seed in both precisions at several steps, the mean of their differences, and the standard
-deviation between seeds. Stopped, the same command goes on where it was.
+deviation between seeds. Stopped, the same command goes on where it was. With `--emulate` the products of bf16 are made
+by `emulated_bf16.py`, for a processor that has no instructions for them. `--only` trains in one precision, so that two
+processes can share the work; the table comes when both are there.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import torch
 
 from gan.machine import hardware, versions
 
-PROGRAM = [sys.executable, str(Path(__file__).parent.parent / "msn_gan.py")]
+ROOT = Path(__file__).parent.parent
 PRECISIONS = ("bf16", "fp32")
 
 
@@ -33,27 +35,53 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--width", type=int, default=64, help="of generator and discriminator")
     parser.add_argument("--num", type=int, default=10_000, help="images of a FID")
+    parser.add_argument("--emulate", action="store_true", help="make products of bf16 from fp32 ones")
+    parser.add_argument("--only", choices=PRECISIONS, help="train in this precision and stop")
     parser.add_argument("--out", type=Path, default=Path("bf16-quality"), help="folder of the trainings")
     parser.add_argument("--json", type=Path, help="file for the results")
     args = parser.parse_args()
 
-    curves: dict[str, list[dict[int, float]]] = {}
-    for precision in PRECISIONS:
-        settings = (
-            f"--preset {args.preset} --norms {args.norm} --seeds {args.seeds} --steps {args.steps} "
-            f"--g-width {args.width} --d-width {args.width} --precision {precision} "
-            f"--report-every {args.steps // 2} --report-num {args.num} --report-features {args.features}"
-        )
-        subprocess.run(
-            [*PROGRAM, "compare", precision, "--out", str(args.out), "--data", args.data, *settings.split()], check=True
-        )
-        report = json.loads((args.out / "checkpoints" / precision / "report.json").read_text())
-        runs = sorted(report["trainings"], key=lambda run: run["seed"])
-        curves[precision] = [dict(zip(run["curve"]["step"], run["curve"]["fid"], strict=True)) for run in runs]
+    for precision in PRECISIONS if args.only is None else (args.only,):
+        train(precision, args)
+    if args.only is None:
+        show({precision: fids(args.out / "checkpoints" / precision) for precision in PRECISIONS}, args)
 
+
+def train(precision: str, args: argparse.Namespace) -> None:
+    """All seeds in one precision, as a comparison of that name."""
+    program = "benchmarks/emulated_bf16.py" if args.emulate and precision == "bf16" else "msn_gan.py"
+    settings = {
+        "preset": args.preset,
+        "norms": args.norm,
+        "seeds": args.seeds,
+        "steps": args.steps,
+        "g-width": args.width,
+        "d-width": args.width,
+        "precision": precision,
+        "data": args.data,
+        "report-every": args.steps // 2,
+        "report-num": args.num,
+        "report-features": args.features,
+        "out": args.out,
+    }
+    flags = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    subprocess.run([sys.executable, str(ROOT / program), "compare", precision, *flags], check=True)
+
+
+def fids(folder: Path) -> list[dict[int, float]]:
+    """Of each seed, FID by step."""
+    report = json.loads((folder / "report.json").read_text())
+    runs = sorted(report["trainings"], key=lambda run: run["seed"])
+    return [dict(zip(run["curve"]["step"], run["curve"]["fid"], strict=True)) for run in runs]
+
+
+def show(curves: dict[str, list[dict[int, float]]], args: argparse.Namespace) -> None:
+    """Print the table, and write the file that was asked for."""
     facts = {**hardware(torch.device("cpu")), **versions()}
     print("\n" + ", ".join(f"{name} {value}" for name, value in facts.items()))
-    print(f"{args.preset}, {args.norm}, width {args.width}, {args.num:,} images, {args.features.partition(':')[0]}\n")
+    features = args.features.partition(":")[0]
+    emulated = ", bf16 emulated" if args.emulate else ""
+    print(f"{args.preset}, {args.norm}, width {args.width}, {args.num:,} images, {features}{emulated}\n")
     print("| step | FID in bf16 | FID in fp32 | mean difference | standard deviation between seeds, bf16, fp32 |")
     print("| --- | --- | --- | --- | --- |")
     for step in sorted(set.intersection(*(set(curve) for curve in curves["bf16"] + curves["fp32"]))):
