@@ -3,9 +3,9 @@
     python benchmarks/emulated_bf16.py train run --preset msn-dcgan --precision bf16 ...
 
 A bf16 product multiplies bf16 numbers, adds up in fp32 and rounds once. So does this: each convolution, its gradients
-and each matrix product of bf16 tensors is that of their fp32 copies, rounded to bf16. Only the order of the sums differs.
-torch's own fallback, on a processor without such instructions, takes some twenty times as long. Everything that is not
-a product is torch's own bf16 operation. It shows what bf16 does to a training, not how fast it is.
+and each matrix product of bf16 tensors is that of their fp32 copies, rounded to bf16. Only the order of the sums
+differs. torch's own fallback, on a processor without such instructions, takes twenty times as long. Everything that is
+not a product is torch's own bf16 operation. It shows what bf16 does to a training, not how fast it is.
 """
 
 from __future__ import annotations
