@@ -25,14 +25,19 @@ class MovingAverage:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.half_life = half_life
         self.rampup = rampup
+        self._followed: nn.Module | None = None
+        self._pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     @torch.no_grad()
     def update(self, network: nn.Module, batch: int, images_seen: int) -> None:
         """Move the average towards `network`, which has just learned from `batch` images, `images_seen` in all."""
         half_life = min(self.half_life, self.rampup * images_seen)
         decay = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
+        if network is not self._followed:  # a walk over the modules takes longer than a GPU needs for the update
+            self._followed = network
+            self._pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
         averages, values = [], []
-        for average, value in zip(self._tensors(self.network), self._tensors(network), strict=True):
+        for average, value in self._pairs:
             if average.is_floating_point():
                 averages.append(average)
                 values.append(value)
@@ -40,6 +45,6 @@ class MovingAverage:
                 average.copy_(value)
         torch._foreach_lerp_(averages, values, 1 - decay)
 
-    @staticmethod
-    def _tensors(network: nn.Module) -> list[torch.Tensor]:
-        return [*network.parameters(), *network.buffers()]
+
+def _tensors(network: nn.Module) -> list[torch.Tensor]:
+    return [*network.parameters(), *network.buffers()]

@@ -1,6 +1,9 @@
-"""The Adam of a GAN's networks, and learning rates that a captured step can read."""
+"""The Adam of a GAN's networks, learning rates that a captured step can read, and a network that does not learn."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -27,3 +30,13 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Compute no gradients of a network's weights meanwhile, whatever happens: a failed capture must leave it whole."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)

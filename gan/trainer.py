@@ -27,7 +27,7 @@ from gan.losses import LOSSES, squared_gradient, unit_gradient
 from gan.models import build_discriminator, build_generator
 from gan.norm import power_iterate, sigmas
 from gan.noted import Noted
-from gan.optimizers import adam, set_rate
+from gan.optimizers import adam, frozen, set_rate
 from gan.progress import say
 from gan.runtime import Runtime
 
@@ -163,20 +163,20 @@ class Trainer:
         """Update G on new latents, or on the `fake` images of these latents where their graph is still there."""
         config = self.config
         needs_real = self.loss.uses_real or config.d_batch == "joint"
-        self.discriminator.requires_grad_(False)
         self.g_optimizer.zero_grad()
         total = torch.zeros((), device=self.runtime.device)
-        for x, z, (part, _) in zip(self._parts(real), self._parts(latents), self._parts((changes, None)), strict=True):
-            images = self._generate(z) if fake is None else fake
-            g = self._changed((images, z[1]), part, 2)
-            if needs_real:
-                loss = self.loss.generator(*self._judge(self._changed(x, part, 0), g))
-            else:
-                fake_logits = self._logits(*g)
-                loss = self.loss.generator(fake_logits, fake_logits)
-            (loss / config.accumulate).backward()
-            total += loss.detach() / config.accumulate
-        self.discriminator.requires_grad_(True)
+        parts = zip(self._parts(real), self._parts(latents), self._parts((changes, None)), strict=True)
+        with frozen(self.discriminator):
+            for x, z, (part, _) in parts:
+                images = self._generate(z) if fake is None else fake
+                g = self._changed((images, z[1]), part, 2)
+                if needs_real:
+                    loss = self.loss.generator(*self._judge(self._changed(x, part, 0), g))
+                else:
+                    fake_logits = self._logits(*g)
+                    loss = self.loss.generator(fake_logits, fake_logits)
+                (loss / config.accumulate).backward()
+                total += loss.detach() / config.accumulate
         if self.runtime.ranks > 1:
             self.g_gradients.wait()
         norm = gradient_norm(self.generator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -60,11 +61,28 @@ def test_replayed_steps_take_new_inputs(
     }
 
 
+@pytest.mark.parametrize("part", ["_parts", "_generate", "_logits"])
 def test_where_capturing_fails_training_goes_on(
-    tiny: Make, image_set: MakeImages, runtime: Runtime, capsys: pytest.CaptureFixture[str]
+    tiny: Make, image_set: MakeImages, runtime: Runtime, capsys: pytest.CaptureFixture[str], part: str
 ) -> None:
+    """Wherever in a step it fails: before D's update, in it, and in G's, while D does not learn."""
+
     def fail(call: Callable[[], None]) -> graphs.Graph:
-        raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+        def stop(*arguments: object) -> None:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+
+        networks = (graph.generator, graph.discriminator)
+        before = copy.deepcopy([network.state_dict() for network in networks])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(graph, part, stop)
+            if part == "_logits":
+                patch.setattr(graph, "_update_discriminator", lambda *_, **__: None)
+            try:
+                call()
+            finally:  # a capture runs nothing
+                for network, state in zip(networks, before, strict=True):
+                    network.load_state_dict(state)
+        raise AssertionError("it did not fail")
 
     graph, plain = replayed(Trainer(tiny(), runtime, image_set()), fail), Trainer(tiny(), runtime, image_set())
     for _ in range(graphs.WARM_UP + 2):
