@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from gan import checkpoint, config, exchange, loop, ranks, snapshots, trainer
+from gan import checkpoint, config, exchange, loop, ranks, snapshots, trainer, trial
 from gan.config import TrainConfig
-from gan.data import DATASETS, ImageSet, load
+from gan.data import ImageSet, load
 from gan.dynamics.probes import DiscriminatorProbe
 from gan.dynamics.sample import Subject
 from gan.dynamics.watch import Watch
 from gan.errors import UsageError, UserError
-from gan.memory import peak_bytes
 from gan.progress import say
 from gan.runs import RunFolder, program, resumed
-from gan.runtime import Runtime, resolve
-
-_TRIAL_STEPS = 3  # timed by a dry run, after one that warms up
+from gan.runtime import resolve
 
 
 def resolve_config(preset: str | None, file: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
@@ -72,7 +66,7 @@ def train(
     settings = dataclasses.replace(settings, precision=runtime.precision)  # a resumed run keeps what `auto` meant here
     torch.manual_seed(settings.seed)  # nothing draws from this stream, but it is a part of the checkpoint
     if dry_run:
-        _dry_run(settings, runtime, run)
+        trial.dry_run(settings, runtime, run)
         return None
     step = state["step"] if state else 0
     if step >= settings.steps and not exchange.from_lead(lambda: snapshots.due(step, settings, run)):
@@ -92,7 +86,7 @@ def train(
             run.remove_empty()
         raise
     take_up(job, run, state)
-    say(f"{run.name}: {_sizes(job)}, {_place(runtime)}, {len(data):,} images of {data.name}")
+    say(f"{run.name}: {trial.sizes(job)}, {trial.place(runtime)}, {len(data):,} images of {data.name}")
     scores = snapshots.TrainingScores(settings, run, extractor, data, job.classes) if extractor else None
     try:
         stopped = loop.train(job, run, on_snapshot=scores, watch=watch_of(job, run, subject))
@@ -241,7 +235,7 @@ def _description(job: trainer.Trainer) -> dict[str, Any]:
             "precision": job.runtime.precision,
             "ranks": job.runtime.ranks,
         },
-        "parameters": {"generator": _count(job.generator), "discriminator": _count(job.discriminator)},
+        "parameters": {"generator": trial.count(job.generator), "discriminator": trial.count(job.discriminator)},
         "data": {
             "name": data.name,
             "images": len(data),
@@ -250,54 +244,6 @@ def _description(job: trainer.Trainer) -> dict[str, Any]:
             "conversions": data.conversions,
         },
     }
-
-
-def _dry_run(settings: TrainConfig, runtime: Runtime, run: RunFolder) -> None:
-    """Print what a run would be: settings, parameters, and time and memory as measured on noise."""
-    if settings.data not in DATASETS and not Path(settings.data).exists():
-        raise UsageError(f"--data {settings.data}: no such file or folder, nor one of {', '.join(DATASETS)}")
-    count = max(settings.batch, 64)
-    noise = torch.randint(0, 256, (count, settings.channels, settings.resolution, settings.resolution))
-    labels = torch.arange(count) % 10 if settings.conditional else None
-    job = trainer.Trainer(settings, runtime, ImageSet.of(noise.to(torch.uint8), labels, list("0123456789")))
-    job.train_step()
-    began = time.monotonic()
-    for _ in range(_TRIAL_STEPS):
-        job.train_step()
-    seconds = (time.monotonic() - began) / _TRIAL_STEPS
-    job.log_entry()
-    if not ranks.leads():
-        return
-    memory = peak_bytes(runtime.device) / 1e6
-    images = settings.batch * settings.n_dis / seconds
-    print(json.dumps(settings.to_dict(), indent=2))
-    print(f"run:        {run.checkpoints} and {run.samples}")
-    print(f"networks:   {_sizes(job)}, {_place(runtime)}")
-    print(f"time:       {_duration(seconds * settings.steps)} for {settings.steps:,} steps ({images:.0f} images/s)")
-    print(f"memory:     {memory:.0f} MB, without the training images")
-
-
-def _place(runtime: Runtime) -> str:
-    if runtime.ranks > 1:
-        return f"{runtime.precision} on {runtime.ranks} ranks on {runtime.device.type}"
-    return f"{runtime.precision} on {runtime.device}"
-
-
-def _sizes(job: trainer.Trainer) -> str:
-    return (
-        f"{job.config.network} with {job.config.norm}: G {_count(job.generator):,} and "
-        f"D {_count(job.discriminator):,} parameters"
-    )
-
-
-def _count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def _duration(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, rest = divmod(rest, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
 def _say_what_next(run: RunFolder, settings: TrainConfig) -> None:

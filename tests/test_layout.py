@@ -29,7 +29,7 @@ LEVELS = [
     ["convolution", "machine", "models", "data", "ema", "health", "replicas"],
     ["checkpoint", "sampling", "runlog", "runs", "inputs", "graphs", "begun", "noted", "optimizers"],
     ["trainer", "gallery", "metrics", "dynamics"],
-    ["loop", "targets", "looking"],
+    ["loop", "targets", "looking", "trial"],
     ["evaluate", "snapshots", "export"],
     ["launch", "report", "report_html", "pages", "plots", "classify", "compare", "bench", "dynamics_report"],
     ["cli"],

@@ -1,0 +1,84 @@
+"""A dry run: what a run would be, and the time and memory that it would take, as measured on noise."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from gan import exchange, ranks
+from gan.config import TrainConfig
+from gan.data import DATASETS, ImageSet
+from gan.errors import UsageError
+from gan.memory import peak_bytes
+from gan.progress import say
+from gan.runs import RunFolder
+from gan.runtime import Runtime
+from gan.trainer import Trainer
+
+_STEPS = 3  # timed, after one that warms up
+_LONG = 10.0  # seconds of that one, after which it is the only one
+
+
+def dry_run(settings: TrainConfig, runtime: Runtime, run: RunFolder) -> None:
+    """Print the settings and sizes of a run, then its time and memory. Several ranks call it together.
+
+    Raises:
+        UsageError: its data is not there.
+    """
+    if settings.data not in DATASETS and not Path(settings.data).exists():
+        raise UsageError(f"--data {settings.data}: no such file or folder, nor one of {', '.join(DATASETS)}")
+    shape = (max(settings.batch, 64), settings.channels, settings.resolution, settings.resolution)
+    noise = torch.randint(0, 256, shape, dtype=torch.uint8)
+    labels = torch.arange(len(noise)) % 10 if settings.conditional else None
+    job = Trainer(settings, runtime, ImageSet.of(noise, labels, list("0123456789")))
+    if ranks.leads():
+        print(json.dumps(settings.to_dict(), indent=2))
+        print(f"run:        {run.checkpoints} and {run.samples}")
+        print(f"networks:   {sizes(job)}, {place(runtime)}", flush=True)
+    say("timing some steps on noise")
+    seconds = _seconds(job, 1)
+    if exchange.from_lead(lambda: seconds < _LONG):
+        seconds = _seconds(job, _STEPS)
+    if ranks.leads():
+        images = settings.batch * settings.n_dis / seconds
+        print(f"time:       {_duration(seconds * settings.steps)} for {settings.steps:,} steps ({images:.0f} images/s)")
+        print(f"memory:     {peak_bytes(runtime.device) / 1e6:.0f} MB, without the training images")
+
+
+def _seconds(job: Trainer, steps: int) -> float:
+    """Of a step."""
+    began = time.monotonic()
+    for _ in range(steps):
+        job.train_step()
+    job.log_entry()  # waits for the device
+    return (time.monotonic() - began) / steps
+
+
+def place(runtime: Runtime) -> str:
+    """Where a run computes, and in which precision."""
+    if runtime.ranks > 1:
+        return f"{runtime.precision} on {runtime.ranks} ranks on {runtime.device.type}"
+    return f"{runtime.precision} on {runtime.device}"
+
+
+def sizes(job: Trainer) -> str:
+    """The networks of a run and their parameters."""
+    return (
+        f"{job.config.network} with {job.config.norm}: G {count(job.generator):,} and "
+        f"D {count(job.discriminator):,} parameters"
+    )
+
+
+def count(network: nn.Module) -> int:
+    """The parameters of a network."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _duration(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
