@@ -59,7 +59,7 @@ class TrainConfig(Settings):
     r1: float = setting(0.0, "weight γ of the R1 penalty, γ/2 E|∇D(real)|²", low=0)
     r2: float = setting(0.0, "weight γ of the R2 penalty, γ/2 E|∇D(fake)|²", low=0)
     gradient_penalty: float = setting(0.0, "weight λ of the WGAN-GP penalty (10 is usual)", low=0)
-    penalty_every: int = setting(1, "D updates from one with penalties to the next, which weighs as much as all", low=1)
+    penalty_every: int = setting(1, "compute penalties in every Nth update of D, with N times the weight", low=1)
 
     steps: int = setting(2000, "generator updates", low=1)
     batch: int = setting(64, "images of each kind in one update", low=1)
@@ -90,7 +90,9 @@ class TrainConfig(Settings):
     report_every: int = setting(0, "steps between scores of the averaged generator; 0 is never", low=0, free=True)
     report_num: int = setting(10_000, "images that a score is made of", low=10, free=True)
     report_features: str = setting(
-        "auto", "network of the scores: inception, digits or classifier:CHECKPOINT; auto is fitting the data", free=True
+        "auto",
+        "network of the scores: inception, digits or classifier:CHECKPOINT; auto: digits for the digits, else inception",
+        free=True,
     )
 
     def _contradictions(self) -> list[str]:

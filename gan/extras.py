@@ -20,4 +20,4 @@ def require_onnx(flag: str, packages: tuple[str, ...] = ONNX) -> None:
     """
     absent = [name for name in packages if find_spec(name) is None]
     if absent:
-        raise UserError(f"{flag}: needs {', '.join(absent)}, not installed here; run: pip install msn-gan[onnx]")
+        raise UserError(f"{flag}: needs {', '.join(absent)}, not installed here; run: pip install {' '.join(absent)}")

@@ -31,7 +31,7 @@ def compare(run: str, preset: str | None, file: Path | None, root: Path, device:
     tenth of them, unless given). Stopped or killed, RUN goes on exactly where it was when the command is given again;
     then settings may be left out, and --norms and --seeds may add trainings. Results are in checkpoints/RUN:
     report.html, report.md, report.json, and every training as a run of its own, RUN/NORM-seedN. In brackets: the
-    defaults, those of the quickstart.
+    defaults, most of which a preset changes; `train --dry-run` shows what holds.
 
     \b
     Examples: msn-gan compare digits --norms none,bn,mean,sn,msn --seeds 3

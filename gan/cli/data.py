@@ -55,17 +55,21 @@ def _counts(counted: dict[str, int]) -> str:
 
 
 @data.command("pack")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--resolution", type=click.IntRange(1), required=True, help="Side of the square images, in pixels.")
 @click.option("--channels", type=click.Choice(("1", "3")), default="3", show_default=True, help="Grey or RGB.")
+@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), help="Where downloads are.")
+@click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
 @click.option("--skip-bad-images", is_flag=True, help="Go on without the images that cannot be read.")
-def pack(folder: Path, out: Path, resolution: int, channels: str, skip_bad_images: bool) -> None:
-    """Resize the images of FOLDER (or a zip) and pack them into OUT, a zip of PNGs with their labels.
+def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
+    """Resize the images of PATH, a folder, a zip or a dataset's name, and pack them with their labels into OUT, a zip.
 
-    Example: msn-gan data pack photos/ photos-64.zip --resolution 64
+    \b
+    Examples: msn-gan data pack photos/ photos-64.zip --resolution 64
+              msn-gan data pack cifar10 cifar10-test.zip --split test --resolution 32
     """
-    count = image_data.pack(folder, out, resolution=resolution, channels=int(channels), skip_bad_images=skip_bad_images)
+    count = image_data.pack(path, out, channels=int(channels), **flags)
     click.echo(f"packed {count:,} images into {out}", err=True)
 
 

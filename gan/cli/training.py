@@ -35,7 +35,8 @@ def train(
 ) -> None:
     """Train a GAN. RUN, the run's name, defaults to the preset's.
 
-    A flag overrides the file, which overrides the preset. In brackets: the defaults, those of the quickstart.
+    A flag overrides the file, which overrides the preset. In brackets: the defaults, most of which a preset
+    changes; --dry-run shows what holds.
 
     Example: msn-gan train cats --preset msn-dcgan --data cats.zip --norm msn --steps 20000
     """

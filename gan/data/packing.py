@@ -1,4 +1,4 @@
-"""Write a folder of images as a zip of PNGs of one size."""
+"""Write a set of images as a zip of PNGs of one size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from gan.data.decode import to_pixels
 from gan.data.entries import BadImage, Reader, settle_bad
 from gan.data.parallel import in_order
-from gan.data.sources import from_path
+from gan.data.sources import DATASETS, from_path
 from gan.errors import UsageError, UserError
 from gan.files import replacing
 from gan.progress import progress
@@ -21,29 +21,41 @@ from gan.progress import progress
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same images make the same file
 
 
-def pack(folder: Path, out: Path, *, resolution: int, channels: int = 3, skip_bad_images: bool = False) -> int:
+def pack(
+    path: Path,
+    out: Path,
+    *,
+    resolution: int,
+    channels: int = 3,
+    skip_bad_images: bool = False,
+    data_root: Path = Path("data"),
+    split: str = "train",
+) -> int:
     """Convert images as `load` does, and write them as PNGs with a `dataset.json`, in the form of StyleGAN and EDM.
 
     `dataset.json` holds `labels`, pairs of name and class number or null, and beside it `classes`, their names. `load`
     reads the zip back as the same images with the same labels. It is written whole or not at all, over an older one.
 
     Args:
-        folder: a folder, or a zip, of images.
+        path: a folder or a zip of images, or, where there is none of this name, a name in DATASETS.
         out: the zip to write; folders above it are made.
         resolution: side of the images, pixels.
         channels: 3 (RGB) or 1 (grey).
         skip_bad_images: leave out the images that cannot be read.
+        data_root: where named sets are looked for, and downloaded to.
+        split: of a named set, or of a folder whose sub-folders are `train`, `test` and the like.
 
     Returns:
         the number of images written.
 
     Raises:
-        UsageError: `folder` does not exist, or resolution or channels are out of range.
+        UsageError: `path` or `split` does not exist, or resolution or channels are out of range.
         UserError: images cannot be read, none is left, or `out` cannot be written.
     """
     if resolution < 1 or channels not in (1, 3):
         raise UsageError(f"images have a resolution of 1 or more and 1 or 3 channels, not {resolution} and {channels}")
-    source = from_path(folder, split="train")
+    named = None if path.exists() else DATASETS.get(str(path))
+    source = named(str(path), data_root, split) if named else from_path(path, split=split)
     listing = source.listing
 
     def convert(run: range) -> list[bytes | BadImage]:

@@ -101,3 +101,10 @@ def test_a_folder_called_like_a_known_set_is_the_folder(classes_folder, tmp_path
     classes_folder.rename(tmp_path / "digits")
     monkeypatch.chdir(tmp_path)
     assert pack(Path("digits"), Path("set.zip"), resolution=8) == 12
+
+
+def test_a_named_set(tmp_path):
+    assert pack(Path("digits"), tmp_path / "set.zip", resolution=32, channels=1) == 1797
+    named, packed = (load(data, resolution=32, channels=1) for data in ("digits", str(tmp_path / "set.zip")))
+    assert torch.equal(named.pixels, packed.pixels) and torch.equal(named.labels, packed.labels)
+    assert named.classes == packed.classes

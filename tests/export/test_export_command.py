@@ -261,7 +261,7 @@ def test_missing_packages(call: Call, here: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == package else found(name))
     code, told = call("export", here, "--format", kind)
     assert code == 1 and told == (
-        f"msn-gan: --format {kind}: needs {package}, not installed here; run: pip install msn-gan[onnx]\n"
+        f"msn-gan: --format {kind}: needs {package}, not installed here; run: pip install {package}\n"
     )
 
 
