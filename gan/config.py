@@ -91,7 +91,7 @@ class TrainConfig(Settings):
     report_num: int = setting(10_000, "images that a score is made of", low=10, free=True)
     report_features: str = setting(
         "auto",
-        "network of the scores: inception, digits or classifier:CHECKPOINT; auto: digits for the digits, else inception",
+        "network of the scores: inception, digits or classifier:CHECKPOINT; auto: what suits the data",
         free=True,
     )
 

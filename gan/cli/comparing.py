@@ -14,6 +14,8 @@ from gan.compare.experiment import compare as run_experiment
 from gan.compare.plan import OWN, CompareConfig
 from gan.config import PRESETS, TrainConfig
 
+_TOLD = {"report_every": "Steps between scores of the averaged generator.  [a tenth of --steps]"}
+
 
 @main.command()
 @click.argument("run")
@@ -22,7 +24,7 @@ from gan.config import PRESETS, TrainConfig
 @out_root
 @device_option
 @setting_options(CompareConfig)
-@setting_options(TrainConfig, without=tuple(OWN))
+@setting_options(TrainConfig, without=tuple(OWN), told=_TOLD)
 def compare(run: str, preset: str | None, file: Path | None, root: Path, device: str, **settings: Any) -> None:
     """Train one recipe under several discriminator normalizations and seeds, and compare how good the images become.
 

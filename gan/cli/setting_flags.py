@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -23,9 +23,13 @@ _TYPES = {
 
 
 def setting_options(
-    settings: type[Settings], without: tuple[str, ...] = ()
+    settings: type[Settings], without: tuple[str, ...] = (), told: Mapping[str, str] | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A flag for every setting but `preset` and those `without`; its value is None where it is not given."""
+    """A flag for every setting but `preset` and those `without`; its value is None where it is not given.
+
+    `told` has help of its own for settings that mean something else to a command.
+    """
+    own = told or {}
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
         for item in reversed([item for item in fields(settings) if item.name not in ("preset", *without)]):
@@ -38,7 +42,7 @@ def setting_options(
                 type=_TYPES.get(kind),
                 default=None,
                 metavar="[K]" if alone else _metavar(kind, choices),
-                help=f"{_sentence(item.metadata['help'])}{_default(item.default)}",
+                help=own.get(item.name) or f"{_sentence(item.metadata['help'])}{_default(item.default)}",
                 **alone,
             )(command)
         return command
