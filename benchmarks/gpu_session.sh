@@ -2,9 +2,11 @@
 # Everything that wants a CUDA GPU, in some 25 minutes on an H200: the CUDA tests, training speed, scoring speed, and
 # a stretch of real training whose rate says what the whole recipe would take.
 #
-#   bash benchmarks/gpu_session.sh CIFAR10-TRAIN.zip OUT [PART...]     parts: tests speed scores dcgan resnet
+#   bash benchmarks/gpu_session.sh CIFAR10-TRAIN.zip OUT [PART...]
 #
-# OUT gets the logs, tables and grids of docs/results/. A part that fails does not stop the others.
+# Parts, and the minutes that each takes at most: tests 4, speed-64 4, speed-128 4, speed-512 5, scores 5, dcgan 4,
+# resnet 7. OUT gets the logs, tables and grids of docs/results/. A part that fails does not stop the others, and can be
+# run again.
 set -u
 data=$(realpath "$1"); out=$(mkdir -p "$2" && realpath "$2"); shift 2
 cd "$(dirname "$0")/.."
@@ -14,33 +16,36 @@ export PYTHONUNBUFFERED=1 PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 part() {  # name, limit in seconds, command...
     local name=$1 limit=$2; shift 2
     echo "== $name: $*" | tee -a "$out/session.log"
-    timeout "$limit" "$@" >"$out/$name.log" 2>&1 && echo "   done" || echo "   exit code $? (see $name.log)"
+    timeout -k 30 "$limit" "$@" >"$out/$name.log" 2>&1 && echo "   done" || echo "   exit code $? (see $name.log)"
 }
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv | tee "$out/hardware.txt"
 $python -c 'import torch, sys; print(sys.version, torch.__version__, torch.version.cuda)' | tee -a "$out/hardware.txt"
 
-for name in "${@:-tests speed scores dcgan resnet}"; do for name in $name; do case $name in
+[ $# -gt 0 ] || set -- tests speed-64 speed-128 speed-512 scores dcgan resnet
+for name in "$@"; do case $name in
 tests)
     part tests 240 $python -m pytest -q -k "cuda or graph" tests ;;
-speed)
-    for batch in 64 128 512; do
-        part "speed-$batch" 240 $python benchmarks/train_speed.py --data "$data" --device cuda --batch $batch \
-            --preset msn-dcgan sngan-resnet --norms sn,msn --steps 200 --rounds 3 --warmup 6 --workers 12 \
-            --json "$out/speed-$batch.json"
-    done ;;
+speed-*)
+    batch=${name#speed-}
+    part "$name" 300 $python benchmarks/train_speed.py --data "$data" --device cuda --batch "$batch" \
+        --preset msn-dcgan sngan-resnet --norms sn,msn --steps $((batch > 256 ? 40 : 150)) --rounds 3 --warmup 6 \
+        --workers 12 --json "$out/$name.json" ;;
 scores)
     part scores 300 $python benchmarks/fid_speed.py --data "$data" --device cuda --num 50000 --precision fp32 bf16 \
         --json "$out/scores.json" ;;
 dcgan | resnet)
     preset=$([ $name = dcgan ] && echo msn-dcgan || echo sngan-resnet)
+    steps=$([ $name = dcgan ] && echo 10000 || echo 6000)
     for norm in sn msn; do
-        part "$name-$norm" 200 $python msn_gan.py train "$name-$norm" --preset $preset --norm $norm --data "$data" \
-            --steps 10000 --checkpoint-every 10000 --sample-every 5000 --device cuda --out "$out/runs"
-        cp "$out/runs/checkpoints/$name-$norm/log.jsonl" "$out/$name-$norm.jsonl" 2>/dev/null
-        newest=$(ls "$out/runs/samples/$name-$norm"/step-*.png 2>/dev/null | tail -1)
-        [ -n "$newest" ] && cp "$newest" "$out/$name-$norm.png"
+        run=$name-$norm
+        rm -rf "$out/runs/checkpoints/$run" "$out/runs/samples/$run"
+        part "$run" 200 $python msn_gan.py train "$run" --preset $preset --norm $norm --data "$data" \
+            --steps $steps --checkpoint-every $steps --sample-every $((steps / 2)) --device cuda --out "$out/runs"
+        cp "$out/runs/checkpoints/$run/log.jsonl" "$out/$run.jsonl" 2>/dev/null
+        newest=$(ls "$out/runs/samples/$run"/step-*.png 2>/dev/null | tail -1)
+        [ -n "$newest" ] && cp "$newest" "$out/$run.png"
     done ;;
 *)
     echo "no such part: $name" >&2; exit 2 ;;
-esac; done; done
+esac; done

@@ -65,7 +65,7 @@ class PooledConv2d(Conv2d):
         super().__init__(inputs, outputs, 3, padding=1, bias=bias)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        kernel = _summed(weight) / 4
+        kernel = _summed(weight) / 4  # (C_out, C_in, 4, 4)
         if _takes(self, input):
             return _Convolution.apply(*_as_used(input, kernel, bias), (2, 2), (1, 1), False)
         return F.conv2d(input, kernel, bias, stride=2, padding=1)
@@ -74,8 +74,7 @@ class PooledConv2d(Conv2d):
 def _summed(kernel: Tensor) -> Tensor:
     """A kernel (A, B, 3, 3) added up at 2×2 neighbouring places: (A, B, 4, 4), in fp32 at least."""
     wide = kernel if kernel.dtype == torch.float64 else kernel.float()
-    rows = F.pad(wide, (0, 0, 0, 1)) + F.pad(wide, (0, 0, 1, 0))
-    return F.pad(rows, (0, 1)) + F.pad(rows, (1, 0))
+    return F.avg_pool2d(wide, 2, stride=1, padding=1, divisor_override=1)
 
 
 def _takes(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> bool:

@@ -6,6 +6,7 @@ than a large GPU needs to run them.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -87,9 +88,15 @@ class Replayed:
 
 
 def _capture(call: Callable[[], None]) -> Graph:
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        call()
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    gc.collect()  # to free another graph's memory while one is made is an error
+    try:
+        # Other threads may go on with CUDA, those that load images among them.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            call()
+    except BaseException:
+        torch.cuda.set_stream(stream)  # torch before 2.10 would stay in the one that it captured in
+        raise
     return graph
 
 

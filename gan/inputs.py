@@ -100,9 +100,9 @@ class Inputs:
         return Draw(
             latents,
             fake_labels,
-            self._to_device(pixels),
-            None if samples.flips is None else self._to_device(samples.flips),
-            None if labels is None else self._to_device(labels),
+            self.runtime.send(pixels),
+            None if samples.flips is None else self.runtime.send(samples.flips),
+            None if labels is None else self.runtime.send(labels),
             share,
             self._changes(step, turn),
         )
@@ -122,12 +122,7 @@ class Inputs:
 
     def _own(self, drawn: Tensor) -> Tensor:
         """This rank's part of what was drawn for a whole batch, on the device."""
-        return self._to_device(drawn if self._positions is None else drawn[self._positions])
-
-    def _to_device(self, value: Tensor) -> Tensor:
-        if self.runtime.device.type != "cuda":
-            return value.to(self.runtime.device)
-        return value.pin_memory().to(self.runtime.device, non_blocking=True)  # the host goes on at once
+        return self.runtime.send(drawn if self._positions is None else drawn[self._positions])
 
 
 def _on_device(data: ImageSet, device: torch.device) -> Tensor | None:

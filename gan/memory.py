@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import resource
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ def peak_bytes(device: torch.device) -> int:
 def reset_peak(device: torch.device) -> bool:
     """Count from now on; False where the system has no way to, so that a peak is that of all work before too."""
     if device.type == "cuda":
+        gc.collect()  # networks that nobody uses any more
         torch.cuda.reset_peak_memory_stats(device)
         return True
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -36,6 +37,12 @@ class Runtime:
         """The context in which networks run forward. Weights, losses and optimizer states stay in fp32."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
+    def send(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor on the device; on CUDA this does not wait for the copy."""
+        if self.device.type != "cuda" or tensor.device.type == "cuda":
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
     def place(self, module: torch.nn.Module) -> torch.nn.Module:
         """Move a network to the device, its convolution weights in channels-last order."""
         return module.to(self.device).to(memory_format=torch.channels_last)
@@ -56,6 +63,7 @@ def resolve(device: str = "auto", precision: str = "auto", *, deterministic: boo
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
     if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first product
         torch.use_deterministic_algorithms(True)
     bf16 = precision == "bf16" or (precision == "auto" and exchange.from_lead(lambda: bf16_is_fast(place)))
     return Runtime(place, bf16, ranks.rank(), ranks.count())

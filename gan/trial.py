@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from gan import exchange, ranks
+from gan import exchange, graphs, ranks
 from gan.config import TrainConfig
 from gan.data import DATASETS, ImageSet
 from gan.errors import UsageError
@@ -20,6 +20,7 @@ from gan.runtime import Runtime
 from gan.trainer import Trainer
 
 _STEPS = 3  # timed, after one that warms up
+_REPLAYED = 20  # timed on CUDA, after those that make a graph of the step
 _LONG = 10.0  # seconds of that one, after which it is the only one
 
 
@@ -42,7 +43,9 @@ def dry_run(settings: TrainConfig, runtime: Runtime, run: RunFolder) -> None:
     say("timing some steps on noise")
     seconds = _seconds(job, 1)
     if exchange.from_lead(lambda: seconds < _LONG):
-        seconds = _seconds(job, _STEPS)
+        if runtime.device.type == "cuda":
+            _seconds(job, graphs.WARM_UP)
+        seconds = _seconds(job, _REPLAYED if runtime.device.type == "cuda" else _STEPS)
     if ranks.leads():
         images = settings.batch * settings.n_dis / seconds
         print(f"time:       {_duration(seconds * settings.steps)} for {settings.steps:,} steps ({images:.0f} images/s)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +25,7 @@ def peak_memory(model: str, norm: str, batch: int, runtime: Runtime) -> int | No
         MemoryError: there is not enough of it.
     """
     if runtime.device.type == "cuda":
+        gc.collect()  # what nobody holds any more is not to be freed while this is measured
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         _train(model, norm, batch, runtime)

@@ -41,7 +41,7 @@ class TrainingBatches:
         self.batch = batch
         self.crops = augment != "none"
         self._batches = Batches(images, batch, seed, flip=augment == "crop-flip")
-        self._device = runtime.device
+        self._send = runtime.send
         self._pixels, self._labels = images.pixels, images.labels
         if self._pixels is not None and _fits(self._pixels, runtime.device):
             self._pixels = self._pixels.to(runtime.device)
@@ -56,11 +56,16 @@ class TrainingBatches:
             images = images if shifts is None else shifted(images, shifts)
         else:
             samples = self._batches.samples(step)
-            pixels = self._pixels.index_select(0, samples.indices.to(self._pixels.device))
+            pixels = self._pixels.index_select(0, self._beside(samples.indices))
             if shifts is not None:
-                pixels = shifted(pixels, shifts, samples.flips)
+                flips = None if samples.flips is None else self._beside(samples.flips)
+                pixels = shifted(pixels, self._beside(shifts), flips)
             images, labels = to_float(pixels), self._labels[samples.indices]
-        return Labelled(images.to(self._device, memory_format=torch.channels_last), labels.to(self._device))
+        return Labelled(self._send(images).to(memory_format=torch.channels_last), self._send(labels))
+
+    def _beside(self, numbers: Tensor) -> Tensor:
+        """What says which pixels to take, where the pixels are."""
+        return self._send(numbers) if self._pixels is not None and self._pixels.device.type == "cuda" else numbers
 
     def shifts(self, step: int) -> Tensor:
         """How far each image of a batch is shifted down and to the right, int64 (B, 2), in -PAD..PAD."""
@@ -78,16 +83,17 @@ def shifted(images: Tensor, shifts: Tensor, flips: Tensor | None = None) -> Tens
     The same as a crop of R pixels from the image padded by reflection.
 
     Args:
-        shifts: pixels down and to the right, int64 (B, 2), of less than R.
-        flips: bool (B,), or None.
+        shifts: pixels down and to the right, int64 (B, 2), of less than R; on the images' device.
+        flips: bool (B,), there too, or None.
     """
     count, channels, height, width = images.shape
-    rows = _reflected(torch.arange(height) - shifts[:, :1], height)  # (B, H): the row that each row is taken from
-    columns = _reflected(torch.arange(width) - shifts[:, 1:], width)
+    place = torch.arange(max(height, width), device=images.device)
+    rows = _reflected(place[:height] - shifts[:, :1], height)  # (B, H): the row that each row is taken from
+    columns = _reflected(place[:width] - shifts[:, 1:], width)
     if flips is not None:
         columns = torch.where(flips[:, None], width - 1 - columns, columns)
     at = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)  # (B, H*W)
-    at = at.to(images.device)[:, None].expand(count, channels, height * width)
+    at = at[:, None].expand(count, channels, height * width)
     return images.flatten(2).gather(2, at).view_as(images)
 
 

@@ -25,15 +25,16 @@ class _Centred(torch.autograd.Function):
         mean = _channel_sums(h) / (h.numel() // h.shape[1])
         mean = mean if shared is None else shared(mean)
         ctx.shared = shared
+        ctx.set_materialize_grads(False)  # no zeros for the mean, which has no gradient
         ctx.mark_non_differentiable(mean)
         return _shifted(h, (m - mean).to(h.dtype)), mean
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
         sums = _channel_sums(gradient)
-        mean = sums / (gradient.numel() // gradient.shape[1])
-        mean = mean if ctx.shared is None else ctx.shared(mean)
-        return _shifted(gradient, -mean.to(gradient.dtype)), sums, None
+        minus_mean = sums / -(gradient.numel() // gradient.shape[1])
+        minus_mean = minus_mean if ctx.shared is None else ctx.shared(minus_mean)
+        return _shifted(gradient, minus_mean.to(gradient.dtype)), sums, None
 
 
 class Centering(nn.Module):
