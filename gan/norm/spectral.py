@@ -18,9 +18,8 @@ class _Divided(torch.autograd.Function):
     """W̄ = W / σ, σ = uᵀWv, in one step: autograd would make four tensors of W's size on the way back."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
-        order = _order(weight, dim)
-        sigma = torch.dot(u, _matrix(weight, order) @ _in_order(v, weight, order))
+    def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor, order: list[int], dtype: torch.dtype) -> Tensor:
+        sigma = torch.dot(u, _matrix(weight, order) @ v)
         ctx.save_for_backward(weight, u, v, sigma)
         ctx.order = order
         return (weight / sigma).to(dtype)
@@ -29,12 +28,12 @@ class _Divided(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         # ∂L/∂W = (G − ⟨G, W̄⟩ u vᵀ) / σ, G being ∂L/∂W̄ (Miyato et al. 2018, equation 12).
         weight, u, v, sigma = ctx.saved_tensors
-        matrix, v = _matrix(weight, ctx.order), _in_order(v, weight, ctx.order)
+        matrix = _matrix(weight, ctx.order)
         if torch.is_grad_enabled():  # to be differentiated again: through σ too
             sigma = torch.dot(u, matrix @ v)
         wide = _matrix(gradient.to(weight.dtype), ctx.order)  # (C_out, C_in * k_h * k_w)
         inner = (wide * matrix).sum() / sigma.square()
-        result = torch.addr(wide / sigma, u * -inner, v)
+        result = torch.addr(wide / sigma, u * inner, v, alpha=-1)
         shape = [weight.shape[d] for d in ctx.order]
         back = [ctx.order.index(d) for d in range(weight.dim())]
         return result.view(shape).permute(back), None, None, None, None
@@ -90,7 +89,9 @@ class SpectralNorm(nn.Module):
         with _full_precision(weight):
             # Copies: `iterate` may move u and v between a forward pass and its backward pass.
             wide = _wide(weight)
-            return _Divided.apply(wide, self.u.to(wide, copy=True), self.v.to(wide, copy=True), self.dim, dtype)
+            order = _order(wide, self.dim)
+            v = _in_order(self.v.to(wide), wide, order)
+            return _Divided.apply(wide, self.u.to(wide, copy=True), v, order, dtype)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """What is stored when a user sets the layer's weight: the raw weight as it is."""
@@ -163,9 +164,14 @@ def _matrix(weight: Tensor, order: list[int]) -> Tensor:
 
 
 def _in_order(v: Tensor, weight: Tensor, order: list[int]) -> Tensor:
-    """v, in the order of a plain weight's columns, in that of `_matrix`."""
+    """v, in the order of a plain weight's columns, in that of `_matrix`; a copy."""
     others, plain = order[1:], sorted(order[1:])
-    return v.view([weight.shape[d] for d in plain]).permute([plain.index(d) for d in others]).reshape(-1)
+    return (
+        v.view([weight.shape[d] for d in plain])
+        .permute([plain.index(d) for d in others])
+        .clone(memory_format=torch.contiguous_format)
+        .view(-1)
+    )
 
 
 def _out_of_order(v: Tensor, weight: Tensor, order: list[int]) -> Tensor:
