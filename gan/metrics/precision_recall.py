@@ -17,12 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+Features = NDArray[np.floating] | Tensor  # (N, D)
+
 _BLOCK = 1024  # images on either side of a block of distances: 8 MiB
 
 
 def precision_recall(
-    real: NDArray[np.floating],
-    generated: NDArray[np.floating],
+    real: Features,
+    generated: Features,
     *,
     neighbours: int = 3,
     device: torch.device | str = "cpu",
@@ -32,8 +34,8 @@ def precision_recall(
     """Precision and recall, each in [0, 1].
 
     Args:
-        real: features (N1, D); may be memory-mapped.
-        generated: features (N2, D); may be memory-mapped.
+        real: features (N1, D); may be memory-mapped, or on the device.
+        generated: features (N2, D); likewise.
         neighbours: the k of the k-th nearest neighbour; an image is not its own neighbour.
         device: does the matrix products; it must know float64.
         advance: called with the number of rows after each row of blocks; 2 N1 + N2 in all, N1 + N2 with `real_radii`.
@@ -46,6 +48,7 @@ def precision_recall(
         raise ValueError(f"features of unlike dimension: {real.shape[1]} real, {generated.shape[1]} generated")
     if min(len(real), len(generated)) <= neighbours:
         raise ValueError(f"{neighbours} neighbours need more images than {len(real)} real, {len(generated)} generated")
+    real, generated = _held(real, device), _held(generated, device)
     if real_radii is None:
         real_radii = radii(real, neighbours, device, advance)
     generated_radii = radii(generated, neighbours, device, advance)
@@ -62,7 +65,7 @@ def precision_recall(
 
 
 def radii(
-    features: NDArray[np.floating],
+    features: Features,
     neighbours: int,
     device: torch.device | str = "cpu",
     advance: Callable[[int], object] = lambda count: None,
@@ -72,6 +75,7 @@ def radii(
     Each pair of blocks is looked at once, for the images of both: row i of blocks takes the columns i, i + 1, ... of
     half a turn, so that all rows are as much work.
     """
+    features = _held(features, device)
     spans = _spans(len(features))
     nearest = torch.full((len(features), neighbours), torch.inf, dtype=torch.float64, device=device)
     for row, (rows, x) in enumerate(_blocks(features, device)):
@@ -96,12 +100,21 @@ def _keep_nearest(nearest: Tensor, distances: Tensor) -> None:
     nearest[closer] = found.topk(nearest.shape[1], dim=1, largest=False).values
 
 
-def _blocks(features: NDArray[np.floating], device: torch.device | str) -> Iterator[tuple[slice, Tensor]]:
+def _held(features: Features, device: torch.device | str) -> Features:
+    """Features on a GPU as a whole, where each block is wanted many times; on a CPU as they are, in a file perhaps."""
+    if isinstance(features, Tensor) or torch.device(device).type == "cpu":
+        return features
+    return torch.from_numpy(np.array(features)).to(device)
+
+
+def _blocks(features: Features, device: torch.device | str) -> Iterator[tuple[slice, Tensor]]:
     for rows in _spans(len(features)):
         yield rows, _block(features, rows, device)
 
 
-def _block(features: NDArray[np.floating], rows: slice, device: torch.device | str) -> Tensor:
+def _block(features: Features, rows: slice, device: torch.device | str) -> Tensor:
+    if isinstance(features, Tensor):
+        return features[rows].double()
     return torch.from_numpy(np.asarray(features[rows], dtype=np.float64)).to(device)
 
 

@@ -10,6 +10,8 @@ from gan.metrics.inception_score import InceptionScore, inception_score
 from gan.metrics.kid import kernel_distance
 from gan.metrics.precision_recall import precision_recall, radii
 
+_NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
 
 def logits(count: int, scale: float = 2.0) -> np.ndarray:
     return np.random.default_rng(count).standard_normal((count, 30)).astype(np.float32) * scale
@@ -152,6 +154,14 @@ class TestPrecisionRecall:
         real, generated = rng.standard_normal((90, 5)), rng.standard_normal((70, 5))
         shuffled = precision_recall(rng.permutation(real), rng.permutation(generated))
         assert precision_recall(real, generated) == shuffled
+
+    @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=_NEEDS_CUDA)])
+    def test_features_that_lie_on_a_device(self, device: str) -> None:
+        rng = np.random.default_rng(9)
+        real, generated = (rng.standard_normal((count, 5)).astype(np.float32) for count in (90, 70))
+        there = (torch.from_numpy(features).to(device) for features in (real, generated))
+        assert precision_recall(*there, device=device) == precision_recall(real, generated)
+        assert precision_recall(real, generated, device=device) == precision_recall(real, generated)
 
     def test_bad_sizes(self) -> None:
         with pytest.raises(ValueError, match="3 neighbours need more images"):
