@@ -52,7 +52,7 @@ class UpsampledConv2d(Conv2d):
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         # Each output pixel sees two neighbours a side, the weights that fall on the same one added up.
-        kernel = _summed(weight.flip(2, 3)).transpose(0, 1)  # (C_out, C_in, 3, 3) -> (C_in, C_out, 4, 4)
+        kernel = 4 * _averaged(weight.flip(2, 3)).transpose(0, 1)  # (C_out, C_in, 3, 3) -> (C_in, C_out, 4, 4)
         if _takes(self, input):
             return _Convolution.apply(*_as_used(input, kernel, bias), (2, 2), (1, 1), True)
         return F.conv_transpose2d(input, kernel, bias, stride=2, padding=1)
@@ -65,16 +65,16 @@ class PooledConv2d(Conv2d):
         super().__init__(inputs, outputs, 3, padding=1, bias=bias)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        kernel = _summed(weight) / 4  # (C_out, C_in, 4, 4)
+        kernel = _averaged(weight)  # (C_out, C_in, 4, 4)
         if _takes(self, input):
             return _Convolution.apply(*_as_used(input, kernel, bias), (2, 2), (1, 1), False)
         return F.conv2d(input, kernel, bias, stride=2, padding=1)
 
 
-def _summed(kernel: Tensor) -> Tensor:
-    """A kernel (A, B, 3, 3) added up at 2×2 neighbouring places: (A, B, 4, 4), in fp32 at least."""
+def _averaged(kernel: Tensor) -> Tensor:
+    """The mean of a kernel (A, B, 3, 3) at 2×2 neighbouring places: (A, B, 4, 4), in fp32 at least."""
     wide = kernel if kernel.dtype == torch.float64 else kernel.float()
-    return F.avg_pool2d(wide, 2, stride=1, padding=1, divisor_override=1)
+    return F.avg_pool2d(wide, 2, stride=1, padding=1)
 
 
 def _takes(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> bool:
