@@ -1,6 +1,6 @@
 """Run msn-gan from a clone: `python msn_gan.py COMMAND` is the installed `msn-gan COMMAND`."""
 
-from gan.cli import main
+from gan.__main__ import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -123,8 +123,8 @@ def read_file(path: Path) -> dict[str, Any]:
         UsageError: the file cannot be read or is not a table of settings.
     """
     try:
-        text = path.read_text()
-        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        text = path.read_text("utf-8-sig")  # some editors begin a file with a mark of its encoding
+        values = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     except OSError as error:
         raise UsageError(f"--config {path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -204,6 +204,6 @@ def preset(name: str) -> TrainConfig:
     Raises:
         UsageError: no such recipe; names those there are.
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise UsageError(f"--preset {name}: choose from {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -80,8 +80,10 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         with suppress(FileNotFoundError):
             path.rmdir()
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise
 
 

@@ -19,10 +19,10 @@ from gan.errors import UsageError
 from gan.files import replacing, replacing_folder
 from gan.models import build_generator
 from gan.progress import progress, say
-from gan.runs import config_of
+from gan.runs import config_of, output_name
 from gan.runtime import resolve_device
 
-_ANIMATIONS = (".gif", ".webp")
+_ANIMATIONS = {".gif": 65_535, ".webp": 16_383}  # and the most pixels that a side of theirs may have
 _KEYS = 4  # latents that an animation comes by before it is where it began
 _FRAME_MS = 50
 
@@ -73,10 +73,13 @@ def write(
     """
     if out is not None:
         exchange.from_lead(lambda: _check_target(out, walking=frames is not None))
+    if truncation is not None and not math.isfinite(truncation):
+        raise UsageError(f"--truncation {truncation}: must be a number above 0")
     generator, config, state = load_generator(path, ema=ema, device=device)
     classes: list[str] = state["data"]["classes"]
     fixed = _class_number(label, classes)
-    target = out or Path("samples") / path.stem / f"{'walk' if frames else 'sample'}-seed-{seed}.png"
+    target = out or _beside(path, f"{'walk' if frames else 'sample'}-seed-{seed}.png")
+    kind = target.suffix.lower()
     options: dict[str, Any] = {"seed": seed, "classes": len(classes), "fixed": fixed, "truncation": truncation}
     if ranks.leads():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -86,18 +89,26 @@ def write(
         if not ranks.leads():
             for _ in batches:
                 pass
-        elif target.suffix == ".png":
+        elif kind == ".png":
             images = torch.cat([images for images, _ in batches])
             _save(target, sampling.to_pil(sampling.grid(images, columns or math.ceil(math.sqrt(count)))), "PNG")
-        elif target.suffix == ".zip":
+        elif kind == ".zip":
             _write_zip(target, batches, classes)
         else:
             _write_folder(target, batches, classes)
     elif ranks.leads():  # a walk is short
         count = num or 8
+        if kind in _ANIMATIONS:
+            _check_size(target, count, columns, config.resolution)
         _write_walk(target, generator, config.latent_dim, count, frames, columns, **options)
     say(f"wrote {target}")
     return target
+
+
+def _beside(path: Path, name: str) -> Path:
+    """Where images go by default: to the run's samples, a checkpoint's name before theirs where one was given."""
+    of = output_name(path)
+    return Path("samples") / (of.parent / f"{of.name}-{name}" if path.is_file() else of / name)
 
 
 def _check_target(out: Path, *, walking: bool) -> None:
@@ -110,6 +121,18 @@ def _check_target(out: Path, *, walking: bool) -> None:
         raise UsageError(f"--out {out}: is a folder")
     if not out.suffix and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out}: exists and is not an empty folder; choose another name")
+
+
+def _check_size(target: Path, count: int, columns: int | None, side: int) -> None:
+    """Find out whether an animation can be as large as was asked for."""
+    width = columns or math.ceil(math.sqrt(count))
+    largest = max(width, math.ceil(count / width)) * (side + 1) + 1
+    most = _ANIMATIONS[target.suffix.lower()]
+    if largest > most:
+        raise UsageError(
+            f"{target}: {count:,} walks in {width:,} columns are {largest:,} pixels wide or high, and {target.suffix} "
+            f"holds {most:,}; give a smaller --num or another --grid"
+        )
 
 
 def _class_number(label: str | None, classes: list[str]) -> int | None:

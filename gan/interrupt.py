@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during training: finish the step, save, stop. A second one stops at once.
+"""Ctrl-C, SIGTERM and SIGHUP during training: finish the step, save, stop. A second one stops at once.
 
 Among several ranks the step is the one that all of them stop at, which the training loop sees to.
 """
@@ -12,12 +12,13 @@ from typing import Any
 
 from gan.progress import say
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Windows has no SIGHUP, which comes when a terminal is closed.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _ECHO = 2.0  # seconds in which a rank may get one signal twice: as SLURM sends it to all, and as torchrun hands it on
 
 
 class StopSignals:
-    """A context in which the first SIGINT or SIGTERM is only noted, in `received`.
+    """A context in which the first SIGINT, SIGTERM or SIGHUP is only noted, in `received`.
 
     Args:
         ranks: how many processes train together. Among several, the first one is not told of here: it may be torchrun's
@@ -32,7 +33,8 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         for number in _SIGNALS:
-            self._before[number] = signal.signal(number, self._note)
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:

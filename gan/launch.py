@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from gan.dynamics.probes import DiscriminatorProbe
 from gan.dynamics.sample import Subject
 from gan.dynamics.watch import Watch
 from gan.errors import UsageError, UserError
+from gan.metrics.protocol import Extractor
 from gan.progress import say
-from gan.runs import RunFolder, program, resumed
-from gan.runtime import resolve
+from gan.runs import RunFolder, held, program, resumed
+from gan.runtime import Runtime, resolve
 
 
 def resolve_config(preset: str | None, file: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
@@ -76,6 +79,24 @@ def train(
         return None
 
     extractor = snapshots.training_extractor(settings, runtime.device) if settings.report_every else None
+    with ExitStack() as stack:
+
+        def hold() -> None:
+            stack.enter_context(held(run.checkpoints))
+            if not resume:
+                _require_new(run)  # still
+
+        exchange.from_lead(hold)
+        return _train(run, settings, state, runtime, extractor)
+
+
+def _train(
+    run: RunFolder,
+    settings: TrainConfig,
+    state: dict[str, Any] | None,
+    runtime: Runtime,
+    extractor: Extractor | None,
+) -> int | None:
     exchange.from_lead(run.create)
     try:
         data = load_images(settings)
@@ -96,7 +117,9 @@ def train(
         _say_what_next(run, settings)
     else:
         command = program() if runtime.ranks == 1 else f"torchrun … {sys.argv[0]}"
-        say(f"stopped at step {job.step}, saved; go on with: {command} train {run.name} --resume")
+        where = [] if run.root == Path() else ["--out", str(run.root)]
+        words = shlex.join(["train", run.name, "--resume", *where])
+        say(f"stopped at step {job.step}, saved; go on with: {command} {words}")
     return stopped
 
 
@@ -112,16 +135,21 @@ def _settled(
     """The run, its settings, and the state that it goes on from."""
     if resume:
         run = RunFolder(name or preset or "quickstart", root)
+        run.require_own()
         settings, state = _resume(run, preset, file, flags)
     else:
         settings, state = resolve_config(preset, file, flags), None
         run = RunFolder(name or settings.preset, root)
-        if run.exists() and not dry_run:
-            raise UsageError(
-                f"RUN {run.name}: exists already in {run.checkpoints}; add --resume, or choose another name"
-            )
+        run.require_own()
+        if not dry_run:
+            _require_new(run)
     require_data(settings)
     return run, settings, state
+
+
+def _require_new(run: RunFolder) -> None:
+    if run.exists():
+        raise UsageError(f"RUN {run.name}: exists already in {run.checkpoints}; add --resume, or choose another name")
 
 
 def _how_to_go_on(run: RunFolder) -> str:
@@ -169,7 +197,14 @@ def take_up(
     if state:
         _check_data(state, job.data)
         job.load_state(state)
+        exchange.from_lead(lambda: run.update_config(job.config))
         say(f"going on with {run.name} at step {job.step} of {job.config.steps}")
+        then, now = state.get("threads"), torch.get_num_threads()
+        if job.runtime.device.type == "cpu" and then not in (None, now):
+            say(
+                f"it ran with {then} threads and goes on with {now}: the same but for rounding; "
+                f"OMP_NUM_THREADS={then} gives the same bytes"
+            )
     else:
         exchange.from_lead(lambda: _begin(job, run, extra or {}))
 
@@ -247,7 +282,7 @@ def _description(job: trainer.Trainer) -> dict[str, Any]:
 
 
 def _say_what_next(run: RunFolder, settings: TrainConfig) -> None:
-    newest = checkpoint.checkpoint_path(run.checkpoints, settings.steps)
+    newest = shlex.quote(str(checkpoint.checkpoint_path(run.checkpoints, settings.steps)))
     command = program()
     if scored := snapshots.logged(run).get(settings.steps):
         say(f"{snapshots.told(scored['scores'])} ({scored['scored_by']})")

@@ -44,6 +44,8 @@ class Looking:
 
         features = self.features or ("digits" if data == "digits" else "inception")
         name, _, checkpoint = features.partition(":")
+        if checkpoint and name != "classifier":
+            raise UsageError(f"--features {features}: only classifier takes a file, as classifier:FILE")
         if name != "inception" and (self.preprocess or self.weights):
             flag = "--preprocess" if self.preprocess else "--inception-weights"
             raise UsageError(f"{flag}: belongs to --features inception, not to {features}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -33,10 +34,14 @@ def say(text: str) -> None:
     """Print a line for the person at the terminal, to standard error, so that standard output stays data."""
     if _hushed:
         return
-    if _console.is_terminal:
-        _console.print(text, markup=False, soft_wrap=True)  # above the bar, where one is drawn
-    else:
-        print(text, file=sys.stderr, flush=True)
+    try:
+        if _console.is_terminal:
+            _console.print(text, markup=False, soft_wrap=True)  # above the bar, where one is drawn
+        else:
+            print(text, file=sys.stderr, flush=True)
+    except OSError:  # nobody reads it any more: `2>&1 | head`, a terminal that was closed; the work goes on
+        hush()
+        sys.stderr = open(os.devnull, "w")  # or the interpreter would fail at its end, with what it could not write
 
 
 @contextmanager

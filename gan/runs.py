@@ -8,7 +8,8 @@ import platform
 import re
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +18,12 @@ from typing import Any, Protocol
 from gan import checkpoint
 from gan.config import TrainConfig
 from gan.errors import UsageError, UserError
-from gan.files import remove_partial, replacing
+from gan.files import remove_partial, replacing, write_json
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow")
@@ -86,6 +92,19 @@ class RunFolder:
         with replacing(self.checkpoints / "best.json") as file:
             file.write(json.dumps(content, indent=2).encode() + b"\n")
 
+    def require_own(self) -> None:
+        """Let it pass if it is a run of `train`, or has not begun.
+
+        Raises:
+            UsageError: it is a run of another command.
+        """
+        try:
+            kind = json.loads(self.config_path.read_text()).get("kind")
+        except (OSError, ValueError, AttributeError):
+            return
+        if kind is not None:
+            raise UsageError(f"RUN {self.name}: is a run of {kind} ({self.checkpoints}); choose another name")
+
     def exists(self) -> bool:
         """Whether a run of this name has begun: it has settings or checkpoints to lose."""
         return self.config_path.exists() or bool(checkpoint.listed(self.checkpoints))
@@ -105,6 +124,20 @@ class RunFolder:
             with suppress(OSError):
                 folder.rmdir()
 
+    def update_config(self, config: Stated) -> None:
+        """Write the settings with which a run goes on into its config.json, which keeps what else it says.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        try:
+            content = json.loads(self.config_path.read_text())
+            changed = content["config"] != config.to_dict()
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # the checkpoints have the settings too
+        if changed:
+            write_json(self.config_path, {**content, "config": config.to_dict()})
+
     def write_config(self, config: Stated, extra: dict[str, Any]) -> None:
         """Write config.json: the settings, what `extra` adds, versions and the git commit of the program.
 
@@ -119,16 +152,51 @@ class RunFolder:
             raise UserError(f"{self.config_path}: cannot be written: {error.strerror}") from error
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a run's folder meanwhile. It is made, and removed if it stays empty.
+
+    Raises:
+        UserError: another process holds it, or it cannot be made.
+    """
+    _make(folder)
+    descriptor = os.open(folder, os.O_RDONLY) if fcntl else None
+    try:
+        if descriptor is not None:
+            _lock(descriptor, folder)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                folder.rmdir()
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"{folder}: another process is training there; let it end, or choose another name") from error
+    except OSError:
+        pass  # a file system that knows no locks
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made: {error.strerror}; choose another --out") from error
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder for a run's files, and clear away what a killed run left half-written in it.
 
     Raises:
         UserError: it cannot be made or written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {error.strerror}; choose another --out") from error
+    _make(folder)
     if not os.access(folder, os.W_OK):
         raise UserError(f"{folder}: is not writable; change its permissions or choose another --out")
     remove_partial(folder)
@@ -153,12 +221,25 @@ def versions() -> dict[str, str]:
     return found
 
 
+def output_name(path: Path) -> Path:
+    """What is made of a checkpoint, run, folder or zip is called by default: RUN or RUN/step-…, or its own name.
+
+    Two runs never share it, for it is the path below the folder `checkpoints`, where there is one.
+    """
+    whole = path.resolve()
+    parts = whole.parts
+    inside = parts[len(parts) - parts[::-1].index("checkpoints") :] if "checkpoints" in parts else parts[-1:]
+    name = Path(*inside) if inside else Path(whole.name)
+    return name.with_suffix("") if whole.is_file() else name
+
+
 def program() -> str:
     """How this program was called: installed, or from a clone with the interpreter of its environment."""
     if not sys.argv[0].endswith(".py"):
         return "msn-gan"
     python = os.path.relpath(sys.executable)
-    return f"{'python' if python.startswith('..') else python} {sys.argv[0]}"
+    script = "-m gan" if Path(sys.argv[0]).name == "__main__.py" else sys.argv[0]
+    return f"{'python' if python.startswith('..') else python} {script}"
 
 
 def resumed(run: RunFolder) -> tuple[TrainConfig, dict[str, Any] | None]:

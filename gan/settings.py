@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from gan.errors import UsageError
 
 S = TypeVar("S", bound="Settings")
 
+_MOST = 2**63  # of whole numbers, which torch holds in 64 bits
 DYNAMICS_EVERY = 100  # steps; what --dynamics means without a number
 
 
@@ -138,6 +140,8 @@ def _problem(item: dataclasses.Field, value: Any) -> str | None:
             return f"{name} {part}: choose from {', '.join(map(str, choices))}"
         if low is not None and part < low:
             return f"{name} {part}: must be at least {low}"
+        if single == "int" and part >= _MOST:
+            return f"{name} {part}: must be less than 2^63"
     return None
 
 
@@ -145,5 +149,6 @@ def _coerce(item: dataclasses.Field, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(_coerce(item, part) for part in value)
     if "float" in str(item.type) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        with suppress(OverflowError):  # it stays a whole number, which is refused
+            return float(value)
     return value

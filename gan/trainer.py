@@ -289,6 +289,7 @@ class Trainer:
             "g_optimizer": self.g_optimizer.state_dict(),
             "d_optimizer": self.d_optimizer.state_dict(),
             "rng": torch.get_rng_state(),
+            "threads": torch.get_num_threads(),
             "health": self.health.state(),
             "noted": self._noted.state(),
         }

@@ -33,6 +33,7 @@ LEVELS = [
     ["evaluate", "snapshots", "export"],
     ["launch", "report", "report_html", "pages", "plots", "classify", "compare", "bench", "dynamics_report"],
     ["cli"],
+    ["__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 FILES = sorted(ROOT.rglob("*.py"))

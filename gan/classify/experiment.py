@@ -27,7 +27,7 @@ from gan.files import write_json
 from gan.interrupt import StopSignals
 from gan.models.classifiers import build_classifier
 from gan.progress import progress, say
-from gan.runs import RunFolder, make_folder, program, versions
+from gan.runs import RunFolder, held, make_folder, program, versions
 from gan.runtime import Runtime, resolve
 
 NAME = KIND = "classify"  # of the files of results, and of the run
@@ -239,8 +239,9 @@ def classify(
     from gan.classify.view import view_of
 
     experiment = Experiment(name, given, root=root, device=device)
-    stopped = experiment.train(watch)
     folder = experiment.folder
+    with held(folder):
+        stopped = experiment.train(watch)
     if experiment.results():
         experiment.write_record()
         view = view_of(json.loads((folder / RECORD).read_text()), folder)

@@ -11,6 +11,7 @@ import click
 from gan import data as image_data
 from gan.cli.group import device_option, main
 from gan.cli.looking_flags import looking_of, looking_options
+from gan.data.entries import shown
 from gan.data.memory import amount
 from gan.looking import write_statistics
 
@@ -47,17 +48,17 @@ def info(path: str, data_root: Path, split: str, as_json: bool) -> None:
     for key, text in lines.items():
         click.echo(f"{key + ':':<12} {text}")
     for name, reason in found["bad"]:
-        click.echo(f"  {name}: {reason}")
+        click.echo(f"  {shown(name)}: {reason}")
 
 
 def _counts(counted: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counted.items())
+    return ", ".join(f"{shown(name)} {count:,}" for name, count in counted.items())
 
 
 @data.command("pack")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--resolution", type=click.IntRange(1), required=True, help="Side of the square images, in pixels.")
+@click.option("--resolution", type=click.IntRange(1, 4096), required=True, help="Side of the square images, in pixels.")
 @click.option("--channels", type=click.Choice(("1", "3")), default="3", show_default=True, help="Grey or RGB.")
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), help="Where downloads are.")
 @click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
@@ -76,7 +77,7 @@ def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
 @data.command("stats")
 @click.argument("path")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--resolution", type=click.IntRange(1), required=True, help="Side of the images, as they will be scored.")
+@click.option("--resolution", type=click.IntRange(1, 4096), required=True, help="Side of the images, as scored.")
 @click.option("--channels", type=click.Choice(("1", "3")), default="3", show_default=True, help="Grey or RGB.")
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), help="Where downloads are.")
 @click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import sys
 import traceback
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import click
+import torch
 
 from gan import __version__, ranks
 from gan.errors import UsageError, UserError
@@ -15,6 +20,19 @@ from gan.runtime import DEVICES
 
 OVER_RANKS = {"train", "sample", "report"}
 """Commands that the ranks of a job run together."""
+
+
+_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
+_NO_ROOM = "not enough memory: a smaller --batch, --num or network needs less"
+_SIGNS_OF_NO_ROOM = ("can't allocate memory", "alloc_cpu.cpp", "Storage size calculation overflowed")
+
+
+class _Ended(BaseException):
+    """A signal has asked the process to end."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number)
+        self.signal = number
 
 
 class Numbers(click.ParamType):
@@ -60,6 +78,12 @@ class _Commands(click.Group):
     """A group that tells failures in one line and exits with the code that the kind of failure has."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a table in ASCII has question marks, not an error
+        if ranks.launched() == 1:
+            for number in _ENDS:
+                if signal.getsignal(number) == signal.SIG_DFL:
+                    signal.signal(number, _end)
         try:
             code = super().main(*args, **{**extra, "standalone_mode": False})
             sys.exit(code if isinstance(code, int) else 0)
@@ -69,13 +93,29 @@ class _Commands(click.Group):
             _fail(f"{error.format_message()} (see --help)", error.exit_code)
         except (KeyboardInterrupt, click.Abort):
             _fail("interrupted", 130)
+        except _Ended as error:
+            _fail(f"ended by {error.signal.name}", 128 + error.signal)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            _fail(_no_room(error), 1)
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
         except Exception as error:
+            if any(sign in str(error) for sign in _SIGNS_OF_NO_ROOM):
+                _fail(_no_room(error), 1)
             _fail(f"{type(error).__name__}: {error}; this should not happen, --debug shows where", 1)
 
 
-def _fail(message: str, code: int) -> None:
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    """Let what is half-written be cleared away; without this the process would end at once."""
+    raise _Ended(signal.Signals(number))
+
+
+def _no_room(error: Exception) -> str:
+    asked = re.search(r"tried to allocate (\d+) bytes", str(error))
+    return _NO_ROOM + (f" ({int(asked[1]) / 1e9:,.1f} GB at once were asked for)" if asked else "")
+
+
+def _fail(message: str, code: int) -> NoReturn:
     if "--debug" in sys.argv[1:2]:
         traceback.print_exc()
     if ranks.tells():

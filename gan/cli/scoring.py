@@ -10,6 +10,7 @@ import click
 from gan import evaluate, ranks
 from gan.cli.group import Names, device_option, main
 from gan.cli.looking_flags import looking_of, looking_options
+from gan.runs import output_name
 
 
 @main.command()
@@ -22,7 +23,9 @@ from gan.cli.looking_flags import looking_of, looking_options
 @click.option(
     "--num", type=click.IntRange(2), help=f"Images scored.  [default: all; {evaluate.MOST:,} or --data's, if generated]"
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of images, splits and subsets.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of images, splits and subsets."
+)
 @looking_options
 @click.option("--ema/--no-ema", default=True, show_default=True, help="The averaged generator, or the trained one.")
 @click.option("--mixed-protocols", is_flag=True, help="Let scores that do not compare stand in one report.")
@@ -44,7 +47,7 @@ def report(out: Path | None, device: str, targets: tuple[str, ...], **flags: Any
     from gan import report as report_pages
 
     looking = looking_of(flags, device)
-    folder = out or Path("reports") / Path(targets[0]).resolve().stem
+    folder = out or Path("reports") / output_name(Path(targets[0]))
     with ranks.joined():
         _, error = evaluate.report(evaluate.Request(targets, looking, **flags), folder)
         if ranks.leads():

@@ -27,7 +27,7 @@ from gan.metrics.protocol import Extractor
 from gan.metrics.score import METRICS
 from gan.models import build_discriminator
 from gan.progress import say
-from gan.runs import RunFolder, make_folder, program, versions
+from gan.runs import RunFolder, held, make_folder, program, versions
 from gan.runtime import resolve
 from gan.trainer import Trainer
 
@@ -285,7 +285,8 @@ def compare(
     from gan import pages  # brings matplotlib, which takes a second to load
 
     experiment = Experiment(name, preset, file, given, root=root, device=device)
-    stopped = experiment.train()
+    with held(experiment.folder):
+        stopped = experiment.train()
     if experiment.results():
         experiment.write_record()
         pages.show(experiment.write_pages())

@@ -95,12 +95,12 @@ def _walk(folder: Path | str, inside: str, above: frozenset[tuple[int, int]]) ->
         for entry in found:
             if not is_visible(entry.name):
                 continue
-            if entry.is_dir():
-                yield from _walk(entry.path, f"{inside}{entry.name}/", above | {place})
-                continue
             try:
-                status = entry.stat()
+                inner, status = entry.is_dir(), entry.stat()
             except OSError:  # a broken link: it is named with the unreadable images, should it bear such a name
                 yield f"{inside}{entry.name}", 0, 0
+                continue
+            if inner:
+                yield from _walk(entry.path, f"{inside}{entry.name}/", above | {place})
             else:
                 yield f"{inside}{entry.name}", status.st_size, status.st_mtime_ns

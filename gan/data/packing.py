@@ -54,6 +54,10 @@ def pack(
     """
     if resolution < 1 or channels not in (1, 3):
         raise UsageError(f"images have a resolution of 1 or more and 1 or 3 channels, not {resolution} and {channels}")
+    if out.suffix.lower() != ".zip":
+        raise UsageError(f"{out}: what is written is a zip; give it a name that ends with .zip")
+    if out.exists() and path.exists() and out.samefile(path):
+        raise UsageError(f"{out}: is what would be packed; give the new zip another name")
     named = None if path.exists() else DATASETS.get(str(path))
     source = named(str(path), data_root, split) if named else from_path(path, split=split)
     listing = source.listing
