@@ -122,7 +122,8 @@ class RunFolder:
         """Remove the folders of a run that could not begin, as far as there is nothing in them."""
         for folder in (self.checkpoints, self.samples):
             with suppress(OSError):
-                folder.rmdir()
+                for path in made:
+                    path.rmdir()
 
     def update_config(self, config: Stated) -> None:
         """Write the settings with which a run goes on into its config.json, which keeps what else it says.
@@ -154,11 +155,12 @@ class RunFolder:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in a run's folder meanwhile. It is made, and removed if it stays empty.
+    """Keep other processes from training in a run's folder meanwhile. It is made if need be, and then removed if it stays empty.
 
     Raises:
         UserError: another process holds it, or it cannot be made.
     """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     _make(folder)
     descriptor = os.open(folder, os.O_RDONLY) if fcntl else None
     try:
@@ -168,7 +170,8 @@ def held(folder: Path) -> Iterator[None]:
             yield
         finally:
             with suppress(OSError):
-                folder.rmdir()
+                for path in made:
+                    path.rmdir()
     finally:
         if descriptor is not None:
             os.close(descriptor)
