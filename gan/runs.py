@@ -122,8 +122,7 @@ class RunFolder:
         """Remove the folders of a run that could not begin, as far as there is nothing in them."""
         for folder in (self.checkpoints, self.samples):
             with suppress(OSError):
-                for path in made:
-                    path.rmdir()
+                folder.rmdir()
 
     def update_config(self, config: Stated) -> None:
         """Write the settings with which a run goes on into its config.json, which keeps what else it says.
@@ -155,7 +154,9 @@ class RunFolder:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in a run's folder meanwhile. It is made if need be, and then removed if it stays empty.
+    """Keep other processes from training in a run's folder meanwhile.
+
+    The folder is made if need be, and then removed if it stays empty.
 
     Raises:
         UserError: another process holds it, or it cannot be made.

@@ -78,7 +78,7 @@ def test_report_of_all_kinds(call: Call, trained: Path, capsys: pytest.CaptureFi
     assert stopped.value.code == 0
     out = capsys.readouterr().out
     assert "r, step 4" in out and "FID" in out
-    record = json.loads(Path("reports//step-00000004/report.json").read_text())
+    record = json.loads(Path("reports/r/step-00000004/report.json").read_text())
     assert record["results"][0]["protocol"]["ema"] is False
 
 
