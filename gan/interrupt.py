@@ -33,8 +33,8 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         for number in _SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
-                self._before[number] = signal.signal(number, self._note)
+            if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)  # but not for SIGHUP under nohup
         return self
 
     def __exit__(self, *_: object) -> None:

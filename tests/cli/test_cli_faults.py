@@ -189,13 +189,19 @@ def test_only_classifiers_take_a_file(call: Call) -> None:
 def test_a_signal_leaves_nothing_half_written(call: Call, number: signal.Signals) -> None:
     assert call("train", "r", "--data", "digits", *SMALL)[0] == 0
     job = subprocess.Popen(
-        [*PROGRAM, "sample", "checkpoints/r", "--num", "1000000", "--out", "many"], stderr=subprocess.PIPE, text=True
+        [*PROGRAM, "sample", "checkpoints/r", "--num", "1000000", "--out", "many"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # the tests may run under nohup
     )
-    while not list(Path().glob(".many.*/*.png")):
-        assert job.poll() is None
-        time.sleep(0.05)
-    job.send_signal(number)
-    _, told = job.communicate()
+    try:
+        while not list(Path().glob(".many.*/*.png")):
+            assert job.poll() is None
+            time.sleep(0.05)
+        job.send_signal(number)
+        _, told = job.communicate(timeout=60)
+    finally:
+        job.kill()
     assert job.returncode == 128 + number and f"msn-gan: ended by {number.name}\n" in told
     assert not list(Path().glob(".many*"))
 
