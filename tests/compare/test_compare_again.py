@@ -106,6 +106,9 @@ def test_folders_changed_by_hand(copy: Path) -> None:
     refused("msn-seed0: none of its checkpoints is whole; remove this folder")
     shutil.rmtree(folder)
     launch.train("r/sn-seed0", None, None, {"steps": 6}, resume=True, dry_run=False, root=copy, device="cpu")
+    refused(r"sn-seed0: has other settings than the comparison \(--steps: 6 -> 4\); remove this folder")
+    config_path = copy / RUN / "sn-seed0" / "config.json"
+    config_path.write_text(config_path.read_text().replace('"steps": 6', '"steps": 4'))
     refused("sn-seed0: has gone on to step 6, beyond 4; remove this folder")
     shutil.rmtree(copy / RUN / "sn-seed0")
     assert ask(copy)["warnings"] == []
