@@ -21,7 +21,7 @@ from gan.dynamics.watch import Watch
 from gan.errors import UsageError, UserError
 from gan.metrics.protocol import Extractor
 from gan.progress import say
-from gan.runs import RunFolder, held, program, resumed
+from gan.runs import RunFolder, held, place_flags, program, resumed
 from gan.runtime import Runtime, resolve
 
 
@@ -117,8 +117,7 @@ def _train(
         _say_what_next(run, settings)
     else:
         command = program() if runtime.ranks == 1 else f"torchrun … {sys.argv[0]}"
-        where = [] if run.root == Path() else ["--out", str(run.root)]
-        words = shlex.join(["train", run.name, "--resume", *where])
+        words = shlex.join(["train", run.name, "--resume", *place_flags(run.root)])
         say(f"stopped at step {job.step}, saved; go on with: {command} {words}")
     return stopped
 

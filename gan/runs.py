@@ -246,6 +246,11 @@ def program() -> str:
     return f"{'python' if python.startswith('..') else python} {script}"
 
 
+def place_flags(root: Path, device: str = "auto") -> list[str]:
+    """The words with which a command finds a run again that is not where it looks by itself."""
+    return ([] if root == Path() else ["--out", str(root)]) + ([] if device == "auto" else ["--device", device])
+
+
 def resumed(run: RunFolder) -> tuple[TrainConfig, dict[str, Any] | None]:
     """The settings of a run that is to go on and the state of its newest whole checkpoint, None if it has none yet.
 

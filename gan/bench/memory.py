@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 
 from gan.bench.subject import Subject
+from gan.memory import peak_bytes, reset_peak
 from gan.runtime import Runtime
 
 _STEPS = 3
@@ -25,11 +25,10 @@ def peak_memory(model: str, norm: str, batch: int, runtime: Runtime) -> int | No
         MemoryError: there is not enough of it.
     """
     if runtime.device.type == "cuda":
-        gc.collect()  # what nobody holds any more is not to be freed while this is measured
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+        reset_peak(runtime.device)
+        before = torch.cuda.memory_allocated(runtime.device)
         _train(model, norm, batch, runtime)
-        return torch.cuda.max_memory_allocated() - before
+        return peak_bytes(runtime.device) - before
     if runtime.device.type != "cpu" or sys.platform == "win32":
         return None
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=_ignore_interrupts) as pool:

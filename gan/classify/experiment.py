@@ -27,7 +27,7 @@ from gan.files import write_json
 from gan.interrupt import StopSignals
 from gan.models.classifiers import build_classifier
 from gan.progress import progress, say
-from gan.runs import RunFolder, held, make_folder, program, versions
+from gan.runs import RunFolder, held, make_folder, place_flags, program, versions
 from gan.runtime import Runtime, resolve
 
 NAME = KIND = "classify"  # of the files of results, and of the run
@@ -242,13 +242,12 @@ def classify(
     folder = experiment.folder
     with held(folder):
         stopped = experiment.train(watch)
-    if experiment.results():
-        experiment.write_record()
-        view = view_of(json.loads((folder / RECORD).read_text()), folder)
-        pages.write(view, folder, NAME)
-        pages.show(view)
-        say(f"wrote {folder}/{NAME}.html, {NAME}.md and {RECORD}")
+        if experiment.results():
+            experiment.write_record()
+            view = view_of(json.loads((folder / RECORD).read_text()), folder)
+            pages.write(view, folder, NAME)
+            pages.show(view)
+            say(f"wrote {folder}/{NAME}.html, {NAME}.md and {RECORD}")
     if stopped is not None:
-        flags = ([] if root == Path() else ["--out", str(root)]) + ([] if device == "auto" else ["--device", device])
-        say(f"stopped, saved; go on with: {program()} {shlex.join(['classify', name, *flags])}")
+        say(f"stopped, saved; go on with: {program()} {shlex.join(['classify', name, *place_flags(root, device)])}")
     return stopped

@@ -27,7 +27,7 @@ from gan.metrics.protocol import Extractor
 from gan.metrics.score import METRICS
 from gan.models import build_discriminator
 from gan.progress import say
-from gan.runs import RunFolder, held, make_folder, program, versions
+from gan.runs import RunFolder, held, make_folder, place_flags, program, versions
 from gan.runtime import resolve
 from gan.trainer import Trainer
 
@@ -287,11 +287,10 @@ def compare(
     experiment = Experiment(name, preset, file, given, root=root, device=device)
     with held(experiment.folder):
         stopped = experiment.train()
-    if experiment.results():
-        experiment.write_record()
-        pages.show(experiment.write_pages())
-        say(f"wrote {experiment.folder}/{NAME}.html, {NAME}.md and {RECORD}")
+        if experiment.results():
+            experiment.write_record()
+            pages.show(experiment.write_pages())
+            say(f"wrote {experiment.folder}/{NAME}.html, {NAME}.md and {RECORD}")
     if stopped is not None:
-        flags = ([] if root == Path() else ["--out", str(root)]) + ([] if device == "auto" else ["--device", device])
-        say(f"stopped, saved; go on with: {program()} {shlex.join(['compare', name, *flags])}")
+        say(f"stopped, saved; go on with: {program()} {shlex.join(['compare', name, *place_flags(root, device)])}")
     return stopped
