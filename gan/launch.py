@@ -20,6 +20,7 @@ from gan.dynamics.sample import Subject
 from gan.dynamics.watch import Watch
 from gan.errors import UsageError, UserError
 from gan.metrics.protocol import Extractor
+from gan.models import count_parameters
 from gan.progress import say
 from gan.runs import RunFolder, held, place_flags, program, resumed
 from gan.runtime import Runtime, resolve
@@ -269,7 +270,10 @@ def _description(job: trainer.Trainer) -> dict[str, Any]:
             "precision": job.runtime.precision,
             "ranks": job.runtime.ranks,
         },
-        "parameters": {"generator": trial.count(job.generator), "discriminator": trial.count(job.discriminator)},
+        "parameters": {
+            "generator": count_parameters(job.generator),
+            "discriminator": count_parameters(job.discriminator),
+        },
         "data": {
             "name": data.name,
             "images": len(data),

@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from gan import exchange, graphs, ranks
 from gan.config import TrainConfig
 from gan.data import DATASETS, ImageSet
 from gan.errors import UsageError
 from gan.memory import peak_bytes
+from gan.models import count_parameters
 from gan.progress import say
 from gan.runs import RunFolder
 from gan.runtime import Runtime
@@ -71,14 +71,9 @@ def place(runtime: Runtime) -> str:
 def sizes(job: Trainer) -> str:
     """The networks of a run and their parameters."""
     return (
-        f"{job.config.network} with {job.config.norm}: G {count(job.generator):,} and "
-        f"D {count(job.discriminator):,} parameters"
+        f"{job.config.network} with {job.config.norm}: G {count_parameters(job.generator):,} and "
+        f"D {count_parameters(job.discriminator):,} parameters"
     )
-
-
-def count(network: nn.Module) -> int:
-    """The parameters of a network."""
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gan.config import PRESETS, preset
 from gan.machine import timed
-from gan.models import build_discriminator
+from gan.models import build_discriminator, count_parameters
 from gan.models.classifiers import CLASSIFIERS, build_classifier
 from gan.norm import fold, power_iterate
 from gan.runtime import Runtime
@@ -99,7 +99,7 @@ class Subject:
     @property
     def parameters(self) -> int:
         """Numbers that are learned."""
-        return sum(weight.numel() for weight in self.network.parameters())
+        return count_parameters(self.network)
 
 
 def flop(model: str, norm: str) -> dict[str, int]:

@@ -25,6 +25,7 @@ from gan.dynamics.watch import Watch as DynamicsWatch
 from gan.errors import UsageError
 from gan.files import write_json
 from gan.interrupt import StopSignals
+from gan.models import count_parameters
 from gan.models.classifiers import build_classifier
 from gan.progress import progress, say
 from gan.runs import RunFolder, held, make_folder, place_flags, program, versions
@@ -200,7 +201,7 @@ def _parameters(config: ClassifyConfig, classes: int) -> int:
     network = build_classifier(
         config.model, "none", resolution=config.resolution, channels=config.channels, classes=classes
     )
-    return sum(parameter.numel() for parameter in network.parameters())
+    return count_parameters(network)
 
 
 def _told(result: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from gan.classify import results
 from gan.classify.training import ClassifierTraining, OnStep
 from gan.dynamics.watch import Watch
 from gan.interrupt import StopSignals
+from gan.models import count_parameters
 from gan.models.classifiers import Classifier, to_state
 from gan.progress import Advance
 from gan.runlog import RunLog
@@ -104,7 +105,7 @@ def _facts(job: ClassifierTraining) -> dict[str, Any]:
         "seed": job.training.seed,
         "epochs": job.config.epochs,
         "seconds": job.seconds,
-        "parameters": sum(parameter.numel() for parameter in job.network.parameters()),
+        "parameters": count_parameters(job.network),
     }
 
 

@@ -25,7 +25,7 @@ from gan.health import Diverged
 from gan.memory import peak_bytes, reset_peak
 from gan.metrics.protocol import Extractor
 from gan.metrics.score import METRICS
-from gan.models import build_discriminator
+from gan.models import build_discriminator, count_parameters
 from gan.progress import say
 from gan.runs import RunFolder, held, make_folder, place_flags, program, versions
 from gan.runtime import resolve
@@ -209,7 +209,7 @@ class Experiment:
         make_folder(self.folder)
         if self.before is None:
             plain = build_discriminator(job.config.replace({"norm": "none", "norm_layers": None}), job.classes)
-            self.before = {"data": begun.facts(job.data), "plain_parameters": _count(plain)}
+            self.before = {"data": begun.facts(job.data), "plain_parameters": count_parameters(plain)}
         self._write_config(self.before)
 
     def _write_config(self, facts: Mapping[str, Any]) -> None:
@@ -255,10 +255,6 @@ class TrainingMemory:
 
     def _look(self) -> None:
         self._highest = max(self._highest, peak_bytes(self._device))
-
-
-def _count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def compare(

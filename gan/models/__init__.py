@@ -53,3 +53,8 @@ def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
 
 
 __all__ = ["DISCRIMINATORS", "GENERATORS", "build_discriminator", "build_generator"]
+
+
+def count_parameters(network: nn.Module) -> int:
+    """How many numbers a network learns."""
+    return sum(parameter.numel() for parameter in network.parameters())
