@@ -6,9 +6,13 @@ import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from gan import graphs
 from gan.config import TrainConfig
@@ -28,6 +32,19 @@ class StandIn:
 
     def replay(self) -> None:
         self.call()
+
+
+class DeviceAlone(TorchDispatchMode):
+    """Refuses what a captured step must not do: to touch the host's memory. Tensors without data refuse to be read."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        tensors = [value for value in tree_leaves((args, kwargs, result)) if isinstance(value, Tensor)]
+        places = {tensor.device.type for tensor in tensors}
+        # torch.tensor(number, device=...) shows as a lift_fresh alone, and is a copy from the host.
+        if places - {"meta"} or function is torch.ops.aten.lift_fresh.default:
+            raise AssertionError(f"{function} works on {' and '.join(sorted(places))}, or copies from the host")
+        return result
 
 
 def replayed(job: Trainer, capture: Callable[[Callable[[], None]], graphs.Graph] = StandIn) -> Trainer:
@@ -109,6 +126,38 @@ def test_obstacles(tiny: Make, settings: dict[str, object], reason: str | None) 
 
 def test_several_ranks_are_an_obstacle(tiny: Make) -> None:
     assert "several ranks" in str(graphs.obstacle(tiny(), ranks=2))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"norm": "msn"},
+        {"norm": "msn", "network": "resnet", "loss": "hinge", "n_dis": 2, "conditional": True, "flip": True},
+        {"norm": "sn", "accumulate": 2, "augment": ("color", "translation", "cutout")},
+        {"norm": "bn", "loss": "relativistic", "d_batch": "joint"},
+        {"norm": "wn", "loss": "wgan", "n_dis": 2},
+        {"norm": "mean", "network": "resnet", "loss": "lsgan"},
+    ],
+)
+def test_a_step_works_on_the_device_alone(
+    tiny: Make, image_set: MakeImages, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object]
+) -> None:
+    """On tensors without data (device "meta") whatever reads a number, or mixes devices, is an error."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no such device
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
+    data = image_set()
+    job = Trainer(tiny(**settings), Runtime(torch.device("meta"), bf16=False), data)
+    job._looks_late = True
+    # On other devices than CUDA Adam counts its steps on the host.
+    job.g_optimizer, job.d_optimizer = (torch.optim.SGD(n.parameters()) for n in (job.generator, job.discriminator))  # type: ignore[assignment]
+    assert data.pixels is not None
+    job.inputs._resident = data.pixels.to("meta")
+    draws = job.inputs.draws(0, own_latents=not job.reuses_latents)
+    job._update_networks(draws)  # optimizers and sums make their state
+    with DeviceAlone():
+        job._update_networks(draws)
+        job.average.update(job.generator, 8, 8)
+    assert all(p.grad is not None and p.grad.is_meta for p in job.generator.parameters())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
