@@ -173,6 +173,18 @@ def test_interrupted_keeps_whole_rounds(monkeypatch: pytest.MonkeyPatch) -> None
     assert "## cnn3, 1 rounds" in text(record)
 
 
+def test_a_signal_to_all_processes_is_no_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM to a group of processes, as timeout(1) sends it, ends the one that measures memory."""
+
+    def killed(*_: object) -> int:
+        signal.raise_signal(signal.SIGTERM)
+        raise MemoryError
+
+    monkeypatch.setattr(timing, "peak_memory", killed)
+    record, code = bench(Plan(("cnn3", "vgg7"), ("msn",), **{**SMALL, "memory": True}))
+    assert code == 128 + signal.SIGTERM and record["stopped"].startswith("interrupted in cnn3")
+
+
 def test_without_memory_what_is_finished_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -84,14 +84,16 @@ def bench(plan: Plan) -> tuple[dict[str, Any], int]:
         for number, model in enumerate(plan.models):
             left = None if plan.seconds is None else plan.seconds - (time.monotonic() - began)
             budget = None if left is None else left / (len(plan.models) - number)
+            found = None
             try:
                 found = _model(model, plan, runtime, budget, lambda: signals.received is not None)
             except (MemoryError, RuntimeError) as error:
                 if not _lacks_memory(error):
                     raise
-                wanted = "" if plan.batch <= LARGE else f", below {plan.batch}"
-                record["stopped"] = f"{model}: out of memory; use a smaller --batch{wanted}, or fewer --norms"
-                break
+                if signals.received is None:  # or the signal has ended the process that measured memory, too
+                    wanted = "" if plan.batch <= LARGE else f", below {plan.batch}"
+                    record["stopped"] = f"{model}: out of memory; use a smaller --batch{wanted}, or fewer --norms"
+                    break
             if found is not None:
                 record["models"].append(found)
             if signals.received is not None:
