@@ -9,9 +9,8 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,20 @@ import torch
 from torch import Tensor
 
 from gan import exchange, ranks, sampling
-from gan.config import TrainConfig
 from gan.data import ImageSet, load
+from gan.data.decode import TO_GREY
 from gan.errors import UsageError, UserError
 from gan.files import replacing
-from gan.looking import Looking, published, require_writable
+from gan.health import Diverged
+from gan.looking import published, require_writable
 from gan.metrics.protocol import Protocol, require_alike
 from gan.metrics.reference import Reference, load_statistics
-from gan.metrics.score import IS_SPLITS, METRICS, NEIGHBOURS, measure_reference, score
-from gan.metrics.stream import ImageStream, content_of
+from gan.metrics.score import IS_SPLITS, NEIGHBOURS, measure_reference, score
+from gan.metrics.stream import content_of, keeping
+from gan.progress import say
+from gan.request import Request
 from gan.runs import versions
-from gan.targets import Entry, resolve, settings_of, stream_of
+from gan.targets import Entry, once, resolve, settings_of, stream_of
 
 RECORD = "report.json"
 IMAGES = "report-images"
@@ -39,27 +41,6 @@ MOST = 50_000  # images of a generator, unless told otherwise
 _SHOWN = 64  # images in a grid
 _COLUMNS = 8
 _HINT = "--num N scores equal numbers; --mixed-protocols puts them into one report all the same"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `msn-gan report` is asked for."""
-
-    targets: tuple[str, ...]
-    looking: Looking = field(default_factory=Looking)
-    data: str | None = None
-    """The real images; None: those that the checkpoints were trained on."""
-    data_root: Path | None = None
-    split: str = "train"
-    metrics: tuple[str, ...] | None = None
-    """None: all, or fid and is against `ref`."""
-    num: int | None = None
-    seed: int = 0
-    ref: Path | None = None
-    """Statistics of the real images, in place of `data`."""
-    ema: bool = True
-    mixed_protocols: bool = False
-    skip_bad_images: bool = False
 
 
 def report(request: Request, out: Path) -> tuple[dict[str, Any], BaseException | None]:
@@ -81,7 +62,12 @@ def report(request: Request, out: Path) -> tuple[dict[str, Any], BaseException |
     try:
         job = _Job(request, out)
         for number, (entry, count) in enumerate(job.todo):
-            job.score(number, entry, count)
+            try:
+                job.score(number, entry, count)
+            except Diverged as error:
+                job.pass_over(entry, error)
+        if not job.record["results"] and ranks.leads():
+            raise UserError("; ".join(job.record["passed_over"]))
     except BaseException as error:
         if job is None or not job.record["results"]:
             for folder in made:
@@ -101,19 +87,23 @@ class _Job:
 
     def __init__(self, request: Request, out: Path) -> None:
         self.request, self.out = request, out
-        self.metrics = request.metrics or (("fid", "is") if request.ref else METRICS)
-        _check_flags(request, self.metrics)
-        settings = settings_of(request.targets)
-        self.data = request.data or _data_of(request, settings)
+        request.check()
+        self.metrics = request.scores
+        targets = once(request.targets)
+        settings = settings_of(targets)
+        self.data = request.data_of(settings)
         if not (self.data or request.ref or self.metrics == ("is",)):
             raise UsageError("--data: name the real images (or --ref FILE.npz), or ask for --metrics is alone")
-        self.extractor = request.looking.extractor(self.data)
         self.saved = load_statistics(request.ref) if request.ref else None
+        looking = request.looking.like(self.saved.protocol) if self.saved and self.saved.protocol else request.looking
+        self.extractor = looking.extractor(self.data)
         if self.saved:
             self.saved.check(self.extractor)
+            if "fid" in self.metrics:
+                self.saved.require_factor()
 
         self.entries = resolve(
-            request.targets,
+            targets,
             ema=request.ema,
             seed=request.seed,
             device=request.looking.device,
@@ -149,7 +139,7 @@ class _Job:
         real = self._reference(entry)
         generator = entry.kind == "checkpoint"
         result = score(
-            _keeping(entry.stream(count), kept, spread=not generator),
+            keeping(entry.stream(count), _shown(count, spread=not generator), kept),
             real,
             self.extractor,
             self.metrics,
@@ -168,11 +158,30 @@ class _Job:
         self._show_real(entry)
         if self.extractor.name == "inception" and not published(self.extractor.hash):
             result["warnings"].append("not the published Inception weights: these scores compare with each other only")
+        greyed = 0 if generator or real is None else self._greyed(entry)
+        if greyed:
+            result["warnings"].append(
+                f"its images are grey, so {greyed:,} real ones were made grey for it: colour is not scored"
+            )
         if generator and self.request.data is None and self._other_data(entry):
             result["warnings"].append(f"{self.data} is not, or not any more, what {entry.name} was trained on")
         facts = {"target": entry.target, "path": str(entry.path), "kind": entry.kind, "grid": grid, **entry.facts}
         self.record["results"].append({**result, **facts, "name": entry.name, "log": entry.log and str(entry.log)})
         self.write()
+
+    def pass_over(self, entry: Entry, error: Diverged) -> None:
+        """Go on without a snapshot that gives no images, if its run has others.
+
+        Raises:
+            Diverged: it has none, or other ranks do not know of it.
+        """
+        snapshots = sum(entry.target == other.target for other in self.entries)
+        if snapshots == 1 or ranks.count() > 1:
+            raise error
+        say(f"{error}; passed over")
+        self.record["passed_over"].append(str(error))
+        if self.record["results"]:
+            self.write()
 
     def write(self) -> None:
         """Write report.json as it stands."""
@@ -199,6 +208,7 @@ class _Job:
             },
             "reference": {"name": self.data, "images": len(real), "conversions": real.conversions} if real else None,
             "planned": len(self.todo),
+            "passed_over": [],
             "stopped": None,
             "real_grid": None,
             "results": [],
@@ -257,51 +267,19 @@ class _Job:
             return False
         return real.fingerprint != entry.facts["data_fingerprint"]
 
+    def _greyed(self, entry: Entry) -> int:
+        real = self.real.get((entry.resolution, entry.channels))
+        return 0 if real is None else real.conversions.get(TO_GREY, 0)
+
     def _show_real(self, entry: Entry) -> None:
         real = self.real.get((entry.resolution, entry.channels))
         if real is None or self.record["real_grid"]:
             return
         self.record["real_grid"] = f"{IMAGES}/real.png"
-        chosen = torch.linspace(0, len(real) - 1, min(_SHOWN, len(real))).long()  # of all classes
-        sampling.save_grid(self.out / self.record["real_grid"], real.fetch(chosen), _COLUMNS)
+        sampling.save_grid(self.out / self.record["real_grid"], real.fetch(_shown(len(real), spread=True)), _COLUMNS)
 
 
-def _keeping(stream: ImageStream, kept: list[Tensor], *, spread: bool) -> ImageStream:
-    """The same stream; the images of a grid are put into `kept` when they come by.
-
-    Args:
-        spread: take them from all over the stream, whose images may be sorted by class; else its first ones.
-    """
-    count = min(_SHOWN, stream.count)
-    chosen = torch.linspace(0, stream.count - 1, count).long() if spread else torch.arange(count)
-
-    def batches() -> Iterator[Tensor]:
-        start = 0
-        for batch in stream.batches():
-            here = chosen[(chosen >= start) & (chosen < start + len(batch))] - start
-            if len(here):
-                kept.append(batch[here])
-            start += len(batch)
-            yield batch
-
-    return replace(stream, batches=batches)
-
-
-def _data_of(request: Request, settings: list[TrainConfig]) -> str | None:
-    """What the checkpoints were trained on, where nothing else is named."""
-    names = list(dict.fromkeys(config.data for config in settings))
-    if request.ref or not names:
-        return None
-    if len(names) > 1:
-        raise UsageError(f"--data: name the real images; the runs were trained on {' and '.join(names)}")
-    return names[0]
-
-
-def _check_flags(request: Request, metrics: tuple[str, ...]) -> None:
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown:
-        raise UsageError(f"--metrics {','.join(unknown)}: no such metric; there are {', '.join(METRICS)}")
-    if request.ref and request.data:
-        raise UsageError("--ref takes the place of --data; give one of them")
-    if request.ref and {"kid", "pr"} & set(metrics):
-        raise UsageError("--ref: kid and pr need the real images themselves (--data); statistics serve fid alone")
+def _shown(count: int, *, spread: bool) -> Tensor:
+    """Numbers of the images of a grid, of so many: from all over them, as they may be sorted by class; or the first."""
+    shown = min(_SHOWN, count)
+    return torch.linspace(0, count - 1, shown).long() if spread else torch.arange(shown)

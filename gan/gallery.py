@@ -17,6 +17,7 @@ from gan import checkpoint, exchange, ranks, sampling
 from gan.config import TrainConfig
 from gan.errors import UsageError
 from gan.files import replacing, replacing_folder
+from gan.health import Diverged
 from gan.models import build_generator
 from gan.progress import progress, say
 from gan.runs import config_of, output_name
@@ -69,7 +70,8 @@ def write(
         frames: steps from one latent to the next.
 
     Raises:
-        UserError: the checkpoint is not usable, or `out` cannot be written; nothing half-written is left.
+        UserError: the checkpoint is not usable, its generator gives NaN, or `out` cannot be written; nothing
+            half-written is left.
     """
     if out is not None:
         exchange.from_lead(lambda: _check_target(out, walking=frames is not None))
@@ -79,28 +81,19 @@ def write(
     classes: list[str] = state["data"]["classes"]
     fixed = _class_number(label, classes)
     target = out or _beside(path, f"{'walk' if frames else 'sample'}-seed-{seed}.png")
-    kind = target.suffix.lower()
-    options: dict[str, Any] = {"seed": seed, "classes": len(classes), "fixed": fixed, "truncation": truncation}
+    options: dict[str, Any] = {"seed": seed, "fixed": fixed, "truncation": truncation}
     if ranks.leads():
         target.parent.mkdir(parents=True, exist_ok=True)
-    if frames is None:
-        count = num or 64
-        batches = _with_progress(generator, count, config.latent_dim, **options)
-        if not ranks.leads():
-            for _ in batches:
-                pass
-        elif kind == ".png":
-            images = torch.cat([images for images, _ in batches])
-            _save(target, sampling.to_pil(sampling.grid(images, columns or math.ceil(math.sqrt(count)))), "PNG")
-        elif kind == ".zip":
-            _write_zip(target, batches, classes)
-        else:
-            _write_folder(target, batches, classes)
-    elif ranks.leads():  # a walk is short
-        count = num or 8
-        if kind in _ANIMATIONS:
-            _check_size(target, count, columns, config.resolution)
-        _write_walk(target, generator, config.latent_dim, count, frames, columns, **options)
+    try:
+        if frames is None:
+            _write_images(target, generator, config.latent_dim, num or 64, columns, classes, **options)
+        elif ranks.leads():  # a walk is short
+            count = num or 8
+            if target.suffix.lower() in _ANIMATIONS:
+                _check_size(target, count, columns, config.resolution)
+            _write_walk(target, generator, config.latent_dim, count, frames, columns, classes=len(classes), **options)
+    except Diverged as error:
+        raise Diverged(f"{path}: {error}; try an earlier checkpoint") from error
     say(f"wrote {target}")
     return target
 
@@ -145,6 +138,29 @@ def _class_number(label: str | None, classes: list[str]) -> int | None:
     if label.isdecimal() and int(label) < len(classes):
         return int(label)
     raise UsageError(f"--class {label}: choose from {', '.join(classes)}, or 0 to {len(classes) - 1}")
+
+
+def _write_images(
+    target: Path,
+    generator: nn.Module,
+    latent_dim: int,
+    count: int,
+    columns: int | None,
+    classes: list[str],
+    **options: Any,
+) -> None:
+    """A grid, a zip or a folder; only rank 0 writes."""
+    batches = _with_progress(generator, count, latent_dim, classes=len(classes), **options)
+    if not ranks.leads():
+        for _ in batches:
+            pass
+    elif target.suffix.lower() == ".png":
+        images = torch.cat([images for images, _ in batches])
+        _save(target, sampling.to_pil(sampling.grid(images, columns or math.ceil(math.sqrt(count)))), "PNG")
+    elif target.suffix.lower() == ".zip":
+        _write_zip(target, batches, classes)
+    else:
+        _write_folder(target, batches, classes)
 
 
 def _with_progress(

@@ -9,7 +9,7 @@ from typing import Any
 from gan import exchange
 from gan.data import load
 from gan.errors import UsageError, UserError
-from gan.metrics.protocol import Extractor, ExtractorOptions
+from gan.metrics.protocol import Extractor, ExtractorOptions, Protocol
 from gan.metrics.reference import Reference, save_statistics
 from gan.metrics.score import measure_reference
 from gan.runtime import resolve_device
@@ -29,6 +29,19 @@ class Looking:
     allow_other_weights: bool = False
     batch: int | None = None
     device: str = "auto"
+
+    def like(self, protocol: Protocol) -> Looking:
+        """The same, and what was left open as statistics were made.
+
+        Raises:
+            UsageError: they were made with a classifier, whose file is not known.
+        """
+        if self.features:
+            return self
+        if protocol.extractor == "classifier":
+            raise UsageError("--ref: statistics of a classifier's features; name it with --features classifier:FILE")
+        preprocess = protocol.preprocess if protocol.extractor == "inception" else None
+        return replace(self, features=protocol.extractor, preprocess=self.preprocess or preprocess)
 
     def extractor(self, data: str | None) -> Extractor:
         """The network, its weights loaded and checked.

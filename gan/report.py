@@ -43,7 +43,7 @@ COLUMNS = (
         1,
         "inception_score_std",
     ),
-    Column("kid", "KID × 10³", lambda row: f"{1e3 * row['kid']:.2f} ± {1e3 * row['kid_std']:.2f}", -1, "kid_std"),
+    Column("kid", "KID × 10³", lambda row: _kid(row), -1, "kid_std"),
     Column("precision", "Precision", lambda row: f"{row['precision']:.3f}", 1),
     Column("recall", "Recall", lambda row: f"{row['recall']:.3f}", 1),
 )
@@ -93,6 +93,11 @@ def _fid(value: float) -> str:
     return f"{value:,.2f}" if value >= 1 else f"{abs(value):.4f}"
 
 
+def _kid(row: Row) -> str:
+    alone = row["protocol"]["kid_subsets"] == 1
+    return f"{1e3 * row['kid']:.2f}" + ("" if alone else f" ± {1e3 * row['kid_std']:.2f}")
+
+
 def _title(results: Sequence[Row]) -> str:
     extractor = results[0]["protocol"]["extractor"]
     reference = results[0]["protocol"]["reference"]
@@ -138,6 +143,7 @@ def _notes(record: Mapping[str, Any], columns: Sequence[Column], mixed: bool) ->
     for warning in dict.fromkeys(line for row in results for line in row["warnings"]):
         names = [row["name"] for row in results if warning in row["warnings"]]
         notes.append(warning if len(names) == len(results) else f"{', '.join(names)}: {warning}")
+    notes += [f"Passed over: {line}" for line in record.get("passed_over", [])]
     reference = record["reference"]
     if reference and reference["conversions"]:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in reference["conversions"].items())
@@ -156,7 +162,8 @@ def _grids(record: Mapping[str, Any], folder: Path) -> list[Picture]:
         for row in [rows[round(index * step)] for index in range(min(len(rows), _MOST_GRIDS))]:
             scores = ", ".join(f"{column.title} {column.text(row)}" for column in COLUMNS[:1] if column.key in row)
             caption = f"{row['name']}{': ' * bool(scores)}{scores}"
-            pictures.append(Picture(f"The first images of {row['name']}, in a grid", caption, folder / row["grid"]))
+            which = "The first images" if row["kind"] == "checkpoint" else "Images"
+            pictures.append(Picture(f"{which} of {row['name']}, in a grid", caption, folder / row["grid"]))
     return [picture for picture in pictures if picture.path and picture.path.exists()]
 
 
@@ -168,6 +175,7 @@ def _trajectories(results: Sequence[Row], columns: Sequence[Column]) -> list[Pic
     runs = [sorted(rows, key=lambda row: row["step"]) for rows in runs if len(rows) > 1]
     if not runs:
         return []
+    names = _short_names([rows[0]["target"] for rows in runs])
     # Runs that see unlike numbers of images in a step are held against each other by images.
     rates = {row["images_seen"] / row["step"] for rows in runs for row in rows if row["step"]}
     key, x_label = ("step", "generator steps") if len(rates) == 1 else ("images_seen", "real images seen")
@@ -175,10 +183,10 @@ def _trajectories(results: Sequence[Row], columns: Sequence[Column]) -> list[Pic
     for column in columns:
         factor = 1e3 if column.key == "kid" else 1.0
         lines = []
-        for rows in runs:
+        for name, rows in zip(names, runs, strict=True):
             spread = [factor * row[column.spread] for row in rows] if column.spread else None
             values = [factor * row[column.key] for row in rows]
-            lines.append(Line(Path(rows[0]["target"]).name, [row[key] for row in rows], values, spread))
+            lines.append(Line(name, [row[key] for row in rows], values, spread))
         pictures.append(
             line_chart(column.title, lines, x_label, "less is better" if column.better < 0 else "more is better")
         )
@@ -187,10 +195,11 @@ def _trajectories(results: Sequence[Row], columns: Sequence[Column]) -> list[Pic
 
 def _training(results: Sequence[Row]) -> list[Picture]:
     """Charts of what the runs logged: losses, and scores taken while they trained."""
-    pictures, scored = [], []
-    for path in dict.fromkeys(row["log"] for row in results if row.get("log")):
-        name = Path(path).parent.name
-        entries = runlog.read(Path(path))
+    pictures: list[Picture] = []
+    scored: list[tuple[str, Row]] = []
+    logs = [Path(path) for path in dict.fromkeys(row["log"] for row in results if row.get("log"))]
+    for path, name in zip(logs, _short_names([str(path.parent) for path in logs]), strict=True):
+        entries = runlog.read(path)
         losses = [entry for entry in entries if entry.get("loss_d") is not None and entry.get("loss_g") is not None]
         if len(losses) > 1:
             steps = [entry["step"] for entry in losses]
@@ -199,13 +208,33 @@ def _training(results: Sequence[Row]) -> list[Picture]:
                 for label, key in (("discriminator", "loss_d"), ("generator", "loss_g"))
             ]
             pictures.append(line_chart(f"Losses of {name}", lines, "generator steps", "", y_label="loss"))
-        scores = [entry for entry in entries if "scores" in entry]
-        if len(scores) > 1:
-            steps, values = [entry["step"] for entry in scores], [entry["scores"]["fid"] for entry in scores]
-            scored.append(Line(name, steps, values))
-    if scored:
-        pictures.append(line_chart("FID logged in training", scored, "generator steps", "less is better"))
+        scored += [(name, entry) for entry in entries if "scores" in entry]
+    return [*pictures, *_logged_scores(scored)]
+
+
+def _logged_scores(scored: Sequence[tuple[str, Row]]) -> list[Picture]:
+    """A chart of the FID that was logged, with a line for each run; one for each protocol."""
+    letters = _letters([entry for _, entry in scored])
+    pictures = []
+    for letter in dict.fromkeys(letters):
+        alike = [pair for pair, its in zip(scored, letters, strict=True) if its == letter]
+        lines = []
+        for name in dict.fromkeys(name for name, _ in alike):
+            entries = [entry for of, entry in alike if of == name]
+            if len(entries) > 1:
+                lines.append(Line(name, [e["step"] for e in entries], [e["scores"]["fid"] for e in entries]))
+        if lines:
+            protocol = alike[0][1]["protocol"]
+            what = f", {protocol['generated_count']:,} images, {protocol['extractor']} features"
+            title = f"FID logged in training{what if len(set(letters)) > 1 else ''}"
+            pictures.append(line_chart(title, lines, "generator steps", "less is better"))
     return pictures
+
+
+def _short_names(paths: Sequence[str]) -> list[str]:
+    """The last part of each path; the whole of those that share it."""
+    last = [Path(path).name for path in paths]
+    return [path if last.count(name) > 1 else name for path, name in zip(paths, last, strict=True)]
 
 
 def _protocols(record: Mapping[str, Any], letters: Sequence[str]) -> list[tuple[str, str]]:

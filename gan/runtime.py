@@ -13,7 +13,7 @@ from gan import exchange, memory, ranks
 from gan.errors import UsageError
 
 # First keys of `random_stream`: what the numbers are drawn for. No two uses share one.
-WEIGHTS, LATENTS, INTERPOLATION, SAMPLES, ORDER, FLIPS, CROPS, AUGMENTATION = range(8)
+WEIGHTS, LATENTS, INTERPOLATION, SAMPLES, ORDER, FLIPS, CROPS, AUGMENTATION, PART = range(9)
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")

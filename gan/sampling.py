@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gan import exchange, ranks
 from gan.files import replacing
+from gan.health import Diverged
 from gan.runtime import SAMPLES, random_stream
 
 CHUNK = 64
@@ -50,6 +51,9 @@ def render(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> Ten
     """Images of given latents, uint8 (N, C, H, W) on the CPU, by a generator in evaluation mode, in fp32.
 
     Latents are padded to whole chunks, so that an image does not depend on how many are asked for together.
+
+    Raises:
+        Diverged: the generator gives NaN or infinity.
     """
     device = next(generator.parameters()).device
     training = generator.training
@@ -62,7 +66,10 @@ def render(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> Ten
         y = None
         if labels is not None:
             y = torch.cat([labels[chunk], labels.new_zeros(CHUNK - count)]).to(device)
-        images.append(to_uint8(generator(padded, y))[:count].cpu())
+        made = generator(padded, y)[:count]
+        if not bool(torch.isfinite(made).all()):
+            raise Diverged("its generator gives NaN or infinity, so there is no image of it")
+        images.append(to_uint8(made).cpu())
     generator.train(training)
     return torch.cat(images)
 
@@ -80,6 +87,9 @@ def sample(
     """Images 0 to count − 1 of a seed, chunk by chunk, as (uint8 (n, C, H, W), labels (n,) or None).
 
     Several ranks share the making of the chunks out, and all get all images.
+
+    Raises:
+        Diverged: the generator gives NaN or infinity.
     """
 
     def chunk(start: int) -> tuple[Tensor, Tensor | None]:

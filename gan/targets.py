@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from gan import checkpoint, gallery, sampling
 from gan.config import TrainConfig
 from gan.data import ImageSet, load
-from gan.data.decode import look
+from gan.data.decode import CROPPED, ENLARGED, RESIZED, TO_GREY, look
 from gan.data.entries import BadImage
 from gan.data.sources import from_path
 from gan.errors import UsageError, UserError
@@ -25,6 +26,7 @@ from gan.metrics.stream import ImageStream
 from gan.progress import say
 from gan.runlog import LOG
 from gan.runs import config_of
+from gan.runtime import PART, random_stream
 
 CHUNK = 256  # images read from a set at a time
 
@@ -52,6 +54,17 @@ class Entry:
     """What the report says of it besides: step, images seen, hash of the file, conversions."""
     log: Path | None = None
     """The log of the run it is of."""
+
+
+def once(targets: Sequence[str]) -> tuple[str, ...]:
+    """Targets without those that were named before, in whatever way; says which it leaves out."""
+    found: dict[Path, str] = {}
+    for target in targets:
+        path = Path(target).expanduser().resolve()
+        if path in found:
+            say(f"TARGET {target}: named twice, scored once")
+        found.setdefault(path, target)
+    return tuple(found.values())
 
 
 def settings_of(targets: Sequence[str]) -> list[TrainConfig]:
@@ -85,7 +98,7 @@ def resolve(
     Args:
         targets: paths of checkpoints, of folders of a run (all its snapshots), of folders of images, zips or npz files.
         ema: take the averaged generators.
-        seed: of the generated images.
+        seed: of the generated images, and of those that are scored where a set has more than are asked for.
         split: of folders and zips whose sub-folders are splits.
 
     Raises:
@@ -99,20 +112,27 @@ def resolve(
         elif path.suffix == ".pt" and path.is_file():
             found.append(_snapshot(path, ema=ema, seed=seed, device=device))
         elif path.suffix.lower() == ".npz":
-            found.append(_array(path))
+            found.append(_array(path, seed))
         else:
-            found.append(_images(path, split, skip_bad_images))
+            found.append(_images(path, split, seed, skip_bad_images))
     return _unlike_names(found)
 
 
 def stream_of(images: ImageSet, name: str, split: str | None = None) -> ImageStream:
     """All images of a set, in order."""
+    return _stream(images.fetch, torch.arange(len(images)), name, split)
 
-    def batches() -> Iterator[Tensor]:
-        for start in range(0, len(images), CHUNK):
-            yield images.fetch(torch.arange(start, min(start + CHUNK, len(images))))
 
-    return ImageStream(name, len(images), batches, split)
+def part(size: int, count: int, seed: int) -> Tensor:
+    """Numbers of `count` of `size` images, rising: drawn by the seed, for a set is often sorted by class."""
+    if count == size:
+        return torch.arange(size)
+    return torch.randperm(size, generator=random_stream(seed, PART))[:count].sort().values
+
+
+def _stream(fetch: Callable[[Tensor], Tensor], numbers: Tensor, name: str, split: str | None = None) -> ImageStream:
+    """The images with these numbers."""
+    return ImageStream(name, len(numbers), lambda: map(fetch, numbers.split(CHUNK)), split)
 
 
 def generated(generator: nn.Module, count: int, seed: int, *, name: str, latent_dim: int, classes: int) -> ImageStream:
@@ -122,17 +142,12 @@ def generated(generator: nn.Module, count: int, seed: int, *, name: str, latent_
         Diverged: the generator gives NaN or infinity.
     """
 
-    def refuse_nan(module: nn.Module, inputs: Any, images: Tensor) -> None:
-        if not bool(torch.isfinite(images).all()):
-            raise Diverged(f"{name}: its generator gives NaN or infinity, so there is no image to score")
-
     def batches() -> Iterator[Tensor]:
-        hook = generator.register_forward_hook(refuse_nan)
         try:
             for images, _ in sampling.sample(generator, count, seed, latent_dim=latent_dim, classes=classes):
                 yield images
-        finally:
-            hook.remove()
+        except Diverged as error:
+            raise Diverged(f"{name}: {error}") from error
 
     return ImageStream(name, count, batches)
 
@@ -178,13 +193,13 @@ def _snapshot(path: Path, *, ema: bool, seed: int, device: str) -> Entry:
     )
 
 
-def _images(path: Path, split: str, skip_bad_images: bool) -> Entry:
+def _images(path: Path, split: str, seed: int, skip_bad_images: bool) -> Entry:
     side, grey = _first_size(path, split)
     options: dict[str, Any] = {"resolution": side, "split": split, "skip_bad_images": skip_bad_images}
     images = load(str(path), channels=1 if grey else 3, **options)
-    if grey and images.conversions.get("converted to grey"):
+    if grey and images.conversions.get(TO_GREY):
         images = load(str(path), channels=3, **options)  # the first was grey, others are not
-    unlike = max(images.conversions.get(kind, 0) for kind in ("resized", "cropped"))
+    unlike = max(images.conversions.get(kind, 0) for kind in (RESIZED, ENLARGED, CROPPED))
     if unlike:
         raise UserError(
             f"{path}: images of different sizes, {unlike:,} of {len(images):,} are not {side}x{side} as the first "
@@ -198,7 +213,7 @@ def _images(path: Path, split: str, skip_bad_images: bool) -> Entry:
         resolution=side,
         channels=images.channels,
         count=len(images),
-        stream=lambda count: replace(stream_of(images, str(path)), count=count),
+        stream=lambda count: _stream(images.fetch, part(len(images), count, seed), str(path)),
         facts={"conversions": images.conversions, "fingerprint": images.fingerprint},
     )
 
@@ -221,14 +236,14 @@ def _first_size(path: Path, split: str) -> tuple[int, bool]:
     return 32, False
 
 
-def _array(path: Path) -> Entry:
+def _array(path: Path, seed: int) -> Entry:
     """An npz with images uint8 (N, H, W, 3 or 1), as the ADM code and those after it write their samples."""
     try:
         with np.load(path, allow_pickle=False) as entries:
             if "mu" in entries:
                 raise UserError(f"{path}: holds statistics, not images; a reference is given with --ref")
             arrays = [array for array in (entries[key] for key in entries) if array.ndim == 4]
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: no npz of images, or damaged ({error})") from error
     if len(arrays) != 1 or arrays[0].dtype != np.uint8 or arrays[0].shape[3] not in (1, 3):
         raise UserError(f"{path}: no images in it; one array uint8 (N, H, W, 3) is expected")
@@ -243,7 +258,7 @@ def _array(path: Path) -> Entry:
         resolution=pixels.shape[2],
         channels=pixels.shape[1],
         count=len(pixels),
-        stream=lambda count: ImageStream(str(path), count, lambda: iter(pixels.split(CHUNK))),
+        stream=lambda count: _stream(pixels.__getitem__, part(len(pixels), count, seed), str(path)),
     )
 
 

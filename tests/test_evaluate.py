@@ -13,9 +13,10 @@ from PIL import Image
 
 from gan import checkpoint, evaluate, gallery, launch
 from gan.errors import UsageError, UserError
-from gan.evaluate import Request, report
+from gan.evaluate import report
 from gan.looking import Looking, write_statistics
-from gan.metrics.stream import ImageStream
+from gan.metrics.stream import ImageStream, keeping
+from gan.request import Request
 from tests.conftest import TINY
 
 SCORES = ("fid", "inception_score", "inception_score_std", "kid", "kid_std", "precision", "recall")
@@ -74,12 +75,17 @@ def test_a_checkpoint_scores_what_its_pngs_score(
 @pytest.mark.parametrize("spread, numbers", [(True, [0, 2, 199]), (False, [0, 1, 63])])
 def test_a_grid_shows_images_of_the_whole_set(spread: bool, numbers: list[int]) -> None:
     """Sorted by class, its first images would be of one class alone. Of a generator they are the first latents'."""
+    shown = evaluate._shown(200, spread=spread).tolist()
+    assert len(shown) == 64 and [shown[0], shown[1], shown[-1]] == pytest.approx(numbers, abs=1)
+
+
+def test_images_of_a_stream_are_kept_when_they_come_by() -> None:
     images = torch.arange(200, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 2, 2)
     kept: list[torch.Tensor] = []
     stream = ImageStream("images", 200, lambda: iter(images.split(7)))
-    assert torch.equal(torch.cat(list(evaluate._keeping(stream, kept, spread=spread).batches())), images)
-    shown = torch.cat(kept)[:, 0, 0, 0].tolist()
-    assert len(shown) == 64 and [shown[0], shown[1], shown[-1]] == pytest.approx(numbers, abs=1)
+    numbers = torch.tensor([0, 6, 7, 100, 199])
+    assert torch.equal(torch.cat(list(keeping(stream, numbers, kept).batches())), images)
+    assert torch.cat(kept)[:, 0, 0, 0].tolist() == numbers.tolist()
 
 
 def test_a_run_is_a_trajectory(tmp_path: Path, grey: Path) -> None:

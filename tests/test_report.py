@@ -119,7 +119,9 @@ def log_of(folder: Path) -> Path:
     path = folder / "checkpoints" / "r" / "log.jsonl"
     path.parent.mkdir(parents=True)
     lines = [{"step": step, "loss_d": 1 / step, "loss_g": step} for step in range(1, 1001)]
-    lines += [{"step": step, "scores": {"fid": 9.0 - step / 1000}} for step in (500, 1000)]
+    lines += [
+        {"step": step, "scores": {"fid": 9.0 - step / 1000}, "protocol": PROTOCOL.to_json()} for step in (500, 1000)
+    ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
@@ -203,3 +205,34 @@ def test_runs_of_unlike_batches_are_drawn_over_images(folder: Path, make: Make) 
     rows += [result(target="b", step=step, images_seen=64 * step) for step in (1, 2)]
     make(*rows)
     assert "FID over real images seen: r from 12.35 at 8" in report.render(folder).charts[0].alt
+
+
+def test_runs_of_one_name_are_told_apart(folder: Path, make: Make) -> None:
+    rows = [result(target=f"{of}/checkpoints/r", step=step, images_seen=8 * step) for of in "ab" for step in (1, 2)]
+    make(*rows)
+    assert "a/checkpoints/r from" in (chart := report.render(folder).charts[0].alt) and "b/checkpoints/r from" in chart
+
+
+def test_scores_logged_under_unlike_protocols_are_not_joined(folder: Path, make: Make) -> None:
+    log = log_of(folder)
+    other = dataclasses.replace(PROTOCOL, generated_count=1500).to_json()
+    more = [{"step": step, "scores": {"fid": 5.0}, "protocol": other} for step in (1500, 2000)]
+    log.write_text(log.read_text() + "".join(json.dumps(line) + "\n" for line in more))
+    make(result(log=str(log)))
+    logged = [chart.alt for chart in report.render(folder).charts if "logged" in chart.alt]
+    assert [alt.split(" over ")[0] for alt in logged] == [
+        f"FID logged in training, {count} images, digits features" for count in ("50", "1,500")
+    ]
+
+
+def test_one_subset_has_no_spread(folder: Path, make: Make) -> None:
+    protocol = {**PROTOCOL.to_json(), "kid_subsets": 1}
+    make(result(kid_std=0.0, protocol=protocol))
+    assert report.render(folder).rows[0][3] == "1.50"
+
+
+def test_grids_say_what_they_show(folder: Path, make: Make) -> None:
+    make(result(), result("cats", target="cats", kind="images"), passed_over=["r/step-3.pt: its generator gives NaN"])
+    view = report.render(folder)
+    assert [picture.alt.split(" of ")[0] for picture in view.grids] == ["Real images", "The first images", "Images"]
+    assert "Passed over: r/step-3.pt: its generator gives NaN" in view.notes

@@ -10,6 +10,7 @@ import click
 from gan import evaluate, ranks
 from gan.cli.group import Names, device_option, main
 from gan.cli.looking_flags import looking_of, looking_options
+from gan.request import Request
 from gan.runs import output_name
 
 
@@ -21,10 +22,16 @@ from gan.runs import output_name
 @click.option("--ref", type=click.Path(path_type=Path), help="Statistics in place of --data: a .npz of `data stats`.")
 @click.option("--metrics", type=Names(), help="Of fid,is,kid,pr.  [default: all; fid,is with --ref]")
 @click.option(
-    "--num", type=click.IntRange(2), help=f"Images scored.  [default: all; {evaluate.MOST:,} or --data's, if generated]"
+    "--num",
+    type=click.IntRange(2),
+    help=f"Images scored; of a set a random part.  [default: all; {evaluate.MOST:,} or --data's, if generated]",
 )
 @click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of images, splits and subsets."
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of images, parts, splits and subsets.",
 )
 @looking_options
 @click.option("--ema/--no-ema", default=True, show_default=True, help="The averaged generator, or the trained one.")
@@ -49,7 +56,7 @@ def report(out: Path | None, device: str, targets: tuple[str, ...], **flags: Any
     looking = looking_of(flags, device)
     folder = out or Path("reports") / output_name(Path(targets[0]))
     with ranks.joined():
-        _, error = evaluate.report(evaluate.Request(targets, looking, **flags), folder)
+        _, error = evaluate.report(Request(targets, looking, **flags), folder)
         if ranks.leads():
             pages.show(report_pages.render(folder))
             click.echo(f"wrote {folder}/report.html, report.md and report.json", err=True)

@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from gan.data.entries import BadImage, Content
 
 RESIZED = "resized"
+ENLARGED = "enlarged"
 CROPPED = "cropped"
 TO_RGB = "converted to RGB"
 TO_GREY = "converted to grey"
@@ -147,7 +148,7 @@ def _kinds(image: Image.Image, resolution: int, channels: int) -> tuple[str, ...
     if width != height:
         kinds.append(CROPPED)
     if min(width, height) != resolution:
-        kinds.append(RESIZED)
+        kinds.append(RESIZED if min(width, height) > resolution else ENLARGED)
     return tuple(kinds)
 
 

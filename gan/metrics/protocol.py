@@ -62,7 +62,7 @@ class Protocol:
 
     reference: str | None = _noted(None)
     seed: int | None = _noted(None)
-    """Of the splits of the Inception score and the subsets of KID."""
+    """Of the splits of the Inception score, the subsets of KID, and the part of a set that is scored."""
     batch_size: int | None = _noted(None)
     device: str | None = _noted(None)
     versions: dict[str, str] = _noted(default_factory=dict)

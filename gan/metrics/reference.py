@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -50,6 +51,17 @@ class Reference:
     def factor(self) -> NDArray[np.float64]:
         """The covariance's factor, computed once however many sets are held against this one."""
         return covariance_factor(self.covariance)
+
+    def require_factor(self) -> None:
+        """Find out, before hours of work, whether the covariance is one.
+
+        Raises:
+            UserError: it is not.
+        """
+        try:
+            _ = self.factor
+        except ValueError as error:
+            raise UserError(f"{self.name}: `sigma` is no covariance ({error}); make the statistics again") from error
 
     def radii(
         self, neighbours: int, device: str = "cpu", advance: Callable[[int], object] = lambda count: None
@@ -117,7 +129,7 @@ def load_statistics(path: Path) -> Reference:
         protocol = Protocol.from_json(record["protocol"]) if record.get("protocol") else None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: no reference statistics, or damaged ({error})") from error
     _check_numbers(path, mean, covariance, count)
     return Reference(
@@ -171,7 +183,7 @@ def to_cache(path: Path, reference: Reference) -> None:
 
 
 def _check_numbers(path: Path, mean: NDArray[np.float64], covariance: NDArray[np.float64], count: int | None) -> None:
-    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
+    if mean.ndim != 1 or not len(mean) or covariance.shape != (len(mean), len(mean)):
         raise UserError(
             f"{path}: a mean of shape {mean.shape} and a covariance of shape {covariance.shape} do not belong together"
         )

@@ -26,6 +26,8 @@ KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
 NEIGHBOURS = 3
 
+_IS_SPLIT, _IS_PER_CLASS = 500, 20  # images of a split, and for each class, from which on it is not warned
+
 _REAL = {"fid", "kid", "pr"}  # need a reference
 _PAIRS = {"kid", "pr"}  # need the features themselves, of both sides
 
@@ -133,7 +135,7 @@ def score(
     if inception is not None:
         result["inception_score"], result["inception_score_std"] = inception.result()
         protocol = replace(protocol, is_splits=IS_SPLITS)
-    warnings: list[str] = []
+    warnings = _warnings_of_images(generated.count, extractor, metrics)
     if real is not None:
         warnings += _warnings(real, generated.count, extractor, metrics)
         scores, protocol = _against(real, seen, metrics, seed, protocol)
@@ -165,17 +167,18 @@ def _against(
     device = "cuda" if protocol.device == "cuda" else "cpu"  # other accelerators have no float64
     if "kid" in metrics:
         size = min(KID_SUBSET_SIZE, len(real.features), len(seen.features))
-        with progress("KID", KID_SUBSETS, "subsets") as advance:
+        subsets = 1 if size == len(real.features) == len(seen.features) else KID_SUBSETS  # or all would be the same
+        with progress("KID", subsets, "subsets") as advance:
             scores["kid"], scores["kid_std"] = kernel_distance(
                 real.features,
                 seen.features,
-                subsets=KID_SUBSETS,
+                subsets=subsets,
                 subset_size=size,
                 seed=seed,
                 device=device,
                 advance=advance,
             )
-        protocol = replace(protocol, kid_subsets=KID_SUBSETS, kid_subset_size=size)
+        protocol = replace(protocol, kid_subsets=subsets, kid_subset_size=size)
     if "pr" in metrics:
         with progress("precision and recall", 2 * len(real.features) + len(seen.features), "rows") as advance:
             scores["precision"], scores["recall"] = precision_recall(
@@ -201,6 +204,23 @@ def _warnings(real: Reference, count: int, extractor: Extractor, metrics: Sequen
         lines += [line for line in (count_warning(fewest, extractor.dimension),) if line]
     if "kid" in metrics and fewest < KID_SUBSET_SIZE:
         lines.append(f"KID over subsets of {fewest} images: there are too few for the usual {KID_SUBSET_SIZE:,}")
+    elif "kid" in metrics and fewest < 2 * KID_SUBSET_SIZE:
+        lines.append(
+            f"KID's ± comes out too small: its subsets, {KID_SUBSET_SIZE:,} of {fewest:,} images, are much alike"
+        )
+    return lines
+
+
+def _warnings_of_images(count: int, extractor: Extractor, metrics: Sequence[str]) -> list[str]:
+    """What scores lack, whatever they are held against."""
+    lines = []
+    if "is" in metrics and count < IS_SPLITS * min(_IS_SPLIT, _IS_PER_CLASS * extractor.classes):
+        lines.append(
+            f"Inception score of {count:,} images misleads: each of its {IS_SPLITS} splits has {count // IS_SPLITS:,}, "
+            "too few to tell how the classes are spread, and it comes out too small; compare equal numbers only"
+        )
+    if extractor.protocol.precision == "bf16":
+        lines.append("scored in bf16: these scores compare with others in bf16 only")
     return lines
 
 

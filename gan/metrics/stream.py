@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import IO
 
@@ -136,6 +136,21 @@ def content_of(images: ImageStream) -> str:
             content.update(batch)
             advance(len(batch))
     return content.result()
+
+
+def keeping(images: ImageStream, numbers: Tensor, kept: list[Tensor]) -> ImageStream:
+    """The same images; those with these numbers, which rise, are put into `kept` when they come by."""
+
+    def batches() -> Iterator[Tensor]:
+        start = 0
+        for batch in images.batches():
+            here = numbers[(numbers >= start) & (numbers < start + len(batch))] - start
+            if len(here):
+                kept.append(batch[here])
+            start += len(batch)
+            yield batch
+
+    return replace(images, batches=batches)
 
 
 def require_two(images: ImageStream) -> None:

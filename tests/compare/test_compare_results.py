@@ -17,6 +17,7 @@ from gan.config import TrainConfig
 from gan.errors import UsageError
 from gan.health import Diverged
 from gan.looking import Looking
+from gan.request import Request
 from gan.runs import RunFolder
 from gan.trainer import Trainer
 from tests.comparisons import BOTH, RUN, SMALL, ask, states
@@ -88,7 +89,7 @@ def test_drawn_pages(made: Path) -> None:
 def test_trainings_are_ordinary_runs(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = copy / RUN / "msn-seed1"
     assert gallery.write(folder, copy / "a.png", num=4, device="cpu").exists()
-    request = evaluate.Request((str(folder),), Looking(features="digits", device="cpu"), num=20, seed=1)
+    request = Request((str(folder),), Looking(features="digits", device="cpu"), num=20, seed=1)
     found, error = evaluate.report(request, copy / "scores")
     final = results.read(RunFolder("r/msn-seed1", copy), Training("msn", 1), _config(copy, "msn", 1), copy / RUN)
     assert error is None and final is not None

@@ -77,7 +77,7 @@ def test_large_images_shrink_without_aliasing():
 
 def test_small_and_oblong_images_are_enlarged():
     got, kinds = to_pixels(encoded(Image.new("RGB", (4, 6), (1, 2, 3))), 16, 3)
-    assert kinds == (decode.CROPPED, decode.RESIZED)
+    assert kinds == (decode.CROPPED, decode.ENLARGED)
     assert np.array_equal(got, np.broadcast_to(np.array([1, 2, 3], np.uint8)[:, None, None], (3, 16, 16)))
 
 

@@ -31,7 +31,7 @@ def test_digits_are_enlarged_smoothly_and_repeated_for_colour():
     grey = load("digits", resolution=32, channels=1)
     colour = load("digits", resolution=32, channels=3, split="test")
     assert torch.equal(colour.pixels, grey.pixels.expand(-1, 3, -1, -1))
-    assert colour.conversions == {"converted to RGB": 1797, "resized": 1797}
+    assert colour.conversions == {"converted to RGB": 1797, "enlarged": 1797}
     steps = grey.pixels.float().diff(dim=3).abs()
     native = load("digits", resolution=8, channels=1).pixels.float().diff(dim=3).abs()
     assert steps.mean() < native.mean() / 3  # of four times as many steps, each about a quarter as high
@@ -111,7 +111,7 @@ def test_mnist(fake, tmp_path, name, dataset):
     images = load(name, resolution=32, channels=1, data_root=tmp_path)
     assert images.pixels.shape == (4, 1, 32, 32)
     assert images.classes == ("0 - zero", "1 - one")
-    assert images.conversions == {"resized": 4}
+    assert images.conversions == {"enlarged": 4}
 
 
 def test_svhn(fake, tmp_path):

@@ -16,11 +16,12 @@ from gan import checkpoint
 from gan.data import ImageSet, load
 from gan.data.loader import to_float
 from gan.errors import UserError
-from gan.evaluate import Request, report
+from gan.evaluate import report
 from gan.export import quantize
 from gan.export.subject import load as subject_of
 from gan.looking import Looking
 from gan.models.classifiers import build_classifier, to_state
+from gan.request import Request
 
 onnx = pytest.importorskip("onnx", reason="needs the extra: pip install msn-gan[onnx]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra: pip install msn-gan[onnx]")

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,11 +54,39 @@ def test_all_scores(
     assert abs(result["kid"]) < 0.05 and result["kid_std"] > 0
     assert result["precision"] > 0.7 and result["recall"] > 0.7
     assert result["images_per_second"] > 0
-    assert ["FID of 898" in line or "subsets of 898" in line for line in result["warnings"]] == [True, True]
+    assert [line.split(" images")[0] for line in result["warnings"]] == [
+        "Inception score of 899",
+        "FID of 898",
+        "KID over subsets of 898",
+    ]
     protocol = Protocol.from_json(json.loads(json.dumps(result["protocol"])))
     assert (protocol.reference_count, protocol.generated_count, protocol.resolution) == (898, 899, "32x32")
     assert (protocol.extractor, protocol.ema, protocol.seed) == ("digits", True, 4)
     assert (protocol.kid_subset_size, protocol.neighbours, protocol.is_splits) == (898, 3, 10)
+
+
+def test_few_images_and_bf16_are_told(digits: DigitsExtractor, stream: Stream, pair: tuple[Tensor, Tensor]) -> None:
+    few = score(stream(pair[1][:100]), stream(pair[0]), digits, ("is", "kid"), cache=False)["warnings"]
+    assert few[0].startswith("Inception score of 100 images misleads: each of its 10 splits has 10")
+    many = stream(torch.cat([pair[1]] * 3)[:2000])
+    assert score(many, None, digits, ("is",))["warnings"] == []
+    low = SimpleNamespace(**{name: getattr(digits, name) for name in ("name", "hash", "dimension", "classes")})
+    low.batch_size, low.features = 100, digits.features
+    low.protocol = replace(digits.protocol, precision="bf16")
+    assert score(many, None, low, ("is",))["warnings"] == [
+        "scored in bf16: these scores compare with others in bf16 only"
+    ]
+
+
+def test_one_kid_where_a_subset_is_the_whole(
+    digits: DigitsExtractor, stream: Stream, pair: tuple[Tensor, Tensor]
+) -> None:
+    """A hundred subsets of the same images would have a spread of 0 that says nothing."""
+    real, generated = (stream(images[:200]) for images in pair)
+    result = score(generated, real, digits, ("kid",), cache=False)
+    assert result["protocol"]["kid_subsets"] == 1 and result["kid_std"] == 0
+    other = score(generated, stream(pair[0][:300]), digits, ("kid",), cache=False)
+    assert other["protocol"]["kid_subsets"] == 100 and other["kid_std"] > 0
 
 
 def test_batches_of_the_caller_change_no_bit(
