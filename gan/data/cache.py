@@ -23,7 +23,7 @@ from gan.data.decoded import Decoded, begin_fingerprint, end_fingerprint
 from gan.files import PARTIAL, cache_folder, replacing
 
 FEWEST = 2000  # images; fewer are decoded about as fast as they are read back
-_FORMAT = 2  # to be raised whenever the same file would be decoded to other pixels, or told of in other words
+_FORMAT = 3  # to be raised whenever the same file would be decoded to other pixels, labelled or told of otherwise
 _START = struct.Struct("<Q32s")
 _LARGEST_HEADER = 2**26
 _BLOCK = 2**23

@@ -15,6 +15,8 @@ from gan.errors import UserError
 from gan.progress import say
 
 SPLITS = frozenset({"train", "test", "val", "valid", "validation"})
+_STAND_INS = {"test": ("val", "valid", "validation")}  # many sets call the images that are held out so
+_TABLE = "dataset.json"
 _MOST_CLASSES = 100_000  # a larger number in dataset.json is no class, and would make a table of names of its size
 
 
@@ -32,8 +34,9 @@ def arrange(
 ) -> Arranged:
     """Decide what belongs to the set and how it is labelled.
 
-    A `dataset.json` above all images wins. Else sub-folders are classes, after the folders that hold everything are
-    taken off. Where those sub-folders are splits (`train` and `test`, say), the images of `split` alone are taken.
+    The folders that hold everything are taken off. Where the sub-folders then are splits (`train` and `test`, say),
+    the images of `split` alone are taken, or those of `val`, `valid` or `validation` where there is no `test`. Of what
+    is taken, a `dataset.json` above all images wins, and else sub-folders are classes.
 
     Args:
         names: relative names of the images, sorted, with `/` between their parts.
@@ -42,25 +45,41 @@ def arrange(
         where: the source, for messages.
 
     Raises:
-        UserError: `dataset.json` is malformed, or leaves images without a label.
+        UserError: the sub-folders are splits, and the one that is asked for is not among them; or `dataset.json` is
+            malformed, or leaves images without a label.
     """
-    shared = _shared_folder(names)
-    above = [table for table in tables if shared.startswith(table.removesuffix("dataset.json"))]
+    keep = _of_split(names, split, where)
+    kept = [names[number] for number in keep]
+    shared = _shared_folder(kept)
+    above = [table for table in tables if shared.startswith(table.removesuffix(_TABLE))]
     if above:
         table = min(above, key=len)
-        inside = [name.removeprefix(table.removesuffix("dataset.json")) for name in names]
+        inside = [name.removeprefix(table.removesuffix(_TABLE)) for name in kept]
         labels, classes = _from_table(read_table(table), inside, f"{where}: {table}")
-        return Arranged(tuple(range(len(names))), labels, classes)
-
-    keep = list(range(len(names)))
-    tops = {_top(name, shared) for name in names}
-    if len(tops) > 1 and tops <= SPLITS and split in tops:
-        others = ", ".join(sorted(tops - {split}))
-        say(f"{where}: its folder {split} is taken as the split, {others} left out")
-        keep = [number for number in keep if _top(names[number], shared) == split]
-        shared = _shared_folder([names[number] for number in keep])
-    labels, classes = _from_folders([_top(names[number], shared) for number in keep], where)
+    else:
+        labels, classes = _from_folders([_top(name, shared) for name in kept], where)
     return Arranged(tuple(keep), labels, classes)
+
+
+def _of_split(names: Sequence[str], split: str, where: str) -> list[int]:
+    """The numbers of the names that belong to the split: all of them, where the sub-folders are no splits."""
+    shared = _shared_folder(names)
+    found = [_top(name, shared) for name in names]
+    splits = set(found)
+    if len(splits) < 2 or not splits <= SPLITS:
+        return list(range(len(names)))
+    asked = (split, *_STAND_INS.get(split, ()))
+    taken = next((name for name in asked if name in splits), None)
+    if taken is None:
+        several = " and ".join(sorted(splits))
+        raise UserError(
+            f"{where}: has no split {split}, only {several}; give the folder of the one that is meant (unpack a zip "
+            "first)"
+        )
+    others = ", ".join(sorted(splits - {taken}))
+    told = "the split" if taken == split else f"the split {split}, of which there is no folder"
+    say(f"{where}: its folder {taken} is taken as {told}, {others} left out")
+    return [number for number, top in enumerate(found) if top == taken]
 
 
 def _shared_folder(names: Sequence[str]) -> str:

@@ -66,6 +66,48 @@ def test_split_folders_are_no_classes(tmp_path, paint, capsys):
     assert "its folder train is taken as the split, test left out" in capsys.readouterr().err
 
 
+def test_each_split_has_its_own_dataset_json(tmp_path, paint, zip_of):
+    """Two packed zips unpacked side by side: their folders of a thousand images each are no classes."""
+    folder = tmp_path / "set"
+    for split, labels in (("train", [2, 0, 1]), ("test", [1, 2])):
+        rows = [[f"{number // 2:05d}/img{number:08d}.png", label] for number, label in enumerate(labels)]
+        for name, _ in rows:
+            paint(folder / split / name)
+        write_table(folder / split, {"labels": rows, "classes": ["cat", "dog", "owl"]})
+    for path in (folder, zip_of(folder, tmp_path / "set.zip")):
+        train, test = listing(path), listing(path, "test")
+        assert (train.labels.tolist(), train.classes) == ([2, 0, 1], ("cat", "dog", "owl"))
+        assert (test.labels.tolist(), test.classes) == ([1, 2], ("cat", "dog", "owl"))
+
+
+def test_one_dataset_json_above_all_splits(tmp_path, paint):
+    for name in ("train/1.png", "train/2.png", "test/3.png"):
+        paint(tmp_path / "set" / name)
+    write_table(tmp_path / "set", {"labels": [["train/1.png", 1], ["train/2.png", 0], ["test/3.png", 1]]})
+    assert listing(tmp_path / "set").labels.tolist() == [1, 0]
+    assert listing(tmp_path / "set", "test").labels.tolist() == [1]
+
+
+@pytest.mark.parametrize("held_out", ["val", "valid", "validation"])
+def test_images_held_out_under_another_name_serve_as_test(tmp_path, paint, zip_of, capsys, held_out):
+    for name in ("train/cat/1.png", "train/dog/2.png", f"{held_out}/cat/3.png", f"{held_out}/dog/4.png"):
+        paint(tmp_path / "set" / name)
+    for path in (tmp_path / "set", zip_of(tmp_path / "set", tmp_path / "set.zip")):
+        test = listing(path, "test")
+        assert test.names == (f"{held_out}/cat/3.png", f"{held_out}/dog/4.png")
+        assert (test.labels.tolist(), test.classes) == ([0, 1], ("cat", "dog"))
+        told = f"its folder {held_out} is taken as the split test, of which there is no folder, train left out"
+        assert told in capsys.readouterr().err
+
+
+def test_a_split_that_is_not_there_is_told(tmp_path, paint):
+    for name in ("test/cat/1.png", "val/cat/2.png", "val/dog/3.png"):
+        paint(tmp_path / "set" / name)
+    with pytest.raises(UserError, match="has no split train, only test and val; give the folder of the one that is"):
+        listing(tmp_path / "set")
+    assert listing(tmp_path / "set" / "val").classes == ("cat", "dog")
+
+
 def test_every_extension_in_every_case(tmp_path, paint):
     for extension in ("png", "JPG", "jpeg", "Bmp", "webp", "GIF", "tif", "TIFF"):
         paint(tmp_path / "set" / f"x.{extension}")
