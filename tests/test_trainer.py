@@ -139,6 +139,39 @@ def test_r1_and_r2_add_their_gradient(tiny: Make, image_set: MakeImages, runtime
         torch.testing.assert_close(ours.grad, expected, rtol=1e-3, atol=1e-4, msg=name)
 
 
+def test_gradient_penalty_is_that_of_wgan_gp(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    """D's gradient is that of E D(G(z)) − E D(x) + λ E (‖∇D(x̂)‖ − 1)², x̂ between real and fake (arXiv 1704.00028)."""
+    settings = {"loss": "wgan", "gradient_penalty": 10.0, "norm": "sn", "d_lr": 0.0, "conditional": True}
+    job = Trainer(tiny(**settings), runtime, image_set())
+    generator, discriminator = copy.deepcopy(job.generator), copy.deepcopy(job.discriminator)
+    draw = job.inputs.draws(0, own_latents=True)[0]
+    job.train_step()
+
+    assert draw.share is not None and draw.share.shape == (8, 1, 1, 1)
+    (real, labels), fake_labels = job.inputs.real(draw), draw.fake_labels
+    fake = generator(draw.latents, fake_labels).detach()
+    power_iterate(discriminator)
+    between = (real + draw.share * (fake - real)).requires_grad_()
+    (slope,) = torch.autograd.grad(discriminator(between, labels).sum(), between, create_graph=True)
+    loss = discriminator(fake, fake_labels).mean() - discriminator(real, labels).mean()
+    (loss + 10 * (slope.flatten(1).norm(dim=1) - 1).square().mean()).backward()
+    for (name, ours), expected in zip(job.discriminator.named_parameters(), discriminator.parameters(), strict=True):
+        scale = expected.grad.abs().max().item()
+        torch.testing.assert_close(ours.grad, expected.grad, rtol=1e-3, atol=1e-4 * scale, msg=name)
+
+
+def test_the_average_counts_every_image_that_d_is_shown(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    job = Trainer(tiny(n_dis=2, ema_half_life=20.0, ema_rampup=0.9, g_lr=1e-3), runtime, image_set())
+    expected, seen = weights(job.generator), 0
+    for _ in range(3):
+        job.train_step()
+        seen += 2 * 8
+        decay = 0.5 ** (16 / min(20.0, 0.9 * seen))
+        for key, value in weights(job.generator).items():
+            expected[key] = decay * expected[key] + (1 - decay) * value if value.is_floating_point() else value
+    torch.testing.assert_close(weights(job.average.network), expected, rtol=1e-4, atol=1e-6)
+
+
 def test_lazy_penalties_come_seldom_and_weigh_more(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
     """With nothing learned: every third update of D has three times the penalty, and those between have none."""
     settings = {"network": "resnet", "norm": "none", "d_lr": 0.0, "g_lr": 0.0, "n_dis": 2, "steps": 4}
