@@ -40,7 +40,8 @@ def load(
         channels: 3 (RGB) or 1 (grey).
         data_root: where named sets are looked for, and downloaded to.
         split: of a named set, or of a folder whose sub-folders are `train`, `test` and the like.
-        skip_bad_images: go on without the images that cannot be read.
+        skip_bad_images: go on without the images that cannot be read; where that shows late, in a set that is streamed,
+            the next one, of the same class if there are labels, stands in for it.
         cache: keep the decoded images on disk, and take them from there.
 
     Returns:

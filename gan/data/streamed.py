@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 
 import numpy as np
 import torch
@@ -25,7 +25,8 @@ class Streamed:
     """Images decoded from the disk, each time they are asked for.
 
     Before, only headers were read. An image that turns out damaged behind its header stops the run, unless
-    `replace_bad`: then the next whole image stands in for it, always the same one, and that is told once.
+    `replace_bad`: then the next whole image stands in for it, always the same one, and that is told once. In a labelled
+    set it is the next of the same class, for the label stays; a class without a whole image stops the run.
     """
 
     def __init__(
@@ -33,6 +34,8 @@ class Streamed:
     ) -> None:
         self._source = source
         self._numbers = tuple(numbers)
+        labels = source.listing.labels
+        self._labels = None if labels is None else labels[list(numbers)]
         self._shape = (channels, resolution, resolution)
         self._replace_bad = replace_bad
         self._told: set[int] = set()
@@ -57,19 +60,38 @@ class Streamed:
         return torch.from_numpy(pixels)
 
     def _decode(self, read: Reader, index: int) -> NDArray[np.uint8]:
-        for further in range(len(self)):
-            number = self._numbers[(index + further) % len(self)]
-            try:
-                return to_pixels(read(number), self._shape[1], self._shape[0])[0]
-            except BadImage as error:
-                what = f"{self._source.name}: {shown(self._source.listing.names[number])} cannot be read: {error}"
-                if not self._replace_bad:
-                    raise UserError(f"{what}; repair or remove it, or use --skip-bad-images") from error
+        try:
+            return self._pixels(read, index)
+        except BadImage as error:
+            name = shown(self._source.listing.names[self._numbers[index]])
+            what = f"{self._source.name}: {name} cannot be read: {error}"
+            if not self._replace_bad:
+                raise UserError(f"{what}; repair or remove it, or use --skip-bad-images") from error
+        for other in self._after(index):
+            with suppress(BadImage):
+                pixels = self._pixels(read, other)
                 with self._lock:
-                    if number not in self._told:
-                        self._told.add(number)
-                        say(f"{what}; the image after it stands in for it")
-        raise UserError(f"{self._source.name}: not one of its images can be read any more")
+                    if index not in self._told:
+                        self._told.add(index)
+                        say(f"{what}; the next image{self._of_class(index)} stands in for it")
+                return pixels
+        raise UserError(f"{what}, nor can any other image{self._of_class(index)}; repair or remove them")
+
+    def _after(self, index: int) -> list[int]:
+        """Those that may stand in for an image, the next one first."""
+        others = (index + np.arange(1, len(self))) % len(self)
+        if self._labels is not None:
+            others = others[self._labels[others] == self._labels[index]]
+        found: list[int] = others.tolist()
+        return found
+
+    def _of_class(self, index: int) -> str:
+        if self._labels is None:
+            return ""
+        return f" of the class {shown(self._source.listing.classes[self._labels[index]])}"
+
+    def _pixels(self, read: Reader, index: int) -> NDArray[np.uint8]:
+        return to_pixels(read(self._numbers[index]), self._shape[1], self._shape[0])[0]
 
 
 def streamed_fingerprint(source: Source, numbers: Sequence[int], resolution: int, channels: int) -> str:

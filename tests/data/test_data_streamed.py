@@ -123,7 +123,42 @@ def test_or_the_next_image_stands_in(cut, capsys):
     for _ in range(3):
         got = images.fetch(torch.tensor([1, 2]))
         assert torch.equal(got[0], got[1])
-    assert capsys.readouterr().err.count("the image after it stands in for it") == 1
+    assert capsys.readouterr().err.count("the next image of the class cat stands in for it") == 1
+
+
+def damage(path):
+    """Leave the header of an image whole, and nothing else."""
+    Image.effect_noise((64, 64), 100).convert("RGB").save(path)
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def test_an_image_of_another_class_never_stands_in(classes_folder, little_memory, capsys):
+    for name in ("06", "09"):  # the last two cats; the image after them is a dog
+        damage(classes_folder / "cat" / f"{name}.png")
+    images = load(str(classes_folder), resolution=8, channels=3, skip_bad_images=True)
+    assert images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    got = images.fetch(torch.tensor([2, 0, 3]))
+    assert torch.equal(got[0], got[1]) and torch.equal(got[2], got[1])
+    told = capsys.readouterr().err
+    for name in ("06", "09"):
+        assert told.count(f"cat/{name}.png cannot be read") == 1
+
+
+def test_a_class_without_a_whole_image_stops_the_run(classes_folder, little_memory):
+    for path in (classes_folder / "dog").iterdir():
+        damage(path)
+    images = load(str(classes_folder), resolution=8, channels=3, skip_bad_images=True)
+    images.fetch(torch.tensor([0, 3, 8]))
+    with pytest.raises(UserError, match=r"dog/04\.png cannot .*, nor can any other image of the class dog; repair or"):
+        images.fetch(torch.tensor([5]))
+
+
+def test_any_image_stands_in_where_there_are_no_labels(classes_folder, little_memory, capsys):
+    damage(classes_folder / "cat" / "09.png")
+    images = load(str(classes_folder / "cat"), resolution=8, channels=3, skip_bad_images=True)
+    got = images.fetch(torch.tensor([3, 0]))
+    assert torch.equal(got[0], got[1])
+    assert "09.png cannot be read" in (told := capsys.readouterr().err) and "; the next image stands in for it" in told
 
 
 def test_a_zip_that_vanished_is_told(both, tmp_path):
