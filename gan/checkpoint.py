@@ -149,8 +149,33 @@ def restore(network: nn.Module, state: dict[str, Any], entry: str, where: object
         raise UserError(f"{where}: its weights do not fit its settings ({str(error).splitlines()[0]})") from error
 
 
-def prune(folder: Path, keep: int, best: Collection[str] = ()) -> None:
-    """Remove all but the newest `keep` checkpoints and those whose file names are in `best`."""
-    for path in listed(folder)[:-keep]:
+def set_aside(folder: Path, step: int) -> None:
+    """Rename the checkpoints of later steps than that from which a run goes on, which are those that `newest` refused.
+
+    So they do not count among the checkpoints that are kept, nor are they written over: whoever can repair one has it
+    still.
+
+    Raises:
+        UserError: one cannot be renamed.
+    """
+    for path in listed(folder):
+        if path.name <= checkpoint_path(folder, step).name:
+            continue
+        aside = path.with_name(f"{path.name}.refused")
+        try:
+            path.replace(aside)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be renamed to {aside.name} ({error.strerror}); remove it") from error
+        say(f"{path}: renamed to {aside.name}, the run goes on from step {step}")
+
+
+def prune(folder: Path, keep: int, best: Collection[str] = (), *, step: int | None = None) -> None:
+    """Remove all but the newest `keep` checkpoints and those whose file names are in `best`.
+
+    Args:
+        step: the newest that is known to be whole; those of later steps are neither counted nor removed.
+    """
+    counted = [path for path in listed(folder) if step is None or path.name <= checkpoint_path(folder, step).name]
+    for path in counted[:-keep]:
         if path.name not in best:
             path.unlink(missing_ok=True)

@@ -75,7 +75,7 @@ def train(
     step = state["step"] if state else 0
     if step >= settings.steps and not exchange.from_lead(lambda: snapshots.due(step, settings, run)):
         if ranks.leads():
-            checkpoint.prune(run.checkpoints, settings.keep, run.best())  # it may have been killed before it did that
+            checkpoint.prune(run.checkpoints, settings.keep, run.best(), step=step)  # if it was killed before that
         say(f"{run.name} is done: step {step} of {settings.steps}; --steps N goes on to N")
         return None
 

@@ -47,6 +47,7 @@ def train(
     """
     config = trainer.config
     log = RunLog(run.checkpoints, trainer.step) if ranks.leads() else None
+    exchange.from_lead(lambda: checkpoint.set_aside(run.checkpoints, trainer.step))
     saved = exchange.from_lead(lambda: trainer.step if checkpoint.listed(run.checkpoints) else -1)
 
     def due(every: int) -> bool:

@@ -144,3 +144,18 @@ def test_prune(tmp_path: Path) -> None:
         checkpoint.save(checkpoint.checkpoint_path(tmp_path, step), {"step": step})
     checkpoint.prune(tmp_path, 2, ["step-00000001.pt"])
     assert [path.name[-4:-3] for path in checkpoint.listed(tmp_path)] == ["1", "3", "4"]
+
+
+def test_prune_leaves_alone_what_is_later_than_the_newest_whole_one(tmp_path: Path) -> None:
+    for step in range(5):
+        checkpoint.save(checkpoint.checkpoint_path(tmp_path, step), {"step": step})
+    checkpoint.prune(tmp_path, 1, step=2)
+    assert [path.name[-4:-3] for path in checkpoint.listed(tmp_path)] == ["2", "3", "4"]
+
+
+def test_refused_checkpoints_are_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for step in (1, 2, 3):
+        checkpoint.save(checkpoint.checkpoint_path(tmp_path, step), {"step": step})
+    checkpoint.set_aside(tmp_path, 2)
+    assert sorted(os.listdir(tmp_path)) == ["step-00000001.pt", "step-00000002.pt", "step-00000003.pt.refused"]
+    assert "renamed to step-00000003.pt.refused, the run goes on from step 2" in capsys.readouterr().err

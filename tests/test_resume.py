@@ -157,6 +157,20 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(
     told = capsys.readouterr().err
     assert f"{newest}: is not a whole msn-gan checkpoint" in told and "going on with r at step 4 of 8" in told
     checkpoint.load(newest)
+    assert newest.with_name("step-00000008.pt.refused").stat().st_size == 1000
+
+
+def test_refused_checkpoints_do_not_count_among_those_that_are_kept(begun: tuple[Path, dict[str, Any]]) -> None:
+    root, _ = begun
+    folder = root / "checkpoints" / "r"
+    for step in (30, 40):
+        checkpoint.checkpoint_path(folder, step).write_bytes(b"damaged")
+    train(root, {"keep": 1}, resume=True)  # it is done, and pruned
+    assert [path.name[-5:] for path in checkpoint.listed(folder)] == ["08.pt", "30.pt", "40.pt"]
+    train(root, {"steps": STEPS, "keep": 1}, resume=True)
+    assert [path.name for path in checkpoint.listed(folder)] == [f"step-{STEPS:08d}.pt"]
+    assert final_state(root)["step"] == STEPS
+    assert sorted(path.read_bytes() for path in folder.glob("*.refused")) == [b"damaged"] * 2
 
 
 def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path: Path, image_folder: Path) -> None:
