@@ -11,6 +11,7 @@ import torch
 from gan import exchange, graphs, ranks
 from gan.config import TrainConfig
 from gan.data import DATASETS, ImageSet
+from gan.data.sources import count_classes
 from gan.errors import UsageError
 from gan.memory import peak_bytes
 from gan.models import count_parameters
@@ -27,15 +28,20 @@ _LONG = 10.0  # seconds of that one, after which it is the only one
 def dry_run(settings: TrainConfig, runtime: Runtime, run: RunFolder) -> None:
     """Print the settings and sizes of a run, then its time and memory. Several ranks call it together.
 
+    Its images are only listed, and that only where their classes decide how large the networks are.
+
     Raises:
-        UsageError: its data is not there.
+        UsageError: its data is not there, or has no labels for a conditional run.
+        UserError: its data cannot be listed.
     """
-    if settings.data not in DATASETS and not Path(settings.data).exists():
+    if settings.data not in DATASETS and not Path(settings.data).expanduser().exists():
         raise UsageError(f"--data {settings.data}: no such file or folder, nor one of {', '.join(DATASETS)}")
     shape = (max(settings.batch, 64), settings.channels, settings.resolution, settings.resolution)
     noise = torch.randint(0, 256, shape, dtype=torch.uint8)
-    labels = torch.arange(len(noise)) % 10 if settings.conditional else None
-    job = Trainer(settings, runtime, ImageSet.of(noise, labels, list("0123456789")))
+    count = exchange.from_lead(lambda: count_classes(settings.data)) if settings.conditional else 0
+    labels = torch.arange(len(noise)) % count if count else None
+    classes = [str(number) for number in range(count)]
+    job = Trainer(settings, runtime, ImageSet.of(noise, labels, classes, name=settings.data))
     if ranks.leads():
         print(json.dumps(settings.to_dict(), indent=2))
         print(f"run:        {run.checkpoints} and {run.samples}")

@@ -41,6 +41,9 @@ DATASETS: dict[str, Opener] = {
     ),
 }
 
+# Of the training images, where they are labelled.
+_CLASSES = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "cifar100": 100, "svhn": 10}
+
 
 def find(data: str, *, data_root: Path, split: str) -> Source:
     """The source that `data` names: one of DATASETS, else the path of a folder or a zip.
@@ -57,6 +60,17 @@ def find(data: str, *, data_root: Path, split: str) -> Source:
     if not data or not path.exists():
         raise UsageError(f"--data {data}: no such folder or zip, and none of the sets {', '.join(DATASETS)}")
     return from_path(path, split=split)
+
+
+def count_classes(data: str) -> int:
+    """How many classes the training images of a set have, 0 where they have no labels. Nothing is downloaded for it.
+
+    Raises:
+        UsageError, UserError: as `find` and the listing of what it finds.
+    """
+    if data in DATASETS:
+        return _CLASSES.get(data, 0)
+    return len(find(data, data_root=Path(), split="train").listing.classes)
 
 
 def from_path(path: Path, *, split: str) -> Source:

@@ -90,6 +90,27 @@ def test_dry_run_trains_nothing(call: Call, capsys: pytest.CaptureFixture[str]) 
     assert not Path("checkpoints").exists()
 
 
+def test_dry_run_counts_the_parameters_of_the_classes_there_are(
+    call: Call, image_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(image_folder.parent))
+    words = ["train", "r", "--data", f"~/{image_folder.name}", *SMALL, "--conditional"]
+    code, told = call(*words)
+    assert code == 0, told
+    (trained,) = [line for line in told.splitlines() if " parameters" in line]
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, "--dry-run"])
+    (planned,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("networks:")]
+    assert stopped.value.code == 0
+    assert planned.removeprefix("networks:").split(" parameters")[0].strip() in trained
+
+
+def test_dry_run_of_a_conditional_run_without_labels(call: Call, image_folder: Path) -> None:
+    told = f"--conditional: {image_folder / 'a'} has no labels"
+    words = ("train", "--data", str(image_folder / "a"), *SMALL, "--conditional", "--dry-run")
+    refused(call, 2, told, command=words)
+
+
 def test_config_file_and_flags(call: Call, image_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("c.toml").write_text(f'preset = "msn-dcgan"\ndata = "{image_folder}"\nnorm = "sn"\nd_width = 4\ng_width = 4\n')
     with pytest.raises(SystemExit):

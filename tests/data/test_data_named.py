@@ -10,6 +10,7 @@ import torch
 import torchvision.datasets
 
 from gan.data import DATASETS, load
+from gan.data.sources import count_classes
 from gan.errors import UsageError, UserError
 
 
@@ -183,3 +184,13 @@ def test_a_failed_download_says_in_one_line_what_to_do(fake, tmp_path, failure):
 def test_an_unknown_split(tmp_path: Path):
     with pytest.raises(UsageError, match="svhn has no split 'valid'; choose one of train, test, extra"):
         load("svhn", resolution=32, channels=3, data_root=tmp_path, split="valid")
+
+
+def test_classes_are_counted_without_a_download(classes_folder, monkeypatch):
+    for name in ("mnist", "fashion-mnist", "cifar10", "cifar100", "svhn", "stl10", "celeba"):
+        monkeypatch.delattr(torchvision.datasets, DATASETS[name].dataset)
+    counts = {name: count_classes(name) for name in DATASETS}
+    assert counts.pop("digits") == len(load("digits", resolution=8, channels=1).classes) == 10
+    assert list(counts.values()) == [10, 10, 10, 100, 10, 0, 0]
+    assert count_classes(str(classes_folder)) == 3
+    assert count_classes(str(classes_folder / "cat")) == 0
