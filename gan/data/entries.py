@@ -70,6 +70,11 @@ class Source(Protocol):
         """A reader for the calling thread."""
 
 
+def plain(name: str) -> str:
+    """A relative name as it is compared: `/` between its parts, no `.` among them; archivers and scripts write both."""
+    return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
+
+
 def is_image_name(name: str) -> bool:
     """Whether a relative name with `/` between its parts is that of an image, and not hidden or a leftover of macOS."""
     return name.lower().endswith(EXTENSIONS) and is_visible(name)

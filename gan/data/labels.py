@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gan.data.entries import shown
+from gan.data.entries import plain, shown
 from gan.errors import UserError
 from gan.progress import say
 
@@ -122,7 +122,7 @@ def _from_table(content: bytes, names: Sequence[str], where: str) -> tuple[NDArr
     for pair in pairs:
         match pair:
             case (str(name), int(label)) if 0 <= label < _MOST_CLASSES and not isinstance(label, bool):
-                number[name.replace("\\", "/")] = label
+                number[plain(name)] = label
             case _:
                 raise UserError(
                     f"{where}: each label must be a pair of a name and one class number from 0 to {_MOST_CLASSES - 1}, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 import zipfile
 import zlib
@@ -12,13 +13,24 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from gan.data.entries import MAX_ENTRY, BadImage, Listing, Reader, is_image_name, is_labels_name, no_images, shown
+from gan.data.entries import (
+    MAX_ENTRY,
+    BadImage,
+    Listing,
+    Reader,
+    is_image_name,
+    is_labels_name,
+    no_images,
+    plain,
+    shown,
+)
 from gan.data.labels import arrange
 from gan.errors import UserError
 
 _RATIO = 1000  # deflate compresses at most about 1030 times; only a bomb or a blank image comes near
 _SMALL = 16 * 2**20  # bytes below which an entry's ratio does no harm
 _LARGE = 2**30  # bytes below which the sum of all entries does no harm
+_DRIVE = re.compile("[A-Za-z]:/")  # of Windows; a colon elsewhere is a letter like any other
 _ENCRYPTED = 0x1
 _LOCAL_HEADER = 30  # bytes before an entry's name
 _END = struct.Struct("<4s4H2LH")  # end of central directory record
@@ -76,10 +88,11 @@ class Zip:
             raise _not_whole(self.name) from error
         except OSError as error:
             raise UserError(f"{self.name}: {error.strerror or error}") from error
-        # Some archivers on Windows write backslashes. Of two entries of one name the later counts, as in unzip.
-        files = {info.filename.replace("\\", "/"): info for info in infos if not info.is_dir()}
-        for name in files:
-            _refuse_outside(name, self.name)
+        infos = [info for info in infos if not info.is_dir()]
+        for info in infos:
+            _refuse_outside(info.filename.replace("\\", "/"), self.name)
+        # Of two entries of one name the later counts, as in unzip.
+        files = {plain(info.filename): info for info in infos}
         images = {name: info for name, info in sorted(files.items()) if is_image_name(name)}
         tables = {name: info for name, info in files.items() if is_labels_name(name)}
         if not images:
@@ -124,7 +137,7 @@ def _not_whole(name: str) -> UserError:
 
 def _refuse_outside(name: str, where: str) -> None:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or name[1:2] == ":":
+    if path.is_absolute() or ".." in path.parts or _DRIVE.match(name):
         raise UserError(f"{where}: refused, its entry {shown(name)} names a place outside the zip")
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,13 +48,42 @@ def test_zip64(classes_folder, zip_of, tmp_path, monkeypatch):
     assert directory.startswith(b"PK\x01\x02") and directory.count(b"PK\x01\x02") == 12
 
 
-def test_names_with_backslashes(classes_folder, tmp_path):
-    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
-        for path in classes_folder.rglob("*.png"):
+def renamed(folder: Path, out: Path, name_of: Callable[[str], str]) -> Path:
+    """A zip of a folder's files under other names."""
+    with zipfile.ZipFile(out, "w") as archive:
+        for path in sorted(folder.rglob("*.*")):
             info = zipfile.ZipInfo("x")
-            info.filename = str(path.relative_to(classes_folder)).replace("/", "\\")
+            info.filename = name_of(path.relative_to(folder).as_posix())
             archive.writestr(info, path.read_bytes())
-    assert load(str(tmp_path / "set.zip"), resolution=8, channels=3).classes == ("cat", "dog", "owl")
+    return out
+
+
+def test_names_with_backslashes(classes_folder, tmp_path):
+    path = renamed(classes_folder, tmp_path / "set.zip", lambda name: name.replace("/", "\\"))
+    assert load(str(path), resolution=8, channels=3).classes == ("cat", "dog", "owl")
+
+
+@pytest.mark.parametrize("form", ["./{}", "././{}", ".//{}"])
+def test_names_that_begin_with_a_dot_and_a_slash(classes_folder, tmp_path, form):
+    path = renamed(classes_folder, tmp_path / "set.zip", form.format)
+    images = load(str(path), resolution=8, channels=3)
+    assert images.classes == ("cat", "dog", "owl")
+    assert torch.equal(images.pixels, pixels(classes_folder))
+
+
+def test_rows_of_dataset_json_that_begin_with_a_dot_and_a_slash(classes_folder, zip_of, tmp_path):
+    names = sorted(path.relative_to(classes_folder).as_posix() for path in classes_folder.rglob("*.png"))
+    rows = [[f"./{name}", number % 2] for number, name in enumerate(names)]
+    (classes_folder / "dataset.json").write_text(json.dumps({"labels": rows}))
+    dotted = renamed(classes_folder, tmp_path / "dotted.zip", "./{}".format)
+    for path in (classes_folder, dotted, zip_of(classes_folder, tmp_path / "set.zip")):
+        assert load(str(path), resolution=8, channels=3).labels.tolist() == [0, 1] * 6
+
+
+def test_a_colon_is_a_letter_like_any_other(classes_folder, tmp_path):
+    path = renamed(classes_folder, tmp_path / "set.zip", lambda name: name.replace("/0", "/1:0").replace("c", "c:"))
+    images = load(str(path), resolution=8, channels=3)
+    assert images.classes == ("c:at", "dog", "owl") and len(images) == 12
 
 
 @pytest.mark.parametrize("part", [0.0, 0.5, 0.999])
@@ -71,7 +102,9 @@ def test_a_damaged_central_directory_is_told(stored):
         pixels(stored)
 
 
-@pytest.mark.parametrize("name", ["../evil.png", "/etc/evil.png", "a/../../evil.txt", "C:\\evil.png", "..\\evil.png"])
+@pytest.mark.parametrize(
+    "name", ["../evil.png", "/etc/evil.png", "a/../../evil.txt", "C:\\evil.png", "c:/evil.png", "..\\evil.png"]
+)
 def test_entries_outside_the_zip_are_refused(stored, name):
     with zipfile.ZipFile(stored, "a") as archive:
         info = zipfile.ZipInfo("x")
