@@ -25,6 +25,8 @@ FIRST_FRAME = "first frame of an animation"
 # Content decides, not the name: a JPEG called .png is read, a PDF is not.
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
 _ORIENTATION = 0x0112
+_PNG_DEPTH = 24  # the byte of the file that tells the bits for each channel
+_TIFF_DEPTH = 258  # the tag that does
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -55,7 +57,8 @@ class Look:
 def to_pixels(content: Content, resolution: int, channels: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Decode an image and bring it to `resolution` and `channels` (3: RGB, 1: grey).
 
-    In this order: 16 bits scaled to 8, transparency laid on white, converted to RGB or grey, turned as EXIF says,
+    In this order: 16 bits scaled to 8 (grey ones rounded; of several channels Pillow keeps the high byte, at most one
+    step away), transparency laid on white, converted to RGB or grey, turned as EXIF says,
     cropped to the central square, and that resized (Lanczos to shrink, bicubic to enlarge): what resizing the short
     side first and cropping then would give. Of an animation, the first frame counts. An image that needs none of this
     keeps every byte.
@@ -68,7 +71,7 @@ def to_pixels(content: Content, resolution: int, channels: int) -> tuple[NDArray
     """
     try:
         image = _opened(content)
-        kinds = _kinds(image, resolution, channels)
+        kinds = _kinds(image, content, resolution, channels)
         image.load()
         turn = _TURNS.get(_orientation(image))
         if turn and TURNED not in kinds:  # some formats keep EXIF data behind the pixels
@@ -91,7 +94,7 @@ def expected(content: Content, resolution: int, channels: int) -> tuple[str, ...
         BadImage: the header is unreadable.
     """
     try:
-        return _kinds(_opened(content), resolution, channels)
+        return _kinds(_opened(content), content, resolution, channels)
     except BadImage:
         raise
     except Exception as error:  # as above
@@ -130,17 +133,16 @@ def _opened(content: Content) -> Image.Image:
     return image
 
 
-def _kinds(image: Image.Image, resolution: int, channels: int) -> tuple[str, ...]:
+def _kinds(image: Image.Image, content: Content, resolution: int, channels: int) -> tuple[str, ...]:
     kinds = []
     if getattr(image, "is_animated", False) and image.format != "MPO":  # a photo's preview is no animation
         kinds.append(FIRST_FRAME)
     if _orientation(image) in _TURNS:
         kinds.append(TURNED)
-    mode = image.mode
-    if mode.startswith("I;16"):
+    mode = "L" if image.mode.startswith("I;16") else image.mode
+    if _has_16_bits(image, content):
         kinds.append(FROM_16_BIT)
-        mode = "L"
-    elif image.has_transparency_data:
+    if image.has_transparency_data:
         kinds.append(ON_WHITE)
     if mode != _mode(channels):
         kinds.append(TO_RGB if channels == 3 else TO_GREY)
@@ -150,6 +152,17 @@ def _kinds(image: Image.Image, resolution: int, channels: int) -> tuple[str, ...
     if min(width, height) != resolution:
         kinds.append(RESIZED if min(width, height) > resolution else ENLARGED)
     return tuple(kinds)
+
+
+def _has_16_bits(image: Image.Image, content: Content) -> bool:
+    """Whether the file has 16 bits for each channel: of those with several channels Pillow's mode does not tell."""
+    if image.mode.startswith("I;16"):
+        return True
+    if isinstance(content, np.ndarray):
+        return False
+    if image.format == "PNG":
+        return content[_PNG_DEPTH] == 16
+    return image.format == "TIFF" and 16 in image.tag_v2.get(_TIFF_DEPTH, ())  # type: ignore[attr-defined]
 
 
 def _mode(channels: int) -> str:
@@ -171,7 +184,10 @@ def _orientation(image: Image.Image) -> int:
 def _converted(image: Image.Image, turn: Image.Transpose | None, resolution: int, channels: int) -> Image.Image:
     if image.mode.startswith("I;16"):
         wide = np.asarray(image).astype(np.uint32)
-        image = Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+        grey = ((wide * 255 + 32767) // 65535).astype(np.uint8)
+        if (clear := image.info.get("transparency")) is not None:  # one shade, which converting would forget
+            grey[wide == clear] = 255
+        image = Image.fromarray(grey)
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -145,6 +147,56 @@ def test_16_bits_are_scaled_and_not_clipped(form, channels):
     got, kinds = to_pixels(content, 2, channels)
     assert kinds == ((decode.FROM_16_BIT, decode.TO_RGB) if channels == 3 else (decode.FROM_16_BIT,))
     assert got[0].tolist() == [[0, 1], [128, 255]]
+
+
+def wide_png(colour_type: int, pixels: np.ndarray, clear: bytes = b"") -> bytes:
+    """A PNG of 16 bits for each channel, which Pillow writes of grey alone; pixels are (H, W, C)."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width, _ = pixels.shape
+    header = chunk(b"IHDR", struct.pack(">2I5B", width, height, 16, colour_type, 0, 0, 0))
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    transparent = chunk(b"tRNS", clear) if clear else b""
+    return b"\x89PNG\r\n\x1a\n" + header + transparent + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def wide_tiff(pixels: np.ndarray) -> bytes:
+    """A TIFF of 16 bits for each of 3 channels; pixels are (H, W, 3)."""
+    height, width, _ = pixels.shape
+    entries = [(256, 1, width), (257, 1, height), (258, 3, 122), (259, 1, 1), (262, 1, 2), (273, 1, 128), (277, 1, 3)]
+    entries += [(278, 1, height), (279, 1, pixels.size * 2)]
+    directory = b"".join(struct.pack("<2HI", tag, 3, count) + struct.pack("<I", value) for tag, count, value in entries)
+    start = struct.pack("<2sHI", b"II", 42, 8) + struct.pack("<H", len(entries)) + directory + bytes(4)
+    return start + struct.pack("<3H", 16, 16, 16) + pixels.astype("<u2").tobytes()
+
+
+LEVELS = np.array([[0, 255], [32896, 65279]])
+
+
+@pytest.mark.parametrize(
+    ("content", "others"),
+    [
+        (wide_png(2, np.stack([LEVELS] * 3, 2)), ()),
+        (wide_png(4, np.stack([LEVELS, 0 * LEVELS + 65535], 2)), (decode.ON_WHITE, decode.TO_RGB)),
+        (wide_png(6, np.stack([*[LEVELS] * 3, 0 * LEVELS + 65535], 2)), (decode.ON_WHITE, decode.TO_RGB)),
+        (wide_tiff(np.stack([LEVELS] * 3, 2)), ()),
+    ],
+    ids=["RGB", "grey and alpha", "RGBA", "TIFF"],
+)
+def test_16_bits_of_several_channels_are_counted_too(content, others):
+    got, kinds = to_pixels(content, 2, 3)
+    assert set(kinds) == {decode.FROM_16_BIT, *others}
+    assert expected(content, 2, 3) == kinds
+    assert np.abs(got - LEVELS / 257).max() <= 1
+
+
+def test_a_transparent_shade_of_16_bits():
+    shades = np.array([[[128], [129]], [[65535], [32896]]])
+    got, kinds = to_pixels(wide_png(0, shades, struct.pack(">H", 128)), 2, 1)
+    assert kinds == (decode.FROM_16_BIT, decode.ON_WHITE)
+    assert got[0].tolist() == [[255, 1], [255, 128]]
 
 
 def test_8_bits_stored_as_16_come_back_exactly():
