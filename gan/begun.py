@@ -11,6 +11,8 @@ from gan.data import ImageSet
 from gan.errors import UsageError, UserError
 from gan.runs import RunFolder
 
+_DATA = ("data", "test_data", "data_root", "skip_bad_images")  # settings that a run may change if images stay
+
 
 def read_config(run: RunFolder, kind: str, parse: Callable[[dict[str, Any]], Any]) -> dict[str, Any] | None:
     """What config.json of a run says, `config` as settings; None where the run has not begun.
@@ -40,6 +42,11 @@ def read_config(run: RunFolder, kind: str, parse: Callable[[dict[str, Any]], Any
 
 def _begun(folder: Path) -> bool:
     return folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir())
+
+
+def reads_elsewhere(before: object, now: object) -> bool:
+    """Whether two settings of one command may name other images."""
+    return any(getattr(before, name, None) != getattr(now, name, None) for name in _DATA)
 
 
 def facts(images: ImageSet) -> dict[str, Any]:

@@ -27,7 +27,7 @@ LEVELS = [
         "bench_onnx",
     ],
     ["convolution", "machine", "models", "data", "ema", "health", "replicas"],
-    ["checkpoint", "sampling", "runlog", "runs", "inputs", "graphs", "begun", "noted", "optimizers"],
+    ["checkpoint", "sampling", "runlog", "runs", "inputs", "graphs", "begun", "origin", "noted", "optimizers"],
     ["trainer", "gallery", "metrics", "dynamics"],
     ["loop", "targets", "looking", "trial"],
     ["request", "evaluate", "snapshots", "export"],

@@ -11,8 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gan import begun, checkpoint
 from gan.classify import loop, results
 from gan.classify.config import ClassifyConfig, Training
@@ -27,8 +25,9 @@ from gan.files import write_json
 from gan.interrupt import StopSignals
 from gan.models import count_parameters
 from gan.models.classifiers import build_classifier
+from gan.origin import warnings
 from gan.progress import progress, say
-from gan.runs import RunFolder, held, make_folder, place_flags, program, versions
+from gan.runs import RunFolder, held, make_folder, place_flags, program
 from gan.runtime import Runtime, resolve
 
 NAME = KIND = "classify"  # of the files of results, and of the run
@@ -81,14 +80,17 @@ class Experiment:
         todo = [training for training in self.asked.trainings() if not self._done(training)]
         if not todo:
             assert self.before is not None
-            self._write_config(self.before["data"])  # norms, rates or seeds may have been added that are done already
+            if begun.reads_elsewhere(self.before["config"], self.asked):
+                self._load_sets()
+            self.run.update_config(self.planned)  # norms, rates or seeds may have been added that are done already
             return None
-        train, test = load_sets(self.asked)
-        if self.before:
-            for kind, images in (("train", train), ("test", test)):
-                begun.check_same(self.run, f"{kind} images", self.before["data"][kind], images)
+        train, test = self._load_sets()
         make_folder(self.folder)
-        self._write_config({"classes": list(train.classes), "train": begun.facts(train), "test": begun.facts(test)})
+        if self.before:
+            self.run.update_config(self.planned)
+        else:
+            data = {"classes": list(train.classes), "train": begun.facts(train), "test": begun.facts(test)}
+            self.run.write_config(self.planned, {"kind": KIND, "data": data})
         self._say_what(len(todo), train, test)
         with StopSignals() as stop:
             for number, training in enumerate(todo, 1):
@@ -98,6 +100,13 @@ class Experiment:
                 if stop.received is not None and number < len(todo):
                     return stop.received
         return None
+
+    def _load_sets(self) -> tuple[ImageSet, ImageSet]:
+        train, test = load_sets(self.asked)
+        if self.before:
+            for kind, images in (("train", train), ("test", test)):
+                begun.check_same(self.run, f"{kind} images", self.before["data"][kind], images)
+        return train, test
 
     def _train(
         self,
@@ -151,7 +160,10 @@ class Experiment:
     def results(self) -> list[dict[str, Any]]:
         """What all trainings of the run that are done gave, in the order of the plan."""
         found = (results.read(self.folder / training.name) for training in self.planned.trainings())
-        return [result for result in found if result is not None]
+        known = self.before or {}
+        # Older results have neither.
+        older: dict[str, Any] = {key: known[key] for key in ("runtime", "versions") if key in known}
+        return [{**older, **result} for result in found if result is not None]
 
     def write_record(self) -> None:
         """Write classify.json from the folders of the trainings.
@@ -169,21 +181,12 @@ class Experiment:
             "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "config": self.planned.to_dict(),
             "data": config["data"],
-            "runtime": config["runtime"],
             "planned": len(list(self.planned.trainings())),
             "rows": results.summaries(done, plain, self.planned.trainings()),
             "trainings": done,
-            "versions": versions(),
+            "warnings": warnings(done),
         }
         write_json(self.folder / RECORD, record)
-
-    def _write_config(self, data: dict[str, Any]) -> None:
-        runtime = {
-            "device": str(self.runtime.device),
-            "precision": self.runtime.precision,
-            "threads": torch.get_num_threads(),
-        }
-        self.run.write_config(self.planned, {"kind": KIND, "runtime": runtime, "data": data})
 
     def _say_what(self, count: int, train: ImageSet, test: ImageSet) -> None:
         config = self.asked

@@ -13,6 +13,7 @@ from gan.dynamics.watch import Watch
 from gan.interrupt import StopSignals
 from gan.models import count_parameters
 from gan.models.classifiers import Classifier, to_state
+from gan.origin import origin
 from gan.progress import Advance
 from gan.runlog import RunLog
 
@@ -93,7 +94,7 @@ def _finish(job: ClassifierTraining, folder: Path, classes: tuple[str, ...]) -> 
         assert isinstance(job.network, Classifier)
         state = to_state(job.network, job.config.model, job.training.norm, classes)
         checkpoint.save(folder / results.NETWORK, {**state, "training": _facts(job)})
-    results.write(folder, {**_facts(job), "diverged": diverged})
+    results.write(folder, {**_facts(job), "diverged": diverged, **origin(job.runtime)})
     for path in checkpoint.listed(folder):
         path.unlink()
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gan import origin
 from gan.dynamics_report import Findings, findings
 from gan.intervals import Interval
 from gan.pages import line_chart, mean_line
@@ -93,7 +94,7 @@ def _stopped(record: Mapping[str, Any]) -> str | None:
 
 def _notes(record: Mapping[str, Any]) -> list[str]:
     rows = record["rows"]
-    notes = []
+    notes = list(record["warnings"])
     if any(row["final_test_accuracy_half_width"] is not None for row in rows):
         notes.append("± is half of the 95 % interval of the mean over seeds (Student's t).")
     if any(row["seeds"] - row["diverged"] == 1 for row in rows):
@@ -151,7 +152,7 @@ def _line(norm: str, curves: Sequence[Mapping[str, Any]], key: str, factor: floa
 
 
 def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    config, data, runtime = record["config"], record["data"], record["runtime"]
+    config, data = record["config"], record["data"]
     shown = ("model", "epochs", "batch", "optimizer", "decay", "weight_decay", "augment", "deterministic")
     lines = [(key.replace("_", " "), str(config[key])) for key in shown]
     for kind in ("train", "test"):
@@ -161,8 +162,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append((f"{kind} images", f"{text} (SHA-256 {found['fingerprint']})"))
     lines.append(("classes", _counted(len(data["classes"]), "class", "classes")))
     lines.append(("seeds", ", ".join(map(str, range(config["seeds"])))))
-    lines.append(("machine", f"{runtime['device']}, {runtime['precision']}, {_counted(runtime['threads'], 'thread')}"))
-    return [*lines, ("program", ", ".join(f"{name} {version}" for name, version in record["versions"].items()))]
+    return [*lines, *origin.facts(record["trainings"])]
 
 
 def _counted(count: int, one: str, many: str = "") -> str:

@@ -26,8 +26,9 @@ from gan.memory import peak_bytes, reset_peak
 from gan.metrics.protocol import Extractor
 from gan.metrics.score import METRICS
 from gan.models import build_discriminator, count_parameters
+from gan.origin import origin
 from gan.progress import say
-from gan.runs import RunFolder, held, make_folder, place_flags, program, versions
+from gan.runs import RunFolder, held, make_folder, place_flags, program
 from gan.runtime import resolve
 from gan.trainer import Trainer
 
@@ -86,13 +87,13 @@ class Experiment:
         todo = [one for one in self.asked.trainings() if not existing.is_done(self._run_of(one), self._config(one))]
         if not todo:
             assert self.before is not None
-            self._write_config(self.before)  # norms or seeds may have been added that are done already, or reordered
+            if begun.reads_elsewhere(self.before["config"].train, self.asked.train):
+                self._load_images()
+            self.run.update_config(self.planned)  # norms or seeds may have been added that are done, or reordered
             return None
         extractor = snapshots.training_extractor(self.asked.train, self.runtime.device)
         self._check_existing(extractor)
-        data = launch.load_images(self.asked.train)
-        if self.before:
-            begun.check_same(self.run, "images", self.before["data"], data)
+        data = self._load_images()
         reference = cache(lambda: snapshots.reference_of(data, extractor, METRICS))
         written = 0.0
         for number, training in enumerate(todo, 1):
@@ -105,6 +106,12 @@ class Experiment:
                 self.write_pages()
                 written = time.monotonic()
         return None
+
+    def _load_images(self) -> ImageSet:
+        data = launch.load_images(self.asked.train)
+        if self.before:
+            begun.check_same(self.run, "images", self.before["data"], data)
+        return data
 
     def _train(self, training: Training, data: ImageSet, extractor: Extractor, reference: Any) -> int | None:
         """Begin one training or go on with it; returns the signal that stopped it, or None when it is done."""
@@ -130,7 +137,8 @@ class Experiment:
         if stopped is not None:
             say(f"{training}: stopped at step {job.step:,} of {config.steps:,}, saved")
             return stopped
-        results.write(run, {**training._asdict(), "diverged": diverged, "peak_memory": memory.peak()})
+        facts = {"diverged": diverged, "peak_memory": memory.peak(), **origin(self.runtime)}
+        results.write(run, {**training._asdict(), **facts})
         return None
 
     def results(self) -> list[dict[str, Any]]:
@@ -160,7 +168,6 @@ class Experiment:
                 "config": self.planned.to_dict(),
                 "lr_grid": LR_GRID if self.planned.which.lr_grid else None,
                 "data": began["data"],
-                "runtime": began["runtime"],
                 "planned": len(list(self.planned.trainings())),
                 "rows": record.summaries(done, self.planned, began["plain_parameters"]),
                 "paired": record.paired_tests(done, self.planned),
@@ -168,7 +175,6 @@ class Experiment:
                 "protocol": next((result["protocol"] for result in done if result["protocol"]), None),
                 "real_grid": self._real_grid(done),
                 "trainings": done,
-                "versions": versions(),
             },
         )
 
@@ -207,20 +213,14 @@ class Experiment:
         if self.before is not None and self.before["config"] == self.planned:
             return
         make_folder(self.folder)
-        if self.before is None:
-            plain = build_discriminator(job.config.replace({"norm": "none", "norm_layers": None}), job.classes)
-            self.before = {"data": begun.facts(job.data), "plain_parameters": count_parameters(plain)}
-        self._write_config(self.before)
-
-    def _write_config(self, facts: Mapping[str, Any]) -> None:
-        runtime = {
-            "device": str(self.runtime.device),
-            "precision": self.runtime.precision,
-            "threads": torch.get_num_threads(),
-        }
-        kept = {key: facts[key] for key in ("data", "plain_parameters")}
-        self.run.write_config(self.planned, {"kind": KIND, "runtime": runtime, **kept})
-        self.before = {**kept, "config": self.planned}
+        if self.before is not None:
+            self.run.update_config(self.planned)
+            self.before = {**self.before, "config": self.planned}
+            return
+        plain = build_discriminator(job.config.replace({"norm": "none", "norm_layers": None}), job.classes)
+        facts = {"data": begun.facts(job.data), "plain_parameters": count_parameters(plain)}
+        self.run.write_config(self.planned, {"kind": KIND, **facts})
+        self.before = {**facts, "config": self.planned}
 
     def _real_grid(self, done: list[dict[str, Any]]) -> str | None:
         for result in done:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from gan import origin
 from gan.compare.paired import in_words, paired
 from gan.compare.plan import Plan
 from gan.compare.results import SCORES
@@ -130,9 +131,7 @@ def warnings(done: Sequence[dict[str, Any]]) -> list[str]:
                 starts = {result["start"][part] for result in own if result["setting"] == setting}
                 if len(starts) > 1:
                     lines.append(f"Not fair: the norms of seed {seed} did not start from the same {what}.")
-    for key, what in (("runtime", "device or precision"), ("versions", "versions")):
-        if len({str(sorted(result[key].items())) for result in done}) > 1:
-            lines.append(f"Not all trainings had the same {what}; their config.json says which.")
+    lines += origin.warnings(done)
     for result in done:
         if result["missing"]:
             steps = ", ".join(f"{step:,}" for step in result["missing"])

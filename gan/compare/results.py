@@ -87,8 +87,7 @@ def read(run: RunFolder, training: Training, config: TrainConfig, folder: Path) 
             "peak_memory": facts["peak_memory"],
             "parameters": began["parameters"],
             "start": began["comparison"]["start"],
-            "runtime": began["runtime"],
-            "versions": began["versions"],
+            **{key: facts.get(key, began[key]) for key in ("runtime", "versions")},  # older results have neither
             "command": command_of(config, run.name.replace("/", "-")),
             **_curve(entries, config, last, bool(facts["diverged"])),
             "health": _health(entries),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gan import origin
 from gan.compare.asked import grid_facts
 from gan.compare.charts import charts, grids
 from gan.compare.results import SCORES, Score
@@ -256,7 +257,7 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
 
 def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The protocol: how it is fair, what was trained on, how it was scored."""
-    config, data, runtime = record["config"], record["data"], record["runtime"]
+    config, data = record["config"], record["data"]
     train = config["train"]
     size = f"{train['resolution']}x{train['resolution']}x{train['channels']}"
     lines = [
@@ -268,7 +269,6 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("snapshots", f"every {train['report_every']:,} steps and at the end, {train['report_num']:,} images each"),
         *_starts(record),
         *(grid_facts() if record["lr_grid"] else ()),
-        ("machine", f"{runtime['device']}, {runtime['precision']}, {runtime['threads']} threads"),
     ]
     for key, value in (record["protocol"] or {}).items():
         if value is not None and key != "seed":
@@ -276,7 +276,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
             lines.append((f"scores: {key.replace('_', ' ')}", text))
     settings = ", ".join(f"{key} {value}" for key, value in train.items() if key not in ("norm", "seed"))
     lines.append(("all settings", settings))
-    return [*lines, ("program", ", ".join(f"{name} {version}" for name, version in record["versions"].items()))]
+    return [*lines, *origin.facts(record["trainings"])]
 
 
 def _starts(record: Mapping[str, Any]) -> list[tuple[str, str]]:

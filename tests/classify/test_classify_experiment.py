@@ -163,8 +163,68 @@ def test_other_images_are_refused(run: Run, image_folder: Path, tmp_path: Path) 
     moved = tested.rename(tmp_path / "elsewhere")
     run(test_data=str(moved), norms=["msn"])
     next(moved.rglob("*.png")).unlink()
-    with pytest.raises(UserError, match=r"RUN r: its test images were others \(23 of elsewhere\); restore them"):
+    with pytest.raises(UserError, match=r"RUN r: its test images were others \(23 of tested\); restore them"):
         run(norms=["bn"])
+
+
+@pytest.mark.parametrize("kind", ["data", "test_data"])
+def test_other_images_are_refused_when_all_is_done(run: Run, image_folder: Path, tmp_path: Path, kind: str) -> None:
+    """Or the record would name images that nothing was trained on."""
+    tested = shutil.copytree(image_folder, tmp_path / "tested")
+    sorted(tested.rglob("*.png"))[0].unlink()
+    sets = {"data": str(image_folder), "test_data": str(tested)}
+    run(**{**SMALL, "batch": 12, "limit": 24, "norms": ["none"], "lr": [0.01], **sets})
+    before = {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()}
+    other = shutil.copytree(sets[kind], tmp_path / "other")
+    sorted(other.rglob("*.png"))[-1].unlink()
+    for elsewhere, message in (("nowhere", "nowhere: no such folder or zip"), (str(other), "images were others")):
+        with pytest.raises(UserError, match=message):
+            run(**{kind: elsewhere})
+    assert {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()} == before
+    moved = Path(sets[kind]).rename(tmp_path / "elsewhere")
+    assert run(**{kind: str(moved)})["config"][kind] == str(moved)  # the same images
+
+
+def test_where_trainings_were_made_is_kept(run: Run) -> None:
+    """By each training, whatever machine makes the report; the settings' file keeps what the run began with."""
+    first = run(**SMALL, norms=["none", "bn"], lr=[0.01])
+    assert first["warnings"] == [] and "Not all trainings" not in (RUN / "classify.md").read_text()
+    path = RUN / "none-lr0.01-seed0" / "result.json"
+    result = json.loads(path.read_text())
+    result["runtime"]["threads"], result["versions"]["torch"] = 64, "1.0.0"
+    path.write_text(json.dumps(result))
+    config = json.loads((RUN / "config.json").read_text())
+    config["versions"]["torch"] = "0.9"
+    (RUN / "config.json").write_text(json.dumps(config))
+    again = run(norms=["bn", "none"])
+    assert json.loads((RUN / "config.json").read_text())["versions"] == config["versions"]
+    assert [one["versions"]["torch"] for one in again["trainings"]] == [
+        "1.0.0",
+        first["trainings"][1]["versions"]["torch"],
+    ]
+    text = (RUN / "classify.md").read_text()
+    for words in (
+        "precision or number of threads (threads);",
+        "the same versions (torch);",
+        "64 threads",
+        "torch 1.0.0",
+    ):
+        assert words in text, words
+
+
+def test_results_of_before_trainings_said_where_they_were_made(run: Run) -> None:
+    run(**SMALL, norms=["none"], lr=[0.01])
+    path = RUN / "none-lr0.01-seed0" / "result.json"
+    result = json.loads(path.read_text())
+    old = {key: result.pop(key) for key in ("runtime", "versions")}
+    path.write_text(json.dumps(result))
+    config = json.loads((RUN / "config.json").read_text())
+    (RUN / "config.json").write_text(
+        json.dumps({**config, "runtime": {"device": "cpu", "precision": "fp32", "threads": 7}})
+    )
+    again = run()
+    assert again["trainings"][0]["versions"] == old["versions"] and again["trainings"][0]["runtime"]["threads"] == 7
+    assert "cpu, fp32, 7 threads" in (RUN / "classify.md").read_text()
 
 
 def test_a_run_of_another_command(run: Run) -> None:

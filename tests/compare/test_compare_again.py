@@ -124,6 +124,39 @@ def test_other_images_are_refused(tmp_path: Path, image_folder: Path) -> None:
         ask(tmp_path, data=str(moved), seeds=2)
 
 
+def test_other_images_are_refused_when_all_is_done(tmp_path: Path, image_folder: Path) -> None:
+    """Or the commands that the report states would name images that nothing was trained on."""
+    ask(tmp_path, **{**BOTH, "channels": 3, "data": str(image_folder), "report_features": "digits"})
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match="--data nowhere: no such folder or zip"):
+        ask(tmp_path, data="nowhere")
+    with pytest.raises(UserError, match="RUN r: its images were others"):
+        ask(tmp_path, data="digits")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    moved = image_folder.rename(image_folder.with_name("elsewhere"))
+    assert f"--data {moved}" in ask(tmp_path, data=str(moved))["command"]  # the same images
+
+
+def test_where_trainings_were_made_is_kept(copy: Path) -> None:
+    """By each training, whatever machine makes the report; the settings' file keeps what the run began with."""
+    path = copy / RUN / "msn-seed0" / "result.json"
+    result = json.loads(path.read_text())
+    assert result["runtime"]["threads"] >= 1 and result["versions"]["torch"]
+    result["runtime"]["threads"], result["versions"]["torch"] = 64, "1.0.0"
+    path.write_text(json.dumps(result))
+    settings = copy / RUN / "config.json"
+    settings.write_text(settings.read_text().replace(json.loads(settings.read_text())["versions"]["torch"], "0.9"))
+    record = ask(copy, norms=["bn", "msn"])  # in another order
+    assert json.loads(settings.read_text())["versions"]["torch"] == "0.9"
+    found = {one["folder"]: one for one in record["trainings"]}
+    assert found["msn-seed0"]["runtime"]["threads"] == 64 and found["msn-seed0"]["versions"]["torch"] == "1.0.0"
+    assert found["bn-seed1"]["versions"]["torch"] not in ("0.9", "1.0.0")
+    assert len(record["warnings"]) == 2
+    text = (copy / RUN / "report.md").read_text()
+    for words in (*record["warnings"], "64 threads", "torch 1.0.0"):
+        assert words in text, words
+
+
 def test_a_full_disk(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever cannot be written: one line, nothing half-written, and the same command goes on."""
     sync, calls = os.fsync, [0]
