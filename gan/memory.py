@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 _RESET = Path("/proc/self/clear_refs")  # 5 makes the highest resident size the present one (proc(5))
+_STATUS = Path("/proc/self/status")
 
 # glibc's <malloc.h>; the threshold of old versions is at most 32 MiB.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
@@ -30,20 +31,37 @@ def keep_freed() -> bool:
     return bool(kept and mallopt(_TRIM_THRESHOLD, 2**31 - 1) and mallopt(_TOP_PAD, 2**26))
 
 
+def give_back() -> bool:
+    """Give what was freed and kept back to the system; False where the C library is not glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is None:
+        return False
+    gc.collect()  # networks that nobody uses any more
+    trim(0)
+    return True
+
+
 def peak_bytes(device: torch.device) -> int:
     """The most that was held so far, since the start or the last `reset_peak`."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    for line in _STATUS.read_text().splitlines() if _STATUS.exists() else []:
+        if line.startswith("VmHWM:"):  # ru_maxrss of Linux begins at the size of the process that started this one
+            return int(line.split()[1]) * 1024
     # Kilobytes on Linux, bytes on macOS.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def reset_peak(device: torch.device) -> bool:
-    """Count from now on; False where the system has no way to, so that a peak is that of all work before too."""
+    """Count from now on; False where the system has no way to, so that a peak is that of all work before too.
+
+    What earlier work has freed is given back first, or it would be counted again.
+    """
     if device.type == "cuda":
         gc.collect()  # networks that nobody uses any more
         torch.cuda.reset_peak_memory_stats(device)
         return True
+    give_back()
     try:
         _RESET.write_text("5")
     except OSError:

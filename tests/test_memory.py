@@ -33,3 +33,30 @@ def test_freed_memory_is_used_again() -> None:
     done = subprocess.run([sys.executable, "-c", _TOUCHED], capture_output=True, text=True, check=True)
     given_back, kept = json.loads(done.stdout)
     assert 20 * kept < given_back, (kept, given_back)
+
+
+_PEAK = """
+import json, sys, torch
+from gan import memory
+
+cpu = torch.device("cpu")
+memory.keep_freed()
+work = [torch.ones(10 * 2**20) for _ in range(10)]  # 400 MiB
+del work
+known = memory.reset_peak(cpu)
+print(json.dumps([known, memory.peak_bytes(cpu)]))
+work = [torch.ones(10 * 2**20) for _ in range(10)]
+print(json.dumps(memory.peak_bytes(cpu)))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_a_peak_has_nothing_of_work_that_is_over() -> None:
+    """Or it would follow the order in which trainings are measured."""
+    mine = b"1" * (600 * 2**20)  # nor anything of the process that starts it
+    done = subprocess.run([sys.executable, "-c", _PEAK], capture_output=True, text=True, check=True)
+    del mine
+    (known, before), after = map(json.loads, done.stdout.splitlines())
+    if not known:
+        pytest.skip("the system cannot count a peak anew")
+    assert after - before > 350 * 2**20, (before, after)

@@ -219,7 +219,7 @@ def _training(rows: Sequence[Row]) -> Table:
         "Added: parameters of the discriminator beyond those that it has without any norm.",
         "Images/s: real images, in training alone (median of the log); seconds likewise, without scoring and files.",
         "Peak memory: on a GPU what torch held there; else that of the whole process while it trained, with the images "
-        "and the network that scores.",
+        "and the network that scores, and with what trainings before it left behind: a few per cent follow the order.",
         *(f"{name}: {MEANINGS[name]}." for name in raised if name in MEANINGS),
     ]
     header = ("Norm", "D parameters", "Added", "Images/s", "Seconds", "Peak memory, MB", "Health flags")
