@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -31,6 +32,15 @@ class Training(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.norm}, lr {self.lr!r}, seed {self.seed}"
+
+
+def command_of(name: str, config: ClassifyConfig) -> str:
+    """The command that makes an experiment anew, or goes on with it.
+
+    Args:
+        config: resolved settings.
+    """
+    return shlex.join(["msn-gan", "classify", name, *config.flags(ClassifyConfig())])
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -13,7 +12,7 @@ from typing import Any
 
 from gan import begun, checkpoint
 from gan.classify import loop, results
-from gan.classify.config import ClassifyConfig, Training
+from gan.classify.config import ClassifyConfig, Training, command_of
 from gan.classify.sets import load_sets
 from gan.classify.training import ClassifierTraining, OnStep, steps_of
 from gan.data import ImageSet
@@ -178,7 +177,7 @@ class Experiment:
         record = {
             "schema": 1,
             "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": command_of(self.run.name, self.planned),
             "config": self.planned.to_dict(),
             "data": config["data"],
             "planned": len(list(self.planned.trainings())),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 from collections.abc import Callable
@@ -22,7 +23,9 @@ from gan.errors import UsageError, UserError
 from gan.metrics.extractors import create_extractor
 from gan.metrics.protocol import ExtractorOptions
 from gan.models.classifiers import from_state
+from tests.runs import command_line
 from tests.test_report import Page
+from tests.test_resume import same_bytes
 
 SMALL = {"model": "cnn3", "resolution": 8, "batch": 20, "epochs": 2, "limit": 40, "precision": "fp32"}
 RUN = Path("checkpoints/r")
@@ -61,6 +64,23 @@ def test_results(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr()
     assert "msn, lr 0.01, seed 2: test accuracy" in told.err and "wrote checkpoints/r/classify.html" in told.err
     assert "cnn3 on digits, under 3 norms" in told.out and " ± " in told.out
+
+
+def test_the_stated_command_trains_the_same_bytes(run: Run) -> None:
+    """However the run was gone on with: settings may have been left out, and trainings added."""
+    run(**SMALL, norms=["none"], lr=[0.01], optimizer="sgd", weight_decay=1e-5)
+    record = run(norms=["msn"])
+    words = shlex.split(record["command"])
+    assert words[:3] == ["msn-gan", "classify", "r"] and words[words.index("--norms") + 1] == "none,msn"
+    assert command_line([*words[1:], "--device", "cpu"]) == 0  # it goes on: all is done
+    assert command_line([*words[1:], "--device", "cpu", "--out", "elsewhere"]) == 0
+    assert json.loads(("elsewhere" / RUN / "classify.json").read_text())["config"] == record["config"]
+    for result in record["trainings"]:
+        weights = [
+            checkpoint.load(root / RUN / result["folder"] / "classifier.pt")["weights"]
+            for root in (Path(), Path("elsewhere"))
+        ]
+        same_bytes(*weights)
 
 
 def test_files(run: Run) -> None:
