@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gan.models.classifiers import CLASSIFIERS, require_fit
+from gan.models.classifiers import CLASSIFIERS, require_fit, require_statistics
 from gan.norm import NORMS
 from gan.runtime import PRECISIONS
 from gan.settings import Settings, dynamics_setting, setting
@@ -99,9 +99,10 @@ class ClassifyConfig(Settings):
         """The same with every `auto` and every default that depends on the data replaced by what it means.
 
         Raises:
-            UsageError: the classifier is too deep for the resolution.
+            UsageError: the classifier is too deep for the resolution, or for what a norm needs of it.
         """
         require_fit(self.model, self.resolution)
+        require_statistics(self.model, self.norms, self.resolution, self.batch)
         channels = self.channels or (1 if self.data in _GREY else 3)
         augment = "none" if channels == 1 else "crop" if self.data in _NOT_MIRRORED else "crop-flip"
         return dataclasses.replace(

@@ -9,6 +9,7 @@ between two classifiers of one name and seed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -142,6 +143,40 @@ def require_fit(name: str, resolution: int) -> None:
             f"--model {name}: too deep for images of {resolution} pixels; use --resolution {smallest} or more, "
             f"or another model ({fitting})"
         )
+
+
+def require_statistics(name: str, norms: Sequence[str], resolution: int, batch: int) -> None:
+    """Refuse norms that divide by the deviation of a channel where it would have a single value.
+
+    Raises:
+        UsageError: says what serves instead.
+    """
+    wrong = [norm for norm in norms if norm == "in" or (norm == "bn" and batch == 1)]
+    if not wrong or smallest_map(name, resolution) > 1:
+        return
+    larger = resolution + 1
+    while smallest_map(name, larger) == 1:
+        larger += 1
+    more = " or --batch 2 or more" if wrong == ["bn"] else ""
+    raise UsageError(
+        f"--norms {','.join(wrong)}: the last maps of {name} have one position at --resolution {resolution}"
+        f"{' and --batch 1' if 'bn' in wrong else ''}, and one value has no deviation; "
+        f"use --resolution {larger} or more{more}, or other norms"
+    )
+
+
+@cache
+@torch.no_grad()
+def smallest_map(name: str, resolution: int) -> int:
+    """Positions of the smallest map that a convolution of a classifier gives, which is what a norm is given."""
+    sizes = []
+    with torch.device("meta"):  # shapes alone
+        network = CLASSIFIERS[name].build("none", resolution, 3, 2)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.register_forward_hook(lambda layer, given, maps: sizes.append(maps[0, 0].numel()))
+        network(torch.zeros(1, 3, resolution, resolution))
+    return min(sizes)
 
 
 def to_state(network: Classifier, name: str, norm: str, classes: Sequence[str]) -> dict[str, Any]:

@@ -6,9 +6,12 @@ import json
 from typing import Any
 
 import pytest
+import torch
 
 from gan.classify.config import ClassifyConfig, Training
 from gan.errors import UsageError
+from gan.models.classifiers import CLASSIFIERS, build_classifier
+from gan.norm import NORMS
 
 
 def resolved(**given: Any) -> ClassifyConfig:
@@ -82,3 +85,43 @@ def test_a_model_too_deep_for_the_resolution() -> None:
     with pytest.raises(UsageError, match="--model vgg7: too deep for images of 28 pixels; use --resolution 32 or more"):
         resolved(resolution=28)
     assert resolved(model="cnn3", resolution=28).resolution == 28
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (
+            {"norms": ["none", "in", "bn"]},
+            "--norms in: the last maps of resnet18 have one position at --resolution 8, and one value has no "
+            "deviation; use --resolution 9 or more, or other norms",
+        ),
+        (
+            {"norms": ["bn", "msn"], "batch": 1},
+            "--norms bn: the last maps of resnet18 have one position at --resolution 8 and --batch 1, and one value "
+            "has no deviation; use --resolution 9 or more or --batch 2 or more, or other norms",
+        ),
+    ],
+)
+def test_norms_of_a_single_value(given: dict[str, Any], message: str) -> None:
+    """Refused before anything is trained, not when their turn comes."""
+    with pytest.raises(UsageError) as caught:
+        resolved(model="resnet18", resolution=8, **given)
+    assert str(caught.value) == message
+    assert resolved(model="resnet18", **{**given, "resolution": 9}).resolution == 9
+
+
+@pytest.mark.parametrize("model", CLASSIFIERS)
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_what_is_not_refused_trains(model: str, norm: str, batch: int) -> None:
+    """At the smallest maps that each classifier may have."""
+    smallest = max(8, CLASSIFIERS[model].smallest)
+    config = {"model": model, "norms": [norm], "batch": batch}
+    try:
+        resolved(**config, resolution=smallest)
+    except UsageError as error:
+        assert "one position" in str(error)
+        assert (model, norm) == ("resnet18", "in") or (model, norm, batch) == ("resnet18", "bn", 1)
+        smallest = resolved(**config, resolution=smallest + 1).resolution
+    network = build_classifier(model, norm, resolution=smallest, channels=1, classes=3)
+    network(torch.zeros(batch, 1, smallest, smallest)).sum().backward()

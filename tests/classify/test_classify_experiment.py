@@ -320,6 +320,8 @@ def test_a_trained_network_scores_images(run: Run, image_folder: Path) -> None:
         ("--lr 0.1,0", 2, "--lr 0.0: must be above 0"),
         ("--lr much", 2, "'much' is not a list of numbers such as 0.1,0.01"),
         ("--model vgg7 --resolution 16", 2, "--model vgg7: too deep for images of 16 pixels; use --resolution 32 or m"),
+        ("--model resnet18 --resolution 8 --norms none,in,bn", 2, "--norms in: the last maps of resnet18 have one pos"),
+        ("--model resnet18 --resolution 8 --norms bn --batch 1", 2, "use --resolution 9 or more or --batch 2 or more"),
         ("--batch 5000", 2, "--batch 5000: more than the 1,442 training images; use --batch 1442 or less"),
         ("--data nowhere", 2, "--data nowhere: no such folder or zip"),
         ("--test-data nowhere", 2, "--test-data nowhere: no such folder or zip"),
