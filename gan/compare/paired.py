@@ -101,3 +101,18 @@ def in_words(test: Mapping[str, Any], what: str, names: tuple[str, str], digits:
     if abs(difference) > half * factor:
         return f"{subject}'s {what} is {side} by {size} than {other}'s over {seeds} seeds ({p})."
     return f"No difference in {what} that {seeds} seeds can show: {subject}'s is {side} by {size} than {other}'s ({p})."
+
+
+def how_many(tests: Sequence[Mapping[str, Any]]) -> str:
+    """How far tests may be trusted that are several.
+
+    Args:
+        tests: each with `primary`, whether it is one of those that something is concluded from.
+    """
+    primary = sum(test["primary"] for test in tests)
+    which = "FID at the end" if primary == 1 else f"FID at the end under each of the {primary} settings"
+    told = (
+        f"The test is that of {which}. {len(tests) - primary} of the {len(tests)} rows are other scores: their "
+        "intervals and p are not corrected for their number, so some may leave out 0 by chance; take them for hints."
+    )
+    return told if primary == 1 else f"{told} Nor are those of FID at the end corrected for being several."

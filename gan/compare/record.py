@@ -78,7 +78,8 @@ def _interval(values: Sequence[float]) -> dict[str, Any]:
 def paired_tests(done: Sequence[dict[str, Any]], plan: Plan) -> list[dict[str, Any]]:
     """Tests of the first two norms, under each setting, for each score at the end and for the best FID.
 
-    Only seeds with both norms at their end count; `left_out` are the others that have begun.
+    Only seeds with both norms at their end count; `left_out` are the others that have begun. Nothing corrects for how
+    many tests there are, so one alone is `primary`, that of FID at the end, and has its outcome in `words`.
     """
     if len(plan.which.norms) < 2:
         return []
@@ -101,17 +102,18 @@ def paired_tests(done: Sequence[dict[str, Any]], plan: Plan) -> list[dict[str, A
             for score in scores:
                 first, second = ([end[seed][kind][score.key] for seed in seeds] for end in ends)
                 test = paired(first, second)
-                what = score.title if kind == "final" else f"best {score.title}"
+                primary = (kind, score) == ("final", SCORES[0])
                 tests.append(
                     {
                         "setting": setting,
                         "norms": list(names),
                         "score": score.key,
                         "kind": kind,
+                        "primary": primary,
                         **test,
                         "seeds_used": seeds,
                         "left_out": sorted(begun - set(seeds)),
-                        "words": in_words(test, what, names, score.digits, score.factor),
+                        "words": in_words(test, score.title, names, score.digits, score.factor) if primary else None,
                     }
                 )
     return tests

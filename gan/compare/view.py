@@ -9,6 +9,7 @@ from typing import Any
 from gan import origin
 from gan.compare.asked import grid_facts
 from gan.compare.charts import charts, grids
+from gan.compare.paired import how_many
 from gan.compare.results import SCORES, Score
 from gan.dynamics_report import Findings, findings
 from gan.health import MEANINGS
@@ -100,11 +101,10 @@ def _scores(
 
 
 def _summary(record: Mapping[str, Any]) -> list[str]:
-    """What came out, for FID."""
+    """What came out, for FID at the end."""
     if len(record["config"]["norms"]) < 2:
         return ["One norm only: there is nothing to hold it against, and no paired test."]
-    kinds = ("final",) if record["lr_grid"] else ("final", "best")
-    tests = [test for test in record["paired"] if test["score"] == "fid" and test["kind"] in kinds]
+    tests = [test for test in record["paired"] if test["primary"]]
     if not tests:
         names = " and ".join(record["config"]["norms"][:2])
         return [f"No seed has both {names} at its end, so there is no paired test."]
@@ -188,7 +188,7 @@ def _paired(record: Mapping[str, Any]) -> Table:
         f"Difference: {second} minus {first}, seed by seed, and its 95 % interval (Student's t). Effect size: Cohen's "
         "d_z, the mean difference over its standard deviation. p: exact two-sided sign-flip test, over all 2ⁿ signs; "
         "n seeds cannot give less than 2 / 2ⁿ.",
-        *(test["words"] for test in record["paired"] if test["score"] != "fid" or test["kind"] == "best"),
+        how_many(record["paired"]),
     ]
     if left := {(test["setting"], tuple(test["left_out"])) for test in record["paired"] if test["left_out"]}:
         for setting, seeds in sorted(left):

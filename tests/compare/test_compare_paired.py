@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gan.compare.paired import in_words, paired, sign_flip
+from gan.compare.paired import how_many, in_words, paired, sign_flip
 
 
 @pytest.mark.parametrize("count", range(1, 12))
@@ -70,3 +70,11 @@ def test_words() -> None:
         words([2.0], [3.0]) == "msn's FID is higher by 1.0 than sn's with one seed: that has no interval and no test."
     )
     assert words([2.0, 2.0], [2.0, 2.0]) == "No difference in FID over 2 seeds: msn's equals sn's."
+
+
+def test_several_tests_are_said_to_be_several() -> None:
+    of_one = how_many([{"primary": number == 0} for number in range(6)])
+    assert of_one.startswith("The test is that of FID at the end. 5 of the 6 rows are other scores: their intervals")
+    of_grid = how_many([{"primary": number % 6 == 0} for number in range(36)])
+    assert "FID at the end under each of the 6 settings. 30 of the 36 rows are other scores" in of_grid
+    assert of_grid.endswith("Nor are those of FID at the end corrected for being several.")

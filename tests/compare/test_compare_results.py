@@ -86,6 +86,16 @@ def test_drawn_pages(made: Path) -> None:
     assert "msn-gan compare r --preset quickstart --norms sn,msn,bn --seeds 2 --latent-dim 8 --g-width 4" in markdown
 
 
+def test_one_score_is_tested_and_the_others_are_hints(made: Path) -> None:
+    """A sentence for each of many scores would claim a difference by chance, now and then."""
+    tests = json.loads((made / RUN / "report.json").read_text())["paired"]
+    assert [(test["score"], test["kind"]) for test in tests if test["primary"]] == [("fid", "final")]
+    assert [test["words"] is not None for test in tests] == [test["primary"] for test in tests] and len(tests) == 6
+    text = (made / RUN / "report.md").read_text()
+    assert text.count("sign-flip test p = ") == 1 and "msn's FID" in text and "best FID" not in text
+    assert "The test is that of FID at the end. 5 of the 6 rows are other scores: their intervals and p are not" in text
+
+
 def test_trainings_are_ordinary_runs(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = copy / RUN / "msn-seed1"
     assert gallery.write(folder, copy / "a.png", num=4, device="cpu").exists()

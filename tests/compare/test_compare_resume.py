@@ -26,7 +26,7 @@ def outcome(root: Path) -> dict[str, Any]:
         found[f"files of {name}"] = sorted(name for name in names if "tfevents" not in name)
     record = json.loads((root / RUN / "report.json").read_text())
     found["final"] = [{**result["final"], "seconds": 0} for result in record["trainings"]]
-    found["words"] = [test["words"] for test in record["paired"]]
+    found["words"] = [(test["words"], test["difference"]) for test in record["paired"]]
     return found
 
 
