@@ -123,6 +123,8 @@ class Experiment:
         self._begin(job)
         run.create()
         state = found[1] if found else None
+        if state is None:
+            results.drop_grids(run)
         launch.take_up(job, run, state, {} if state else {"comparison": {"start": start_of(job)}})
         scores = snapshots.TrainingScores(
             config, run, extractor, data, job.classes, metrics=METRICS, reference=reference

@@ -22,6 +22,7 @@ RESULT = "result.json"
 
 _MOST_POINTS = 200  # of what is logged; more are averaged in groups
 _LOGGED = ("grad_norm_d", "grad_norm_g")
+_GRIDS = "step-????????.png"
 
 
 class Score(NamedTuple):
@@ -176,9 +177,24 @@ def _logged(entries: Iterable[dict[str, Any]]) -> dict[str, list[float]]:
     }
 
 
+def drop_grids(run: RunFolder) -> None:
+    """Remove the sample grids of an earlier training of this name, which would pass for those of one that begins anew.
+
+    They outlive it where its folder of checkpoints was removed alone.
+
+    Raises:
+        UserError: one cannot be removed.
+    """
+    try:
+        for path in run.samples.glob(_GRIDS):
+            path.unlink()
+    except OSError as error:
+        raise UserError(f"{run.samples}: an old grid cannot be removed: {error.strerror}; remove it") from error
+
+
 def _grid(run: RunFolder, last: int, folder: Path) -> dict[str, Any] | None:
     """The newest sample grid up to the last step, and its step."""
-    steps = sorted(int(path.stem.removeprefix("step-")) for path in run.samples.glob("step-????????.png"))
+    steps = sorted(int(path.stem.removeprefix("step-")) for path in run.samples.glob(_GRIDS))
     steps = [step for step in steps if step <= last]
     if not steps:
         return None

@@ -15,6 +15,8 @@ import pytest
 from gan import files, launch, snapshots
 from gan.compare.experiment import compare
 from gan.errors import UsageError, UserError
+from gan.health import Diverged
+from gan.trainer import Trainer
 from tests.comparisons import BOTH, RUN, SMALL, ask, states
 from tests.conftest import TINY
 from tests.test_resume import same_bytes
@@ -113,6 +115,26 @@ def test_folders_changed_by_hand(copy: Path) -> None:
     shutil.rmtree(copy / RUN / "sn-seed0")
     assert ask(copy)["warnings"] == []
     same_bytes(states(copy, names), whole)
+
+
+def test_grids_of_a_removed_training_are_not_shown(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where the new one comes to no grid of its own: it diverges before."""
+    for folder in ("sn-seed0", "msn-seed0"):
+        shutil.rmtree(copy / RUN / folder)
+    for step in (1, 3):
+        shutil.copy(copy / "samples/r/sn-seed0/step-00000004.png", copy / f"samples/r/sn-seed0/step-0000000{step}.png")
+    step = Trainer.train_step
+
+    def exploding(self: Trainer) -> None:
+        if (self.config.norm, self.step) == ("sn", 3):
+            raise Diverged("step 4: the discriminator has diverged")
+        step(self)
+
+    monkeypatch.setattr(Trainer, "train_step", exploding)
+    found = {result["folder"]: result for result in ask(copy, sample_every=4)["trainings"]}
+    assert found["sn-seed0"]["diverged"]["step"] == 3 and found["sn-seed0"]["grid"] is None
+    assert found["msn-seed0"]["grid"]["step"] == 4 and found["bn-seed0"]["grid"]["step"] == 4
+    assert [path.name for path in (copy / "samples/r/sn-seed0").iterdir()] == ["real.png"]
 
 
 def test_other_images_are_refused(tmp_path: Path, image_folder: Path) -> None:
