@@ -13,6 +13,7 @@ from gan import launch
 from gan.compare.plan import LR_GRID, OWN, RATES, CompareConfig, Plan
 from gan.config import TrainConfig
 from gan.errors import UsageError
+from gan.models import published_widths
 from gan.progress import say
 from gan.settings import flag
 
@@ -33,13 +34,15 @@ def plan_of(name: str, preset: str | None, file: Path | None, given: Mapping[str
     Raises:
         UsageError: every problem found, a line each.
     """
-    overrides = {**(configs.read_file(file) if file else {}), **given}
+    read = configs.read_file(file) if file else {}
+    overrides = {**read, **given}
     own = {item.name for item in fields(CompareConfig)}
     which = before.which if before else CompareConfig()
     which = which.replace({key: value for key, value in overrides.items() if key in own})
     which = _each_once(which)
-    if which.lr_grid and (rates := [flag(key) for key in RATES if key in given]):
-        raise UsageError(f"{', '.join(rates)}: set by --lr-grid, in each of its settings; leave out one or the other")
+    if which.lr_grid and (rates := [key for key in RATES if key in overrides]):
+        named = ", ".join(flag(key) if key in given else f"{key} in {file}" for key in rates)
+        raise UsageError(f"{named}: set by --lr-grid, in each of its settings; leave out one or the other")
     flags = {key: value for key, value in overrides.items() if key not in own and key not in OWN}
     train = _goes_on(name, preset, flags, before.train) if before else _new(preset, flags)
     if not train.report_every:
@@ -60,7 +63,7 @@ def _new(preset: str | None, flags: Mapping[str, Any]) -> TrainConfig:
     train = launch.resolve_config(preset, None, flags)
     if "report_every" not in flags:
         train = train.replace({"report_every": max(1, round(train.steps / _SNAPSHOTS))})
-    return train
+    return _with_widths(train, configs.preset(train.preset))
 
 
 def _goes_on(name: str, preset: str | None, flags: Mapping[str, Any], before: TrainConfig) -> TrainConfig:
@@ -69,7 +72,19 @@ def _goes_on(name: str, preset: str | None, flags: Mapping[str, Any], before: Tr
     flags = {key: value for key, value in flags.items() if key != "preset"}
     if flags.get("precision") == "auto":
         flags["precision"] = before.precision  # what it meant when the run began
-    return before.replace(flags)
+    return _with_widths(before.replace(flags), before)
+
+
+def _with_widths(train: TrainConfig, base: TrainConfig) -> TrainConfig:
+    """The same with the published width in place of None, which no flag says, where `base` has another."""
+    published = published_widths(train)
+    return train.replace(
+        {
+            key: width
+            for key, width in published.items()
+            if getattr(train, key) is None and getattr(base, key) is not None
+        }
+    )
 
 
 def command_of(name: str, plan: Plan) -> str:

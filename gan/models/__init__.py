@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from gan.config import TrainConfig
-from gan.models.dcgan import DCGANDiscriminator, DCGANGenerator
-from gan.models.resnet import ResNetDiscriminator, ResNetGenerator
+from gan.models.dcgan import WIDTH, DCGANDiscriminator, DCGANGenerator
+from gan.models.resnet import SHAPES, ResNetDiscriminator, ResNetGenerator
 from gan.runtime import WEIGHTS, random_stream
 
 GENERATORS: dict[str, Callable[..., nn.Module]] = {
@@ -52,7 +52,15 @@ def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
         )
 
 
-__all__ = ["DISCRIMINATORS", "GENERATORS", "build_discriminator", "build_generator"]
+__all__ = ["DISCRIMINATORS", "GENERATORS", "build_discriminator", "build_generator", "published_widths"]
+
+
+def published_widths(config: TrainConfig) -> dict[str, int]:
+    """What `g_width` and `d_width` mean where they are None."""
+    if config.network == "resnet":
+        shape = SHAPES[config.resolution]
+        return {"g_width": shape.generator_width, "d_width": shape.discriminator_width}
+    return {"g_width": WIDTH, "d_width": WIDTH}
 
 
 def count_parameters(network: nn.Module) -> int:

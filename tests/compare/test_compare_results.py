@@ -12,11 +12,14 @@ import torch
 
 from gan import checkpoint, evaluate, gallery, launch, runlog
 from gan.compare import results
+from gan.compare.asked import command_of, plan_of
+from gan.compare.experiment import compare
 from gan.compare.plan import LR_GRID, Plan, Training
 from gan.config import TrainConfig
 from gan.errors import UsageError
 from gan.health import Diverged
 from gan.looking import Looking
+from gan.models import build_discriminator, build_generator, count_parameters
 from gan.request import Request
 from gan.runs import RunFolder
 from gan.trainer import Trainer
@@ -183,6 +186,10 @@ def test_the_grid_of_settings(tmp_path: Path) -> None:
     ]
     with pytest.raises(UsageError, match="--g-lr, --n-dis: set by --lr-grid, in each of its settings; leave out"):
         ask(tmp_path, **{**SMALL, "lr_grid": True, "g_lr": 0.1, "n_dis": 2})
+    file = tmp_path / "rates.toml"
+    file.write_text("d_lr = 0.1\nsteps = 1\n")
+    with pytest.raises(UsageError, match=r"--g-lr, d_lr in .*rates.toml: set by --lr-grid, in each of its settings"):
+        compare("r", None, file, {**SMALL, "lr_grid": True, "g_lr": 0.1}, root=tmp_path, device="cpu")
     record = ask(tmp_path, **{**SMALL, "lr_grid": True, "norms": ["sn"], "seeds": 1, "steps": 1})
     assert [row["setting"] for row in record["rows"]] == list("ABCDEF") and record["lr_grid"] == LR_GRID
     config = json.loads((tmp_path / RUN / "F-sn-seed0" / "config.json").read_text())["config"]
@@ -195,6 +202,21 @@ def test_the_grid_of_settings(tmp_path: Path) -> None:
     assert "--lr-grid" in record["command"] and "--g-lr" not in record["command"]
     page = Page((tmp_path / RUN / "report.html").read_text())
     assert page.open == [] and any("FID, setting F by images" in (alt or "") for alt in page.alts)
+
+
+@pytest.mark.parametrize("preset, widths", [("quickstart", (64, 64)), ("best", (256, 128))])
+def test_the_command_says_a_width_that_a_file_takes_back(preset: str, widths: tuple[int, int], tmp_path: Path) -> None:
+    """null in a file is the published width, for which there is no flag, where the recipe has another."""
+    file = tmp_path / "widths.json"
+    file.write_text('{"g_width": null, "d_width": null}')
+    plan = plan_of("r", preset, file, {}, None)
+    assert f"--g-width {widths[0]} --d-width {widths[1]}" in command_of("r", plan)
+    named = plan_of("r", preset, None, {"g_width": widths[0], "d_width": widths[1]}, None)
+    assert plan == named and not plan.differences(plan_of("r", preset, file, {}, plan))
+    built = [build_generator(plan.train.replace({"g_width": width})) for width in (None, widths[0])]
+    assert count_parameters(built[0]) == count_parameters(built[1])
+    built = [build_discriminator(plan.train.replace({"d_width": width})) for width in (None, widths[1])]
+    assert count_parameters(built[0]) == count_parameters(built[1])
 
 
 def test_what_a_setting_comes_to() -> None:
