@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from gan import checkpoint, runlog
 from gan.classify import results
@@ -145,6 +146,26 @@ def test_a_watcher_sees_every_step_of_every_training(run: Run) -> None:
     settings = {**SMALL, "norms": ["none", "msn"], "lr": [0.01]}
     assert classify("r", settings, device="cpu", watch=watch) is None
     assert seen == {"none, lr 0.01, seed 0": [1, 2, 3, 4], "msn, lr 0.01, seed 0": [1, 2, 3, 4]}
+
+
+def test_the_norms_of_one_seed_see_the_same_images(tmp_path: Path) -> None:
+    """In the same order, shifted and mirrored alike, whatever the norm and the rate; other seeds see others."""
+    seen: dict[Any, list[Any]] = {}
+
+    def watch(training: Any, folder: Path, job: Any) -> Any:
+        batches = seen.setdefault(training, [])
+        return lambda step, network, batch: batches.append((batch.images.clone(), batch.labels.clone()))
+
+    given = {**SMALL, "channels": 3, "norms": ["none", "bn", "msn"], "lr": [0.01, 0.001], "seeds": 2}
+    assert classify("r", given, root=tmp_path, device="cpu", watch=watch) is None
+    first, *others = seen
+    assert len(seen) == 12 and len(seen[first]) == 4
+    for training in others:
+        if training.seed == first.seed:
+            same_bytes(seen[training], seen[first])
+        else:
+            pairs = zip(seen[training], seen[first], strict=True)
+            assert not any(torch.equal(images, of_first) for (images, _), (of_first, _) in pairs)
 
 
 def test_a_trained_network_scores_images(run: Run, image_folder: Path) -> None:

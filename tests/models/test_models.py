@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -57,6 +59,35 @@ def test_parameters_of_sngan_resnet() -> None:
     config = preset("sngan-resnet")
     assert count(build_generator(config)) == generator
     assert count(build_discriminator(config)) == discriminator
+
+
+# Of Miyato et al. 2018, tables 5 and 6: the generator's first map and its channels, block by block; the channels of
+# the discriminator's blocks, of which the last halves no map. The network for 64 pixels is not in the paper: there
+# every block halves the map.
+_DEEP_RESNETS = {
+    "sngan-resnet-stl10": (6, (512, 256, 128, 64), (64, 128, 256, 512, 1024)),
+    "resnet-64": (4, (1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024)),
+    "resnet-128": (4, (1024, 1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024, 1024)),
+}
+
+
+@pytest.mark.parametrize("name", _DEEP_RESNETS)
+def test_parameters_of_deep_resnets(name: str) -> None:
+    """By hand from the tables: batch norms have a scale and a shift, all convolutions and linear layers a bias."""
+    bottom, up, down = _DEEP_RESNETS[name]
+    generator = (128 + 1) * up[0] * bottom**2 + 2 * up[-1] + conv(up[-1], 3, 3)
+    for inputs, outputs in itertools.pairwise(up):
+        generator += 2 * inputs + conv(inputs, outputs, 3) + 2 * outputs + conv(outputs, outputs, 3)
+        generator += conv(inputs, outputs, 1)
+    discriminator = down[-1] + 1
+    for inputs, outputs in itertools.pairwise((3, *down)):
+        discriminator += conv(inputs, outputs, 3) + conv(outputs, outputs, 3)
+        # The shortcut of the last block at 128 pixels changes neither size nor channels, and so learns nothing.
+        discriminator += conv(inputs, outputs, 1) if inputs != outputs else 0
+    config = preset(name).replace({"norm": "none"})  # SN has no parameters of its own, nor a meta device
+    with torch.device("meta"):
+        assert count(build_generator(config)) == generator
+        assert count(build_discriminator(config)) == discriminator
 
 
 @pytest.mark.parametrize("channels", [1, 3])
