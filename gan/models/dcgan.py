@@ -54,7 +54,7 @@ class DCGANGenerator(nn.Module):
         bottom = BOTTOM[resolution]
         first, *rest = reversed(stage_channels(resolution, width or WIDTH))
         self.shape = (first, bottom, bottom)
-        self.linear = nn.Linear(latent_dim, first * bottom**2) if linear_stem else None
+        self.linear = _initialised(nn.Linear(latent_dim, first * bottom**2)) if linear_stem else None
         stages = []
         if not linear_stem:
             stem = ConvTranspose2d(latent_dim, first, bottom, bias=False)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan.config import NETWORKS, RESOLUTIONS, TrainConfig, preset
+from gan.config import NETWORKS, PRESETS, RESOLUTIONS, TrainConfig, preset
 from gan.errors import UsageError
 from gan.models import build_discriminator, build_generator
 from gan.norm import NORMS, Centering, fold, sigmas
@@ -213,7 +213,19 @@ def test_initial_weights() -> None:
     assert weight.std().item() == pytest.approx(0.02, rel=0.01)
     scales = torch.cat([m.weight for m in dcgan.modules() if isinstance(m, nn.BatchNorm2d)])
     assert scales.mean().item() == pytest.approx(1, abs=0.005) and scales.std().item() == pytest.approx(0.02, rel=0.1)
+    linear = build_generator(preset("sngan-dcgan")).linear
+    assert linear.weight.std().item() == pytest.approx(0.02, rel=0.01)
     block = build_generator(preset("sngan-resnet")).blocks[0]
     glorot = (6 / (2 * 256 * 9)) ** 0.5
     assert block.conv2.weight.abs().max().item() == pytest.approx(2**0.5 * glorot, rel=1e-3)
     assert block.shortcut.weight.abs().max().item() == pytest.approx((6 / 512) ** 0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("name", PRESETS)
+def test_all_biases_start_at_0(name: str, classes: int) -> None:
+    """m of MSN and the shifts of batch norms, conditional ones too, among them."""
+    config = preset(name).replace({"g_width": 2, "d_width": 2})
+    for network in (build_generator(config, classes), build_discriminator(config, classes)):
+        biases = [(key, value) for key, value in network.named_parameters() if key.endswith((".bias", "shift.weight"))]
+        assert len(biases) > 3 and [key for key, value in biases if value.any()] == []
