@@ -53,7 +53,7 @@ def train(
         job.read_losses()
         if saved != job.step and job.diverged is None:
             checkpoint.save(checkpoint.checkpoint_path(folder, job.step), job.state())
-            checkpoint.prune(folder, keep=1)
+            checkpoint.prune(folder, keep=1, step=job.step)
             saved, since = job.step, time.monotonic()
 
     def sample() -> None:

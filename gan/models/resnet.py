@@ -68,9 +68,10 @@ class DownBlock(nn.Module):
         super().__init__()
         self.down = down
         self.optimized = optimized
-        self.conv1 = normalize.hidden(_residual(Conv2d(inputs, outputs, 3, padding=1)))
+        between = outputs if optimized else inputs  # as in the authors' code; the tables do not say it
+        self.conv1 = normalize.hidden(_residual(Conv2d(inputs, between, 3, padding=1)))
         self.merged = down and normalize.pools  # the mean over 2×2 pixels is a part of the second convolution
-        second = PooledConv2d(outputs, outputs) if self.merged else Conv2d(outputs, outputs, 3, padding=1)
+        second = PooledConv2d(between, outputs) if self.merged else Conv2d(between, outputs, 3, padding=1)
         self.conv2 = normalize.hidden(_residual(second))
         learned = down or inputs != outputs
         self.shortcut = normalize.hidden(_shortcut(inputs, outputs)) if learned else nn.Identity()

@@ -81,7 +81,8 @@ def test_parameters_of_deep_resnets(name: str) -> None:
         generator += conv(inputs, outputs, 1)
     discriminator = down[-1] + 1
     for inputs, outputs in itertools.pairwise((3, *down)):
-        discriminator += conv(inputs, outputs, 3) + conv(outputs, outputs, 3)
+        between = outputs if inputs == 3 else inputs  # dis_models/resblocks.py of the authors
+        discriminator += conv(inputs, between, 3) + conv(between, outputs, 3)
         # The shortcut of the last block at 128 pixels changes neither size nor channels, and so learns nothing.
         discriminator += conv(inputs, outputs, 1) if inputs != outputs else 0
     config = preset(name).replace({"norm": "none"})  # SN has no parameters of its own, nor a meta device
