@@ -16,6 +16,7 @@ from gan.bench.results import LABELS, Spread, summarize, text, verdict
 from gan.bench.subject import QUANTITIES, Subject, flop
 from gan.bench.timing import Plan, bench
 from gan.cli import main
+from gan.config import PRESETS
 from gan.errors import UsageError, UserError
 from gan.runtime import Runtime
 
@@ -66,6 +67,21 @@ def test_command_gives_all_fields(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert len(found["claim"]) == 1 + len(QUANTITIES)
     for quantity in QUANTITIES:
         assert LABELS[quantity] in shown
+
+
+def test_a_network_with_other_work_is_named_beside_each_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ResNet discriminator merges a convolution and a mean under MSN, and cannot under BN."""
+    monkeypatch.setitem(PRESETS, "sngan-resnet", PRESETS["sngan-resnet"].replace({"d_width": 4}))
+    rounds = [{quantity: {"bn": 2.0, "msn": 1.0} for quantity in QUANTITIES}]
+    sizes = {
+        norm: {"parameters": 9, "peak_memory_bytes": None, "flop": flop("sngan-resnet", norm)} for norm in ("bn", "msn")
+    }
+    share = {kind: sizes["msn"]["flop"][kind] / sizes["bn"]["flop"][kind] for kind in ("forward", "training")}
+    assert share["forward"] < 0.8
+    _, train, *others = summarize("sngan-resnet", sizes, rounds)["claim"]
+    told = "; but not by the norm alone, MSN's network has {:.0%} of the FLOP of BN's"
+    assert train == "training step: yes: 50.0% less time" + told.format(share["training"])
+    assert all(line.endswith(told.format(share["forward"])) for line in others) and len(others) == 4
 
 
 def test_ratios_are_taken_within_rounds() -> None:
