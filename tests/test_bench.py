@@ -18,6 +18,7 @@ from gan.bench.timing import Plan, bench
 from gan.cli import main
 from gan.config import PRESETS
 from gan.errors import UsageError, UserError
+from gan.models import build_discriminator, count_parameters
 from gan.runtime import Runtime
 
 CPU = Runtime(torch.device("cpu"), bf16=False)
@@ -130,6 +131,15 @@ def test_folded_answers_are_those_of_the_network(model: str, norm: str) -> None:
     )
     fresh.train_step()  # the folded copy stays what it was
     torch.testing.assert_close(fresh.answer(fresh.folded, 1), subject.answer(subject.folded, 1))
+
+
+def test_a_conditional_discriminator_is_given_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "sngan-projection", PRESETS["sngan-projection"].replace({"d_width": 4}))
+    network = Subject("sngan-projection", "sn", 4, CPU).network
+    (config,) = [PRESETS["sngan-projection"].replace({"norm": "sn"})]
+    assert count_parameters(network) == count_parameters(build_discriminator(config, 10))
+    assert count_parameters(network) > count_parameters(build_discriminator(config.replace({"conditional": False})))
+    assert flop("sngan-projection", "sn")["forward"] > 0
 
 
 def test_flop_of_cnn3_by_hand() -> None:
