@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gan import sampling
 from gan.config import PRESETS, TrainConfig
-from gan.convolution import UpsampledConv2d
+from gan.convolution import PooledConv2d, UpsampledConv2d
 from gan.export import onnx_format
 from gan.export.check import compare, require_alike, runner
 from gan.export.folding import plain
@@ -89,7 +89,8 @@ def test_generators_are_plain_layers(lived: Live, name: str) -> None:
     found, constant = operators(model), len(plain(network).constant)
     assert not COMPUTED & set(found) and "ReduceMean" not in found
     merged = layers(network, UpsampledConv2d)  # with the upsampling before it a transposed convolution
-    assert found["Conv"] == layers(network, nn.Conv2d) - merged and "Resize" not in found
+    assert found["Conv"] == layers(network, nn.Conv2d) - merged and found["Resize"] == merged  # those of shortcuts
+    assert "AveragePool" not in found and "Transpose" not in found  # of a kernel, which is stored as it is used
     assert found["ConvTranspose"] == layers(network, nn.ConvTranspose2d) + merged
     assert merged == (layers(network, UpBlock) if "resnet" in name else 0)
     assert found["Gemm"] == layers(network, nn.Linear)
@@ -98,6 +99,18 @@ def test_generators_are_plain_layers(lived: Live, name: str) -> None:
     assert constant == (layers(network, UpBlock) + 1 if "resnet" in name else 0)
     assert found["Tanh"] == 1
     assert not any("running" in name or name.endswith((".u", ".v")) for name in initial_values(model))
+
+
+@pytest.mark.parametrize("layer, kind", [(PooledConv2d(64, 64), "Conv"), (UpsampledConv2d(64, 64), "ConvTranspose")])
+def test_a_merged_kernel_is_stored_as_it_is_used(layer: nn.Module, kind: str) -> None:
+    """Where a kernel is large the exporter leaves what makes it to the device, at each inference."""
+    port = Port("images", (64, 8, 8), "float32", "")
+    network = nn.Sequential(nn.ReLU(), layer).eval()
+    side = 4 if kind == "Conv" else 16
+    item = subject(network, "discriminator", (port,), Port("maps", (64, side, side), "float32", ""))
+    model = exported(item)
+    assert [node.op_type for node in model.graph.node] == ["Relu", kind]
+    assert {tuple(tensor.dims) for tensor in model.graph.initializer} == {(64, 64, 4, 4), (64,)}
 
 
 def of_norm(lived: Live, network: str, norm: str) -> Any:
