@@ -51,7 +51,7 @@ def with_merged_kernels(network: nn.Module) -> nn.Module:
         if isinstance(layer, (PooledConv2d, UpsampledConv2d)):
             kind = nn.Conv2d if isinstance(layer, PooledConv2d) else nn.ConvTranspose2d
             plain = kind(layer.in_channels, layer.out_channels, 4, stride=2, padding=1, bias=layer.bias is not None)
-            plain.weight, plain.bias = nn.Parameter(layer.merged(layer.weight)), layer.bias
+            plain.weight, plain.bias = nn.Parameter(layer.merged(layer.weight).contiguous()), layer.bias
             if path:
                 network.set_submodule(path, plain)
             else:
