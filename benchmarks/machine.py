@@ -1,13 +1,17 @@
-"""What a machine can do, and what a recipe asks of it: for `benchmarks/train_speed.py`."""
+"""What a machine can do, and what a program asks of it: for `benchmarks/train_speed.py`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gan.config import TrainConfig
 from gan.machine import timed
 from gan.models import build_discriminator, build_generator
+from gan.norm import NORMS
 
 PRODUCT = {"cpu": 4096, "cuda": 8192}  # side of the matrices whose product is the machine's rate, at most
 PRODUCT_REPEATS = 3
@@ -34,14 +38,24 @@ def _product_seconds(side: int, device: torch.device, dtype: torch.dtype) -> flo
     return min(timed(lambda: torch.mm(a, b, out=product), device) for _ in range(PRODUCT_REPEATS))
 
 
-def model_flop(config: TrainConfig, batch: int = 2) -> float:
-    """FLOP of the two networks for each real image that D is shown: a multiplication and an addition are two.
+def our_networks(config: TrainConfig) -> tuple[nn.Module, nn.Module]:
+    """The generator and discriminator of a recipe, as our trainer builds them."""
+    return build_generator(config), build_discriminator(config)
+
+
+def model_flop(
+    config: TrainConfig, build: Callable[[TrainConfig], tuple[nn.Module, nn.Module]] = our_networks, batch: int = 2
+) -> float:
+    """FLOP of a program's two networks for each real image that D is shown: a multiplication and an addition are two.
 
     Where a step has one update of D, its fake images serve the update of G too, and are counted once. The norm's own
-    work is not counted, so a recipe has one number for all norms.
+    work is not counted: norms differ only where one keeps apart what the others merge (`gan.convolution`).
+
+    Args:
+        build: gives the program's generator and discriminator.
     """
-    config = config.replace({"norm": "none"})
-    generator, discriminator = build_generator(config), build_discriminator(config)
+    config = config.replace({"norm": "none" if NORMS[config.norm].pools else "bn"})
+    generator, discriminator = build(config)
     real = torch.zeros(batch, config.channels, config.resolution, config.resolution)
     z = torch.randn(batch, config.latent_dim)
     shared = config.n_dis == 1

@@ -7,9 +7,10 @@ them; every other round goes backwards. A turn is a step that is not timed and `
 it. Images/s are real images that D is shown. A ratio is taken within a round; tables have medians and (quartiles).
 On a GPU take hundreds of steps: in a short turn the textbook lives on what its workers have loaded ahead.
 
-Model FLOP are those of the recipe: convolutions and matrix products of both networks, once, whatever a program repeats.
-They are held against the machine's own rate of a large matrix product in the precision of the program. On CUDA both
-programs run with the switches that ours sets: TF32 for fp32, and cuDNN's search for the fastest convolution.
+Model FLOP are convolutions and matrix products of a program's own two networks, once, whatever it repeats: our ResNets
+merge convolutions with the upsampling or the mean beside them, and have fewer than the textbook's. They are held
+against the machine's own rate of a large matrix product in the precision of the program. On CUDA both programs run with
+the switches that ours sets: TF32 for fp32, and cuDNN's search for the fastest convolution.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import model_flop, product_rate
+from machine import model_flop, our_networks, product_rate
 from textbook import Textbook, ZipImages
+from textbook import build as textbook_networks
 from textbook_networks import NORMS
 
 from gan.bench.results import Spread
@@ -195,15 +197,17 @@ def built(build: Callable[[], Runner], device: torch.device, warmup: int) -> Run
 def summary(config: TrainConfig, norm: str, runners: list[Runner]) -> dict[str, Any]:
     """What was measured of one norm."""
     mine = {runner.program: runner for runner in runners if runner.norm == norm}
-    flop = model_flop(config)
+    networks = {"textbook": textbook_networks, "ours": our_networks}
     result: dict[str, Any] = {"preset": config.preset, "norm": norm, "batch": config.batch, "n_dis": config.n_dis}
-    result |= {"model_flop_per_image": flop, "programs": {}}
+    result["programs"] = {}
     for program, runner in mine.items():
         rate = float(np.median(runner.rates))
+        flop = model_flop(config.replace({"norm": norm}), networks[program])
         result["programs"][program] = {
             "precision": runner.runtime.precision,
             "images_per_second": rate,
             "images_per_second_of_rounds": runner.rates,
+            "model_flop_per_image": flop,
             "model_flop_per_second": rate * flop,
             "peak_memory_bytes": runner.memory,
         }

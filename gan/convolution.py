@@ -51,11 +51,16 @@ class UpsampledConv2d(Conv2d):
         super().__init__(inputs, outputs, 3, padding=1, bias=bias)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        # Each output pixel sees two neighbours a side, the weights that fall on the same one added up.
-        kernel = 4 * _averaged(weight.flip(2, 3)).transpose(0, 1)  # (C_out, C_in, 3, 3) -> (C_in, C_out, 4, 4)
+        kernel = self.merged(weight)
         if _takes(self, input):
             return _Convolution.apply(*_as_used(input, kernel, bias), (2, 2), (1, 1), True)
         return F.conv_transpose2d(input, kernel, bias, stride=2, padding=1)
+
+    @staticmethod
+    def merged(weight: Tensor) -> Tensor:
+        """The kernel of the transposed convolution: (C_out, C_in, 3, 3) -> (C_in, C_out, 4, 4)."""
+        # Each output pixel sees two neighbours a side, the weights that fall on the same one added up.
+        return 4 * _averaged(weight.flip(2, 3)).transpose(0, 1)
 
 
 class PooledConv2d(Conv2d):
@@ -65,10 +70,15 @@ class PooledConv2d(Conv2d):
         super().__init__(inputs, outputs, 3, padding=1, bias=bias)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        kernel = _averaged(weight)  # (C_out, C_in, 4, 4)
+        kernel = self.merged(weight)
         if _takes(self, input):
             return _Convolution.apply(*_as_used(input, kernel, bias), (2, 2), (1, 1), False)
         return F.conv2d(input, kernel, bias, stride=2, padding=1)
+
+    @staticmethod
+    def merged(weight: Tensor) -> Tensor:
+        """The kernel of the convolution with stride 2: (C_out, C_in, 3, 3) -> (C_out, C_in, 4, 4)."""
+        return _averaged(weight)
 
 
 def _averaged(kernel: Tensor) -> Tensor:

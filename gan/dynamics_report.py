@@ -36,7 +36,7 @@ def findings(folders: Sequence[Path], which: str = "") -> Findings:
         folders: of runs of one network on the same images; those that were not sampled are left out.
         which: what captions add, as `lr 0.01`.
     """
-    runs = claims.read_runs(folders)
+    runs = claims.comparable(claims.read_runs(folders))
     if not runs:
         return Findings()
     judged = claims.judge(runs)

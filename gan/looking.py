@@ -43,6 +43,19 @@ class Looking:
         preprocess = protocol.preprocess if protocol.extractor == "inception" else None
         return replace(self, features=protocol.extractor, preprocess=self.preprocess or preprocess)
 
+    @property
+    def given(self) -> list[str]:
+        """The flags that say something else than their defaults."""
+        flags = {
+            "--features": self.features is not None,
+            "--preprocess": self.preprocess is not None,
+            "--precision": self.precision != "fp32",
+            "--inception-weights": self.weights is not None,
+            "--allow-other-weights": self.allow_other_weights,
+            "--batch": self.batch is not None,
+        }
+        return [flag for flag, told in flags.items() if told]
+
     def extractor(self, data: str | None) -> Extractor:
         """The network, its weights loaded and checked.
 

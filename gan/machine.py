@@ -15,12 +15,11 @@ import torch
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
     """Seconds that some work takes, to the end of what it started on a GPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(device.type, lambda: None)
+    wait()
     began = time.perf_counter()
     work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    wait()
     return time.perf_counter() - began
 
 

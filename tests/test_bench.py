@@ -16,7 +16,9 @@ from gan.bench.results import LABELS, Spread, summarize, text, verdict
 from gan.bench.subject import QUANTITIES, Subject, flop
 from gan.bench.timing import Plan, bench
 from gan.cli import main
+from gan.config import PRESETS
 from gan.errors import UsageError, UserError
+from gan.models import build_discriminator, count_parameters
 from gan.runtime import Runtime
 
 CPU = Runtime(torch.device("cpu"), bf16=False)
@@ -68,6 +70,21 @@ def test_command_gives_all_fields(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert LABELS[quantity] in shown
 
 
+def test_a_network_with_other_work_is_named_beside_each_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ResNet discriminator merges a convolution and a mean under MSN, and cannot under BN."""
+    monkeypatch.setitem(PRESETS, "sngan-resnet", PRESETS["sngan-resnet"].replace({"d_width": 4}))
+    rounds = [{quantity: {"bn": 2.0, "msn": 1.0} for quantity in QUANTITIES}]
+    sizes = {
+        norm: {"parameters": 9, "peak_memory_bytes": None, "flop": flop("sngan-resnet", norm)} for norm in ("bn", "msn")
+    }
+    share = {kind: sizes["msn"]["flop"][kind] / sizes["bn"]["flop"][kind] for kind in ("forward", "training")}
+    assert share["forward"] < 0.8
+    _, train, *others = summarize("sngan-resnet", sizes, rounds)["claim"]
+    told = "; but not by the norm alone, MSN's network has {:.0%} of the FLOP of BN's"
+    assert train == "training step: yes: 50.0% less time" + told.format(share["training"])
+    assert all(line.endswith(told.format(share["forward"])) for line in others) and len(others) == 4
+
+
 def test_ratios_are_taken_within_rounds() -> None:
     found = made_up({"bn": [1.0, 2.0, 4.0], "sn": [1.0, 1.0, 1.0], "msn": [0.5, 1.8, 2.0]})
     ratios = {(ratio["norms"], ratio["of"]): ratio for ratio in found["ratios"]}
@@ -114,6 +131,15 @@ def test_folded_answers_are_those_of_the_network(model: str, norm: str) -> None:
     )
     fresh.train_step()  # the folded copy stays what it was
     torch.testing.assert_close(fresh.answer(fresh.folded, 1), subject.answer(subject.folded, 1))
+
+
+def test_a_conditional_discriminator_is_given_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "sngan-projection", PRESETS["sngan-projection"].replace({"d_width": 4}))
+    network = Subject("sngan-projection", "sn", 4, CPU).network
+    (config,) = [PRESETS["sngan-projection"].replace({"norm": "sn"})]
+    assert count_parameters(network) == count_parameters(build_discriminator(config, 10))
+    assert count_parameters(network) > count_parameters(build_discriminator(config.replace({"conditional": False})))
+    assert flop("sngan-projection", "sn")["forward"] > 0
 
 
 def test_flop_of_cnn3_by_hand() -> None:

@@ -30,8 +30,8 @@ LEVELS = [
     ["checkpoint", "sampling", "runlog", "runs", "inputs", "graphs", "begun", "origin", "noted", "optimizers"],
     ["trainer", "gallery", "metrics", "dynamics"],
     ["loop", "targets", "looking", "trial"],
-    ["request", "evaluate", "snapshots", "export"],
-    ["launch", "report", "report_html", "pages", "plots", "classify", "compare", "bench", "dynamics_report"],
+    ["request", "evaluate", "snapshots"],
+    ["export", "launch", "report", "report_html", "pages", "plots", "classify", "compare", "bench", "dynamics_report"],
     ["cli"],
     ["__main__"],
 ]

@@ -78,7 +78,13 @@ def summarize(
         if a in norms and b in norms
         for quantity, spread in _ratios(norms[a], norms[b]).items()
     ]
-    return {"model": model, "rounds": len(rounds), "norms": norms, "ratios": ratios, "claim": _claim(model, ratios)}
+    return {
+        "model": model,
+        "rounds": len(rounds),
+        "norms": norms,
+        "ratios": ratios,
+        "claim": _claim(model, ratios, norms),
+    }
 
 
 def _ratios(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Spread]:
@@ -108,20 +114,30 @@ def verdict(ratio: Spread) -> str:
     return found if ratio.high <= limit else f"{found}; not sure, the upper quartile is above {limit:.3f}"
 
 
-def _claim(model: str, ratios: Sequence[Mapping[str, Any]]) -> list[str]:
+def _claim(model: str, ratios: Sequence[Mapping[str, Any]], norms: Mapping[str, Any]) -> list[str]:
     """Which quantities the paper's words could mean, a line each; empty without MSN and BN."""
     lines, could = [], []
     for ratio in ratios:
         if ratio["norms"] != "msn/bn" or ratio["of"] not in QUANTITIES:
             continue
         text = verdict(Spread(ratio["median"], *ratio["quartiles"]))
-        lines.append(f"{LABELS[ratio['of']]}: {text}")
+        lines.append(f"{LABELS[ratio['of']]}: {text}{_other_work(norms, ratio['of'])}")
         if not text.startswith("no"):
             could.append(LABELS[ratio["of"]])
     if not lines:
         return []
     meaning = "; ".join(could) or "none of these times"
     return [f'On this machine, "MSN is {CLAIM} % faster than BN" on {model} could mean: {meaning}', *lines]
+
+
+def _other_work(norms: Mapping[str, Any], quantity: str) -> str:
+    """A warning where MSN's and BN's networks differ in more than the norm: one may merge layers that the other keeps.
+
+    The FLOP are those of the folded networks, whose layers are merged, or not, as in training.
+    """
+    kind = "training" if quantity == "train" else "forward"
+    msn, bn = (norms[norm]["flop"][kind] for norm in ("msn", "bn"))
+    return "" if msn == bn else f"; but not by the norm alone, MSN's network has {msn / bn:.0%} of the FLOP of BN's"
 
 
 def text(record: Mapping[str, Any]) -> str:

@@ -24,13 +24,17 @@ MODELS = (*CLASSIFIERS, *PRESETS)
 QUANTITIES = ("train", "infer_1", f"infer_{LARGE}", "folded_1", f"folded_{LARGE}")
 
 
-def build(model: str, norm: str) -> tuple[nn.Module, tuple[int, int, int]]:
-    """A classifier, or the discriminator of a preset, and the shape (channels, R, R) of its images."""
+def build(model: str, norm: str) -> tuple[nn.Module, tuple[int, int, int], bool]:
+    """A classifier, or the discriminator of a preset, the shape (channels, R, R) of its images, whether it has labels.
+
+    A discriminator that is told labels knows `CLASSES` of them.
+    """
     if model in CLASSIFIERS:
         network = build_classifier(model, norm, resolution=RESOLUTION, channels=CHANNELS, classes=CLASSES)
-        return network, (CHANNELS, RESOLUTION, RESOLUTION)
+        return network, (CHANNELS, RESOLUTION, RESOLUTION), False
     config = preset(model).replace({"norm": norm})
-    return build_discriminator(config), (config.channels, config.resolution, config.resolution)
+    discriminator = build_discriminator(config, CLASSES if config.conditional else 0)
+    return discriminator, (config.channels, config.resolution, config.resolution), config.conditional
 
 
 def loss_of(logits: Tensor) -> Tensor:
@@ -41,7 +45,7 @@ def loss_of(logits: Tensor) -> Tensor:
 
 
 class Subject:
-    """A network, its optimizer, its folded copy and images of random numbers.
+    """A network, its optimizer, its folded copy, and images of random numbers with labels where it takes them.
 
     Args:
         model: a name in `MODELS`.
@@ -53,11 +57,11 @@ class Subject:
     def __init__(self, model: str, norm: str, batch: int, runtime: Runtime) -> None:
         self.norm = norm
         self.runtime = runtime
-        network, shape = build(model, norm)
+        network, shape, labelled = build(model, norm)
         self.network = runtime.place(network)
         fused = runtime.device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.Adam(self.network.parameters(), 1e-4, fused=fused)
-        self._images = {size: self._random(size, shape) for size in {batch, 1, LARGE}}
+        self._inputs = {size: self._random(size, shape, labelled=labelled) for size in {batch, 1, LARGE}}
         self.batch = batch
         self.train_step()  # running statistics that are not those of the beginning
         self.folded = fold(self.network, strict=False)
@@ -69,15 +73,16 @@ class Subject:
             f"folded_{LARGE}": lambda: self.answer(self.folded, LARGE),
         }
 
-    def _random(self, count: int, shape: tuple[int, int, int]) -> Tensor:
+    def _random(self, count: int, shape: tuple[int, int, int], *, labelled: bool) -> tuple[Tensor, ...]:
         images = torch.randn(count, *shape, generator=torch.Generator().manual_seed(count))
-        return images.to(self.runtime.device).contiguous(memory_format=torch.channels_last)
+        images = images.to(self.runtime.device).contiguous(memory_format=torch.channels_last)
+        return (images, torch.arange(count, device=self.runtime.device) % CLASSES) if labelled else (images,)
 
     def train_step(self) -> None:
         """Power iteration where the norm has one, forward, backward, Adam."""
         power_iterate(self.network)
         with self.runtime.autocast():
-            logits = self.network(self._images[self.batch])
+            logits = self.network(*self._inputs[self.batch])
         self.optimizer.zero_grad()
         loss_of(logits.float()).backward()
         self.optimizer.step()
@@ -86,7 +91,7 @@ class Subject:
     def answer(self, network: nn.Module, count: int) -> Tensor:
         """What the network or its folded copy says of some images."""
         with self.runtime.autocast():
-            return network(self._images[count])
+            return network(*self._inputs[count])
 
     def seconds(self, quantity: str, repeats: int, *, warm: bool) -> float:
         """Of one call, the mean of several; with `warm` after one that is not timed."""
@@ -108,11 +113,11 @@ def flop(model: str, norm: str) -> dict[str, int]:
     `forward` is inference, `training` forward and backward. The norm's own work is not counted; networks differ where
     a norm lets a layer be merged with its neighbour.
     """
-    network, shape = build(model, norm)
+    network, shape, labelled = build(model, norm)
     network = fold(network, strict=False)
-    image = torch.zeros(1, *shape)
+    inputs = (torch.zeros(1, *shape), *([torch.zeros(1, dtype=torch.long)] if labelled else []))
     with FlopCounterMode(display=False) as forward, torch.no_grad():
-        network(image)
+        network(*inputs)
     with FlopCounterMode(display=False) as training:
-        loss_of(network(image)).backward()
+        loss_of(network(*inputs)).backward()
     return {"forward": forward.get_total_flops(), "training": training.get_total_flops()}

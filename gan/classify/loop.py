@@ -93,7 +93,7 @@ def _finish(job: ClassifierTraining, folder: Path, classes: tuple[str, ...]) -> 
     else:
         assert isinstance(job.network, Classifier)
         state = to_state(job.network, job.config.model, job.training.norm, classes)
-        checkpoint.save(folder / results.NETWORK, {**state, "training": _facts(job)})
+        checkpoint.save(folder / results.NETWORK, {**state, "training": {**_facts(job), "images": _images(job)}})
     results.write(folder, {**_facts(job), "diverged": diverged, **origin(job.runtime)})
     for path in checkpoint.listed(folder):
         path.unlink()
@@ -108,6 +108,11 @@ def _facts(job: ClassifierTraining) -> dict[str, Any]:
         "seconds": job.seconds,
         "parameters": count_parameters(job.network),
     }
+
+
+def _images(job: ClassifierTraining) -> dict[str, Any]:
+    """Which images it was trained and tested on, in the words of the flags; the rule that splits them is `sets`'s."""
+    return {name: getattr(job.config, name) for name in ("data", "test_data", "data_root", "limit")}
 
 
 def resume(job: ClassifierTraining, folder: Path) -> None:

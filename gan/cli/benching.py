@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from gan import bench_onnx
 from gan.cli.group import Names, device_option, main
@@ -51,6 +52,10 @@ def bench(path: Path | None, onnx: bool, files: tuple[Path, ...], runs: int, **s
         raise UsageError(f"--json {path}: there is no folder {path.absolute().parent}")
     if onnx != bool(files):
         raise UsageError("bench: --onnx FILE... measures the .onnx files that `msn-gan export` wrote; give both")
+    given = _given() - {"onnx", "files", "path"}
+    if unused := given - {"runs"} if onnx else given & {"runs"}:
+        kind = "networks under norms, not --onnx" if onnx else "--onnx"
+        raise UsageError(f"{', '.join(sorted(_flag(name) for name in unused))}: for {kind}; leave it out")
     if onnx:
         measured = bench_onnx.measure(files, runs)
         click.echo(bench_onnx.table(measured))
@@ -62,6 +67,16 @@ def bench(path: Path | None, onnx: bool, files: tuple[Path, ...], runs: int, **s
     if record["stopped"]:
         click.echo(f"msn-gan: {record['stopped']}", err=True)
     sys.exit(code)
+
+
+def _given() -> set[str]:
+    """Names of the parameters that the command line has."""
+    context = click.get_current_context()
+    return {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+
+
+def _flag(name: str) -> str:
+    return next(item.opts[0] for item in click.get_current_context().command.params if item.name == name)
 
 
 def _write(path: Path | None, record: Any) -> None:

@@ -24,16 +24,23 @@ _FORMATS = ("onnx", "safetensors", "torch-export")
 @click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: exports/RUN-STEP-NETWORK.onnx]")
 @click.option("--int8", is_flag=True, help="8-bit integers, calibrated on training images or latents.")
 @click.option("--data", help="For --int8: the images, a name, folder or zip.  [default: what it was trained on]")
+@click.option("--test-data", help="For --int8 of a classifier: the images of its accuracy.  [default: as in classify]")
 @click.option("--data-root", type=click.Path(path_type=Path), help="For --int8: where named datasets are.")
 @click.option("--num", type=click.IntRange(2), help="For --int8: images of a FID.  [default: as --data has]")
 @looking_options
 def export(
-    checkpoint: Path, int8: bool, data: str | None, data_root: Path | None, num: int | None, **flags: Any
+    checkpoint: Path,
+    int8: bool,
+    data: str | None,
+    test_data: str | None,
+    data_root: Path | None,
+    num: int | None,
+    **flags: Any,
 ) -> None:
     """Write a network of CHECKPOINT (a GAN's, a classifier's, or a run's folder) for use in other programs.
 
     Norms are folded into plain layers. The file is loaded and compared with the trained network before it is kept.
-    With --int8, FID or accuracy is measured before and after; the last six options say how FID looks at images.
+    With --int8, FID or accuracy is measured before and after; --num and the last six options are of a generator's FID.
 
     \b
     Examples: msn-gan export checkpoints/quickstart --uint8
@@ -44,18 +51,11 @@ def export(
     from gan.export.quantize import Options
 
     looking = looking_of(flags, "auto")
-    given = {
-        "--data": data,
-        "--data-root": data_root,
-        "--num": num,
-        "--features": looking.features,
-        "--preprocess": looking.preprocess,
-        "--inception-weights": looking.weights,
-    }
-    unused = [name for name, value in given.items() if value is not None]
+    given = {"--data": data, "--test-data": test_data, "--data-root": data_root, "--num": num}
+    unused = [name for name, value in given.items() if value is not None] + looking.given
     if unused and not int8:
         raise UsageError(
             f"{', '.join(unused)}: belongs to --int8, whose quality is measured; add --int8 or leave it out"
         )
-    options = Options(data, data_root, num, looking) if int8 else None
+    options = Options(data, test_data, data_root, num, looking) if int8 else None
     write(Request(checkpoint, int8=options, **flags))

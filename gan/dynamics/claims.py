@@ -8,7 +8,7 @@ times the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from gan.dynamics.watch import FILE
 
 FACTOR = 1.5
 DRIFT = 0.5  # initial standard deviations; from here on a mean has drifted
+STOPPED = 0.99  # share of gradient entries that are exactly zero; from here on a layer learns nothing
 SUPPORTED, PARTLY, AGAINST, UNKNOWN = "supported", "partly supported", "not supported", "cannot be told"
 
 Entry = Mapping[str, Any]
@@ -33,6 +34,7 @@ class Quantity(NamedTuple):
 
 SMALL = Quantity("layers", "gradient_small")
 ZEROS = Quantity("layers", "gradient_zeros")
+NORM = Quantity("layers", "gradient_norm")
 VARIANCE = Quantity("layers", "gradient_variance")
 SIGMA = Quantity("layers", "gradient_sigma")
 MOVED = Quantity("activations", "drift")
@@ -56,9 +58,32 @@ class Run:
 
     def late(self, quantity: Quantity) -> float | None:
         """The median over the samples of the last third of training; None where there is none."""
-        last = max(entry["step"] for entry in self.entries)
-        found = [value for step, value in self.values(quantity).items() if step > 0 and 3 * step >= 2 * last]
+        steps = self.late_steps
+        found = [value for step, value in self.values(quantity).items() if step in steps]
         return median(found) if found else None
+
+    @property
+    def late_steps(self) -> set[int]:
+        """Steps of the samples of the last third of training."""
+        steps = {entry["step"] for entry in self.entries}
+        return {step for step in steps if step > 0 and 3 * step >= 2 * max(steps)}
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it has stopped learning: in the last third of training a layer's gradient is zero, as a rule."""
+        zeros = self.late(ZEROS)
+        return (zeros is not None and zeros >= STOPPED) or 0 in (self.late(NORM), self.late(VARIANCE))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many singular values each layer's weight has; empty where they were not sampled."""
+        spectra: dict[str, list[Any]] = next((entry["spectra"] for entry in self.entries if "spectra" in entry), {})
+        return {name: len(values) for name, values in spectra.items()}
+
+    @property
+    def pooled(self) -> set[str]:
+        """Layers whose pre-activations were seen after a 2×2 mean."""
+        return set(self.entries[-1].get("pooled", ()))
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
@@ -69,6 +94,23 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
         if entries:
             runs.append(Run(entries[-1]["norm"], tuple(entries)))
     return runs
+
+
+def comparable(runs: Sequence[Run]) -> list[Run]:
+    """The runs without the pre-activations that some have after a 2×2 mean and others before it.
+
+    The mean makes deviations smaller, and with them drifts, which are told in deviations, larger.
+    """
+    every = {name for run in runs for name in run.pooled}
+    unlike = {name for name in every if not all(name in run.pooled for run in runs)}
+    if not unlike:
+        return list(runs)
+
+    def without(entry: Entry) -> Entry:
+        kept = {name: layer for name, layer in entry["activations"].items() if name not in unlike}
+        return {**entry, "activations": kept}
+
+    return [replace(run, entries=tuple(without(entry) for entry in run.entries)) for run in runs]
 
 
 class Claim(NamedTuple):
@@ -99,34 +141,63 @@ def judge(runs: Sequence[Run]) -> list[Claim]:
     Args:
         runs: of one network on the same images, under one or several norms.
     """
+    runs = comparable(runs)
     return [_claim(name, rule, runs) for name, rule in _RULES.items()]
 
 
 def _claim(name: str, rule: Callable[[Sequence[Run]], tuple[str, str]], runs: Sequence[Run]) -> Claim:
-    networks = {(run.entries[0].get("kind"), tuple(run.entries[0]["layers"])) for run in runs}
-    if len(networks) > 1:
-        answer, reason = UNKNOWN, "The runs are of different networks."
-    else:
-        try:
-            answer, reason = rule(runs)
-        except _Missing as missing:
-            answer, reason = UNKNOWN, str(missing)
+    reason = _difference(runs)
+    if reason:
+        return Claim(name, _STATEMENTS[name], UNKNOWN, reason)
+    try:
+        answer, reason = rule(runs)
+    except _Untold as untold:
+        answer, reason = UNKNOWN, str(untold)
     return Claim(name, _STATEMENTS[name], answer, reason)
 
 
-class _Missing(Exception):
-    """A norm or a number that a rule needs is not there."""
+def _difference(runs: Sequence[Run]) -> str:
+    """In what the runs differ that must be the same, in a sentence; empty where they do not."""
+    networks = {(run.entries[0].get("kind"), tuple(run.entries[0]["layers"])) for run in runs}
+    if len(networks) > 1:
+        return "The runs are of different networks."
+    sizes = [run.sizes for run in runs if run.sizes]
+    for name in sizes[0] if sizes else ():
+        if len(counts := {size[name] for size in sizes}) > 1:
+            return f"The runs are of different networks: {name} has {_listed(counts)} singular values."
+    if len(parts := {run.entries[0].get("part") for run in runs}) > 1:
+        return f"The runs were sampled on mini-batches of different sizes ({_listed(parts)} images)."
+    return ""
+
+
+def _listed(found: set[Any]) -> str:
+    return " and ".join(sorted(map(str, found)))
+
+
+class _Untold(Exception):
+    """A norm or a number that a rule needs is not there, or says nothing."""
 
 
 def _late(runs: Sequence[Run], norm: str, quantity: Quantity) -> float:
     own = [run.late(quantity) for run in runs if run.norm == norm]
     if not own:
         norms = ", ".join(dict.fromkeys(run.norm for run in runs))
-        raise _Missing(f"It takes a run under {norm} too; there is only {norms}.")
+        raise _Untold(f"It takes a run under {norm} too; there is only {norms}.")
     found = [value for value in own if value is not None]
     if not found:
-        raise _Missing(f"There is no sample under {norm} in the last third of training; use a smaller --dynamics.")
+        if any(run.late_steps for run in runs if run.norm == norm):
+            raise _Untold(f"In the last third of training the numbers under {norm} are not finite.")
+        raise _Untold(f"There is no sample under {norm} in the last third of training; use a smaller --dynamics.")
     return median(found)
+
+
+def _require_learning(runs: Sequence[Run], *norms: str) -> None:
+    """Refuse to judge what does not learn: without gradients there is nothing to compare, and nothing moves."""
+    for norm in norms:
+        own = [run.stopped for run in runs if run.norm == norm]
+        if own and 2 * sum(own) >= len(own):  # then a median over runs is of those that have stopped, or between
+            which = f"{sum(own)} of {len(own)} runs have" if len(own) > 1 else "the run has"
+            raise _Untold(f"Under {norm} {which} stopped learning: in the last third of training gradients are zero.")
 
 
 def _baseline(runs: Sequence[Run]) -> str:
@@ -135,7 +206,7 @@ def _baseline(runs: Sequence[Run]) -> str:
     for norm in ("none", "bn"):
         if norm in norms:
             return norm
-    raise _Missing(f"It takes a run under none or bn too; there is only {', '.join(sorted(norms))}.")
+    raise _Untold(f"It takes a run under none or bn too; there is only {', '.join(sorted(norms))}.")
 
 
 def ratio(value: float, other: float) -> float:
@@ -150,6 +221,7 @@ def _sparsity(runs: Sequence[Run]) -> tuple[str, str]:
     other = _baseline(runs)
     plain = _late(runs, other, SMALL)
     zeros = _late(runs, "sn", ZEROS), _late(runs, other, ZEROS)
+    _require_learning(runs, "sn", other)
     answer = SUPPORTED if ratio(sn, plain) >= FACTOR else AGAINST
     return answer, (
         f"In the last third of training {sn:.2%} of a layer's gradient entries are at most 0.001 of its largest under "
@@ -165,6 +237,7 @@ def _variance(runs: Sequence[Run]) -> tuple[str, str]:
         sn = _late(runs, "sn", quantity)
         other = _baseline(runs)
         pairs.append((sn, _late(runs, other, quantity)))
+    _require_learning(runs, "sn", other)
     ratios = [ratio(*pair) for pair in pairs]
     less = sum(value * FACTOR <= 1 for value in ratios)
     (variance, plain_variance), (sigma, plain_sigma) = pairs
@@ -178,10 +251,22 @@ def _variance(runs: Sequence[Run]) -> tuple[str, str]:
 
 def _drift(runs: Sequence[Run]) -> tuple[str, str]:
     sn = _late(runs, "sn", MOVED)
-    return SUPPORTED if sn >= DRIFT else AGAINST, (
+    _require_learning(runs, "sn")
+    reason = (
         f"In the last third of training the means of pre-activations are {sn:.3g} initial standard deviations from "
         f"where they began (median over layers and samples); from {DRIFT} on they have drifted.{_beside(runs)}"
     )
+    if sn < DRIFT:
+        return AGAINST, reason
+    try:
+        other = _baseline(runs)
+    except _Untold:
+        return SUPPORTED, f"{reason} There is no run under none or bn to hold that against."
+    plain = _late(runs, other, MOVED)
+    _require_learning(runs, other)
+    if ratio(sn, plain) * FACTOR <= 1:
+        return PARTLY, f"{reason} But that is {ratio(sn, plain):.3g} times the drift under {other}: SN holds it back."
+    return SUPPORTED, reason
 
 
 def _beside(runs: Sequence[Run]) -> str:
@@ -190,13 +275,14 @@ def _beside(runs: Sequence[Run]) -> str:
     for norm in dict.fromkeys(run.norm for run in runs if run.norm != "sn"):
         try:
             found[norm] = _late(runs, norm, MOVED)
-        except _Missing:
+        except _Untold:
             continue
     return f" For comparison: {', '.join(f'{norm} {value:.3g}' for norm, value in found.items())}." if found else ""
 
 
 def _removal(runs: Sequence[Run]) -> tuple[str, str]:
     sn, msn = _late(runs, "sn", MOVED), _late(runs, "msn", MOVED)
+    _require_learning(runs, "sn", "msn")
     reason = (
         f"In the last third of training the drift is {msn:.3g} initial standard deviations under msn, {sn:.3g} under "
         f"sn ({ratio(msn, sn):.3g} times; medians over layers and samples); support takes at most 1/{FACTOR}."

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
+from gan.convolution import PooledConv2d
 from gan.norm import Centering, Normalized
 
 _WEIGHTED = (nn.Linear, nn.Embedding, _ConvNd)
@@ -54,6 +55,16 @@ def hidden_outputs(network: nn.Module) -> dict[str, nn.Module]:
         elif isinstance(module, _NORMS) and not _inside(network, path):
             apart[path] = module
     return {**found, **(apart or bare)}
+
+
+def pooled_outputs(network: nn.Module) -> list[str]:
+    """Those of `hidden_outputs` that are given after a 2×2 mean, which is merged with the convolution."""
+    found = hidden_outputs(network).items()
+    return [
+        name
+        for name, module in found
+        if isinstance(module.layer if isinstance(module, Normalized) else module, PooledConv2d)
+    ]
 
 
 def _inside(network: nn.Module, path: str) -> bool:

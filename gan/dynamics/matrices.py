@@ -20,8 +20,13 @@ def matrix(weight: Tensor, layer: nn.Module) -> Tensor:
 
 
 def sparsity(gradient: Tensor) -> tuple[float, float]:
-    """The share of entries that are exactly zero, and of those of at most `SMALL` times the largest, both in [0, 1]."""
+    """The share of entries that are exactly zero, and of those of at most `SMALL` times the largest, both in [0, 1].
+
+    NaN where an entry is not finite: beside it none would count as small.
+    """
     sizes = gradient.detach().abs()
+    if not sizes.isfinite().all():
+        return float("nan"), float("nan")
     return (sizes == 0).float().mean().item(), (sizes <= SMALL * sizes.max()).float().mean().item()
 
 

@@ -57,13 +57,16 @@ class ClassifierProbe:
 class DiscriminatorProbe:
     """Real images, what the generator makes of fixed latents, and D's loss (without penalties).
 
-    The moments of layers are those of the real images alone, which stay as they are while the generator changes.
+    The moments of layers are those of the real images alone, which stay as they are while the generator changes. Where
+    D is given both kinds as one batch, a norm may tell of the fake ones in what real ones become; then moments are
+    taken in a pass of their own, whose fake images are those of the generator as it was when the probe was made.
 
     Args:
         config: of the run.
         images: its real images; where there are fewer than the probe has, images come again.
         classes: of a conditional run; 0 for an unconditional one.
-        generator: that of the run; a copy of it, as it is at that time, makes the images of each sample.
+        generator: that of the run, with its initial weights, also where the run is then resumed; a copy of it, as it is
+            at that time, makes the images of each sample.
         device: where the networks are.
     """
 
@@ -82,16 +85,25 @@ class DiscriminatorProbe:
             assert real_labels is not None
             fake_labels = torch.randint(classes, (PARTS, self.size), generator=stream).to(device)
             self._labels = list(zip(real_labels, fake_labels, strict=True))
+        self._first_fakes = list(self._fakes()) if self._joint else []
+
+    def _fakes(self) -> Iterator[Tensor]:
+        """What the generator makes of the latents now, part by part."""
+        generator = copy.deepcopy(self._generator).train()
+        for z, (_, labels) in zip(self._latents, self._labels, strict=True):
+            with torch.no_grad():
+                fake = generator(z, labels).float()
+            yield fake
 
     def losses(self, network: nn.Module, recorder: Recorder) -> Iterator[Tensor]:
-        generator = copy.deepcopy(self._generator).train()
-        for x, z, (x_labels, z_labels) in zip(self._real, self._latents, self._labels, strict=True):
-            with torch.no_grad():
-                fake = generator(z, z_labels).float()
+        for part, (x, fake, (x_labels, z_labels)) in enumerate(
+            zip(self._real, self._fakes(), self._labels, strict=True)
+        ):
             if self._joint:
                 labels = None if x_labels is None or z_labels is None else torch.cat([x_labels, z_labels])
-                with recorder.first(self.size):
-                    real_logits, fake_logits = network(torch.cat([x, fake]), labels).chunk(2)
+                with torch.no_grad(), recorder.first(self.size):
+                    network(torch.cat([x, self._first_fakes[part]]), labels)
+                real_logits, fake_logits = network(torch.cat([x, fake]), labels).chunk(2)
             else:
                 with parametrize.cached():
                     with recorder.first(self.size):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gan.dynamics.layers import Moments, Recorder, drift, hidden_outputs, raw_weight, weighted_layers
+from gan.dynamics.layers import Moments, Recorder, drift, hidden_outputs, pooled_outputs, raw_weight, weighted_layers
 from gan.dynamics.matrices import has_operator, matrix, operator_norm, singular_values, sparsity, stable_rank
 from gan.dynamics.probes import PARTS, Probe
 from gan.norm import power_iterate
@@ -77,6 +77,7 @@ class Subject:
             "loss": _rounded(loss),
             "layers": _all_rounded(numbers),
             "activations": _all_rounded(activations),
+            "pooled": pooled_outputs(twin),
             **({"spectra": spectra} if full else {}),
         }
 

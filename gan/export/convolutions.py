@@ -1,6 +1,11 @@
-"""Transposed convolutions as convolutions, with as many weights: runtimes have integer kernels for these alone.
+"""Convolutions as runtimes have them: those that this program merges, and transposed ones.
 
-In one dimension a transposed convolution of kernel w, stride 2 and padding 1 gives
+A convolution that is merged with an upsampling or a mean (`gan.convolution`) makes its 4x4 kernel of its 3x3 weights at
+each call. On a device that would be work at each inference, and the kernel no constant; so the kernel is what is
+stored.
+
+Transposed convolutions become convolutions with as many weights: runtimes have integer kernels for these alone. In one
+dimension a transposed convolution of kernel w, stride 2 and padding 1 gives
 
     y[2q - 1] = w[2] x[q - 1] + w[0] x[q],      y[2q] = w[3] x[q - 1] + w[1] x[q]
 
@@ -16,6 +21,8 @@ import copy
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from gan.convolution import PooledConv2d, UpsampledConv2d
 
 
 class FourConvolutions(nn.Module):
@@ -37,13 +44,29 @@ class FourConvolutions(nn.Module):
 
 
 @torch.no_grad()
+def with_merged_kernels(network: nn.Module) -> nn.Module:
+    """A copy of a folded network in which convolutions that are merged with their neighbours are torch's own layers."""
+    network = copy.deepcopy(network)
+    for path, layer in list(network.named_modules()):
+        if isinstance(layer, (PooledConv2d, UpsampledConv2d)):
+            kind = nn.Conv2d if isinstance(layer, PooledConv2d) else nn.ConvTranspose2d
+            plain = kind(layer.in_channels, layer.out_channels, 4, stride=2, padding=1, bias=layer.bias is not None)
+            plain.weight, plain.bias = nn.Parameter(layer.merged(layer.weight).contiguous()), layer.bias
+            if path:
+                network.set_submodule(path, plain)
+            else:
+                network = plain
+    return network.eval().requires_grad_(False)
+
+
+@torch.no_grad()
 def without_transposed(network: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
     """A copy of a network that does the same with fewer transposed convolutions; those of other shapes stay.
 
     Args:
         inputs: some that the network can be given: they show which of its maps have a single position.
     """
-    network = copy.deepcopy(network)
+    network = with_merged_kernels(network)
     single: set[nn.Module] = set()
 
     def look(layer: nn.Module, given: tuple[Tensor, ...]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gan.export import onnx_format
 from gan.export.check import Run, runner
+from gan.export.convolutions import with_merged_kernels
 from gan.export.folding import Plain, plain
 from gan.export.subject import Subject, random_inputs
 
@@ -40,7 +41,8 @@ def traced(network: nn.Module, subject: Subject) -> torch.export.ExportedProgram
 
 def _write_torch(subject: Subject, folded: Plain, metadata: dict[str, str], opset: int) -> bytes:
     buffer = io.BytesIO()
-    torch.export.save(traced(folded.network, subject), buffer, extra_files={METADATA: json.dumps(metadata)})
+    network = with_merged_kernels(folded.network)
+    torch.export.save(traced(network, subject), buffer, extra_files={METADATA: json.dumps(metadata)})
     return buffer.getvalue()
 
 

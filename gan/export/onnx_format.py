@@ -12,6 +12,7 @@ import torch
 from gan import __version__
 from gan.errors import UserError
 from gan.export.check import Run
+from gan.export.convolutions import with_merged_kernels
 from gan.export.folding import Plain
 from gan.export.subject import Subject, random_inputs
 
@@ -49,7 +50,7 @@ def graph(subject: Subject, folded: Plain, opset: int = DEFAULT_OPSET) -> onnx.M
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # some versions of onnxscript print
         warnings.simplefilter("ignore")  # about its own innards, and that both inputs have the same batch
         program = torch.onnx.export(
-            folded.network,
+            with_merged_kernels(folded.network),
             examples,
             dynamo=True,
             verbose=False,

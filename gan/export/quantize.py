@@ -1,28 +1,24 @@
-"""8-bit integers in place of fp32: ONNX Runtime's static quantization, and what it costs in quality.
-
-Weights are int8 with a scale for each output channel; activations are int8 with a scale for each tensor, whose range is
-what the calibration inputs reach. The graph is in QDQ form: QuantizeLinear and DequantizeLinear around each operator,
-which a runtime merges into integer kernels where it has them.
-"""
+"""What 8-bit integers need, and what they cost: images to calibrate on, and the quality before and after."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gan import sampling
+from gan.classify.config import ClassifyConfig
+from gan.classify.sets import load_sets
 from gan.data import ImageSet
 from gan.data import load as load_images
 from gan.data.loader import to_float
 from gan.errors import UsageError, UserError
 from gan.export.check import Run
-from gan.export.subject import CLASSIFIER, GENERATOR, Subject, random_inputs
+from gan.export.subject import CLASSIFIER, DISCRIMINATOR, GENERATOR, Subject, random_inputs
 from gan.looking import Looking
 from gan.metrics.protocol import Extractor
 from gan.metrics.score import measure_reference, score
@@ -30,30 +26,10 @@ from gan.metrics.stream import ImageStream
 from gan.progress import progress, say
 from gan.targets import stream_of
 
-if TYPE_CHECKING:
-    import onnx
-
 CALIBRATION = 256  # inputs that the ranges are taken from
 _CALIBRATION_SEED = 2  # of latents; images are scored with those of seed 0
 _BATCH = 64
 _MOST_SCORED = 10_000  # images of a FID, unless told otherwise
-# What integer kernels exist for, and what only moves numbers about between them.
-_QUANTIZED = [
-    "Conv",
-    "ConvTranspose",
-    "Gemm",
-    "Relu",
-    "LeakyRelu",
-    "Add",
-    "MaxPool",
-    "AveragePool",
-    "GlobalAveragePool",
-    "Concat",
-    "Reshape",
-    "Flatten",
-    "Resize",
-]
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm")
 
 
 @dataclass(frozen=True)
@@ -62,6 +38,8 @@ class Options:
 
     data: str | None = None
     """The images; None: those that the network was trained on."""
+    test_data: str | None = None
+    """The images of a classifier's accuracy; None: as `classify` has them."""
     data_root: Path | None = None
     num: int | None = None
     """Images of a generator that are scored; None: as many as there are real ones, at most 10,000."""
@@ -72,7 +50,7 @@ class Quantizer:
     """Everything that the quantization of one network needs, loaded and checked before any work.
 
     Raises:
-        UsageError: the images are not named, or are not those that the network is for.
+        UsageError: the images are not named, or are not those that the network is for, or options are for another kind.
         UserError: the images or the scoring network cannot be had.
     """
 
@@ -82,26 +60,40 @@ class Quantizer:
         if not data:
             raise UsageError("--int8: name the images with --data, the checkpoint does not say what it was trained on")
         self.data = data
+        self._check_options()
         self.extractor: Extractor | None = None
         self._told: list[str] = []
         if subject.what == GENERATOR:
             self.extractor = options.looking.extractor(data)
-        self.train = self._images("train")
-        self.test = self.train
-        if subject.what != GENERATOR:
-            self.test = self._images("test")
         if subject.what == CLASSIFIER:
-            self._check_classes()
+            self.train, self.test = self._sets_of_classifier()
+            return
+        self.train = self._images("train")
+        self.test = self._images("test") if subject.what == DISCRIMINATOR else self.train
+
+    def _check_options(self) -> None:
+        options, what = self.options, self.subject.what
+        unused = []
+        if what != GENERATOR:
+            unused = [*(["--num"] if options.num is not None else []), *options.looking.given]
+        if unused:
+            raise UsageError(f"{', '.join(unused)}: for the FID of a generator; a {what} has none, leave it out")
+        if options.test_data is not None and what != CLASSIFIER:
+            raise UsageError(f"--test-data: for the accuracy of a classifier; a {what} takes --data alone")
 
     def calibration(self) -> list[tuple[Tensor, ...]]:
-        """Inputs that the ranges of activations are taken from, in batches: training images, or latents."""
+        """Inputs that the ranges of activations are taken from, in batches: training images, or latents.
+
+        A discriminator has as many images of its generator: ranges of real ones alone would cut off what it tells by.
+        """
         subject = self.subject
         if subject.what == GENERATOR:
-            inputs = random_inputs(subject, CALIBRATION, _CALIBRATION_SEED)
-        else:
-            chosen = _spread(len(self.train), CALIBRATION)
-            inputs = self._judged(self.train, chosen)
-        return list(zip(*(part.split(_BATCH) for part in inputs), strict=True))
+            return _batches(random_inputs(subject, CALIBRATION, _CALIBRATION_SEED))
+        chosen = _spread(len(self.train), CALIBRATION)
+        batches = _batches(self._judged(self.train, chosen))
+        if subject.what == DISCRIMINATOR:
+            batches += self._fakes(len(chosen), _CALIBRATION_SEED)
+        return batches
 
     def quality(self, run: Run) -> dict[str, float]:
         """How good a network is: `accuracy` of a classifier, `fid` of a generator. A discriminator has no such number.
@@ -115,21 +107,40 @@ class Quantizer:
             return {"fid": self._fid(run)}
         return {}
 
-    def agreement(self, trained: Run, quantized: Run) -> dict[str, float]:
-        """How alike two discriminators judge test images: `same_verdict`, the share of equal signs, and `noise`, the
-        root mean square of the difference as a share of the logits' standard deviation."""
-        both = [(trained(inputs), quantized(inputs)) for inputs in self._judgements("logits of test images")]
-        before, after = (torch.cat(parts) for parts in zip(*both, strict=True))
+    def agreement(self, trained: Run, quantized: Run) -> dict[str, Any]:
+        """How alike two discriminators judge test images and as many of the generator that they were trained against.
+
+        `same_verdict` is the share of equal signs, `noise` the root mean square of the difference as a share of the
+        logits' standard deviation, and `accuracy` the share of images of which the sign is right: above 0 for real
+        ones. Both kinds of images are needed: of real ones alone, a network that always says "real" is right.
+        """
+        logits: dict[bool, tuple[Tensor, Tensor]] = {}
+        for real, batches in ((True, self._judgements("logits of test images")), (False, self._rivals())):
+            both = [(trained(inputs), quantized(inputs)) for inputs in batches]
+            before, after = (torch.cat(parts) for parts in zip(*both, strict=True))
+            logits[real] = before, after
+        before, after = (torch.cat(parts) for parts in zip(*logits.values(), strict=True))
         noise = (after - before).pow(2).mean().sqrt() / before.std().clamp(min=1e-12)
-        return {"same_verdict": ((before > 0) == (after > 0)).float().mean().item(), "noise": noise.item()}
+        right = [
+            torch.cat([(answers[index] > 0) == real for real, answers in logits.items()]).float().mean().item()
+            for index in (0, 1)
+        ]
+        return {
+            "same_verdict": ((before > 0) == (after > 0)).float().mean().item(),
+            "noise": noise.item(),
+            "accuracy": {"fp32": right[0], "int8": right[1]},
+        }
 
     def about(self) -> str:
         """What the quality is measured on."""
         if self.subject.what == GENERATOR:
             return f"{self._count():,} images against {len(self.train):,} of {self.data}"
+        if self.subject.what == CLASSIFIER:
+            return f"{len(self.test):,} test images of {self.tested}"
         untested = self.test.fingerprint == self.train.fingerprint
-        return f"{len(self.test):,} {'images' if untested else 'test images'} of {self.data}" + (
-            ", which has no test split" if untested else ""
+        return (
+            f"{len(self.test):,} {'images' if untested else 'test images'} of {self.data}"
+            f"{', which has no test split,' if untested else ''} and as many of its generator"
         )
 
     def _images(self, split: str) -> ImageSet:
@@ -137,14 +148,29 @@ class Quantizer:
         root = self.options.data_root or Path(self.subject.data_root)
         return load_images(self.data, resolution=resolution, channels=channels, data_root=root, split=split)
 
-    def _check_classes(self) -> None:
-        if self.test.labels is None:
-            raise UserError(f"--data {self.data}: has no labels; the accuracy needs them")
-        if self.test.classes != self.subject.classes:
+    def _sets_of_classifier(self) -> tuple[ImageSet, ImageSet]:
+        """Training and test images, split as `classify` splits them."""
+        subject, options = self.subject, self.options
+        channels, resolution, _ = subject.image_shape
+        same = options.data is None  # then it is split as it was in training
+        tested = options.test_data or (subject.test_data if same else None)
+        self.tested = tested or self.data
+        config = ClassifyConfig(
+            data=self.data,
+            test_data=tested,
+            data_root=str(options.data_root or subject.data_root),
+            resolution=resolution,
+            channels=channels,
+            limit=subject.limit if same else None,
+            batch=1,
+        )
+        train, test = load_sets(config)
+        if train.classes != subject.classes:
             raise UserError(
-                f"--data {self.data}: its classes ({', '.join(self.test.classes)}) are not those of the checkpoint "
-                f"({', '.join(self.subject.classes)})"
+                f"--data {self.data}: its classes ({', '.join(train.classes)}) are not those of the checkpoint "
+                f"({', '.join(subject.classes)})"
             )
+        return train, test
 
     def _judged(self, images: ImageSet, chosen: Tensor) -> tuple[Tensor, ...]:
         """Images by their numbers, float32 in [-1, 1], and their labels where the network is given those."""
@@ -160,6 +186,24 @@ class Quantizer:
             for chosen in torch.arange(len(self.test)).split(_BATCH):
                 yield self._judged(self.test, chosen)
                 advance(len(chosen))
+
+    def _rivals(self) -> Iterator[tuple[Tensor, ...]]:
+        """As many images of the generator as there are test images."""
+        with progress("logits of generated images", len(self.test)) as advance:
+            for inputs in self._fakes(len(self.test), 0):
+                yield inputs
+                advance(len(inputs[0]))
+
+    def _fakes(self, count: int, seed: int) -> Iterator[tuple[Tensor, ...]]:
+        """Images of the generator in batches, and labels where the network is given those."""
+        assert self.subject.generator is not None
+        generator = self.subject.generator()
+        labels = sampling.classes_of(range(count), len(self.subject.classes) if self.subject.conditional else 0)
+        z = sampling.latents(seed, range(count), generator.latent_dim)  # type: ignore[arg-type]
+        for row in _batches((z,) if labels is None else (z, labels)):
+            with torch.no_grad():
+                images = generator(*row)
+            yield images, *row[1:]
 
     def _accuracy(self, run: Run) -> float:
         assert self.test.labels is not None
@@ -181,62 +225,8 @@ class Quantizer:
         return result["fid"]
 
 
-def quantize(model: onnx.ModelProto, batches: list[tuple[Tensor, ...]], subject: Subject) -> onnx.ModelProto:
-    """The model in 8-bit integers.
-
-    The last layer of a generator, its tanh and the map to bytes stay in fp32: that layer is small, and what is rounded
-    there goes into the pixels as it is. The logits of the others are given in fp32.
-
-    Args:
-        batches: inputs that reach the range of values that the network will meet.
-    """
-    import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self._left = iter(batches)
-
-        def get_next(self) -> dict[str, Any] | None:
-            inputs = next(self._left, None)
-            if inputs is None:
-                return None
-            return {port.name: part.numpy() for port, part in zip(subject.inputs, inputs, strict=True)}
-
-    with tempfile.TemporaryDirectory(prefix="msn-gan-int8-") as folder:
-        whole, ready, small = (Path(folder, f"{name}.onnx") for name in ("whole", "ready", "int8"))
-        onnx.save(model, whole)
-        quant_pre_process(whole, ready, skip_symbolic_shape=True)
-        quantize_static(
-            ready,
-            small,
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=_QUANTIZED,
-            nodes_to_exclude=_left_in_fp32(onnx.load(ready), subject),
-            per_channel=True,
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-            extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
-        )
-        found = onnx.load(small)
-    used = {node.domain for node in found.graph.node}
-    needed = [entry for entry in found.opset_import if entry.domain in used]
-    del found.opset_import[:]
-    found.opset_import.extend(needed)  # the quantizer lists all that it knows, which other runtimes need not
-    return found
-
-
-def _left_in_fp32(model: onnx.ModelProto, subject: Subject) -> list[str]:
-    """Names of the nodes that are not quantized: constant scales and shifts, and the end of a generator."""
-    nodes = list(model.graph.node)
-    constants = {tensor.name for tensor in model.graph.initializer}
-    names = [node.name for node in nodes if node.op_type in ("Add", "Mul") and constants & set(node.input)]
-    if subject.what == GENERATOR:
-        last = max(index for index, node in enumerate(nodes) if node.op_type in _WEIGHTED)
-        names += [node.name for node in nodes[last:]]
-    return names
+def _batches(inputs: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+    return list(zip(*(part.split(_BATCH) for part in inputs), strict=True))
 
 
 def _spread(count: int, wanted: int) -> Tensor:

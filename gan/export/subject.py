@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gan import checkpoint, sampling
+from gan.classify.results import NETWORK
 from gan.config import TrainConfig
 from gan.errors import UsageError
 from gan.export.folding import Plain
@@ -65,6 +66,12 @@ class Subject:
     trained_on: str | None
     """What `--data` said when it was trained, as far as the checkpoint tells."""
     data_root: str
+    test_data: str | None = None
+    """What `--test-data` of a classifier said; None: nothing."""
+    limit: int | None = None
+    """How many images a classifier learned from, where that was said."""
+    generator: Callable[[], nn.Module] | None = None
+    """Of a discriminator: the one that it was trained against."""
 
     @property
     def conditional(self) -> bool:
@@ -92,7 +99,7 @@ def load(path: Path, what: str | None, *, ema: bool | None = None, uint8: bool =
     """The network of a checkpoint.
 
     Args:
-        path: a checkpoint of a GAN or a classifier, or the folder of a run.
+        path: a checkpoint of a GAN or a classifier, or the folder of a run, or of a training of `classify`.
         what: `generator` or `discriminator`; None for a classifier, or for a GAN's generator.
         ema: a generator's moving average, not the trained weights themselves; None: yes.
         uint8: a generator's images are to be bytes.
@@ -101,7 +108,7 @@ def load(path: Path, what: str | None, *, ema: bool | None = None, uint8: bool =
         UserError: there is no whole checkpoint at `path`, or its weights do not fit.
         UsageError: the checkpoint has no such network, or the network no such option.
     """
-    path, state = checkpoint.opened(path)
+    path, state = checkpoint.opened(_of_classify(path))
     found = CLASSIFIER if state.get("kind") == KIND else what or GENERATOR
     if found == CLASSIFIER and what is not None:
         raise UsageError(f"--what {what}: {path} is of a classifier, which has one network; leave --what out")
@@ -113,6 +120,20 @@ def load(path: Path, what: str | None, *, ema: bool | None = None, uint8: bool =
     if found == CLASSIFIER:
         return _classifier(path, state, source)
     return _of_gan(path, state, found, source, ema=ema is not False, uint8=uint8)
+
+
+def _of_classify(path: Path) -> Path:
+    """The trained classifier in a folder of `classify`; other paths stay.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if not path.is_dir() or checkpoint.listed(path):
+        return path
+    found = sorted([*path.glob(NETWORK), *path.glob(f"*/{NETWORK}")])
+    if len(found) > 1:
+        raise UsageError(f"{path}: holds {len(found)} classifiers; name one of them, as {found[0]}")
+    return found[0] if found else path
 
 
 def _of_gan(path: Path, state: dict[str, Any], what: str, source: dict[str, str], *, ema: bool, uint8: bool) -> Subject:
@@ -146,8 +167,23 @@ def _of_gan(path: Path, state: dict[str, Any], what: str, source: dict[str, str]
         "classes": list(classes),
         "checkpoint": source,
     }
+
+    def generator() -> nn.Module:
+        trained = _builder(config, len(classes), generates=True)()
+        checkpoint.restore(trained, state, GENERATOR, path)
+        return trained
+
     return Subject(
-        what, network.eval(), fresh, inputs, output, classes, recipe, trained_on=config.data, data_root=config.data_root
+        what,
+        network.eval(),
+        fresh,
+        inputs,
+        output,
+        classes,
+        recipe,
+        trained_on=config.data,
+        data_root=config.data_root,
+        generator=None if generates else generator,
     )
 
 
@@ -155,8 +191,9 @@ def _classifier(path: Path, state: dict[str, Any], source: dict[str, str]) -> Su
     network = from_state(state, path)
     classes = tuple(state["classes"])
     shape = {"resolution": network.resolution, "channels": network.channels, "classes": len(classes)}
-    settings = state.get("config")
-    settings = settings if isinstance(settings, Mapping) else {}
+    facts = state.get("training")
+    images = facts.get("images") if isinstance(facts, Mapping) else None
+    images = images if isinstance(images, Mapping) else {}  # older checkpoints do not have it
     recipe = {
         "kind": KIND,
         "network": CLASSIFIER,
@@ -174,8 +211,10 @@ def _classifier(path: Path, state: dict[str, Any], source: dict[str, str]) -> Su
         output=Port("logits", (len(classes),), "float32", f"of the classes {', '.join(classes)}"),
         classes=classes,
         recipe=recipe,
-        trained_on=settings.get("data"),
-        data_root=str(settings.get("data_root", "data")),
+        trained_on=images.get("data"),
+        data_root=str(images.get("data_root", "data")),
+        test_data=images.get("test_data"),
+        limit=images.get("limit"),
     )
 
 

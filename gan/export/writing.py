@@ -9,7 +9,7 @@ from typing import Any
 
 from gan import extras
 from gan.errors import UsageError
-from gan.export import onnx_format, quantize
+from gan.export import int8, onnx_format, quantize
 from gan.export import subject as subjects
 from gan.export.check import COUNT, compare, require_alike, runner
 from gan.export.convolutions import without_transposed
@@ -132,7 +132,7 @@ def _quantized(quantizer: quantize.Quantizer, folded: Plain, opset: int, target:
     model = onnx_format.graph(subject, replace(folded, network=network), opset)
     whole = onnx_format.load(model.SerializeToString(), subject)
     require_alike(compare(trained, whole, subjects.random_inputs(subject, COUNT), target), target)
-    small = quantize.quantize(model, quantizer.calibration(), subject).SerializeToString()
+    small = int8.quantize(model, quantizer.calibration(), subject).SerializeToString()
     quantized = onnx_format.load(small, subject)
     cost: dict[str, Any] = {"measured_on": quantizer.about()}
     before, after = quantizer.quality(trained), quantizer.quality(quantized)
@@ -143,8 +143,9 @@ def _quantized(quantizer: quantize.Quantizer, folded: Plain, opset: int, target:
     if not before:
         cost |= quantizer.agreement(trained, quantized)
         say(
-            f"the same verdict in int8 on {cost['same_verdict']:.2%} of {quantizer.about()}; the logits differ by "
-            f"{cost['noise']:.1%} of their spread"
+            f"the same verdict in int8 on {cost['same_verdict']:.2%} of {quantizer.about()}; real and generated told "
+            f"apart: {cost['accuracy']['fp32']:.2%} right in fp32, {cost['accuracy']['int8']:.2%} in int8; the logits "
+            f"differ by {cost['noise']:.1%} of their spread"
         )
     return small, cost
 

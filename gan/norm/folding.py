@@ -21,8 +21,11 @@ def fold(network: nn.Module, *, strict: bool = True) -> nn.Module:
     before it stays: it is a plain scale and shift by then. Layer and instance norm take their statistics from each
     input, and a conditional norm takes its scale from the label: those cannot fold.
 
+    A linear layer and the norm after it are taken to be given (N, C). For (N, C, L) they must not be folded: the layer
+    works along L, a `BatchNorm1d` along C, and where both have the same size a module does not tell which is meant.
+
     Args:
-        network: any module; it is not changed.
+        network: any module; it is not changed. A layer that it holds under several names is folded under each.
         strict: raise if something cannot fold. Otherwise leave that part as it is.
 
     Raises:
@@ -33,17 +36,22 @@ def fold(network: nn.Module, *, strict: bool = True) -> nn.Module:
         if parametrize.is_parametrized(module):
             _store_weights(module)
     stuck: list[str] = []
+    merged: dict[nn.Module, nn.Module | None] = {}
     holder = nn.ModuleDict({"root": folded})
-    for path, module in list(holder.named_modules()):
+    for path, module in list(holder.named_modules(remove_duplicate=False)):
         if isinstance(module, Normalized):
-            if _absorb(module.layer, module.norm):
-                holder.set_submodule(path, module.layer)
+            if module not in merged:
+                merged[module] = _merged(module.layer, module.norm)
+            layer = merged[module]
+            if layer is not None:
+                holder.set_submodule(path, layer)
             else:
                 stuck.append(f"{path.removeprefix('root').lstrip('.') or 'it'} ({type(module.norm).__name__})")
         elif isinstance(module, nn.Sequential):
             for index in range(len(module) - 1):
-                if _absorb(module[index], module[index + 1]):
-                    module[index + 1] = nn.Identity()
+                layer = _merged(module[index], module[index + 1])
+                if layer is not None:
+                    module[index], module[index + 1] = layer, nn.Identity()
     if stuck and strict:
         raise ValueError(f"cannot fold, the statistics or scale depend on the input: {', '.join(stuck)}")
     return holder["root"]
@@ -53,19 +61,27 @@ def _store_weights(layer: nn.Module) -> None:
     """Turn a parametrized layer into a plain one that has the computed weights as its own.
 
     torch's `remove_parametrizations` is not used: it takes the attribute from the layer's class, which a deep copy
-    shares with its original (the original would be left without a weight).
+    shares with its original (the original would be left without a weight). The weights lie in memory as the raw ones
+    do: that of weight norm would otherwise leave channels-last order, and convolutions would put it back at each call.
     """
-    weights = {name: getattr(layer, name) for name in layer.parametrizations}  # type: ignore[union-attr]
+    weights = {}
+    for name, raw in layer.parametrizations.items():  # type: ignore[union-attr, operator]
+        weight = getattr(layer, name)
+        alike = next((own for own in raw.parameters(recurse=False) if own.shape == weight.shape), weight)
+        weights[name] = torch.empty_like(alike, dtype=weight.dtype).copy_(weight)
     layer.__class__ = parametrize.type_before_parametrizations(layer)
     del layer.parametrizations
     for name, weight in weights.items():
         layer.register_parameter(name, nn.Parameter(weight))
 
 
-def _absorb(layer: nn.Module, norm: nn.Module) -> bool:
-    """Merge a normalization in evaluation mode into the layer before it; False where that cannot be done."""
+def _merged(layer: nn.Module, norm: nn.Module) -> nn.Module | None:
+    """A layer with the normalization after it, in evaluation mode, merged into it; None where that cannot be done.
+
+    It is a copy: elsewhere the layer may stand with another norm, or without one.
+    """
     if not isinstance(layer, LAYERS):
-        return False
+        return None
     if isinstance(norm, Centering):
         scale, shift = norm.affine()
     elif isinstance(norm, BATCH_NORMS) and norm.running_mean is not None and norm.running_var is not None:
@@ -74,7 +90,10 @@ def _absorb(layer: nn.Module, norm: nn.Module) -> bool:
         shift = -scale * norm.running_mean
         shift = shift if norm.bias is None else shift + norm.bias
     else:
-        return False
+        return None
+    if isinstance(layer, nn.Linear) and len(scale) != layer.out_features:
+        return None  # its input is (N, C, L), and the norm is along C
+    layer = copy.deepcopy(layer)
     if isinstance(layer, TRANSPOSED):
         # A transposed convolution's weight is (C_in, C_out / groups, ...), its input channels sorted by group.
         weight = layer.weight.unflatten(0, (layer.groups, -1))  # (groups, C_in / groups, C_out / groups, ...)
@@ -83,4 +102,4 @@ def _absorb(layer: nn.Module, norm: nn.Module) -> bool:
     else:
         layer.weight = nn.Parameter(layer.weight * scale.view(-1, *(1,) * (layer.weight.dim() - 1)))
     layer.bias = nn.Parameter(shift if layer.bias is None else layer.bias * scale + shift)
-    return True
+    return layer

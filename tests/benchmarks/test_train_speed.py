@@ -8,6 +8,7 @@ from pathlib import Path
 import machine
 import numpy as np
 import pytest
+import textbook
 import torch
 import train_speed
 
@@ -53,6 +54,17 @@ def test_flop_of_more_d_updates() -> None:
     assert d + 2 / 3 * g < one < d + g  # less G's forward pass, of which an update of G has the cost of three
 
 
+def test_flop_are_those_of_the_programs_own_networks() -> None:
+    """A 3x3 convolution that is merged with an upsampling or a 2x2 mean has 4/9 of the products; BN keeps the mean."""
+    config = preset("sngan-resnet")
+    assert machine.model_flop(config, textbook.build) / 1e9 == pytest.approx(8.85, abs=0.01)
+    assert machine.model_flop(config) / 1e9 == pytest.approx(5.84, abs=0.01)
+    counts = [machine.model_flop(config.replace({"norm": norm})) for norm in ("none", "sn", "msn", "bn")]
+    assert counts[0] == counts[1] == counts[2] < counts[3] < machine.model_flop(config, textbook.build)
+    dcgan = preset("msn-dcgan")
+    assert machine.model_flop(dcgan, textbook.build) == machine.model_flop(dcgan)
+
+
 def test_product_rate() -> None:
     assert machine.product_rate(torch.device("cpu"), torch.bfloat16) > 0
 
@@ -93,8 +105,11 @@ def test_it_measures_and_writes(images: Path, tmp_path: Path, capsys: pytest.Cap
         rounds = np.divide(ours["images_per_second_of_rounds"], textbook["images_per_second_of_rounds"])
         assert len(rounds) == 2 and result["ratio"] == pytest.approx(np.median(rounds))
         assert result["ratio_quartiles"][0] <= result["ratio"] <= result["ratio_quartiles"][1]
+        # The textbook's ResNets have the convolutions that ours merge with an upsampling or a mean.
+        merges = result["preset"] == "sngan-resnet"
+        assert (ours["model_flop_per_image"] < textbook["model_flop_per_image"]) == merges
         for program in (ours, textbook):
-            work = program["images_per_second"] * result["model_flop_per_image"]
+            work = program["images_per_second"] * program["model_flop_per_image"]
             assert program["model_flop_per_second"] == pytest.approx(work)
             share = work / found["product_flop_per_second"]["fp32"]
             assert program["share_of_product_rate"] == pytest.approx(share)

@@ -12,7 +12,10 @@ from gan.dynamics import claims
 from gan.dynamics.claims import AGAINST, PARTLY, SUPPORTED, UNKNOWN, Run, judge, ratio, read_runs
 from gan.dynamics_report import findings
 
-DEFAULTS = {"small": 0.1, "zeros": 0.0, "variance": 1.0, "sigma": 1.0, "drift": 0.1}
+DEFAULTS = {"small": 0.1, "zeros": 0.0, "variance": 1.0, "length": 1.0, "sigma": 1.0, "drift": 0.1}
+
+
+DEAD = {"small": 1.0, "zeros": 1.0, "variance": 0.0, "length": 0.0, "sigma": 0.0, "drift": 3.0}  # its units are
 
 
 def samples(norm: str, **changes: float | None) -> list[dict[str, Any]]:
@@ -25,6 +28,7 @@ def samples(norm: str, **changes: float | None) -> list[dict[str, Any]]:
             "gradient_small": values["small"],
             "gradient_zeros": values["zeros"],
             "gradient_variance": values["variance"],
+            "gradient_norm": values["length"],
             "gradient_sigma": values["sigma"],
             "weight_mean": 0.01,
             "stable_rank": 3.0,
@@ -35,6 +39,7 @@ def samples(norm: str, **changes: float | None) -> list[dict[str, Any]]:
             "step": step,
             "kind": "classifier",
             "norm": norm,
+            "part": 32,
             "layers": {"a": layer, "b": layer, "c": extreme},
             "activations": {name: {"drift": values["drift"], "offset": 0.2, "spread": 1.0} for name in "ab"},
         }
@@ -108,10 +113,66 @@ def test_unlike_networks_and_missing_numbers_cannot_be_told() -> None:
         for layer in entry["layers"].values():
             layer["gradient_small"] = None
     found = judge([run("none"), Run("sn", tuple(broken))])[0]
-    assert found.answer == UNKNOWN and "no sample under sn in the last third" in found.reason
-    assert (
-        answers(Run("sn", tuple(samples("sn")[:1])), run("none"))["C3"] == UNKNOWN
-    )  # the initial state is no training
+    assert found.answer == UNKNOWN and "the numbers under sn are not finite" in found.reason
+    initial = judge([Run("sn", tuple(samples("sn")[:1])), run("none")])[2]  # before the first step: no training
+    assert initial.answer == UNKNOWN and "no sample under sn in the last third" in initial.reason
+
+
+def test_networks_that_have_stopped_learning_cannot_be_told() -> None:
+    alive = {norm: run(norm, drift=drift) for norm, drift in (("none", 3.0), ("sn", 2.0), ("msn", 0.1))}
+    for dead, told in (("sn", ()), ("none", ("C4",)), ("msn", ("C1", "C2", "C3"))):
+        for change in (DEAD, {"zeros": 0.999}, {"length": 0.0}, {"variance": 0.0}):
+            runs = {**alive, dead: run(dead, **{"drift": 3.0, **change})}
+            found = judge(list(runs.values()))
+            assert {claim.name for claim in found if claim.answer != UNKNOWN} == set(told), (dead, change)
+            assert f"Under {dead} the run has stopped learning" in "".join(claim.reason for claim in found)
+
+
+def test_a_verdict_is_of_the_runs_that_learn() -> None:
+    """A median over runs is of one that learns only where more than half do."""
+    plain, learning, dead = run("none"), run("sn", small=0.5), run("sn", **DEAD)
+    assert answers(plain, learning, learning, dead)["C1"] == SUPPORTED
+    found = judge([plain, learning, dead])[0]
+    assert found.answer == UNKNOWN and "Under sn 1 of 2 runs have stopped learning" in found.reason
+
+
+def test_drift_that_is_far_less_than_without_a_norm_is_partial_support() -> None:
+    found = judge([run("none", drift=70.0), run("sn", drift=1.1)])[2]
+    assert found.answer == PARTLY and "0.0157 times the drift under none" in found.reason
+    assert answers(run("none", drift=1.6), run("sn", drift=1.1))["C3"] == SUPPORTED
+    assert answers(run("none", drift=70.0), run("sn", drift=0.4))["C3"] == AGAINST
+    assert answers(run("none", drift=None), run("sn", drift=1.1))["C3"] == UNKNOWN
+    assert "no run under none or bn to hold that against" in judge([run("sn", drift=1.1), run("msn")])[2].reason
+
+
+def test_networks_of_other_widths_and_samples_of_other_sizes_cannot_be_told() -> None:
+    wide, large = samples("sn", small=0.5), samples("sn", small=0.5)
+    for entry in wide:
+        if "spectra" in entry:
+            entry["spectra"]["b"] = [2.0, 1.0]
+    for entry in large:
+        entry["part"] = 4
+    for other, reason in (
+        (wide, "The runs are of different networks: b has 2 and 3 singular values."),
+        (large, "The runs were sampled on mini-batches of different sizes (32 and 4 images)."),
+    ):
+        found = judge([run("none"), Run("sn", tuple(other))])
+        assert {(claim.answer, claim.reason) for claim in found} == {(UNKNOWN, reason)}
+
+
+def test_what_is_seen_before_a_mean_is_not_held_against_what_is_seen_after_it() -> None:
+    """Layer b: the mean of 2x2 pixels is merged with it under sn and msn, and cannot be under bn."""
+    runs = []
+    for norm, drift, pooled in (("bn", 1.0, []), ("sn", 4.0, ["b"]), ("msn", 4.0, ["b"])):
+        entries = samples(norm, drift=drift)
+        for entry in entries:
+            entry["pooled"] = pooled
+            entry["activations"]["a"]["drift"] = 2.0 * entry["activations"]["b"]["drift"]
+        runs.append(Run(norm, tuple(entries)))
+    bn, sn, msn = claims.comparable(runs)
+    assert [own.late(claims.MOVED) for own in (bn, sn, msn)] == [2.0, 8.0, 8.0]  # of layer a alone
+    assert claims.comparable(runs[1:]) == runs[1:] and claims.comparable([]) == []
+    assert "bn 2, msn 8" in judge(runs)[2].reason
 
 
 def test_ratios() -> None:

@@ -42,6 +42,8 @@ def test_sparsity_counts_zeros_and_what_is_small_beside_the_largest() -> None:
     assert sparsity(gradient) == (2 / 8, 4 / 8)
     assert sparsity(1e-20 * gradient) == (2 / 8, 4 / 8)  # it does not depend on the scale
     assert sparsity(torch.zeros(3)) == (1.0, 1.0)
+    for broken in ("nan", "inf"):
+        assert all(math.isnan(share) for share in sparsity(torch.tensor([1.0, float(broken), 0.0])))
 
 
 def test_a_transposed_convolution_is_turned() -> None:

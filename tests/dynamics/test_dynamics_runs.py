@@ -66,8 +66,9 @@ def test_a_sampled_run_has_the_bytes_of_one_that_is_not(changes: dict[str, Any],
     assert all(layer["drift"] > 0 for layer in entries[-1]["activations"].values())
 
 
-def test_a_killed_run_goes_on_with_the_same_lines(tmp_path: Path) -> None:
-    flags = {**GAN, "keep": 9}
+@pytest.mark.parametrize("d_batch", ["separate", "joint"])
+def test_a_killed_run_goes_on_with_the_same_lines(d_batch: str, tmp_path: Path) -> None:
+    flags = {**GAN, "keep": 9, "d_batch": d_batch}
     whole = train(tmp_path / "whole", flags)
     killed = Path(shutil.copytree(tmp_path / "whole", tmp_path / "killed")) / "checkpoints" / "r"
     for path in checkpoint.listed(killed)[2:]:

@@ -142,6 +142,8 @@ def test_what_is_not_finite_is_null() -> None:
     with torch.no_grad():
         network[0].weight[0, 0, 0, 0] = float("nan")
     found = subject.sample(full=True)
+    shares = ("gradient_zeros", "gradient_small")  # beside NaN nothing is small, which is no sign of a dense gradient
+    assert all(layer[share] is None for layer in found["layers"].values() for share in shares)
     assert found["loss"] is None and found["layers"]["0"]["sigma"] is None and None in found["spectra"]["0"]
     assert found["layers"]["3"]["sigma"] is not None
 
@@ -195,19 +197,34 @@ def test_the_loss_of_a_discriminator_is_that_of_training(tiny: Make, image_set: 
     assert found == pytest.approx(sum(losses) / PARTS, rel=1e-5)
 
 
-def test_means_are_of_the_real_images_alone(tiny: Make, image_set: MakeImages) -> None:
-    """The generator changes; a discriminator that does not change must not seem to drift."""
-    for d_batch in ("separate", "joint"):
-        config = tiny(norm="sn", d_batch=d_batch)
-        generator, discriminator = build_generator(config), build_discriminator(config)
-        subject = Subject(discriminator, DiscriminatorProbe(config, image_set(), 0, generator, CPU), {})
-        first = subject.sample(full=False)
-        with torch.no_grad():
-            for parameter in generator.parameters():
-                parameter.mul_(3)
-        second = subject.sample(full=False)
-        assert second["loss"] != first["loss"]
-        assert all(layer["drift"] == pytest.approx(0, abs=1e-6) for layer in second["activations"].values())
+@pytest.mark.parametrize("d_batch", ["separate", "joint"])
+@pytest.mark.parametrize("norm", ["sn", "msn", "bn"])
+def test_means_are_of_the_real_images_alone(norm: str, d_batch: str, tiny: Make, image_set: MakeImages) -> None:
+    """The generator changes; a discriminator that does not change must not seem to drift, whatever its norm sees."""
+    config = tiny(norm=norm, d_batch=d_batch)
+    generator, discriminator = build_generator(config), build_discriminator(config)
+    subject = Subject(discriminator, DiscriminatorProbe(config, image_set(), 0, generator, CPU), {})
+    first = subject.sample(full=False)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.mul_(3)
+    second = subject.sample(full=False)
+    assert second["loss"] != first["loss"]
+    assert all(layer["drift"] == pytest.approx(0, abs=1e-6) for layer in second["activations"].values())
+    with torch.no_grad():
+        for parameter in discriminator.parameters():
+            parameter.add_(0.1)
+    assert any(layer["drift"] > 0.01 for layer in subject.sample(full=False)["activations"].values())
+
+
+@pytest.mark.parametrize("norm, pooled", [("msn", ["blocks.0.conv2", "blocks.1.conv2"]), ("bn", [])])
+def test_a_sample_names_what_is_seen_after_a_mean(
+    norm: str, pooled: list[str], tiny: Make, image_set: MakeImages
+) -> None:
+    config = tiny(network="resnet", norm=norm)
+    probe = DiscriminatorProbe(config, image_set(), 0, build_generator(config), CPU)
+    found = Subject(build_discriminator(config), probe, {}).sample(full=False)
+    assert found["pooled"] == pooled and set(pooled) <= found["activations"].keys()
 
 
 def test_the_probe_is_the_same_for_every_seed_and_norm(image_set: MakeImages) -> None:

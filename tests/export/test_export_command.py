@@ -129,6 +129,20 @@ def test_a_classifier(call: Call, here: Path) -> None:
         torch.testing.assert_close(torch.export.load("k.pt2").module()(images), network(images), rtol=0, atol=1e-4)
 
 
+def test_the_folder_of_a_classifier(call: Call, here: Path) -> None:
+    """That of a training of `classify`, or that of the run where it has one training."""
+    Path("run/msn").mkdir(parents=True)
+    shutil.copy("k.pt", "run/msn/classifier.pt")
+    for folder in ("run", "run/msn"):
+        code, told = call("export", folder, "--format", "torch-export", "--out", "k.pt2")
+        assert code == 0 and "wrote k.pt2" in told, told
+    shutil.copytree("run/msn", "run/sn")
+    code, told = call("export", "run", "--format", "torch-export")
+    assert code == 2 and told == ("msn-gan: run: holds 2 classifiers; name one of them, as run/msn/classifier.pt\n"), (
+        told
+    )
+
+
 @pytest.mark.parametrize("by, part", [(2e-4, "differs from the trained one by"), (float("nan"), "not finite")])
 def test_a_wrong_network_is_refused(
     call: Call, here: Path, monkeypatch: pytest.MonkeyPatch, by: float, part: str
@@ -161,8 +175,10 @@ def test_the_check_sees_what_it_should() -> None:
     with pytest.raises(UserError, match="the trained network itself gives NaN"):
         compare(lambda given: given[0] / 0, lambda given: given[0], inputs, Path("x"))
     for largest, reach, share, levels, fine in (
-        (1e-4, 0.5, 1.0, False, True),
-        (1.1e-4, 0.5, 1.0, False, False),
+        (4.9e-5, 0.5, 1.0, False, True),
+        (5.1e-5, 0.5, 1.0, False, False),
+        (1.1e-5, 1.1e-5, 1.0, False, False),  # zeros in place of small logits
+        (1e-7, 1e-6, 1.0, False, True),
         (9e-4, 10.0, 1.0, False, True),
         (1.0, 255.0, 0.009, True, True),
         (1.0, 255.0, 0.011, True, False),
@@ -197,6 +213,7 @@ BAD = {
     "opset of torch": (["--format", "torch-export", "--opset", "18"], 2, "--opset: belongs to --format onnx"),
     "bytes of weights": (["--format", "safetensors", "--uint8"], 2, "--uint8: safetensors hold weights"),
     "data": (["--data", "digits", "--num", "9"], 2, "--data, --num: belongs to --int8"),
+    "looking": (["--precision", "bf16", "--batch", "9"], 2, "--precision, --batch: belongs to --int8"),
 }
 
 

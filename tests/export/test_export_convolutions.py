@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from gan.config import PRESETS
-from gan.export.convolutions import without_transposed
+from gan.convolution import PooledConv2d, UpsampledConv2d
+from gan.export.convolutions import with_merged_kernels, without_transposed
 from gan.export.folding import plain
 from gan.models import build_generator
 
@@ -49,11 +50,22 @@ def test_other_shapes_stay(layer: nn.Module) -> None:
     torch.testing.assert_close(changed(x), layer(x), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["msn-dcgan", "sngan-dcgan"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", [PooledConv2d, UpsampledConv2d])
+def test_merged_layers_are_torchs_own(kind: type[nn.Module], bias: bool) -> None:
+    layer, x = kind(3, 5, bias=bias).double(), torch.randn(2, 3, 6, 8, dtype=torch.float64)
+    for network in (layer, nn.Sequential(layer)):
+        changed = with_merged_kernels(network)
+        found = changed[0] if isinstance(changed, nn.Sequential) else changed
+        assert type(found) in (nn.Conv2d, nn.ConvTranspose2d) and found.kernel_size == (4, 4)
+        torch.testing.assert_close(changed(x), network(x), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["msn-dcgan", "sngan-dcgan", "sngan-resnet"])
 def test_generators_have_none_left(lived: Callable[[nn.Module], nn.Module], name: str) -> None:
     config = PRESETS[name].replace({"g_width": 4, "latent_dim": 8, "conditional": True})
     network = plain(lived(build_generator(config, 3))).network.double()
     z, labels = torch.randn(3, 8, dtype=torch.float64), torch.tensor([2, 0, 1])
     changed = without_transposed(network, (z, labels))
-    assert not transposed(changed)
+    assert not transposed(changed) and not any(isinstance(module, UpsampledConv2d) for module in changed.modules())
     torch.testing.assert_close(changed(z, labels), network(z, labels), rtol=0, atol=1e-11)

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
+from PIL import Image
 
-from gan import checkpoint
-from gan.data import ImageSet, load
+from gan import checkpoint, gallery, runlog, sampling
+from gan.classify.config import ClassifyConfig
+from gan.classify.experiment import classify
+from gan.classify.sets import load_sets
+from gan.data import ImageSet
 from gan.data.loader import to_float
 from gan.errors import UserError
 from gan.evaluate import report
 from gan.export import quantize
 from gan.export.subject import load as subject_of
 from gan.looking import Looking
-from gan.models.classifiers import build_classifier, to_state
+from gan.models.classifiers import build_classifier, from_state, to_state
 from gan.request import Request
+from tests.conftest import TINY
 
 onnx = pytest.importorskip("onnx", reason="needs the extra: pip install msn-gan[onnx]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra: pip install msn-gan[onnx]")
@@ -30,24 +35,18 @@ Call = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture(scope="module")
-def digits() -> ImageSet:
-    return load("digits", resolution=28, channels=1)
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training of `classify`: cnn3 with MSN that reads most digits."""
+    root = tmp_path_factory.mktemp("classifier")
+    settings = {"model": "cnn3", "norms": ["msn"], "lr": [0.002], "resolution": 28, "epochs": 2, "batch": 64}
+    classify("k", {**settings, "precision": "fp32"}, root=root, device="cpu")
+    return root / "checkpoints" / "k" / "msn-lr0.002-seed0"
 
 
 @pytest.fixture(scope="module")
-def classifier(tmp_path_factory: pytest.TempPathFactory, digits: ImageSet) -> Path:
-    """cnn3 with MSN that reads most digits."""
-    network = build_classifier("cnn3", "msn", resolution=28, channels=1, classes=10)
-    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
-    draw = torch.Generator().manual_seed(0)
-    for _ in range(40):
-        chosen = torch.randint(len(digits), (64,), generator=draw)
-        optimizer.zero_grad()
-        F.cross_entropy(network(to_float(digits.fetch(chosen))), digits.labels[chosen]).backward()
-        optimizer.step()
-    path = tmp_path_factory.mktemp("classifier") / "k.pt"
-    checkpoint.save(path, {**to_state(network, "cnn3", "msn", digits.classes), "config": {"data": "digits"}})
-    return path
+def sets() -> tuple[ImageSet, ImageSet]:
+    """The digits that classifiers are trained and tested on."""
+    return load_sets(ClassifyConfig(resolution=28, channels=1))
 
 
 def accuracy(run: Callable[[torch.Tensor], torch.Tensor], images: ImageSet) -> float:
@@ -55,7 +54,7 @@ def accuracy(run: Callable[[torch.Tensor], torch.Tensor], images: ImageSet) -> f
     return (found.argmax(1) == images.labels).double().mean().item()
 
 
-def test_a_classifier_keeps_its_accuracy(call: Call, classifier: Path, digits: ImageSet) -> None:
+def test_a_classifier_keeps_its_accuracy(call: Call, classifier: Path, sets: tuple[ImageSet, ImageSet]) -> None:
     code, told = call("export", classifier, "--int8", "--out", "int8.onnx", "--opset", "21")
     assert code == 0, told
     session = onnxruntime.InferenceSession("int8.onnx", providers=["CPUExecutionProvider"])
@@ -63,13 +62,14 @@ def test_a_classifier_keeps_its_accuracy(call: Call, classifier: Path, digits: I
     def int8(images: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
-    network = build_classifier("cnn3", "msn", resolution=28, channels=1, classes=10).eval()
-    network.load_state_dict(checkpoint.load(classifier)["weights"])
+    state = checkpoint.load(classifier / "classifier.pt")
+    network, test = from_state(state, classifier), sets[1]
     with torch.no_grad():
-        before, after = accuracy(network, digits), accuracy(int8, digits)
+        before, after = accuracy(network, test), accuracy(int8, test)
     assert before > 0.8 and abs(before - after) < 0.02
-    shown = f"accuracy: {before:.2%} in fp32, {after:.2%} in int8 (1,797 images of digits, which has no test split)"
+    shown = f"accuracy: {before:.2%} in fp32, {after:.2%} in int8 ({len(test)} test images of digits)"
     assert shown in told and "in fp32, " in told.split("size:")[1]
+    assert before == pytest.approx(runlog.read(classifier / "log.jsonl")[-1]["test_accuracy"])  # as `classify` told it
 
     model = onnx.load("int8.onnx")
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 21)]
@@ -106,35 +106,93 @@ def test_a_generator_is_scored_before_and_after(call: Call, here: Path, tmp_path
 def test_a_discriminator_is_judged_by_its_verdicts(call: Call, here: Path) -> None:
     code, told = call("export", here, "--what", "discriminator", "--int8", "--out", "d.onnx")
     assert code == 0, told
-    found = re.search(r"the same verdict in int8 on ([\d.]+)% of 1,797 images of digits", told)
+    found = re.search(
+        r"the same verdict in int8 on ([\d.]+)% of 1,797 images of digits, which has no test split, and as many of its "
+        r"generator; real and generated told apart: ([\d.]+)% right in fp32, ([\d.]+)% in int8; the logits differ by",
+        told,
+    )
     assert found and float(found[1]) > 50
-    kinds = Counter(node.op_type for node in onnx.load("d.onnx").graph.node)
+    model = onnx.load("d.onnx")
+    recipe = json.loads({entry.key: entry.value for entry in model.metadata_props}["recipe"])
+    measured = [recipe["int8"]["accuracy"][kind] for kind in ("fp32", "int8")]
+    assert measured == pytest.approx([float(number) / 100 for number in found.groups()[1:]], abs=1e-4)
+    kinds = Counter(node.op_type for node in model.graph.node)
     assert kinds["QuantizeLinear"] >= 14 and kinds["Conv"] == 7
 
 
-def test_calibration_inputs(classifier: Path, digits: ImageSet) -> None:
+def test_a_constant_discriminator_is_seen(here: Path) -> None:
+    """Of real images alone, one that always says "real" would agree with one that tells them from others."""
+    quantizer = quantize.Quantizer(subject_of(here, "discriminator"), quantize.Options())
+    real = {tuple(image.flatten().tolist()) for batch in quantizer._judgements("") for image in batch[0]}
+
+    def trained(inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        return torch.tensor([1.0 if tuple(image.flatten().tolist()) in real else -1.0 for image in inputs[0]])
+
+    found = quantizer.agreement(trained, lambda inputs: torch.ones(len(inputs[0])))
+    assert found["accuracy"] == {"fp32": 1.0, "int8": 0.5} and found["same_verdict"] == 0.5
+
+
+def test_a_discriminator_is_shown_the_images_of_its_generator(here: Path) -> None:
+    subject = subject_of(here, "discriminator")
+    quantizer = quantize.Quantizer(subject, quantize.Options())
+    images = torch.cat([batch[0] for batch in quantizer.calibration()])
+    generator = gallery.load_generator(here, ema=False, device="cpu")[0]
+    with torch.no_grad():
+        fakes = generator(sampling.latents(2, range(256), TINY["latent_dim"]))
+    assert len(images) == 512
+    torch.testing.assert_close(images[256:], fakes)
+    judged = torch.cat([batch[0] for batch in quantizer._rivals()])
+    assert len(judged) == len(quantizer.test) == 1797 and not torch.equal(judged[:256], fakes)
+
+
+def test_calibration_inputs(classifier: Path, sets: tuple[ImageSet, ImageSet]) -> None:
+    train, test = sets
     quantizer = quantize.Quantizer(subject_of(classifier, None), quantize.Options())
     batches = quantizer.calibration()
     images = torch.cat([batch[0] for batch in batches])
     assert images.shape == (256, 1, 28, 28) and [len(batch) for batch in batches] == [1] * 4
-    known = to_float(digits.fetch(torch.arange(len(digits)))).flatten(1)
+    known = to_float(train.fetch(torch.arange(len(train)))).flatten(1)
     apart = torch.cdist(images.flatten(1), known, compute_mode="donot_use_mm_for_euclid_dist")
     chosen = (apart == 0).float().argmax(1)
-    assert chosen.min() < 10 and chosen.max() > len(digits) - 10  # of the whole set
+    assert chosen.min() < 10 and chosen.max() > len(train) - 10  # of the whole set
     torch.testing.assert_close(known[chosen], images.flatten(1), rtol=0, atol=0)
+    assert quantizer.test.fingerprint == test.fingerprint  # which training has not seen
 
 
-def test_bad_images(call: Call, classifier: Path, image_folder: Path) -> None:
-    state = checkpoint.load(classifier)
-    checkpoint.save(Path("bare.pt"), {key: value for key, value in state.items() if key != "config"})
+def test_test_images_can_be_named(call: Call, classifier: Path, image_folder: Path) -> None:
+    """Of a checkpoint that says so, on the command line, or both."""
+    state = checkpoint.load(classifier / "classifier.pt")
+    network = build_classifier("cnn3", "msn", resolution=28, channels=1, classes=3)
+    shutil.copytree("images", "others")
+    for path in Path("others").rglob("*.png"):  # other images of the same classes
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path)
+    named = {"data": "images", "test_data": "others", "data_root": "data", "limit": 3}
+    own = to_state(network, "cnn3", "msn", ["a", "b", "c"])
+    checkpoint.save(Path("named.pt"), {**own, "training": {**state["training"], "images": named}})
+    checkpoint.save(Path("old.pt"), own)
+    quantizer = quantize.Quantizer(subject_of(Path("named.pt"), None), quantize.Options())
+    assert (quantizer.data, quantizer.tested, len(quantizer.train)) == ("images", "others", 3)
+    for path, flags in (("named.pt", []), ("old.pt", ["--data", "images", "--test-data", "others"])):
+        code, told = call("export", path, "--int8", *flags, "--out", "x.onnx")
+        assert code == 0 and re.search(r"in int8 \(\d+ test images of others\)", told), told
+
+
+def test_bad_images(call: Call, classifier: Path, here: Path, image_folder: Path) -> None:
+    state = checkpoint.load(classifier / "classifier.pt")
+    checkpoint.save(Path("bare.pt"), {key: value for key, value in state.items() if key != "training"})
     Path("flat").mkdir()
     for path in image_folder.rglob("*.png"):
         (Path("flat") / path.name).write_bytes(path.read_bytes())
     for path, flags, expected, part in (
         ("bare.pt", [], 2, "--int8: name the images with --data"),
         (classifier, ["--data", "nowhere"], 2, "--data nowhere: no such folder or zip"),
-        (classifier, ["--data", "images"], 1, "--data images: its classes (a, b, c) are not those of the checkpoint"),
-        (classifier, ["--data", "flat"], 1, "--data flat: has no labels; the accuracy needs them"),
+        (classifier, ["--data", "images"], 2, "--test-data: images has no test split"),
+        (classifier, ["--data", "images", "--test-data", "digits"], 1, "--test-data digits: its classes are not those"),
+        (classifier, ["--data", "flat"], 1, "--data flat: has no labels"),
+        (classifier, ["--num", "9", "--features", "digits"], 2, "--num, --features: for the FID of a generator; a cl"),
+        (here, ["--what", "discriminator", "--num", "9"], 2, "--num: for the FID of a generator; a discriminator has"),
+        (here, ["--what", "discriminator", "--test-data", "digits"], 2, "--test-data: for the accuracy of a classif"),
+        (here, ["--test-data", "digits"], 2, "--test-data: for the accuracy of a classifier; a generator takes --data"),
     ):
         code, told = call("export", path, "--int8", *flags, "--out", "x.onnx")
         assert code == expected and part in told.splitlines()[-1], told

@@ -53,3 +53,43 @@ def test_fold_takes_a_single_layer_and_plain_sequences_and_leaves_the_original()
     folded = fold(sequence)
     assert isinstance(folded[1], nn.Identity) and isinstance(folded[3], nn.BatchNorm2d)
     torch.testing.assert_close(folded(x), sequence.eval()(x))
+
+
+@pytest.mark.parametrize("name", FOLDABLE)
+def test_folded_weights_lie_in_memory_as_the_trained_ones(name: str) -> None:
+    network = nn.Sequential(NORMS[name].hidden(nn.Conv2d(8, 16, 3))).to(memory_format=torch.channels_last)
+    weight = fold(network)[0].weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+
+
+class Twice(nn.Module):
+    """One layer under two names; and one that stands before a norm and alone."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.first = NORMS[name].hidden(nn.Conv2d(4, 4, 3, padding=1))
+        self.second = self.first
+        shared = nn.Conv2d(4, 4, 1)
+        self.normalized = nn.Sequential(shared, nn.BatchNorm2d(4), nn.ReLU(), shared, nn.BatchNorm2d(4))
+        self.alone = shared
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.alone(self.normalized(self.second(self.first(x).relu())))
+
+
+@pytest.mark.parametrize("name", FOLDABLE)
+def test_layers_that_are_used_twice(name: str) -> None:
+    network = Twice(name)
+    for _ in range(5):
+        network(torch.randn(8, 4, 6, 6) + 1)
+    folded, x = fold(network), torch.randn(8, 4, 6, 6)
+    torch.testing.assert_close(folded(x), network.eval()(x), rtol=0, atol=1e-5)
+    assert folded.first is folded.second and type(folded.first) is nn.Conv2d
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+
+
+def test_a_norm_along_another_dimension_than_its_linear_layer_stays() -> None:
+    network = nn.Sequential(nn.Linear(8, 3), nn.BatchNorm1d(5))
+    x = torch.randn(16, 5, 8)
+    network(x + 1)
+    torch.testing.assert_close(fold(network)(x), network.eval()(x))
