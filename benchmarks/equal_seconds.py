@@ -152,6 +152,8 @@ def compare(flags: argparse.Namespace) -> dict[str, Any]:
     if flags.grids:
         flags.grids.mkdir(parents=True, exist_ok=True)
         for number, program in enumerate(programs):
+            if program.diverged:  # it has no images
+                continue
             latents = sampling.latents(0, range(64), program.config.latent_dim)
             images = sampling.render(program.generator, latents, sampling.classes_of(range(64), program.classes))
             sampling.save_grid(flags.grids / f"{number}.png", images, 8)

@@ -123,7 +123,10 @@ def fixed_samples(trainer: Trainer) -> Tensor:
     """The images of a sample grid, uint8 (64, C, H, W): always the same latents, by the averaged generator."""
     indices = range(_GRID**2)
     z = sampling.latents(trainer.config.seed, indices, trainer.config.latent_dim)
-    return sampling.render(trainer.average.network, z, sampling.classes_of(indices, trainer.classes))
+    try:
+        return sampling.render(trainer.average.network, z, sampling.classes_of(indices, trainer.classes))
+    except Diverged as error:
+        raise Diverged(f"step {trainer.step}: {error}") from error
 
 
 def save_real_images(trainer: Trainer, run: RunFolder) -> None:
