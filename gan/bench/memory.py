@@ -7,7 +7,6 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from pathlib import Path
 
 import torch
 
@@ -47,22 +46,12 @@ def _train(model: str, norm: str, batch: int, runtime: Runtime) -> None:
 def _growth(model: str, norm: str, batch: int, bf16: bool, threads: int) -> int:
     """Bytes that training adds to the largest size of this process."""
     torch.set_num_threads(threads)
-    runtime = Runtime(torch.device("cpu"), bf16)
+    cpu = torch.device("cpu")
+    runtime = Runtime(cpu, bf16)
     _train("cnn3", "bn", 2, runtime)  # what the libraries take for themselves is not the network's
-    before = _largest()
+    before = peak_bytes(cpu)
     _train(model, norm, batch, runtime)
-    return _largest() - before
-
-
-def _largest() -> int:
-    """Bytes of resident memory at this process's peak."""
-    status = Path("/proc/self/status")
-    for line in status.read_text().splitlines() if status.exists() else []:
-        if line.startswith("VmHWM:"):  # ru_maxrss of Linux begins at the size of the process that started this one
-            return int(line.split()[1]) * 1024
-    import resource  # not there on Windows
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return peak_bytes(cpu) - before
 
 
 def _ignore_interrupts() -> None:
