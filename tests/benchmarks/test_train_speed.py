@@ -59,9 +59,11 @@ def test_flop_are_those_of_the_programs_own_networks() -> None:
     config = preset("sngan-resnet")
     assert machine.model_flop(config, textbook.build) / 1e9 == pytest.approx(8.85, abs=0.01)
     assert machine.model_flop(config) / 1e9 == pytest.approx(5.84, abs=0.01)
+    narrow = {"g_width": 16, "d_width": 16}
+    config = config.replace(narrow)
     counts = [machine.model_flop(config.replace({"norm": norm})) for norm in ("none", "sn", "msn", "bn")]
     assert counts[0] == counts[1] == counts[2] < counts[3] < machine.model_flop(config, textbook.build)
-    dcgan = preset("msn-dcgan")
+    dcgan = preset("msn-dcgan").replace(narrow)
     assert machine.model_flop(dcgan, textbook.build) == machine.model_flop(dcgan)
 
 

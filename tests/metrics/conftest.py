@@ -21,9 +21,9 @@ from gan.metrics.stream import ImageStream
 
 @pytest.fixture(autouse=True)
 def _threads() -> Iterator[None]:
-    """Inception, unlike the tiny networks of other tests, is faster on all cores."""
+    """Inception, unlike the tiny networks of other tests, is faster on all cores that this process has for itself."""
     before = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
     yield
     torch.set_num_threads(before)
 
