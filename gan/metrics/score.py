@@ -26,7 +26,7 @@ KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
 NEIGHBOURS = 3
 
-_IS_SPLIT, _IS_PER_CLASS = 500, 20  # images of a split, and for each class, from which on it is not warned
+_IS_SPLIT, _IS_PER_CLASS = 500, 10  # images of a split, and for each class, from which on it is not warned
 
 _REAL = {"fid", "kid", "pr"}  # need a reference
 _PAIRS = {"kid", "pr"}  # need the features themselves, of both sides
