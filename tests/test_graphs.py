@@ -135,7 +135,7 @@ def test_several_ranks_are_an_obstacle(tiny: Make) -> None:
         {"norm": "msn", "network": "resnet", "loss": "hinge", "n_dis": 2, "conditional": True, "flip": True},
         {"norm": "sn", "accumulate": 2, "augment": ("color", "translation", "cutout")},
         {"norm": "bn", "loss": "relativistic", "d_batch": "joint"},
-        {"norm": "wn", "loss": "wgan", "n_dis": 2},
+        {"norm": "in", "loss": "wgan", "n_dis": 2},
         {"norm": "mean", "network": "resnet", "loss": "lsgan"},
     ],
 )
