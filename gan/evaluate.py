@@ -158,8 +158,8 @@ class _Job:
         self._show_real(entry)
         if self.extractor.name == "inception" and not published(self.extractor.hash):
             result["warnings"].append("not the published Inception weights: these scores compare with each other only")
-        greyed = 0 if generator or real is None else self._greyed(entry)
-        if greyed:
+        shown = self._real_of(entry)
+        if not generator and shown is not None and (greyed := shown.conversions.get(TO_GREY, 0)):
             result["warnings"].append(
                 f"its images are grey, so {greyed:,} real ones were made grey for it: colour is not scored"
             )
@@ -261,18 +261,17 @@ class _Job:
             self.measured[shape] = measure_reference(stream, self.extractor, self.metrics)
         return self.measured[shape]
 
+    def _real_of(self, entry: Entry) -> ImageSet | None:
+        return self.real.get((entry.resolution, entry.channels))
+
     def _other_data(self, entry: Entry) -> bool:
-        real = self.real.get((entry.resolution, entry.channels))
+        real = self._real_of(entry)
         if real is None or real.pixels is None or self.request.split != "train":
             return False
         return real.fingerprint != entry.facts["data_fingerprint"]
 
-    def _greyed(self, entry: Entry) -> int:
-        real = self.real.get((entry.resolution, entry.channels))
-        return 0 if real is None else real.conversions.get(TO_GREY, 0)
-
     def _show_real(self, entry: Entry) -> None:
-        real = self.real.get((entry.resolution, entry.channels))
+        real = self._real_of(entry)
         if real is None or self.record["real_grid"]:
             return
         self.record["real_grid"] = f"{IMAGES}/real.png"
