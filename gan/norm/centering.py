@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-_ROW = 1024  # numbers in a row of `_rows`
-_GROUP = 64  # rows that are summed up as one product; a power of two, so that the sum of equal numbers is exact
-_LARGE_COPY, _SMALL_COPY = 1 << 22, 1 << 18  # numbers in fp32
+_ROW = 1024  # numbers in a row that a vector is added to
+_AVERAGED, _GROUP = 256, 256  # numbers in a row that is averaged, and how many rows are, before a mean is rounded
 
 
 class _Centred(torch.autograd.Function):
@@ -22,7 +22,7 @@ class _Centred(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, m: Tensor, shared: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
-        mean = _channel_sums(h) / (h.numel() // h.shape[1])
+        mean = _channel_means(h)
         mean = mean if shared is None else shared(mean)
         ctx.shared = shared
         ctx.set_materialize_grads(False)  # no zeros for the mean, which has no gradient
@@ -31,10 +31,10 @@ class _Centred(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
-        sums = _channel_sums(gradient)
-        minus_mean = sums / -(gradient.numel() // gradient.shape[1])
-        minus_mean = minus_mean if ctx.shared is None else ctx.shared(minus_mean)
-        return _shifted(gradient, minus_mean.to(gradient.dtype)), sums, None
+        mean = _channel_means(gradient)
+        sums = mean * (gradient.numel() // gradient.shape[1])
+        mean = mean if ctx.shared is None else ctx.shared(mean)
+        return _shifted(gradient, mean.neg().to(gradient.dtype)), sums, None
 
 
 class Centering(nn.Module):
@@ -72,8 +72,7 @@ class Centering(nn.Module):
             return centred
         mean = self.running_mean
         if self.training:
-            batch = _channel_sums(h) / (h.numel() // h.shape[1])
-            before, batch = mean.clone(), self.observed(batch)
+            before, batch = mean.clone(), self.observed(_channel_means(h))
             mean = before if alone else batch
         scale = 1 if self.weight is None else self.weight
         shift = self.bias - scale * mean
@@ -96,48 +95,46 @@ class Centering(nn.Module):
         return scale, self.bias - scale * self.running_mean
 
 
-def _channel_sums(h: Tensor) -> Tensor:
-    """Sums (C,) over the batch and all positions of h (N, C) or (N, C, ...), in fp32 at least."""
-    rows = _rows(h)
+def _channel_means(h: Tensor) -> Tensor:
+    """E[h], (C,), over the batch and all positions of h (N, C) or (N, C, ...), in fp32 at least."""
+    kind = torch.float64 if h.dtype == torch.float64 else torch.float32
+    rows = _rows(h, _AVERAGED)
     if rows is not None:
-        if h.dtype == torch.bfloat16:
-            # A sum in fp32 would first make an fp32 copy of h. A product accumulates in fp32 too, and rounds once for
-            # each group and column: many roundings a channel, which average out.
-            grouped = rows.unflatten(0, (-1, math.gcd(len(rows), _GROUP)))
-            rows = h.new_ones(len(grouped), 1, grouped.shape[1]) @ grouped
-            return rows.view(-1, h.shape[1]).sum(0, dtype=torch.float32)
-        kind = torch.float64 if h.dtype == torch.float64 else torch.float32
-        return rows.sum(0, dtype=kind).view(-1, h.shape[1]).sum(0)
-    dims = [d for d in range(h.dim()) if d != 1]
-    if h.device.type != "cpu" or h.dtype in (torch.float32, torch.float64):
-        return h.sum(dims, dtype=torch.float64 if h.dtype == torch.float64 else torch.float32)
-    # On a CPU a sum that widens as it goes takes several times as long as one of a widened copy, which in turn is slow
-    # where it is too large for memory that malloc keeps; then copies that fit into a cache are made one by one.
-    images = max(1, _SMALL_COPY // h[0].numel()) if h.numel() > _LARGE_COPY else len(h)
-    return torch.stack([part.float().sum(dims) for part in h.split(images)]).sum(0)
+        # torch's sum of a matrix over its rows begins with an fp32 copy, and walks down column after column. Its mean
+        # pool adds up whole rows, in fp32, and rounds once for each group and column: many roundings a channel in
+        # bf16, which average out.
+        groups = rows.view(-1, math.gcd(len(rows), _GROUP), 1, rows.shape[1]).permute(0, 3, 1, 2)  # (G, k*C, rows, 1)
+        return F.avg_pool2d(groups, (groups.shape[2], 1)).view(-1, h.shape[1]).mean(0, dtype=kind)
+    if h.device.type == "cpu" and h.dim() > 2:  # the same of each image, for the same reason
+        return h.flatten(2).mean(2).mean(0, dtype=kind)
+    return h.mean([d for d in range(h.dim()) if d != 1], dtype=kind)
 
 
-def _rows(h: Tensor) -> Tensor | None:
+def _rows(h: Tensor, most: int) -> Tensor | None:
     """h (N, C, ...) as a matrix (P, k * C), rows of k positions with all their channels; None where that is a copy.
 
-    On a CPU torch adds a vector to each row by a loop over its length, in bf16 number by number where that is short:
-    in long rows, of several positions, it works on whole registers.
+    On a CPU torch works through each row by itself, where it is short number by number: in long rows, of several
+    positions, it works on whole registers.
+
+    Args:
+        most: numbers in a row, where a position has no more.
     """
     last = h.movedim(1, -1)
     if h.device.type != "cpu" or h.numel() == 0 or not last.is_contiguous():
         return None
-    positions, most = h.numel() // h.shape[1], max(1, _ROW // h.shape[1])
-    power = 1 << (most.bit_length() - 1)
+    positions = h.numel() // h.shape[1]
+    power = 1 << (max(1, most // h.shape[1]).bit_length() - 1)
     return last.view(-1, h.shape[1] * math.gcd(positions, power))
 
 
 def _shifted(h: Tensor, shift: Tensor) -> Tensor:
     """h (N, C, ...) plus (C,), a number for each channel."""
-    rows = _rows(h)
+    rows = _rows(h, _ROW)
     if rows is None or torch.is_grad_enabled():  # to be differentiated again
         return h + _along_channels(shift, h)
     result = torch.empty_like(h)  # no view, so that an activation may work in place on it
-    torch.add(rows, shift.repeat(rows.shape[1] // h.shape[1]), out=result.movedim(1, -1).view(rows.shape))
+    repeated = shift.expand(rows.shape[1] // h.shape[1], -1).reshape(-1)  # `repeat` takes three times as long
+    torch.add(rows, repeated, out=result.movedim(1, -1).view(rows.shape))
     return result
 
 
