@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _ROW = 1024  # numbers in a row that a vector is added to
-_AVERAGED, _GROUP = 256, 256  # numbers in a row that is averaged, and how many rows are, before a mean is rounded
+_AVERAGED = 256  # numbers in a row that is averaged with others
+_GROUP = 256  # rows whose mean is rounded once; a power of two, so that the mean of equal numbers is exact
 
 
 class _Centred(torch.autograd.Function):
@@ -100,9 +101,9 @@ def _channel_means(h: Tensor) -> Tensor:
     kind = torch.float64 if h.dtype == torch.float64 else torch.float32
     rows = _rows(h, _AVERAGED)
     if rows is not None:
-        # torch's sum of a matrix over its rows begins with an fp32 copy, and walks down column after column. Its mean
-        # pool adds up whole rows, in fp32, and rounds once for each group and column: many roundings a channel in
-        # bf16, which average out.
+        # torch's sum over the rows of a matrix walks down column after column, in bf16 of an fp32 copy. Its mean pool
+        # adds up whole rows, in fp32, and rounds once for each group and column: many roundings a channel in bf16,
+        # which average out.
         groups = rows.view(-1, math.gcd(len(rows), _GROUP), 1, rows.shape[1]).permute(0, 3, 1, 2)  # (G, k*C, rows, 1)
         return F.avg_pool2d(groups, (groups.shape[2], 1)).view(-1, h.shape[1]).mean(0, dtype=kind)
     if h.device.type == "cpu" and h.dim() > 2:  # the same of each image, for the same reason
