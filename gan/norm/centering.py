@@ -28,14 +28,15 @@ class _Centred(torch.autograd.Function):
         ctx.shared = shared
         ctx.set_materialize_grads(False)  # no zeros for the mean, which has no gradient
         ctx.mark_non_differentiable(mean)
-        return _shifted(h, (m - mean).to(h.dtype)), mean
+        shift = torch.sub(m, mean, out=h.new_empty(mean.shape))  # rounded as it is made: one kernel, not two
+        return _shifted(h, shift), mean
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None, None]:
         mean = _channel_means(gradient)
-        sums = mean * (gradient.numel() // gradient.shape[1])
+        sums = mean * (gradient.numel() // gradient.shape[1]) if ctx.needs_input_grad[1] else None
         mean = mean if ctx.shared is None else ctx.shared(mean)
-        return _shifted(gradient, mean.neg().to(gradient.dtype)), sums, None
+        return _shifted(gradient, mean.to(gradient.dtype), sign=-1), sums, None
 
 
 class Centering(nn.Module):
@@ -128,14 +129,14 @@ def _rows(h: Tensor, most: int) -> Tensor | None:
     return last.view(-1, h.shape[1] * math.gcd(positions, power))
 
 
-def _shifted(h: Tensor, shift: Tensor) -> Tensor:
-    """h (N, C, ...) plus (C,), a number for each channel."""
+def _shifted(h: Tensor, shift: Tensor, sign: int = 1) -> Tensor:
+    """h (N, C, ...) plus or minus (C,), a number for each channel."""
     rows = _rows(h, _ROW)
     if rows is None or torch.is_grad_enabled():  # to be differentiated again
-        return h + _along_channels(shift, h)
+        return torch.add(h, _along_channels(shift, h), alpha=sign)
     result = torch.empty_like(h)  # no view, so that an activation may work in place on it
     repeated = shift.expand(rows.shape[1] // h.shape[1], -1).reshape(-1)  # `repeat` takes three times as long
-    torch.add(rows, repeated, out=result.movedim(1, -1).view(rows.shape))
+    torch.add(rows, repeated, alpha=sign, out=result.movedim(1, -1).view(rows.shape))
     return result
 
 

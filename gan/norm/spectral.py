@@ -32,8 +32,8 @@ class _Divided(torch.autograd.Function):
         if torch.is_grad_enabled():  # to be differentiated again: through σ too
             sigma = torch.dot(u, matrix @ v)
         wide = _matrix(gradient.to(weight.dtype), ctx.order)  # (C_out, C_in * k_h * k_w)
-        inner = (wide * matrix).sum() / sigma.square()
-        result = torch.addr(wide / sigma, u * inner, v, alpha=-1)
+        inner = torch.dot(wide.reshape(-1), matrix.reshape(-1)) / sigma
+        result = torch.addr(wide, u * inner, v, alpha=-1) / sigma
         shape = [weight.shape[d] for d in ctx.order]
         back = [ctx.order.index(d) for d in range(weight.dim())]
         return result.view(shape).permute(back), None, None, None, None
