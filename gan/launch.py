@@ -22,7 +22,7 @@ from gan.errors import UsageError, UserError
 from gan.metrics.protocol import Extractor
 from gan.models import count_parameters
 from gan.progress import say
-from gan.runs import RunFolder, held, place_flags, program, resumed
+from gan.runs import RunFolder, held, place_flags, program, resumed, unlike_config
 from gan.runtime import Runtime, resolve
 
 
@@ -180,6 +180,8 @@ def _resume(
             f"--resume: these settings would change the run {run.name}; leave them out or begin a new run:\n  "
             + "\n  ".join(changes)
         )
+    if state and (words := unlike_config(run, after)):
+        say(f"{run.config_path} says {shlex.join(words)}, the checkpoint does not: going on without, as no flag says it")
     return after, state
 
 

@@ -268,6 +268,18 @@ def resumed(run: RunFolder) -> tuple[TrainConfig, dict[str, Any] | None]:
         raise UserError(f"{run.config_path}: cannot be read ({error}); remove the folder and start again") from error
 
 
+def unlike_config(run: RunFolder, settings: TrainConfig) -> list[str]:
+    """What config.json says of a run otherwise than the settings with which it goes on, as words of a command line.
+
+    It was edited by hand, or the run was killed before it had a checkpoint with the settings that it was resumed with.
+    """
+    try:
+        written = TrainConfig.from_dict(json.loads(run.config_path.read_text())["config"])
+    except (OSError, ValueError, KeyError, TypeError, UsageError):
+        return []  # a run goes on without it
+    return written.flags(settings)
+
+
 def config_of(state: dict[str, Any], path: Path) -> TrainConfig:
     """The settings that a checkpoint was written with.
 

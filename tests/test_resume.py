@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,21 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(
     assert f"{newest}: is not a whole msn-gan checkpoint" in told and "going on with r at step 4 of 8" in told
     checkpoint.load(newest)
     assert newest.with_name("step-00000008.pt.refused").stat().st_size == 1000
+
+
+def test_an_edited_config_is_told_and_not_followed(
+    begun: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, _ = begun
+    path = root / "checkpoints" / "r" / "config.json"
+    train(root, {"steps": 8}, resume=True)
+    assert "config.json" not in capsys.readouterr().err
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "config": {**content["config"], "steps": 99, "g_lr": 0.5}}))
+    train(root, {}, resume=True)
+    told = capsys.readouterr().err
+    assert f"{path} says --steps 99 --g-lr 0.5, the checkpoint does not: going on without" in told
+    assert "r is done: step 8 of 8" in told
 
 
 def test_refused_checkpoints_do_not_count_among_those_that_are_kept(begun: tuple[Path, dict[str, Any]]) -> None:
