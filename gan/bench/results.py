@@ -32,8 +32,8 @@ DEFINITIONS = {
     "each round, every other round backwards; medians and (quartiles) over rounds",
     "ratio": "of times, taken within a round: the median and (quartiles) over rounds; below 1 the first is faster",
     "parameters": "numbers that are learned",
-    "peak_memory": "of three training steps: on a CPU the growth of a process of its own (its resident memory), on "
-    "CUDA what torch had allocated",
+    "peak_memory": "of making the network and its folded copy and of four training steps: on a CPU the growth of a "
+    "process of its own (its resident memory), on CUDA what torch had allocated",
     "flop": "of the folded network for one image: convolutions and matrix products, forward and forward with backward; "
     "a multiplication and an addition are two",
     "faster": f"A is {CLAIM} % faster than B in the strict sense if it takes at least {CLAIM} % less time (A/B at most "

@@ -38,7 +38,7 @@ def compare(run: str, preset: str | None, file: Path | None, root: Path, device:
     \b
     Examples: msn-gan compare digits --norms none,bn,mean,sn,msn --seeds 3
               msn-gan compare cifar --preset msn-dcgan --norms sn,msn --seeds 5 --steps 20000
-              msn-gan compare rates --preset sngan-dcgan --norms none,sn,msn --seeds 1 --lr-grid
+              msn-gan compare rates --preset sngan-dcgan --norms none,sn,msn --seeds 1 --steps 2000 --lr-grid
     """
     given = {name: value for name, value in settings.items() if value is not None}
     stopped = run_experiment(run, preset, file, given, root=root, device=device)

@@ -26,7 +26,9 @@ _FORMATS = ("onnx", "safetensors", "torch-export")
 @click.option("--data", help="For --int8: the images, a name, folder or zip.  [default: what it was trained on]")
 @click.option("--test-data", help="For --int8 of a classifier: the images of its accuracy.  [default: as in classify]")
 @click.option("--data-root", type=click.Path(path_type=Path), help="For --int8: where named datasets are.")
-@click.option("--num", type=click.IntRange(2), help="For --int8: images of a FID.  [default: as --data has]")
+@click.option(
+    "--num", type=click.IntRange(2), help="For --int8: images of a FID.  [default: as --data has, 10,000 at most]"
+)
 @looking_options
 def export(
     checkpoint: Path,

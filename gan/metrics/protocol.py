@@ -135,7 +135,7 @@ class ExtractorOptions:
 
     device: torch.device = torch.device("cpu")
     precision: str = "fp32"
-    """`fp32` or `bf16`; bf16 moves FID by several per cent."""
+    """`fp32` or `bf16`; bf16 changes FID."""
     preprocess: str = "pytorch-fid"
     """A name in PREPROCESS."""
     weights: Path | None = None

@@ -126,3 +126,17 @@ def test_lipschitz_bound_of_a_convolution(training: bool) -> None:
     for _ in range(100):
         a, b = torch.randn(2, 4, 3, 8, 8, dtype=torch.float64)
         assert (layer(a) - layer(b)).norm() <= bound * (a - b).norm() * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_where_patches_overlap_the_bound_has_a_factor(training: bool) -> None:
+    """A stride of 1 shows each pixel to k_h * k_w patches: the norm is at most √(k_h k_w) ‖W̄‖, and may be above ‖W̄‖."""
+    layer = NORMS["msn"].hidden(nn.Conv2d(1, 1, 3, padding=1).double()).double()
+    nn.init.ones_(layer.layer.parametrizations.weight.original)
+    power_iterate(layer, 50)
+    layer.train(training)
+    checks = torch.ones(2, 1, 12, 12, dtype=torch.float64)
+    checks[1] = -1  # a difference that centering over the batch keeps
+    ratio = ((layer(checks) - layer(torch.zeros_like(checks))).norm() / checks.norm()).item()
+    assert 2.5 < ratio <= 3
+
