@@ -181,7 +181,7 @@ def _resume(
             + "\n  ".join(changes)
         )
     if state and (words := unlike_config(run, after)):
-        say(f"{run.config_path} says {shlex.join(words)}, the checkpoint does not: going on without; flags count")
+        say(f"{run.config_path} says {shlex.join(words)}, the checkpoint does not; it goes on as the checkpoint says")
     return after, state
 
 

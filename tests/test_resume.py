@@ -172,7 +172,7 @@ def test_an_edited_config_is_told_and_not_followed(
     path.write_text(json.dumps({**content, "config": {**content["config"], "steps": 99, "g_lr": 0.5}}))
     train(root, {}, resume=True)
     told = capsys.readouterr().err
-    assert f"{path} says --steps 99 --g-lr 0.5, the checkpoint does not: going on without" in told
+    assert f"{path} says --steps 99 --g-lr 0.5, the checkpoint does not" in told
     assert "r is done: step 8 of 8" in told
 
 

@@ -139,4 +139,3 @@ def test_where_patches_overlap_the_bound_has_a_factor(training: bool) -> None:
     checks[1] = -1  # a difference that centering over the batch keeps
     ratio = ((layer(checks) - layer(torch.zeros_like(checks))).norm() / checks.norm()).item()
     assert 2.5 < ratio <= 3
-
