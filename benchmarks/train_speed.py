@@ -181,11 +181,13 @@ def ours(config: TrainConfig, data: ImageSet, runtime: Runtime) -> Runner:
 def built(build: Callable[[], Runner], device: torch.device, warmup: int) -> Runner:
     """A program made and warmed up, and on CUDA its peak memory: above what the others hold, images included."""
     cuda = device.type == "cuda"
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+    before = torch.cuda.memory_allocated() if cuda else 0
     runner = build()
-    for _ in range(warmup):
+    runner.step()  # in which cuDNN tries algorithms, in much memory
+    if cuda:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    for _ in range(warmup - 1):
         runner.step()
     runner.end_turn()
     if cuda:

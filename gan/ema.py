@@ -26,7 +26,9 @@ class MovingAverage:
         self.half_life = half_life
         self.rampup = rampup
         self._followed: nn.Module | None = None
-        self._pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
+        # Tensors of the average and of what it follows: numbers that are averaged, and those that are copied.
+        self._averaged: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+        self._copied: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
 
     @torch.no_grad()
     def update(self, network: nn.Module, batch: int, images_seen: int) -> None:
@@ -35,16 +37,13 @@ class MovingAverage:
         decay = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
         if network is not self._followed:  # a walk over the modules takes longer than a GPU needs for the update
             self._followed = network
-            self._pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
-        averages, values = [], []
-        for average, value in self._pairs:
-            if average.is_floating_point():
-                averages.append(average)
-                values.append(value)
-            else:
-                average.copy_(value)
-        torch._foreach_lerp_(averages, values, 1 - decay)
+            self._averaged = (_tensors(self.network, floating=True), _tensors(network, floating=True))
+            self._copied = (_tensors(self.network, floating=False), _tensors(network, floating=False))
+        torch._foreach_lerp_(*self._averaged, 1 - decay)
+        if self._copied[0]:
+            torch._foreach_copy_(*self._copied)
 
 
-def _tensors(network: nn.Module) -> list[torch.Tensor]:
-    return [*network.parameters(), *network.buffers()]
+def _tensors(network: nn.Module, *, floating: bool) -> list[torch.Tensor]:
+    tensors = [*network.parameters(), *network.buffers()]
+    return [tensor for tensor in tensors if tensor.is_floating_point() == floating]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -79,8 +80,9 @@ class Replayed:
             except RuntimeError as error:
                 self._failed = True
                 say(f"steps run one kernel at a time, a CUDA graph could not be made: {str(error).splitlines()[0]}")
-                self._function(draws)
-                return
+        if self._graph is None:  # here, where the error does not hold what it was made of in memory any more
+            self._function(draws)
+            return
         for mine, theirs in zip(self._inputs, draws, strict=True):
             for target, source in zip(mine.tensors(), theirs.tensors(), strict=True):
                 target.copy_(source, non_blocking=True)
@@ -88,23 +90,29 @@ class Replayed:
 
 
 def _capture(call: Callable[[], None]) -> Graph:
-    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
     gc.collect()  # to free another graph's memory while one is made is an error
     try:
         # Other threads may go on with CUDA, those that load images among them.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=_own_stream(), capture_error_mode="thread_local"):
             call()
     except BaseException:
-        torch.cuda.set_stream(stream)  # torch before 2.10 would stay in the one that it captured in
+        torch.cuda.set_stream(before)  # torch before 2.10 would stay in the one that it captured in
         raise
     return graph
+
+
+@cache
+def _own_stream() -> torch.cuda.Stream:
+    """The stream that steps are warmed up and captured in: one, for cuBLAS keeps memory for each that it works in."""
+    return torch.cuda.Stream()
 
 
 class _SideStream:
     """A context in which work runs on a stream of its own, after what was asked for before and before what comes."""
 
     def __enter__(self) -> None:
-        self._stream = torch.cuda.Stream()
+        self._stream = _own_stream()
         self._stream.wait_stream(torch.cuda.current_stream())
         self._context = torch.cuda.stream(self._stream)
         self._context.__enter__()

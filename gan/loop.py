@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gan import checkpoint, exchange, ranks, sampling
+from gan.dynamics.watch import Watch
 from gan.health import Diverged
 from gan.interrupt import StopSignals
 from gan.progress import progress
@@ -27,7 +28,7 @@ def train(
     run: RunFolder,
     *,
     on_snapshot: Snapshot | None = None,
-    watch: Callable[[int], None] | None = None,
+    watch: Watch | None = None,
 ) -> int | None:
     """Train to the last step, writing the log, sample grids and checkpoints of `run`.
 
@@ -36,7 +37,7 @@ def train(
     Args:
         on_snapshot: called after each checkpoint, and after that which a run goes on from, to score the generator, say.
             Several ranks call it together, and what it gives on rank 0 counts.
-        watch: called with the number of steps done, before the first of them and after each, to look at the networks.
+        watch: looks at the networks, where it is due: before the first step and after each.
 
     Returns:
         the signal that stopped the run (after a checkpoint), on whatever rank it came, or None when it is done.
@@ -76,6 +77,11 @@ def train(
             log.write({"step": trainer.step, "images": trainer.images_seen, "seconds": seconds, **entry})
             checkpoint.prune(run.checkpoints, config.keep, run.best())  # what was the best until now
 
+    def look() -> None:
+        if watch and watch.due(trainer.step):
+            trainer.settle()
+            watch(trainer.step)
+
     def signalled() -> int | None:
         return exchange.highest(stop.received or 0) or None
 
@@ -85,12 +91,10 @@ def train(
         with StopSignals(ranks.count()) as stop, bar as advance:
             if saved == trainer.step:
                 snapshot()  # in case the run was killed in the middle of it
-            if watch:
-                watch(trainer.step)
+            look()
             while trainer.step < config.steps and signalled() is None:
                 trainer.train_step()
-                if watch:
-                    watch(trainer.step)
+                look()
                 note = ""
                 if due(config.log_every):
                     entry = trainer.log_entry()
@@ -99,6 +103,7 @@ def train(
                     note = f"D {entry['loss_d']:.3f}  G {entry['loss_g']:.3f}"
                 advance(1, note)
                 if log and due(config.sample_every):
+                    trainer.settle()
                     images = fixed_samples(trainer)
                     sampling.save_grid(run.sample_path(trainer.step), images, _GRID)
                     log.image("samples", sampling.grid(images, _GRID), trainer.step)

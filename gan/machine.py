@@ -15,12 +15,19 @@ import torch
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
     """Seconds that some work takes, to the end of what it started on a GPU."""
-    wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(device.type, lambda: None)
-    wait()
+    wait(device)
     began = time.perf_counter()
     work()
-    wait()
+    wait(device)
     return time.perf_counter() - began
+
+
+def wait(device: torch.device) -> None:
+    """Until a GPU has done all that was asked of it; a CPU has already."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def hardware(device: torch.device) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gan import graphs, replicas
+from gan import graphs, machine, replicas
 from gan.augment import augment
 from gan.config import TrainConfig
 from gan.data import ImageSet
@@ -221,7 +221,9 @@ class Trainer:
 
     def _set_learning_rates(self) -> None:
         config = self.config
-        share = 1 - self.step / config.steps if config.decay == "linear" else 1.0
+        if config.decay == "none":
+            return  # they are what the optimizers were made with
+        share = 1 - self.step / config.steps
         set_rate(self.g_optimizer, config.g_lr * share)
         set_rate(self.d_optimizer, config.d_lr * share)
 
@@ -235,12 +237,17 @@ class Trainer:
         Raises:
             gan.health.Diverged: one of them is not finite.
         """
-        began = time.monotonic()
+        self.settle()
         found = self._noted.means()
-        self.seconds += time.monotonic() - began  # the device may have lagged behind
         if self._looks_late:
             require_finite_means(found, self.step - self._noted.steps + 1, self.step)
         return found
+
+    def settle(self) -> None:
+        """Wait for steps that the device has not done yet, in their time and not in that of what comes next."""
+        began = time.monotonic()
+        machine.wait(self.runtime.device)
+        self.seconds += time.monotonic() - began
 
     def log_entry(self) -> dict[str, Any]:
         """One line of the log: means since the last one, σ of every layer, health flags."""

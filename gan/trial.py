@@ -48,7 +48,8 @@ def dry_run(settings: TrainConfig, runtime: Runtime, run: RunFolder) -> None:
         print(f"networks:   {sizes(job)}, {place(runtime)}", flush=True)
     say("timing some steps on noise")
     seconds = _seconds(job, 1)
-    if exchange.from_lead(lambda: seconds < _LONG):
+    # On CUDA the first step is long in any case: it looks for the fastest algorithms.
+    if runtime.device.type == "cuda" or exchange.from_lead(lambda: seconds < _LONG):
         if runtime.device.type == "cuda":
             _seconds(job, graphs.WARM_UP)
         seconds = _seconds(job, _REPLAYED if runtime.device.type == "cuda" else _STEPS)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from gan import checkpoint, health, runlog
+from gan import checkpoint, health, loop, machine, runlog
 from gan.config import TrainConfig
 from gan.data import ImageSet
+from gan.dynamics.watch import Watch
 from gan.loop import train
 from gan.runs import RunFolder
 from gan.runtime import Runtime
@@ -56,6 +58,33 @@ def test_tensorboard_has_losses_sigma_and_grids(
     events.Reload()
     assert {"loss_d", "loss_g", "d_real", "d_fake", "sigma/head.linear"} <= set(events.Tags()["scalars"])
     assert events.Tags()["images"] == ["samples"]
+
+
+def test_steps_are_waited_for_before_other_work_on_the_device(
+    run: RunFolder, tiny: Make, image_set: MakeImages, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU steps are only asked for; a wait in a look at the networks or in a grid would hide what they take."""
+    told: list[str] = []
+
+    class Look(Watch):
+        def __init__(self) -> None:
+            pass
+
+        def due(self, step: int) -> bool:
+            return step == 3
+
+        def __call__(self, step: int) -> None:
+            told.append(f"look {step}")
+
+    job = Trainer(tiny(steps=4, log_every=4, sample_every=2, checkpoint_every=4), runtime, image_set())
+    monkeypatch.setattr(machine, "wait", lambda device: (told.append(f"wait {job.step}"), time.sleep(0.2)))
+    monkeypatch.setattr(
+        loop, "fixed_samples", lambda job: told.append(f"grid {job.step}") or torch.zeros(64, 3, 32, 32)
+    )
+    monkeypatch.setattr("gan.sampling.save_grid", lambda *_: None)
+    train(job, run, watch=Look())
+    assert told == ["wait 2", "grid 2", "wait 3", "look 3", "wait 4", "wait 4", "grid 4"]
+    assert job.seconds > 0.8
 
 
 def test_best_checkpoint_is_kept(run: RunFolder, tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:

@@ -269,9 +269,10 @@ def test_bf16_trains(tiny: Make, image_set: MakeImages) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_trains_and_resumes(tiny: Make, image_set: MakeImages) -> None:
+def test_cuda_trains_and_resumes(tiny: Make, image_set: MakeImages, request: pytest.FixtureRequest) -> None:
     from gan.runtime import resolve
 
+    request.addfinalizer(lambda: torch.use_deterministic_algorithms(False))
     machine = resolve("cuda", "auto", deterministic=True)
     jobs = [Trainer(tiny(n_dis=2, flip=True), machine, image_set()) for _ in range(2)]
     for _ in range(4):

@@ -25,7 +25,7 @@ LABELS = {
 }
 DEFINITIONS = {
     "train": "a training step on one batch of random images: power iteration where the norm has one, forward, "
-    "backward, Adam (fused)",
+    "backward, Adam (fused); on CUDA kernel by kernel, so that a small network may wait for the host",
     "infer": "the trained network in evaluation mode; SN and MSN divide their weights by σ at each call",
     "folded": "the same after gan.norm.fold, which merges norms into layers; what cannot fold stays as it is",
     "time": f"the mean of the calls of a turn (one, or about {TURN} s of the fastest norm); norms take turns in "
@@ -33,7 +33,7 @@ DEFINITIONS = {
     "ratio": "of times, taken within a round: the median and (quartiles) over rounds; below 1 the first is faster",
     "parameters": "numbers that are learned",
     "peak_memory": "of making the network and its folded copy and of four training steps: on a CPU the growth of a "
-    "process of its own (its resident memory), on CUDA what torch had allocated",
+    "process of its own (its resident memory), on CUDA what torch had allocated in the last three of them",
     "flop": "of the folded network for one image: convolutions and matrix products, forward and forward with backward; "
     "a multiplication and an addition are two",
     "faster": f"A is {CLAIM} % faster than B in the strict sense if it takes at least {CLAIM} % less time (A/B at most "

@@ -22,7 +22,9 @@ class _Divided(torch.autograd.Function):
         sigma = torch.dot(u, _matrix(weight, order) @ v)
         ctx.save_for_backward(weight, u, v, sigma)
         ctx.order = order
-        return (weight / sigma).to(dtype)
+        if weight.device.type == "cpu":  # where it takes longer to round numbers as they are made
+            return (weight / sigma).to(dtype)
+        return torch.div(weight, sigma, out=torch.empty_like(weight, dtype=dtype))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -144,7 +146,9 @@ def _unit(vectors: list[Tensor], eps: list[float]) -> list[Tensor]:
 @torch.no_grad()
 def sigmas(network: nn.Module) -> dict[str, float]:
     """The present estimate σ(W) of every spectrally normalized layer, by the layer's name."""
-    return {name: norm.sigma(weight).item() for name, norm, weight in spectral_norms(network)}
+    found = {name: norm.sigma(weight) for name, norm, weight in spectral_norms(network)}
+    # One copy from the device for all.
+    return dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True)) if found else {}
 
 
 def _wide(weight: Tensor) -> Tensor:
