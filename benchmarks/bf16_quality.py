@@ -2,10 +2,10 @@
 
     python benchmarks/bf16_quality.py --data cifar10-train.zip --features classifier:checkpoints/vgg/.../classifier.pt
 
-Prints a table: FID of each seed in both precisions at several steps, the mean of their differences, and the standard
-deviation between seeds. Stopped, the same command goes on where it was. With `--emulate` the products of bf16 are made
-by `emulated_bf16.py`, for a processor that has no instructions for them. `--only` trains in one precision, so that two
-processes can share the work; the table comes when both are there.
+Prints a table: FID of each seed in both precisions at several steps, the mean of their differences with its 95 %
+interval, and the standard deviation between seeds. Stopped, the same command goes on where it was. With `--emulate`
+the products of bf16 are made by `emulated_bf16.py`, for a processor that has no instructions for them. `--only` trains
+in one precision, so that two processes can share the work; the table comes when both are there.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from gan.intervals import interval
 from gan.machine import hardware, versions
 
 ROOT = Path(__file__).parent.parent
@@ -86,10 +87,10 @@ def show(curves: dict[str, list[dict[int, float]]], args: argparse.Namespace) ->
     print("| --- | --- | --- | --- | --- |")
     for step in sorted(set.intersection(*(set(curve) for curve in curves["bf16"] + curves["fp32"]))):
         bf16, fp32 = ([curve[step] for curve in curves[precision]] for precision in PRECISIONS)
-        difference = statistics.mean(a - b for a, b in zip(bf16, fp32, strict=True))
+        difference = interval([a - b for a, b in zip(bf16, fp32, strict=True)])
         spread = [statistics.stdev(values) if len(values) > 1 else float("nan") for values in (bf16, fp32)]
         listed = [", ".join(f"{value:.2f}" for value in values) for values in (bf16, fp32)]
-        print(f"| {step} | {listed[0]} | {listed[1]} | {difference:+.2f} | {spread[0]:.2f}, {spread[1]:.2f} |")
+        print(f"| {step} | {listed[0]} | {listed[1]} | {difference.text()} | {spread[0]:.2f}, {spread[1]:.2f} |")
     if args.json:
         args.json.write_text(json.dumps({"settings": vars(args), "fid": curves}, indent=2, default=str) + "\n")
 
