@@ -11,7 +11,6 @@ the machine does strikes all of them; what is not training (building, sampling, 
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 import time
@@ -29,7 +28,7 @@ from gan.cli.training import train as command
 from gan.config import TrainConfig, preset
 from gan.data import ImageSet, load
 from gan.errors import UserError
-from gan.files import replacing
+from gan.files import write_json
 from gan.health import Diverged
 from gan.looking import Looking
 from gan.machine import hardware, versions
@@ -93,8 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     print(table(results))
     if flags.json:
-        with replacing(flags.json) as file:
-            file.write((json.dumps(results, indent=2) + "\n").encode())
+        write_json(flags.json, results)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -175,9 +173,7 @@ def textbook(device: torch.device, flags: argparse.Namespace) -> Program:
     config = config_of(flags.textbook, flags.data)
     torch.manual_seed(config.seed)
     job = Textbook(config, device, ZipImages(flags.data), workers=flags.workers)
-    return Program(
-        f"textbook {flags.textbook}", config, lambda: job.train_step(), Unlabelled(job.average), 0, lambda: {}
-    )
+    return Program(f"textbook {flags.textbook}", config, job.train_step, Unlabelled(job.average), 0, lambda: {})
 
 
 def ours(text: str, data: ImageSet, runtime: Runtime, flags: argparse.Namespace) -> Program:

@@ -13,7 +13,6 @@ import argparse
 import io
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from gan.machine import hardware
 from gan.metrics.extractors import create_extractor
 from gan.metrics.preprocess import pytorch_fid as preprocess
 from gan.metrics.protocol import ExtractorOptions, versions
@@ -99,8 +99,7 @@ def compare(flags: argparse.Namespace, folder: Path) -> dict[str, Any]:
             print(f"{name}: {took:.1f} s, {busy:.1f} core seconds", file=sys.stderr, flush=True)
     return {
         "images": len(images),
-        "device": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
+        "hardware": hardware(torch.device(flags.device)),
         "versions": versions(),
         "seconds": seconds,
         "core_seconds": core_seconds,
@@ -194,7 +193,7 @@ def table(results: dict[str, Any]) -> str:
     least = {name: min(values) for name, values in results["core_seconds"].items()}
     best = min(fastest["pytorch-fid"], fastest["torch-fidelity"])
     lines = [
-        f"{results['images']} images, {results['device']}, {results['cores']} cores",
+        f"{results['images']} images, " + ", ".join(f"{name} {value}" for name, value in results["hardware"].items()),
         "",
         "| program | seconds | core seconds | images/s | faster than the better of the two | FID | IS |",
         "| --- | --- | --- | --- | --- | --- | --- |",

@@ -44,7 +44,7 @@ def our_networks(config: TrainConfig) -> tuple[nn.Module, nn.Module]:
 
 
 def model_flop(
-    config: TrainConfig, build: Callable[[TrainConfig], tuple[nn.Module, nn.Module]] = our_networks, batch: int = 2
+    config: TrainConfig, build: Callable[[TrainConfig], tuple[nn.Module, nn.Module]] = our_networks
 ) -> float:
     """FLOP of a program's two networks for each real image that D is shown: a multiplication and an addition are two.
 
@@ -56,6 +56,7 @@ def model_flop(
     """
     config = config.replace({"norm": "none" if NORMS[config.norm].pools else "bn"})
     generator, discriminator = build(config)
+    batch = 2
     real = torch.zeros(batch, config.channels, config.resolution, config.resolution)
     z = torch.randn(batch, config.latent_dim)
     shared = config.n_dis == 1

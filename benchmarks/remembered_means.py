@@ -53,6 +53,7 @@ def main() -> None:
                 test_data=flags.test_data,
                 resolution=network.resolution,
                 channels=network.channels,
+                batch=1,
             )
         )
         network = runtime.place(network)

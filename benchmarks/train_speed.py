@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import gc
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,8 +36,9 @@ from gan.bench.results import Spread
 from gan.config import TrainConfig, preset
 from gan.data import ImageSet, load
 from gan.errors import UserError
-from gan.files import replacing
+from gan.files import write_json
 from gan.machine import hardware, timed, versions
+from gan.progress import say
 from gan.runtime import PRECISIONS, Runtime, resolve
 from gan.trainer import Trainer
 
@@ -75,8 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
         results = compare(flags)
         print(table(results))
         if flags.json:
-            with replacing(flags.json) as file:
-                file.write((json.dumps(results, indent=2) + "\n").encode())
+            write_json(flags.json, results)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -261,11 +260,6 @@ def table(results: dict[str, Any]) -> str:
 def spread_text(found: dict[str, Any], digits: int = 2) -> str:
     low, high = found["ratio_quartiles"]
     return f"{found['ratio']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
-def say(text: str) -> None:
-    """Progress, apart from the tables."""
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

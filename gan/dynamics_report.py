@@ -134,6 +134,8 @@ def _spectrum(runs: Sequence[Run], which: str) -> Picture | None:
     lines, name = [], ""
     for norm in dict.fromkeys(run.norm for run in runs):
         kept = [entry["spectra"] for run in runs for entry in run.entries if run.norm == norm and "spectra" in entry]
+        if not kept:  # the log lost those lines
+            continue
         name = name or list(kept[-1])[len(kept[-1]) // 2]
         values = kept[-1].get(name) or [None]
         if values[0] and None not in values:

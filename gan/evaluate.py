@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import time
@@ -21,7 +20,7 @@ from gan import exchange, ranks, sampling
 from gan.data import ImageSet, load
 from gan.data.decode import TO_GREY
 from gan.errors import UsageError, UserError
-from gan.files import replacing
+from gan.files import write_json
 from gan.health import Diverged
 from gan.looking import published, require_writable
 from gan.metrics.protocol import Protocol, require_alike
@@ -185,8 +184,7 @@ class _Job:
 
     def write(self) -> None:
         """Write report.json as it stands."""
-        with replacing(self.out / RECORD) as file:
-            file.write(json.dumps(self.record, indent=2).encode() + b"\n")
+        write_json(self.out / RECORD, self.record)
 
     def _begin(self) -> dict[str, Any]:
         request = self.request

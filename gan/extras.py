@@ -6,10 +6,8 @@ from importlib.util import find_spec
 
 from gan.errors import UserError
 
-ONNX = ("onnx", "onnxruntime", "onnxscript")
 
-
-def require_onnx(flag: str, packages: tuple[str, ...] = ONNX) -> None:
+def require_onnx(flag: str, packages: tuple[str, ...]) -> None:
     """See that packages of the extra `onnx` are there, before any work.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -61,9 +62,10 @@ def write_json(path: Path, content: Any) -> None:
     """
     try:
         with replacing(path) as file:
-            file.write(json.dumps(content, indent=1).encode() + b"\n")
+            file.write(json.dumps(content, indent=2).encode() + b"\n")
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}; make room and go on") from error
+        remedy = "; make room and go on" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise UserError(f"{path}: cannot be written: {error.strerror}{remedy}") from error
 
 
 @contextmanager
@@ -88,9 +90,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what a killed program left half-written in a folder."""
+    """Remove what a killed program left half-written in a folder: files, and folders of `replacing_folder`."""
     for path in folder.glob(f".*{PARTIAL}"):
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

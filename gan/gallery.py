@@ -70,8 +70,8 @@ def write(
         frames: steps from one latent to the next.
 
     Raises:
-        UserError: the checkpoint is not usable, its generator gives NaN, or `out` cannot be written; nothing
-            half-written is left.
+        UserError: the checkpoint is not usable, or its generator gives NaN.
+        OSError: `out` cannot be written. Nothing half-written is left of it, here as there.
     """
     if out is not None:
         exchange.from_lead(lambda: _check_target(out, walking=frames is not None))
@@ -81,17 +81,31 @@ def write(
     classes: list[str] = state["data"]["classes"]
     fixed = _class_number(label, classes)
     target = out or _beside(path, f"{'walk' if frames else 'sample'}-seed-{seed}.png")
-    options: dict[str, Any] = {"seed": seed, "fixed": fixed, "truncation": truncation}
     if ranks.leads():
         target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if frames is None:
-            _write_images(target, generator, config.latent_dim, num or 64, columns, classes, **options)
+            count = num or 64
+            batches = _with_progress(
+                generator, count, config.latent_dim, seed=seed, classes=len(classes), fixed=fixed, truncation=truncation
+            )
+            _write_images(target, batches, columns or math.ceil(math.sqrt(count)), classes)
         elif ranks.leads():  # a walk is short
             count = num or 8
             if target.suffix.lower() in _ANIMATIONS:
                 _check_size(target, count, columns, config.resolution)
-            _write_walk(target, generator, config.latent_dim, count, frames, columns, classes=len(classes), **options)
+            _write_walk(
+                target,
+                generator,
+                config.latent_dim,
+                count,
+                frames,
+                columns,
+                seed=seed,
+                classes=len(classes),
+                fixed=fixed,
+                truncation=truncation,
+            )
     except Diverged as error:
         raise Diverged(f"{path}: {error}; try an earlier checkpoint") from error
     say(f"wrote {target}")
@@ -118,8 +132,9 @@ def _check_target(out: Path, *, walking: bool) -> None:
 
 def _check_size(target: Path, count: int, columns: int | None, side: int) -> None:
     """Find out whether an animation can be as large as was asked for."""
-    width = columns or math.ceil(math.sqrt(count))
-    largest = max(width, math.ceil(count / width)) * (side + 1) + 1
+    width = min(columns or math.ceil(math.sqrt(count)), count)
+    between = sampling.padding(side)
+    largest = max(width, math.ceil(count / width)) * (side + between) + between
     most = _ANIMATIONS[target.suffix.lower()]
     if largest > most:
         raise UsageError(
@@ -141,22 +156,15 @@ def _class_number(label: str | None, classes: list[str]) -> int | None:
 
 
 def _write_images(
-    target: Path,
-    generator: nn.Module,
-    latent_dim: int,
-    count: int,
-    columns: int | None,
-    classes: list[str],
-    **options: Any,
+    target: Path, batches: Iterator[tuple[Tensor, Tensor | None]], columns: int, classes: list[str]
 ) -> None:
-    """A grid, a zip or a folder; only rank 0 writes."""
-    batches = _with_progress(generator, count, latent_dim, classes=len(classes), **options)
+    """A grid, a zip or a folder; only rank 0 writes, but every rank makes its share of the batches."""
     if not ranks.leads():
         for _ in batches:
             pass
     elif target.suffix.lower() == ".png":
         images = torch.cat([images for images, _ in batches])
-        _save(target, sampling.to_pil(sampling.grid(images, columns or math.ceil(math.sqrt(count)))), "PNG")
+        _save(target, sampling.to_pil(sampling.grid(images, columns)), "PNG")
     elif target.suffix.lower() == ".zip":
         _write_zip(target, batches, classes)
     else:

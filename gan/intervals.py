@@ -22,8 +22,8 @@ class Interval(NamedTuple):
         return f"{self.mean:.{digits}f}{spread}"
 
 
-def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """The mean of independent runs and its confidence interval by Student's t: t(n-1) * s / √n.
+def interval(values: Sequence[float]) -> Interval:
+    """The mean of independent runs and its 95 % interval by Student's t: t(n-1) * s / √n.
 
     Raises:
         ValueError: there are no values.
@@ -33,5 +33,5 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     count = len(values)
     if count == 1:
         return Interval(float(values[0]), None)
-    quantile = float(stdtrit(count - 1, (1 + confidence) / 2))
+    quantile = float(stdtrit(count - 1, 0.975))
     return Interval(fmean(values), quantile * stdev(values) / math.sqrt(count))

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gan import checkpoint, config, exchange, loop, ranks, snapshots, trainer, trial
+from gan import begun, checkpoint, config, exchange, loop, ranks, snapshots, trainer, trial
 from gan.config import TrainConfig
 from gan.data import ImageSet, load
 from gan.dynamics.probes import DiscriminatorProbe
@@ -197,7 +197,7 @@ def take_up(
         UserError: the images are not those that the run began with, or a file cannot be written.
     """
     if state:
-        _check_data(state, job.data)
+        begun.check_same(f"RUN {run.name}", "images", state["data"], job.data)
         job.load_state(state)
         exchange.from_lead(lambda: run.update_config(job.config))
         say(f"going on with {run.name} at step {job.step} of {job.config.steps}")
@@ -231,21 +231,6 @@ def load_images(settings: TrainConfig) -> ImageSet:
     )
 
 
-def _check_data(state: Mapping[str, Any], data: ImageSet) -> None:
-    streamed = data.pixels is None
-    if state["data"]["streamed"] != streamed:
-        now, then = ("streamed from the disk", "in memory") if streamed else ("in memory", "streamed from the disk")
-        raise UserError(
-            f"--resume: the images are {now} but were {then} when the run began, so they cannot be told to be the "
-            "same; go on with as much free memory as then"
-        )
-    if state["data"]["fingerprint"] != data.fingerprint:
-        raise UserError(
-            f"--resume: the images are not those that the run began with ({state['data']['name']}): "
-            "restore them, or begin a new run"
-        )
-
-
 def dynamics_of(job: trainer.Trainer) -> Subject | None:
     """What is watched of a run, its discriminator, or None; to be made while the weights are the initial ones."""
     if not job.config.dynamics:
@@ -265,7 +250,6 @@ def watch_of(job: trainer.Trainer, run: RunFolder, subject: Subject | None) -> W
 
 def _description(job: trainer.Trainer) -> dict[str, Any]:
     """What config.json says besides the settings."""
-    data = job.data
     return {
         "runtime": {
             "device": str(job.runtime.device),
@@ -276,13 +260,7 @@ def _description(job: trainer.Trainer) -> dict[str, Any]:
             "generator": count_parameters(job.generator),
             "discriminator": count_parameters(job.discriminator),
         },
-        "data": {
-            "name": data.name,
-            "images": len(data),
-            "classes": list(data.classes),
-            "fingerprint": data.fingerprint,
-            "conversions": data.conversions,
-        },
+        "data": {**begun.facts(job.data), "classes": list(job.data.classes)},
     }
 
 

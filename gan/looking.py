@@ -101,7 +101,8 @@ def write_statistics(
     """Write the statistics of a set as npz, which `--ref` and pytorch-fid read.
 
     Raises:
-        UsageError, UserError: the images cannot be looked at, or OUT cannot be written; nothing is left of it then.
+        UsageError, UserError: the images cannot be looked at, or nothing can be written beside OUT.
+        OSError: OUT itself cannot be written; nothing is left of it then.
     """
     if out.suffix != ".npz":
         raise UsageError(f"OUT {out}: must end in .npz")

@@ -44,7 +44,7 @@ def train(
 
     Raises:
         gan.health.Diverged: a loss or gradient is not finite; the last good checkpoint is kept.
-        UserError: a file cannot be written; what was written before is whole.
+        UserError, OSError: a file cannot be written (OSError: a sample grid); what was written before is whole.
     """
     config = trainer.config
     log = RunLog(run.checkpoints, trainer.step) if ranks.leads() else None

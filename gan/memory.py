@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import resource
 import sys
 from pathlib import Path
 
 import torch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 _RESET = Path("/proc/self/clear_refs")  # 5 makes the highest resident size the present one (proc(5))
 _STATUS = Path("/proc/self/status")
@@ -16,6 +20,21 @@ _STATUS = Path("/proc/self/status")
 # glibc's <malloc.h>; the threshold of old versions is at most 32 MiB.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _THRESHOLDS = (2**30, 2**25)
+
+_SIGNS_OF_LACK = (
+    "not enough memory",
+    "can't allocate memory",
+    "out of memory",
+    "alloc_cpu.cpp",
+    "Storage size calculation overflowed",
+)
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that there is not enough memory, of the machine or of a GPU."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return any(sign in str(error) for sign in _SIGNS_OF_LACK)
 
 
 def keep_freed() -> bool:
@@ -31,23 +50,23 @@ def keep_freed() -> bool:
     return bool(kept and mallopt(_TRIM_THRESHOLD, 2**31 - 1) and mallopt(_TOP_PAD, 2**26))
 
 
-def give_back() -> bool:
-    """Give what was freed and kept back to the system; False where the C library is not glibc."""
+def give_back() -> None:
+    """Give what was freed and kept back to the system, where the C library is glibc."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is None:
-        return False
-    gc.collect()  # networks that nobody uses any more
-    trim(0)
-    return True
+    if trim is not None:
+        gc.collect()  # networks that nobody uses any more
+        trim(0)
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most that was held so far, since the start or the last `reset_peak`."""
+    """The most that was held so far, since the start or the last `reset_peak`; 0 where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     for line in _STATUS.read_text().splitlines() if _STATUS.exists() else []:
         if line.startswith("VmHWM:"):  # ru_maxrss of Linux begins at the size of the process that started this one
             return int(line.split()[1]) * 1024
+    if resource is None:
+        return 0
     # Kilobytes on Linux, bytes on macOS.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 

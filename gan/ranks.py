@@ -229,9 +229,10 @@ def tells() -> bool:
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return True
     if place.count == 1:  # they have not met: a wrong flag, which rank 0 sees as well
-        if os.environ.get("RANK") != "0":
+        number = os.environ.get("RANK", "0")  # absent where no launcher set it, which is what has failed
+        if number != "0":
             time.sleep(_PATIENCE)  # torchrun stops rank 0 when this one has ended
-        return os.environ.get("RANK") == "0"
+        return number == "0"
     _ignore_signals()
     try:
         deadline = time.monotonic() + _PATIENCE

@@ -15,7 +15,7 @@ from gan import dynamics_report, pages, runlog
 from gan.metrics.protocol import Protocol, differences
 from gan.pages import line_chart
 from gan.plots import Line
-from gan.report_html import Picture, View
+from gan.report_html import Picture, Table, View
 
 _MOST_GRIDS = 6  # of one run
 
@@ -74,13 +74,17 @@ def view_of(record: Mapping[str, Any], folder: Path) -> View:
     for row, letter in zip(results, letters, strict=True):
         count = f"{row['protocol']['generated_count']:,}"
         rows.append((row["name"], *(column.text(row) for column in columns), count, *([letter] if mixed else [])))
+    scores = Table(
+        "Scores",
+        (*header, "Protocol") if mixed else tuple(header),
+        tuple(rows),
+        frozenset() if mixed or len(rows) == 1 else _best(results, columns),
+        (*_notes(record, columns, mixed), *dynamics.notes),
+    )
     return View(
         title=_title(results),
-        header=(*header, "Protocol") if mixed else tuple(header),
-        rows=tuple(rows),
-        best=frozenset() if mixed or len(rows) == 1 else _best(results, columns),
+        first=scores,
         stopped=_stopped(record),
-        notes=(*_notes(record, columns, mixed), *dynamics.notes),
         grids=tuple(_grids(record, folder)),
         charts=(*_trajectories(results, columns), *_training(results), *dynamics.pictures),
         protocols=tuple(_protocols(record, letters)),

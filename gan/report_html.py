@@ -83,25 +83,19 @@ class View:
     """A report as its pages show it."""
 
     title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    best: frozenset[tuple[int, int]]
-    """(row, column) of the best of each score."""
+    first: Table
     stopped: str | None
     """Why targets are missing, if there are."""
-    notes: tuple[str, ...]
     grids: tuple[Picture, ...]
     charts: tuple[Picture, ...]
     protocols: tuple[tuple[str, str], ...]
     """(field, value)."""
     command: str
     made: str
-    heading: str = "Scores"
-    """Of the table."""
     facts_heading: str = "Protocol"
     """Of `protocols`."""
     summary: tuple[str, ...] = ()
-    """What it comes to, in sentences above the table."""
+    """What it comes to, in sentences above the tables."""
     tables: tuple[Table, ...] = ()
     """More tables, below the first."""
     more_grids: tuple[tuple[str, tuple[Picture, ...]], ...] = ()
@@ -110,11 +104,6 @@ class View:
     """Whether grids are small, to be held against each other."""
     commands: tuple[tuple[str, str], ...] = ()
     """More commands, each under what it is for."""
-
-    @property
-    def first(self) -> Table:
-        """The first table."""
-        return Table(self.heading, self.header, self.rows, self.best, self.notes)
 
 
 def page(view: View) -> str:

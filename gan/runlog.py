@@ -23,6 +23,9 @@ class RunLog:
     Args:
         folder: the run's folder of checkpoints.
         step: the step that the run goes on from.
+
+    Raises:
+        UserError: the log cannot be written.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -83,11 +86,14 @@ def cut(path: Path, step: int) -> int:
     """Drop what a log says of steps after `step`; returns the last step that is left in it, -1 if there is none.
 
     Raises:
-        OSError: it cannot be written.
+        UserError: it cannot be written.
     """
     kept = [line for line in read(path) if line["step"] <= step]
-    with replacing(path) as file:
-        file.writelines(json.dumps(line).encode() + b"\n" for line in kept)
+    try:
+        with replacing(path) as file:
+            file.writelines(json.dumps(line).encode() + b"\n" for line in kept)
+    except OSError as error:
+        raise _full(path, error) from error
     return max((line["step"] for line in kept), default=-1)
 
 

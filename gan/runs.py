@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from gan import checkpoint
 from gan.config import TrainConfig
 from gan.errors import UsageError, UserError
-from gan.files import remove_partial, replacing, write_json
+from gan.files import remove_partial, write_json
 
 try:
     import fcntl
@@ -86,11 +86,10 @@ class RunFolder:
         """Name the checkpoint of a step as the best, for its scores.
 
         Raises:
-            OSError: best.json cannot be written.
+            UserError: best.json cannot be written.
         """
-        content = {"checkpoint": checkpoint.checkpoint_path(self.checkpoints, step).name, "step": step, **scores}
-        with replacing(self.checkpoints / "best.json") as file:
-            file.write(json.dumps(content, indent=2).encode() + b"\n")
+        name = checkpoint.checkpoint_path(self.checkpoints, step).name
+        write_json(self.checkpoints / "best.json", {"checkpoint": name, "step": step, **scores})
 
     def require_own(self) -> None:
         """Let it pass if it is a run of `train`, or has not begun.
@@ -145,11 +144,7 @@ class RunFolder:
             UserError: the file cannot be written.
         """
         content = {"config": config.to_dict(), **extra, "versions": versions(), "command": sys.argv}
-        try:
-            with replacing(self.config_path) as file:
-                file.write(json.dumps(content, indent=2).encode() + b"\n")
-        except OSError as error:
-            raise UserError(f"{self.config_path}: cannot be written: {error.strerror}") from error
+        write_json(self.config_path, content)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,17 +16,18 @@ from gan.errors import UsageError
 # First keys of `random_stream`: what the numbers are drawn for. No two uses share one.
 WEIGHTS, LATENTS, INTERPOLATION, SAMPLES, ORDER, FLIPS, CROPS, AUGMENTATION, PART = range(9)
 
+M = TypeVar("M", bound=torch.nn.Module)
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and in which precision the networks run, and which of how many ranks this process is."""
+    """Where and in which precision the networks run, and on how many ranks."""
 
     device: torch.device
     bf16: bool
-    rank: int = 0
     ranks: int = 1
 
     @property
@@ -43,7 +45,7 @@ class Runtime:
             return tensor.to(self.device)
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
-    def place(self, module: torch.nn.Module) -> torch.nn.Module:
+    def place(self, module: M) -> M:
         """Move a network to the device, its convolution weights in channels-last order."""
         return module.to(self.device).to(memory_format=torch.channels_last)
 
@@ -66,7 +68,7 @@ def resolve(device: str = "auto", precision: str = "auto", *, deterministic: boo
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first product
         torch.use_deterministic_algorithms(True)
     bf16 = precision == "bf16" or (precision == "auto" and exchange.from_lead(lambda: bf16_is_fast(place)))
-    return Runtime(place, bf16, ranks.rank(), ranks.count())
+    return Runtime(place, bf16, ranks.count())
 
 
 def resolve_device(name: str) -> torch.device:

@@ -142,8 +142,12 @@ def grid(images: Tensor, columns: int) -> Tensor:
     """Images (N, C, H, W) side by side on white, uint8 (3, height, width), a pixel or more between them."""
     from torchvision.utils import make_grid  # here: it takes over a second to import, which --help need not wait for
 
-    padding = max(1, images.shape[-1] // 32)
-    return make_grid(images, nrow=columns, padding=padding, pad_value=255)
+    return make_grid(images, nrow=columns, padding=padding(images.shape[-1]), pad_value=255)
+
+
+def padding(side: int) -> int:
+    """Pixels around each image of a grid whose images have this side."""
+    return max(1, side // 32)
 
 
 def to_pil(image: Tensor) -> Image.Image:

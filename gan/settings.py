@@ -28,7 +28,7 @@ def setting(
     low: float | None = None,
     free: bool = False,
     bare: Any = None,
-):
+) -> Any:
     """A field with its help text, its choices or lowest value, and whether a resumed run may change it freely.
 
     Args:

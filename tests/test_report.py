@@ -163,8 +163,16 @@ def test_markdown_and_charts(folder: Path, make: Make) -> None:
 def test_the_table_names_the_best(folder: Path, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     make(result(fid=3.0, recall=0.1), result("other [b]", target="x", fid=0.01234, recall=0.9))
     view = report.render(folder)
-    assert view.header == ("Target", "FID ↓", "Inception score ↑", "KID × 10³ ↓", "Precision ↑", "Recall ↑", "Images")
-    assert {cell for cell in view.best if cell[1] in (1, 5)} == {(1, 1), (1, 5)}  # less FID, more recall
+    assert view.first.header == (
+        "Target",
+        "FID ↓",
+        "Inception score ↑",
+        "KID × 10³ ↓",
+        "Precision ↑",
+        "Recall ↑",
+        "Images",
+    )
+    assert {cell for cell in view.first.best if cell[1] in (1, 5)} == {(1, 1), (1, 5)}  # less FID, more recall
     pages.show(view)
     out = capsys.readouterr().out
     assert "other [b]" in out and "0.0123" in out and "3.00" in out and "FID misleads" in out
@@ -174,15 +182,20 @@ def test_one_score_of_one_target(folder: Path, make: Make) -> None:
     row = {key: value for key, value in result().items() if key not in ("inception_score", "kid", "precision")}
     make(row, real_grid=None, reference=None)
     view = report.render(folder)
-    assert view.header[:2] == ("Target", "FID ↓") and not view.best and not view.charts and len(view.grids) == 1
+    assert (
+        view.first.header[:2] == ("Target", "FID ↓")
+        and not view.first.best
+        and not view.charts
+        and len(view.grids) == 1
+    )
 
 
 def test_unlike_protocols_are_told_apart(folder: Path, make: Make) -> None:
     other = dataclasses.replace(PROTOCOL, generated_count=60, ema=True)
     make(result(), result("b", target="b", protocol=other.to_json()), result("c", target="c"))
     view = report.render(folder)
-    assert [row[-1] for row in view.rows] == ["A", "B", "A"] and view.header[-1] == "Protocol"
-    assert not view.best and "compare those of one protocol only" in view.notes[0]
+    assert [row[-1] for row in view.first.rows] == ["A", "B", "A"] and view.first.header[-1] == "Protocol"
+    assert not view.first.best and "compare those of one protocol only" in view.first.notes[0]
     assert ("generated count", "A: 50; B: 60") in view.protocols
 
 
@@ -228,11 +241,11 @@ def test_scores_logged_under_unlike_protocols_are_not_joined(folder: Path, make:
 def test_one_subset_has_no_spread(folder: Path, make: Make) -> None:
     protocol = {**PROTOCOL.to_json(), "kid_subsets": 1}
     make(result(kid_std=0.0, protocol=protocol))
-    assert report.render(folder).rows[0][3] == "1.50"
+    assert report.render(folder).first.rows[0][3] == "1.50"
 
 
 def test_grids_say_what_they_show(folder: Path, make: Make) -> None:
     make(result(), result("cats", target="cats", kind="images"), passed_over=["r/step-3.pt: its generator gives NaN"])
     view = report.render(folder)
     assert [picture.alt.split(" of ")[0] for picture in view.grids] == ["Real images", "The first images", "Images"]
-    assert "Passed over: r/step-3.pt: its generator gives NaN" in view.notes
+    assert "Passed over: r/step-3.pt: its generator gives NaN" in view.first.notes

@@ -146,7 +146,7 @@ def _without_shared_statistics(settings: dict[str, Any]) -> dict[str, Any]:
     from gan import replicas
 
     replicas.share_statistics = lambda network: None  # type: ignore[assignment]
-    trainer = Trainer(TrainConfig().replace({**TINY, **settings}), Runtime(torch.device("cpu"), False, 0, 2), images())
+    trainer = Trainer(TrainConfig().replace({**TINY, **settings}), Runtime(torch.device("cpu"), False, 2), images())
     trainer.train_step()
     return trainer.log_entry()
 

@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from gan.bench.memory import peak_memory
 from gan.bench.results import DEFINITIONS, TURN, summarize
 from gan.bench.subject import LARGE, MODELS, QUANTITIES, Subject, flop
 from gan.errors import UsageError, UserError
 from gan.interrupt import StopSignals
 from gan.machine import hardware, versions
+from gan.memory import lacks_memory
 from gan.norm import NORMS
 from gan.progress import progress, say
 from gan.runtime import PRECISIONS, Runtime, resolve
@@ -88,7 +87,7 @@ def bench(plan: Plan) -> tuple[dict[str, Any], int]:
             try:
                 found = _model(model, plan, runtime, budget, lambda: signals.received is not None)
             except (MemoryError, RuntimeError) as error:
-                if not _lacks_memory(error):
+                if not lacks_memory(error):
                     raise
                 if signals.received is None:  # or the signal has ended the process that measured memory, too
                     wanted = "" if plan.batch <= LARGE else f", below {plan.batch}"
@@ -155,9 +154,3 @@ def _repeats(subjects: Sequence[Subject], quantity: str) -> int:
     """Calls in a turn, the same for all, so that the fastest one's turn is as long as a turn should be."""
     fastest = min(subject.seconds(quantity, 1, warm=True) for subject in subjects)
     return min(MOST_CALLS, max(1, math.ceil(TURN / fastest)))
-
-
-def _lacks_memory(error: BaseException) -> bool:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return any(words in str(error) for words in ("not enough memory", "can't allocate memory", "out of memory"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from gan import begun, checkpoint
 from gan.classify import loop, results
 from gan.classify.config import ClassifyConfig, Training, command_of
 from gan.classify.sets import load_sets
-from gan.classify.training import ClassifierTraining, OnStep, steps_of
+from gan.classify.training import ClassifierTraining, steps_of
 from gan.data import ImageSet
 from gan.dynamics.probes import ClassifierProbe
 from gan.dynamics.sample import Subject
-from gan.dynamics.watch import Watch as DynamicsWatch
+from gan.dynamics.watch import Watch
 from gan.errors import UsageError
 from gan.files import write_json
 from gan.interrupt import StopSignals
@@ -31,9 +31,6 @@ from gan.runtime import Runtime, resolve
 
 NAME = KIND = "classify"  # of the files of results, and of the run
 RECORD = f"{NAME}.json"
-
-# Gives what watches the steps of a training, whose folder exists; called when the training begins or goes on.
-Watch = Callable[[Training, Path, ClassifierTraining], OnStep]
 
 
 class Experiment:
@@ -70,7 +67,7 @@ class Experiment:
             )
         return after, runtime
 
-    def train(self, watch: Watch | None = None) -> int | None:
+    def train(self) -> int | None:
         """Train all that was asked for and is not done yet; returns the signal that stopped it, or None.
 
         Raises:
@@ -93,7 +90,7 @@ class Experiment:
         self._say_what(len(todo), train, test)
         with StopSignals() as stop:
             for number, training in enumerate(todo, 1):
-                if not self._train(training, number, len(todo), train, test, stop, watch):
+                if not self._train(training, number, len(todo), train, test, stop):
                     return stop.received
                 self.write_record()
                 if stop.received is not None and number < len(todo):
@@ -104,18 +101,11 @@ class Experiment:
         train, test = load_sets(self.asked)
         if self.before:
             for kind, images in (("train", train), ("test", test)):
-                begun.check_same(self.run, f"{kind} images", self.before["data"][kind], images)
+                begun.check_same(f"RUN {self.run.name}", f"{kind} images", self.before["data"][kind], images)
         return train, test
 
     def _train(
-        self,
-        training: Training,
-        number: int,
-        count: int,
-        train: ImageSet,
-        test: ImageSet,
-        stop: StopSignals,
-        watch: Watch | None,
+        self, training: Training, number: int, count: int, train: ImageSet, test: ImageSet, stop: StopSignals
     ) -> bool:
         folder = self.folder / training.name
         make_folder(folder)
@@ -125,15 +115,14 @@ class Experiment:
         loop.resume(job, folder)
         dynamics = None
         if subject:
-            dynamics = DynamicsWatch(folder, subject, every=self.asked.dynamics, last=job.steps, step=job.step)
+            dynamics = Watch(folder, subject, every=self.asked.dynamics, last=job.steps, step=job.step)
         if job.step:
             say(f"{training}: going on at step {job.step} of {job.steps}")
-        on_step = watch(training, folder, job) if watch else None
         start, total = (number - 1) * job.steps + job.step, count * job.steps
         title = f"{number}/{count} {training}"
         try:
             with progress(title, total, start=start, per_item=self.asked.batch) as advance:
-                done = loop.train(job, folder, train.classes, stop, advance, on_step, dynamics)
+                done = loop.train(job, folder, train.classes, stop, advance, dynamics)
         finally:
             job.batches.close()
         if not done:
@@ -217,20 +206,12 @@ def _told(result: Mapping[str, Any]) -> str:
     )
 
 
-def classify(
-    name: str,
-    given: Mapping[str, Any],
-    *,
-    root: Path = Path(),
-    device: str = "auto",
-    watch: Watch | None = None,
-) -> int | None:
+def classify(name: str, given: Mapping[str, Any], *, root: Path = Path(), device: str = "auto") -> int | None:
     """Begin an experiment, or go on with it; writes classify.json, classify.md and classify.html and prints a table.
 
     Args:
         name: of the run, a folder in `root`/checkpoints.
         given: settings; those that are not given are those of the run, or defaults for a new one.
-        watch: gives what sees each step of a training.
 
     Returns:
         the signal that stopped it, or None.
@@ -244,7 +225,7 @@ def classify(
     experiment = Experiment(name, given, root=root, device=device)
     folder = experiment.folder
     with held(folder):
-        stopped = experiment.train(watch)
+        stopped = experiment.train()
         if experiment.results():
             experiment.write_record()
             view = view_of(json.loads((folder / RECORD).read_text()), folder)

@@ -8,11 +8,11 @@ from typing import Any
 
 from gan import checkpoint
 from gan.classify import results
-from gan.classify.training import ClassifierTraining, OnStep
+from gan.classify.training import ClassifierTraining
 from gan.dynamics.watch import Watch
 from gan.interrupt import StopSignals
 from gan.models import count_parameters
-from gan.models.classifiers import Classifier, to_state
+from gan.models.classifiers import to_state
 from gan.origin import origin
 from gan.progress import Advance
 from gan.runlog import RunLog
@@ -26,7 +26,6 @@ def train(
     classes: tuple[str, ...],
     stop: StopSignals,
     advance: Advance,
-    on_step: OnStep | None = None,
     dynamics: Watch | None = None,
 ) -> bool:
     """Train to the last step or until the loss is not finite, writing what `folder` holds of a training.
@@ -36,7 +35,6 @@ def train(
         classes: names, for the finished network's file.
         stop: when a signal is received, a checkpoint is written and the training ends early.
         advance: called after each step.
-        on_step: sees each step before its update.
         dynamics: samples the network between steps.
 
     Returns:
@@ -68,7 +66,7 @@ def train(
             if stop.received is not None:
                 save()
                 return False
-            job.train_step(on_step)
+            job.train_step()
             note = ""
             if job.at_end_of_epoch and job.diverged is None:
                 entry = job.end_epoch()
@@ -91,7 +89,6 @@ def _finish(job: ClassifierTraining, folder: Path, classes: tuple[str, ...]) -> 
     if job.diverged is not None:
         diverged = {"step": job.diverged, "epoch": job.epoch_of(job.diverged)}
     else:
-        assert isinstance(job.network, Classifier)
         state = to_state(job.network, job.config.model, job.training.norm, classes)
         checkpoint.save(folder / results.NETWORK, {**state, "training": {**_facts(job), "images": _images(job)}})
     results.write(folder, {**_facts(job), "diverged": diverged, **origin(job.runtime)})

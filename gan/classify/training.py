@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gan.classify.batches import Labelled, TrainingBatches, in_order
+from gan.classify.batches import TrainingBatches, in_order
 from gan.classify.config import ClassifyConfig, Training
 from gan.data import ImageSet
 from gan.errors import UserError
@@ -22,13 +22,6 @@ from gan.runtime import Runtime
 
 MOMENTUM = 0.9  # of SGD
 _UNREAD = 20  # steps between two readings of the losses where a reading waits for the device
-
-
-class OnStep(Protocol):
-    """Called in each step after the backward pass and before the update: weights and gradients belong together."""
-
-    def __call__(self, step: int, network: nn.Module, batch: Labelled) -> None:
-        """See a step; steps are numbered from 1. The network is in training mode and is not to be changed."""
 
 
 class ClassifierTraining:
@@ -89,7 +82,7 @@ class ClassifierTraining:
         """The epoch, from 1, that a step, from 1, is counted to: that of the first image of its batch."""
         return (step - 1) * self.config.batch // self._count + 1
 
-    def train_step(self, on_step: OnStep | None = None) -> None:
+    def train_step(self) -> None:
         """Update the network on the next batch. A loss that is not finite is noted in `diverged`."""
         if not self._unread:
             self._began = time.perf_counter()
@@ -102,8 +95,6 @@ class ClassifierTraining:
         loss = F.cross_entropy(logits, batch.labels)
         self.optimizer.zero_grad()
         loss.backward()
-        if on_step is not None:
-            on_step(self.step + 1, self.network, batch)
         self.optimizer.step()
         right = (logits.argmax(1) == batch.labels).sum()
         self._unread.append(torch.stack([loss.detach(), right.float()]))

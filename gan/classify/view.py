@@ -11,7 +11,7 @@ from gan.dynamics_report import Findings, findings
 from gan.intervals import Interval
 from gan.pages import line_chart, mean_line
 from gan.plots import Line
-from gan.report_html import Picture, View
+from gan.report_html import Picture, Table, View
 
 Row = Mapping[str, Any]
 
@@ -35,19 +35,22 @@ def view_of(record: Mapping[str, Any], folder: Path | None = None) -> View:
     rows: list[Row] = record["rows"]
     config = record["config"]
     dynamics = _dynamics(record, folder) if folder else []
+    results = Table(
+        "Results",
+        _HEADER,
+        tuple(_cells(row) for row in rows),
+        _marked(rows),
+        (*_notes(record), *(note for found in dynamics for note in found.notes)),
+    )
     return View(
         title=f"{config['model']} on {record['data']['train']['name']}, under {_counted(len(_norms(rows)), 'norm')}",
-        header=_HEADER,
-        rows=tuple(_cells(row) for row in rows),
-        best=_marked(rows),
+        first=results,
         stopped=_stopped(record),
-        notes=(*_notes(record), *(note for found in dynamics for note in found.notes)),
         grids=(),
         charts=(*_charts(record), *(picture for found in dynamics for picture in found.pictures)),
         protocols=tuple(_facts(record)),
         command=record["command"],
         made=record["made"],
-        heading="Results",
         facts_heading="Settings",
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from click.core import ParameterSource
 from gan import bench_onnx
 from gan.cli.group import Names, device_option, main
 from gan.errors import UsageError
-from gan.files import replacing
+from gan.files import write_json
 from gan.runtime import PRECISIONS
 
 _MODELS = "cnn3,vgg7,densenet-bc,resnet18,msn-dcgan,sngan-resnet"
@@ -81,5 +80,4 @@ def _flag(name: str) -> str:
 
 def _write(path: Path | None, record: Any) -> None:
     if path:
-        with replacing(path) as file:
-            file.write((json.dumps(record, indent=2) + "\n").encode())
+        write_json(path, record)

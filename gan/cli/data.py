@@ -9,11 +9,18 @@ from typing import Any
 import click
 
 from gan import data as image_data
-from gan.cli.group import device_option, main
+from gan.cli.group import device_option, main, skip_option, split_option
 from gan.cli.looking_flags import looking_of, looking_options
 from gan.data.entries import shown
 from gan.data.memory import amount
 from gan.looking import write_statistics
+
+_data_root = click.option(
+    "--data-root", type=click.Path(path_type=Path), default=Path("data"), help="Where downloads are."
+)
+_channels = click.option(
+    "--channels", type=click.Choice(("1", "3")), default="3", show_default=True, help="Grey or RGB."
+)
 
 
 @main.group()
@@ -23,8 +30,8 @@ def data() -> None:
 
 @data.command("info")
 @click.argument("path")
-@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), help="Where downloads are.")
-@click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
+@_data_root
+@split_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(path: str, data_root: Path, split: str, as_json: bool) -> None:
     """What a dataset's name, a folder or a zip of images holds.
@@ -59,10 +66,10 @@ def _counts(counted: dict[str, int]) -> str:
 @click.argument("path", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--resolution", type=click.IntRange(1, 4096), required=True, help="Side of the square images, in pixels.")
-@click.option("--channels", type=click.Choice(("1", "3")), default="3", show_default=True, help="Grey or RGB.")
-@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), help="Where downloads are.")
-@click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
-@click.option("--skip-bad-images", is_flag=True, help="Go on without the images that cannot be read.")
+@_channels
+@_data_root
+@split_option
+@skip_option
 def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
     """Resize the images of PATH, a folder, a zip or a dataset's name, and pack them with their labels into OUT, a zip.
 
@@ -78,11 +85,11 @@ def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
 @click.argument("path")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--resolution", type=click.IntRange(1, 4096), required=True, help="Side of the images, as scored.")
-@click.option("--channels", type=click.Choice(("1", "3")), default="3", show_default=True, help="Grey or RGB.")
-@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), help="Where downloads are.")
-@click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
+@_channels
+@_data_root
+@split_option
 @looking_options
-@click.option("--skip-bad-images", is_flag=True, help="Go on without the images that cannot be read.")
+@skip_option
 @device_option
 def stats(path: str, out: Path, channels: str, device: str, **flags: Any) -> None:
     """Write what the network sees in the images of PATH to OUT, an .npz for `report --ref` and for pytorch-fid.

@@ -12,10 +12,10 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import click
-import torch
 
 from gan import __version__, ranks
 from gan.errors import UsageError, UserError
+from gan.memory import lacks_memory
 from gan.runtime import DEVICES
 
 OVER_RANKS = {"train", "sample", "report"}
@@ -24,7 +24,6 @@ OVER_RANKS = {"train", "sample", "report"}
 
 _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
 _NO_ROOM = "not enough memory: a smaller --batch, --num or network needs less"
-_SIGNS_OF_NO_ROOM = ("can't allocate memory", "alloc_cpu.cpp", "Storage size calculation overflowed")
 
 
 class _Ended(BaseException):
@@ -36,27 +35,19 @@ class _Ended(BaseException):
 
 
 class Numbers(click.ParamType):
-    """Numbers with commas between them, as 4,6,7."""
+    """Numbers of one kind with commas between them, as in `example`."""
 
     name = "numbers"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        try:
-            return value if isinstance(value, tuple) else tuple(int(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of numbers such as 4,6,7", param, ctx)
-
-
-class Decimals(click.ParamType):
-    """Decimal numbers with commas between them, as 0.1,0.01."""
-
-    name = "decimals"
+    def __init__(self, kind: type[int] | type[float], example: str) -> None:
+        self.kind = kind
+        self.example = example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
         try:
-            return value if isinstance(value, tuple) else tuple(float(part) for part in value.split(","))
+            return value if isinstance(value, tuple) else tuple(self.kind(part) for part in value.split(","))
         except ValueError:
-            self.fail(f"{value!r} is not a list of numbers such as 0.1,0.01", param, ctx)
+            self.fail(f"{value!r} is not a list of numbers such as {self.example}", param, ctx)
 
 
 class Names(click.ParamType):
@@ -80,11 +71,11 @@ class _Commands(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # a table in ASCII has question marks, not an error
-        if ranks.launched() == 1:
-            for number in _ENDS:
-                if signal.getsignal(number) == signal.SIG_DFL:
-                    signal.signal(number, _end)
         try:
+            if ranks.launched() == 1:
+                for number in _ENDS:
+                    if signal.getsignal(number) == signal.SIG_DFL:
+                        signal.signal(number, _end)
             code = super().main(*args, **{**extra, "standalone_mode": False})
             sys.exit(code if isinstance(code, int) else 0)
         except UserError as error:
@@ -95,12 +86,10 @@ class _Commands(click.Group):
             _fail("interrupted", 130)
         except _Ended as error:
             _fail(f"ended by {error.signal.name}", 128 + error.signal)
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            _fail(_no_room(error), 1)
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
         except Exception as error:
-            if any(sign in str(error) for sign in _SIGNS_OF_NO_ROOM):
+            if lacks_memory(error):
                 _fail(_no_room(error), 1)
             _fail(f"{type(error).__name__}: {error}; this should not happen, --debug shows where", 1)
 
@@ -138,6 +127,8 @@ def main(ctx: click.Context, debug: bool) -> None:
 device_option = click.option(
     "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where to run."
 )
+split_option = click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
+skip_option = click.option("--skip-bad-images", is_flag=True, help="Go on without the images that cannot be read.")
 out_root = click.option(
     "--out",
     "root",

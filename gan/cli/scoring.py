@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gan import evaluate, ranks
-from gan.cli.group import Names, device_option, main
+from gan.cli.group import Names, device_option, main, skip_option, split_option
 from gan.cli.looking_flags import looking_of, looking_options
 from gan.request import Request
 from gan.runs import output_name
@@ -18,7 +18,7 @@ from gan.runs import output_name
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.option("--data", help="The real images: a name, folder or zip.  [default: what the checkpoints learned from]")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Where named datasets are.")
-@click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
+@split_option
 @click.option("--ref", type=click.Path(path_type=Path), help="Statistics in place of --data: a .npz of `data stats`.")
 @click.option("--metrics", type=Names(), help="Of fid,is,kid,pr.  [default: all; fid,is with --ref]")
 @click.option(
@@ -36,7 +36,7 @@ from gan.runs import output_name
 @looking_options
 @click.option("--ema/--no-ema", default=True, show_default=True, help="The averaged generator, or the trained one.")
 @click.option("--mixed-protocols", is_flag=True, help="Let scores that do not compare stand in one report.")
-@click.option("--skip-bad-images", is_flag=True, help="Go on without the images that cannot be read.")
+@skip_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/TARGET]")
 @device_option
 def report(out: Path | None, device: str, targets: tuple[str, ...], **flags: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gan.cli.group import Decimals, Names, Numbers
+from gan.cli.group import Names, Numbers
 from gan.settings import Settings, flag
 
 # What a setting's value is parsed as. Its choices and range are checked by the settings, all problems in one message.
@@ -16,8 +16,8 @@ _TYPES = {
     "int": click.INT,
     "float": click.FLOAT,
     "str": click.STRING,
-    "tuple[int, ...]": Numbers(),
-    "tuple[float, ...]": Decimals(),
+    "tuple[int, ...]": Numbers(int, "4,6,7"),
+    "tuple[float, ...]": Numbers(float, "0.1,0.01"),
     "tuple[str, ...]": Names(repeats=True),
 }
 

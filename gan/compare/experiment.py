@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ from gan.files import write_json
 from gan.health import Diverged
 from gan.memory import peak_bytes, reset_peak
 from gan.metrics.protocol import Extractor
+from gan.metrics.reference import Reference
 from gan.metrics.score import METRICS
 from gan.models import build_discriminator, count_parameters
 from gan.origin import origin
 from gan.progress import say
+from gan.report_html import View
 from gan.runs import RunFolder, held, make_folder, place_flags, program
 from gan.runtime import resolve
 from gan.trainer import Trainer
@@ -110,10 +112,12 @@ class Experiment:
     def _load_images(self) -> ImageSet:
         data = launch.load_images(self.asked.train)
         if self.before:
-            begun.check_same(self.run, "images", self.before["data"], data)
+            begun.check_same(f"RUN {self.run.name}", "images", self.before["data"], data)
         return data
 
-    def _train(self, training: Training, data: ImageSet, extractor: Extractor, reference: Any) -> int | None:
+    def _train(
+        self, training: Training, data: ImageSet, extractor: Extractor, reference: Callable[[], Reference]
+    ) -> int | None:
         """Begin one training or go on with it; returns the signal that stopped it, or None when it is done."""
         run, config = self._run_of(training), self._config(training)
         torch.manual_seed(config.seed)  # nothing draws from this stream, but it is a part of the checkpoint
@@ -180,7 +184,7 @@ class Experiment:
             },
         )
 
-    def write_pages(self) -> Any:
+    def write_pages(self) -> View:
         """Write report.md and report.html from report.json; returns what they show.
 
         Raises:

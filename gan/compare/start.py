@@ -6,26 +6,17 @@ import hashlib
 from collections.abc import Iterable, Iterator
 
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
-from torch.nn.utils import parametrize
 
+from gan.dynamics.layers import raw_weight, weighted_layers
 from gan.trainer import Trainer
 
 
 def raw_weights(network: nn.Module) -> Iterator[Tensor]:
     """The weights of all layers before any normalization, in order of the layers.
 
-    SN keeps the raw weight W beside what it computes of it. Weight norm keeps a length and a direction; the direction
-    is W as long as it has not been trained.
+    Of weight norm that is the direction, which is W as long as it has not been trained.
     """
-    for module in network.modules():
-        if not isinstance(module, (nn.Linear, nn.Embedding, _ConvNd)):
-            continue
-        weight = module.weight
-        if parametrize.is_parametrized(module):
-            stored = module.get_submodule("parametrizations.weight")
-            weight = stored.get_parameter("original1" if hasattr(stored, "original1") else "original")
-        yield weight.detach()
+    return (raw_weight(layer).detach() for layer in weighted_layers(network).values())
 
 
 def start_of(job: Trainer) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +36,16 @@ def view_of(record: Mapping[str, Any], folder: Path) -> View:
         first = (real, *first)
     table, *tables = _tables(record)
     dynamics = _dynamics(record, folder)
+    told = (note for found in dynamics for note in found.notes)
     return View(
         title=f"{config['train']['preset']} on {Path(record['data']['name']).name}: {', '.join(config['norms'])}",
-        header=table.header,
-        rows=table.rows,
-        best=table.best,
+        first=replace(table, notes=(*table.notes, *told)),
         stopped=_stopped(record),
-        notes=(*table.notes, *(note for found in dynamics for note in found.notes)),
         grids=first,
         charts=(*charts(record), *(picture for found in dynamics for picture in found.pictures)),
         protocols=tuple(_facts(record)),
         command=record["command"],
         made=record["made"],
-        heading=table.heading,
         summary=tuple(_summary(record)),
         tables=tuple(tables),
         more_grids=tuple(groups[1:]),

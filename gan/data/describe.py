@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from gan.data.decode import Look, look
-from gan.data.entries import BadImage
+from gan.data.entries import BadImage, counted
 from gan.data.parallel import in_order
 from gan.data.sources import find
 from gan.progress import progress
@@ -56,12 +55,8 @@ def info(data: str, *, data_root: Path = Path("data"), split: str = "train") -> 
         "count": len(looks),
         "labelled": listing.labels is not None,
         "classes": classes,
-        "sizes": _counted(f"{seen.size[0]}x{seen.size[1]}" for seen in looks.values()),
-        "modes": _counted(seen.mode for seen in looks.values()),
+        "sizes": counted(f"{seen.size[0]}x{seen.size[1]}" for seen in looks.values()),
+        "modes": counted(seen.mode for seen in looks.values()),
         "bad": [[listing.names[index], bad[index]] for index in sorted(bad)],
         "bytes": {str(resolution): len(looks) * 3 * resolution**2 for resolution in RESOLUTIONS},
     }
-
-
-def _counted(values: Any) -> dict[str, int]:
-    return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Protocol
 
@@ -123,8 +125,9 @@ def settle_bad(bad: Sequence[tuple[str, str]], where: str, *, skip: bool) -> Non
 
 def count_kinds(kinds: Iterable[Iterable[str]]) -> dict[str, int]:
     """How many images each kind of conversion befell, most frequent first, ties by name."""
-    counts: dict[str, int] = {}
-    for several in kinds:
-        for kind in several:
-            counts[kind] = counts.get(kind, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    return counted(chain.from_iterable(kinds))
+
+
+def counted(values: Iterable[str]) -> dict[str, int]:
+    """How often each value comes, most frequent first, ties by name."""
+    return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))

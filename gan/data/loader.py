@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
 
 import torch
 from torch import Tensor
@@ -48,7 +46,6 @@ class Batches:
         flip: mirror half of the samples from left to right.
         positions: which samples of each batch to give, int64 (B,) in 0 to batch - 1, where several processes share a
             batch; None: all.
-        first: number of the batch with which iteration begins.
 
     Raises:
         UsageError: the batch is larger than the set, or empty.
@@ -62,7 +59,6 @@ class Batches:
         *,
         flip: bool = False,
         positions: Tensor | None = None,
-        first: int = 0,
     ) -> None:
         if batch < 1:
             raise UsageError(f"a batch needs at least 1 image, not {batch}")
@@ -76,7 +72,6 @@ class Batches:
         self.seed = seed
         self.flip = flip
         self.positions = positions
-        self.first = first
         self._epochs: dict[int, Samples] = {}
         self._ahead: dict[int, Future[Tensor]] = {}
         self._pool = ThreadPoolExecutor(1, "prefetch") if images.pixels is None else None
@@ -116,27 +111,12 @@ class Batches:
         samples = Samples(torch.cat([part.indices for part in parts]), torch.cat(flips) if flips else None)
         return samples if self.positions is None else _part(samples, self.positions)
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Batches from number `first` on, without end."""
-        index = self.first
-        while True:
-            yield self.at(index)
-            index += 1
-
     def close(self) -> None:
         """Stop reading ahead. Batches can still be had, one at a time."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self._pool = None
         self._ahead = {}
-
-    def __enter__(self) -> Batches:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _epoch(self, epoch: int) -> Samples:
         """All samples of an epoch, in their order."""

@@ -18,8 +18,6 @@ from gan.errors import UsageError, UserError
 from gan.files import replacing
 from gan.progress import progress
 
-_DATE = (1980, 1, 1, 0, 0, 0)  # the same images make the same file
-
 
 def pack(
     path: Path,
@@ -83,7 +81,7 @@ def pack(
                     bad.append((listing.names[index], str(png)))
                 else:
                     name = f"{written // 1000:05d}/img{written:08d}.png"
-                    archive.writestr(zipfile.ZipInfo(name, _DATE), png)
+                    archive.writestr(zipfile.ZipInfo(name), png)  # ZipInfo: a fixed date
                     if listing.labels is not None:
                         rows.append((name, int(listing.labels[index])))
                     written += 1
@@ -93,7 +91,7 @@ def pack(
                 raise UserError(f"{source.name}: not one of its {count:,} images can be read")
             labelled = listing.labels is not None
             table = {"labels": rows, "classes": listing.classes} if labelled else {"labels": None}
-            archive.writestr(zipfile.ZipInfo("dataset.json", _DATE), json.dumps(table))
+            archive.writestr(zipfile.ZipInfo("dataset.json"), json.dumps(table))
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from error
     return written

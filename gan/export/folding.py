@@ -16,8 +16,9 @@ from torch.nn.utils import parametrize
 
 from gan.models.blocks import ConditionalBatchNorm2d
 from gan.norm import Centering, fold, spectral_norms
+from gan.norm.folding import affine
+from gan.norm.layers import BATCH_NORMS
 
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _OF_EACH_INPUT = (
     nn.GroupNorm,
     nn.LayerNorm,
@@ -96,7 +97,7 @@ def plain(network: nn.Module) -> Plain:
         if replacement is not None:
             folded.set_submodule(path, replacement)
             constant[path] = type(module).__name__
-        elif isinstance(module, (*_OF_EACH_INPUT, *_BATCH_NORMS)):
+        elif isinstance(module, (*_OF_EACH_INPUT, *BATCH_NORMS)):
             kept[path] = type(module).__name__
     left = _count(folded)
     left.update("centering" if kind == Centering.__name__ else "batch norm" for kind in constant.values())
@@ -109,28 +110,14 @@ def _listed(modules: dict[str, str]) -> str:
 
 def _constant(module: nn.Module) -> nn.Module | None:
     """The constant map that a normalization is in evaluation; None for any other module, and for one that has none."""
-    if isinstance(module, Centering):
-        return ScaleShift(*module.affine())
-    if isinstance(module, _BATCH_NORMS):
-        found = _statistics(module)
+    if not isinstance(module, ConditionalBatchNorm2d):
+        found = affine(module)
         return None if found is None else ScaleShift(*found)
-    if isinstance(module, ConditionalBatchNorm2d):
-        found = _statistics(module.norm)
-        if found is None:
-            return None
-        scale = module.scale.weight * found[0]  # (classes, C) * (C,)
-        return ConditionalScaleShift(scale, module.shift.weight + module.scale.weight * found[1])
-    return None
-
-
-def _statistics(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor] | None:
-    """Scale and shift of a batch norm in evaluation, each (C,); None if it keeps no running statistics."""
-    if norm.running_mean is None or norm.running_var is None:
+    found = affine(module.norm)
+    if found is None:
         return None
-    scale = (norm.running_var + norm.eps).rsqrt()
-    scale = scale if norm.weight is None else scale * norm.weight
-    shift = -scale * norm.running_mean
-    return scale, shift if norm.bias is None else shift + norm.bias
+    scale, shift = (module.scale.weight * part for part in found)  # (classes, C) * (C,)
+    return ConditionalScaleShift(scale, module.shift.weight + shift)
 
 
 def _count(network: nn.Module) -> Counter[str]:
@@ -139,7 +126,7 @@ def _count(network: nn.Module) -> Counter[str]:
     spectral = sum(1 for _ in spectral_norms(network))
     return Counter(
         {
-            "batch norm": sum(isinstance(module, _BATCH_NORMS) for module in modules),
+            "batch norm": sum(isinstance(module, BATCH_NORMS) for module in modules),
             "centering": sum(isinstance(module, Centering) for module in modules),
             "spectral norm": spectral,
             "weight norm": sum(isinstance(module, parametrize.ParametrizationList) for module in modules) - spectral,

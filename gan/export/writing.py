@@ -19,6 +19,7 @@ from gan.export.subject import Subject, describe
 from gan.files import replacing
 from gan.looking import require_writable
 from gan.progress import say
+from gan.runs import output_name
 
 _SHOWN = {"accuracy": ("accuracy", ".2%"), "fid": ("FID", ".2f")}  # how people are told of a quality
 
@@ -44,8 +45,9 @@ def write(request: Request) -> Path:
 
     Raises:
         UsageError: flags that do not go together, or not with the checkpoint.
-        UserError: the checkpoint cannot be used, packages are missing, the file cannot be written, or the exported
-            network is not the trained one. Nothing is left under the final name then.
+        UserError: the checkpoint cannot be used, packages are missing, nothing can be written beside the file, or the
+            exported network is not the trained one.
+        OSError: the file itself cannot be written. Nothing is left under the final name then, here as there.
     """
     form = FORMATS[request.format]
     _check_flags(request, form)
@@ -107,10 +109,10 @@ def _check_flags(request: Request, form: Format) -> None:
 
 
 def _default(request: Request, subject: Subject, form: Format) -> Path:
-    """exports/RUN-step-00001000-generator.onnx"""
+    """exports/RUN-step-00001000-generator.onnx, the run's whole name: trainings of two comparisons may end alike."""
     name = subject.recipe["checkpoint"]["name"].removesuffix(".pt")
-    folder = request.checkpoint.resolve()
-    run = folder.name if folder.is_dir() else folder.parent.name
+    folder = request.checkpoint if request.checkpoint.is_dir() else request.checkpoint.parent
+    run = "-".join(output_name(folder).parts)
     ending = "-int8" if request.int8 is not None else ""
     return Path("exports") / f"{run}-{name}-{subject.what}{ending}{form.suffix}"
 

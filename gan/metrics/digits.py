@@ -11,12 +11,11 @@ import io
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gan.data import load
 from gan.errors import UsageError, UserError
 from gan.files import replacing
 from gan.metrics.fp32 import look_in_batches
@@ -129,13 +128,10 @@ def accuracy(network: DigitsNetwork, images: Tensor, labels: Tensor) -> float:
 
 
 def load_digits() -> tuple[Tensor, Tensor]:
-    """scikit-learn's digits as the program shows them: grey uint8 (1797, 1, 32, 32), enlarged bicubically; labels."""
-    from sklearn.datasets import load_digits  # slow to import; only training needs it
-
-    bunch = load_digits()
-    small = np.round(bunch.images * (255 / 16)).astype(np.uint8)
-    large = [np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BICUBIC)) for image in small]
-    return torch.from_numpy(np.stack(large)[:, None]), torch.from_numpy(bunch.target).long()
+    """scikit-learn's digits as the program shows them: grey uint8 (1797, 1, 32, 32), and labels int64 (1797,)."""
+    digits = load("digits", resolution=SIZE, channels=1)
+    assert digits.pixels is not None and digits.labels is not None
+    return digits.pixels, digits.labels
 
 
 def _prepared(images: Tensor) -> Tensor:

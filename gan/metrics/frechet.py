@@ -30,8 +30,8 @@ def covariance_factor(covariance: ArrayLike) -> NDArray[np.float64]:
     if not np.isfinite(matrix).all():
         raise ValueError("the covariance holds values that are not finite")
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    largest = float(values[-1]) if len(values) else 0.0
-    if float(values[0]) < -1e-6 * max(largest, 0.0) or largest < 0:
+    largest = float(values[-1])
+    if float(values[0]) < -1e-6 * max(largest, 0.0):
         raise ValueError(f"the covariance has a negative eigenvalue, {values[0]:.3g}")
     kept = values > len(values) * np.finfo(np.float64).eps * largest
     factor: NDArray[np.float64] = vectors[:, kept] * np.sqrt(values[kept])

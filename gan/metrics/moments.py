@@ -42,18 +42,6 @@ class Moments:
             if self._waiting == _BLOCK:
                 self._flush()
 
-    def merge(self, other: Moments) -> None:
-        """Take in all that another collector has seen; the other keeps it too.
-
-        Raises:
-            ValueError: the other is of another dimension.
-        """
-        if other.dimension != self.dimension:
-            raise ValueError(f"moments of dimension {other.dimension} cannot be merged into {self.dimension}")
-        self._flush()
-        other._flush()
-        self._add(other._count, other._mean, other._scatter)
-
     @property
     def count(self) -> int:
         """Number of vectors seen."""
@@ -88,8 +76,6 @@ class Moments:
 
     def _add(self, count: int, mean: NDArray[np.float64], scatter: NDArray[np.float64]) -> None:
         total = self._count + count
-        if total == 0:
-            return
         shift = mean - self._mean
         self._scatter += scatter
         self._scatter += np.outer(shift, shift) * (self._count * count / total)

@@ -52,9 +52,6 @@ def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
         )
 
 
-__all__ = ["DISCRIMINATORS", "GENERATORS", "build_discriminator", "build_generator", "published_widths"]
-
-
 def published_widths(config: TrainConfig) -> dict[str, int]:
     """What `g_width` and `d_width` mean where they are None."""
     if config.network == "resnet":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .centering import Centering
@@ -57,6 +57,18 @@ def fold(network: nn.Module, *, strict: bool = True) -> nn.Module:
     return holder["root"]
 
 
+def affine(norm: nn.Module) -> tuple[Tensor, Tensor] | None:
+    """The map that a norm applies in evaluation as (scale, shift), each (C,); None where it depends on the input."""
+    if isinstance(norm, Centering):
+        return norm.affine()
+    if not isinstance(norm, BATCH_NORMS) or norm.running_mean is None or norm.running_var is None:
+        return None
+    scale = (norm.running_var + norm.eps).rsqrt()
+    scale = scale if norm.weight is None else scale * norm.weight
+    shift = -scale * norm.running_mean
+    return scale, shift if norm.bias is None else shift + norm.bias
+
+
 def _store_weights(layer: nn.Module) -> None:
     """Turn a parametrized layer into a plain one that has the computed weights as its own.
 
@@ -82,15 +94,10 @@ def _merged(layer: nn.Module, norm: nn.Module) -> nn.Module | None:
     """
     if not isinstance(layer, LAYERS):
         return None
-    if isinstance(norm, Centering):
-        scale, shift = norm.affine()
-    elif isinstance(norm, BATCH_NORMS) and norm.running_mean is not None and norm.running_var is not None:
-        scale = (norm.running_var + norm.eps).rsqrt()
-        scale = scale if norm.weight is None else scale * norm.weight
-        shift = -scale * norm.running_mean
-        shift = shift if norm.bias is None else shift + norm.bias
-    else:
+    found = affine(norm)
+    if found is None:
         return None
+    scale, shift = found
     if isinstance(layer, nn.Linear) and len(scale) != layer.out_features:
         return None  # its input is (N, C, L), and the norm is along C
     layer = copy.deepcopy(layer)

@@ -7,13 +7,13 @@ import os
 import shutil
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gan.classify.experiment import classify
+from gan.classify.training import ClassifierTraining
 from gan.errors import UsageError, UserError
-from tests.experiments import RUN, SMALL, Run
+from tests.experiments import RUN, SMALL, Run, before_each_step
 
 
 def test_trainings_can_be_added(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +54,7 @@ def test_other_images_are_refused(run: Run, image_folder: Path, tmp_path: Path) 
     moved = tested.rename(tmp_path / "elsewhere")
     run(test_data=str(moved), norms=["msn"])
     next(moved.rglob("*.png")).unlink()
-    with pytest.raises(UserError, match=r"RUN r: its test images were others \(23 of tested\); restore them"):
+    with pytest.raises(UserError, match=r"RUN r: its test images were others, of tested; restore them"):
         run(norms=["bn"])
 
 
@@ -128,16 +128,16 @@ def test_a_run_of_another_command(run: Run) -> None:
         run(**SMALL)
 
 
-def test_a_stopped_experiment_shows_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def watch(training: Any, folder: Path, job: Any) -> Any:
-        def interrupt(step: int, network: Any, batch: Any) -> None:
-            if (training.norm, step) == ("bn", 3):
-                os.kill(os.getpid(), signal.SIGINT)
+def test_a_stopped_experiment_shows_what_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(job: ClassifierTraining) -> None:
+        if (job.training.norm, job.step) == ("bn", 2):
+            os.kill(os.getpid(), signal.SIGINT)
 
-        return interrupt
-
+    before_each_step(monkeypatch, interrupt)
     given = {**SMALL, "norms": ["none", "bn", "msn"], "lr": [0.01]}
-    assert classify("r", given, root=tmp_path, device="cpu", watch=watch) == signal.SIGINT
+    assert classify("r", given, root=tmp_path, device="cpu") == signal.SIGINT
     told = capsys.readouterr()
     assert "bn, lr 0.01, seed 0: stopped at step 3 of 4, saved" in told.err
     assert told.err.rstrip().endswith(f" classify r --out {tmp_path} --device cpu")

@@ -14,13 +14,14 @@ import torch
 from gan import checkpoint, runlog
 from gan.classify import results
 from gan.classify.experiment import classify
+from gan.classify.training import ClassifierTraining
 from gan.classify.view import view_of
 from gan.cli import main
 from gan.errors import UserError
 from gan.metrics.extractors import create_extractor
 from gan.metrics.protocol import ExtractorOptions
 from gan.models.classifiers import from_state
-from tests.experiments import RUN, SMALL, Run
+from tests.experiments import RUN, SMALL, Run, before_each_step
 from tests.runs import command_line
 from tests.test_report import Page
 from tests.test_resume import same_bytes
@@ -101,7 +102,7 @@ def test_pages(run: Run) -> None:
     assert "± is half of the 95 % interval" in markdown and "no interval" not in markdown
     assert "trainings are done" not in markdown
     view = view_of(record)
-    assert len(view.rows) == 4 and view.heading == "Results" and view.stopped is None
+    assert len(view.first.rows) == 4 and view.first.heading == "Results" and view.stopped is None
     assert all((RUN / "classify-images" / f"chart-{number}.svg").exists() for number in range(1, 7))
 
 
@@ -135,29 +136,17 @@ def test_a_damaged_log_is_named(run: Run) -> None:
         results.read(folder)
 
 
-def test_a_watcher_sees_every_step_of_every_training(run: Run) -> None:
-    seen: dict[str, list[int]] = {}
-
-    def watch(training: Any, folder: Path, job: Any) -> Any:
-        assert folder.is_dir() and job.step == 0
-        steps = seen.setdefault(str(training), [])
-        return lambda step, network, batch: steps.append(step)
-
-    settings = {**SMALL, "norms": ["none", "msn"], "lr": [0.01]}
-    assert classify("r", settings, device="cpu", watch=watch) is None
-    assert seen == {"none, lr 0.01, seed 0": [1, 2, 3, 4], "msn, lr 0.01, seed 0": [1, 2, 3, 4]}
-
-
-def test_the_norms_of_one_seed_see_the_same_images(tmp_path: Path) -> None:
+def test_the_norms_of_one_seed_see_the_same_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the same order, shifted and mirrored alike, whatever the norm and the rate; other seeds see others."""
     seen: dict[Any, list[Any]] = {}
 
-    def watch(training: Any, folder: Path, job: Any) -> Any:
-        batches = seen.setdefault(training, [])
-        return lambda step, network, batch: batches.append((batch.images.clone(), batch.labels.clone()))
+    def keep(job: ClassifierTraining) -> None:
+        batch = job.batches.at(job.step)
+        seen.setdefault(job.training, []).append((batch.images.clone(), batch.labels.clone()))
 
+    before_each_step(monkeypatch, keep)
     given = {**SMALL, "channels": 3, "norms": ["none", "bn", "msn"], "lr": [0.01, 0.001], "seeds": 2}
-    assert classify("r", given, root=tmp_path, device="cpu", watch=watch) is None
+    assert classify("r", given, root=tmp_path, device="cpu") is None
     first, *others = seen
     assert len(seen) == 12 and len(seen[first]) == 4
     for training in others:

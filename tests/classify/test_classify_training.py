@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gan.classify.batches import Labelled
 from gan.classify.config import ClassifyConfig, Training
 from gan.classify.training import ClassifierTraining, evaluate, steps_of
 from gan.data import Batches, ImageSet
@@ -148,21 +147,3 @@ def test_losses_read_late_name_the_same_step(make: Make) -> None:
     assert job.diverged is None
     job.read_losses()
     assert job.diverged == 2
-
-
-def test_a_callback_sees_gradients_before_the_update(make: Make) -> None:
-    job = make("sn")
-    seen: list[tuple[int, int]] = []
-
-    def watch(step: int, network: nn.Module, batch: Labelled) -> None:
-        weight = next(network.parameters())
-        assert weight.grad is not None and weight.grad.abs().sum() > 0 and network.training
-        seen.append((step, len(batch.labels)))
-        kept.append(weight.detach().clone())
-
-    kept: list[torch.Tensor] = []
-    before = next(job.network.parameters()).detach().clone()
-    for _ in range(3):
-        job.train_step(watch)
-    assert seen == [(1, 7), (2, 7), (3, 7)]
-    assert torch.equal(kept[0], before) and not torch.equal(kept[1], before)

@@ -9,14 +9,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
-from gan import progress
+from gan import progress, sampling
 from gan.cli import main
-from gan.errors import UserError
+from gan.errors import UsageError, UserError
+from gan.export.writing import FORMATS, Request, _default
+from gan.gallery import _check_size
 from gan.runs import RunFolder, held, output_name
 from tests.commands import SMALL, Call
 
@@ -221,3 +225,46 @@ def test_ascii_output_has_question_marks(tmp_path: Path) -> None:
     command = [*PROGRAM, "data", "info", "digits"]
     ended = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert ended.returncode == 0 and ended.stdout.isascii()
+
+
+def test_an_environment_that_is_not_torchruns_is_one_line(tmp_path: Path) -> None:
+    others = {name: value for name, value in os.environ.items() if name != "RANK"}
+    done = subprocess.run(
+        [*PROGRAM, "train", "--dry-run"], env={**others, "WORLD_SIZE": "2"}, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stderr.startswith("msn-gan: WORLD_SIZE is 2, but RANK")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_a_killed_sample_left_does_not_stop_a_run(call: Call) -> None:
+    train = ("train", "r", "--data", "digits", *SMALL)
+    assert call(*train)[0] == 0
+    left = Path("samples/r/.images.77.partial")  # of `sample r --out samples/r/images`
+    left.mkdir()
+    (left / "00000.png").touch()
+    assert call("train", "r", "--resume", "--steps", "6")[0] == 0
+    assert not left.exists()
+
+
+def test_animations_are_as_large_as_their_grid_is() -> None:
+    """Two pixels stand between images of 64, and no grid is wider than its images are many."""
+    with pytest.raises(UsageError, match=r"250 walks in 250 columns are 16,502 pixels wide .* holds 16,383"):
+        _check_size(Path("w.webp"), 250, 250, 64)
+    _check_size(Path("w.webp"), 8, 1000, 32)
+    assert sampling.grid(torch.zeros(8, 3, 64, 64, dtype=torch.uint8), 8).shape[2] == 8 * (64 + 2) + 2
+
+
+def test_exports_of_two_comparisons_have_two_names(tmp_path: Path) -> None:
+    subject: Any = SimpleNamespace(recipe={"checkpoint": {"name": "step-00000004.pt"}}, what="generator")
+    names = []
+    for run in ("a", "b"):
+        folder = tmp_path / "checkpoints" / run / "msn-seed0"
+        folder.mkdir(parents=True)
+        names.append(str(_default(Request(folder), subject, FORMATS["onnx"])))
+    assert names == [f"exports/{run}-msn-seed0-step-00000004-generator.onnx" for run in ("a", "b")]
+
+
+def test_nothing_that_only_unix_has_is_needed_to_start() -> None:
+    """`resource`, `fcntl` and the like: on Windows they are not there."""
+    script = "import sys\nfor name in ('resource', 'fcntl'):\n    sys.modules[name] = None\nimport gan.cli, gan.launch"
+    subprocess.run([sys.executable, "-c", script], check=True)

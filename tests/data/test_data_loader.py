@@ -53,16 +53,10 @@ def test_a_batch_may_end_one_epoch_and_begin_the_next(images):
 def test_a_batch_depends_on_its_number_alone(images, order):
     used = Batches(images, 7, 5, flip=True)
     for index in order:
-        fresh = Batches(images, 7, 5, flip=True, first=index).at(index)
+        fresh = Batches(images, 7, 5, flip=True).at(index)
         got = used.at(index)
         assert torch.equal(got.images, fresh.images)
         assert torch.equal(got.labels, fresh.labels)
-
-
-def test_iteration_goes_on_where_it_is_told(images):
-    batches = Batches(images, 7, 5, first=30)
-    for index, batch in zip(range(30, 40), batches, strict=False):
-        assert torch.equal(batch.images, batches.at(index).images)
 
 
 def test_seeds_differ(images):

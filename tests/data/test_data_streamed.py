@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def test_streamed_images_equal_those_in_memory(both):
 @pytest.mark.parametrize("order", [range(8), [5, 2, 2, 7, 0, 6, 1]])
 def test_batches_are_the_same_in_whatever_order(both, order):
     for whole, streamed in both:
-        with Batches(streamed, 5, 3, flip=True) as ahead:
+        with closing(Batches(streamed, 5, 3, flip=True)) as ahead:
             direct = Batches(whole, 5, 3, flip=True)
             for index in order:
                 got, want = ahead.at(index), direct.at(index)
@@ -49,7 +50,7 @@ def test_batches_are_the_same_in_whatever_order(both, order):
 
 def test_the_next_batches_are_read_ahead(both):
     _, streamed = both[0]
-    with Batches(streamed, 2, 0) as batches:
+    with closing(Batches(streamed, 2, 0)) as batches:
         batches.at(0)
         assert sorted(batches._ahead) == [1, 2]
         batches.at(1)

@@ -13,6 +13,7 @@ from gan import checkpoint, launch, runlog
 from gan.classify import loop
 from gan.classify.config import ClassifyConfig
 from gan.classify.experiment import classify
+from gan.classify.training import ClassifierTraining
 from gan.cli import main
 from gan.config import TrainConfig
 from gan.data import ImageSet
@@ -22,6 +23,7 @@ from gan.dynamics.watch import FILE, Watch
 from gan.errors import UsageError, UserError
 from gan.models import build_discriminator, build_generator
 from tests.conftest import TINY
+from tests.experiments import before_each_step
 from tests.test_report import Page
 from tests.test_resume import same_bytes
 
@@ -125,18 +127,16 @@ def test_killed_trainings_go_on_with_the_same_lines(tmp_path: Path, monkeypatch:
     class Killed(Exception):
         pass
 
-    def watch(training: Any, folder: Path, job: Any) -> Any:
-        def kill(step: int, network: Any, batch: Any) -> None:
-            if step == 6:
-                raise Killed
-
-        return kill
+    def kill(job: ClassifierTraining) -> None:
+        if job.step == 5:
+            raise Killed
 
     flags = {**CLASSIFIERS, "norms": ["msn"]}
     classify("r", flags, root=tmp_path / "whole", device="cpu")
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)  # a checkpoint after every step
-    with pytest.raises(Killed):
-        classify("r", flags, root=tmp_path / "killed", device="cpu", watch=watch)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        before_each_step(patch, kill)
+        classify("r", flags, root=tmp_path / "killed", device="cpu")
     files = [tmp_path / root / "checkpoints" / "r" / "msn-lr0.01-seed0" / FILE for root in ("whole", "killed")]
     with open(files[1], "a") as file:
         file.write('{"step": 6, "kind"')

@@ -28,19 +28,6 @@ def test_batch_size_changes_no_bit(size: int) -> None:
     assert np.array_equal(whole.mean, parts.mean)
 
 
-def test_merge() -> None:
-    x = np.random.default_rng(2).standard_normal((300, 6)) + 5
-    first, second, empty = Moments(6), Moments(6), Moments(6)
-    first.update(x[:110])
-    second.update(x[110:])
-    first.merge(second)
-    first.merge(empty)
-    assert first.count == 300 and second.count == 190
-    np.testing.assert_allclose(first.covariance, np.cov(x, rowvar=False), atol=1e-12)
-    with pytest.raises(ValueError, match="dimension 7"):
-        first.merge(Moments(7))
-
-
 def test_reading_midway_changes_nothing_that_matters() -> None:
     x = np.random.default_rng(3).standard_normal((60, 4))
     moments = Moments(4)

@@ -25,7 +25,7 @@ def at_step(step: int, rank: int, action: Callable[[], None]) -> None:
     real = Trainer.train_step
 
     def counted(self: Trainer) -> None:
-        if self.step == step and self.runtime.rank == rank:
+        if self.step == step and ranks.rank() == rank:
             action()
         real(self)
 
