@@ -60,13 +60,12 @@ def facts(images: ImageSet) -> dict[str, Any]:
     }
 
 
-def check_same(where: str, what: str, then: Mapping[str, Any], images: ImageSet) -> None:
+def check_same(run: RunFolder, what: str, then: Mapping[str, Any], images: ImageSet) -> None:
     """Refuse to go on with other images.
 
     Args:
-        where: what messages begin with, as `RUN name`.
         what: what messages call them, as `train images`.
-        then: the `facts` of those that the run began with; `name`, `fingerprint` and `streamed` are looked at.
+        then: the `facts` of those that the run began with; a checkpoint has not the number of `images`.
 
     Raises:
         UserError: they are others, or cannot be told to be the same.
@@ -75,8 +74,9 @@ def check_same(where: str, what: str, then: Mapping[str, Any], images: ImageSet)
         how = ("in memory", "streamed from the disk")
         was, now = how[then["streamed"]], how[not then["streamed"]]
         raise UserError(
-            f"{where}: its {what} were {was} and are {now} now, so they cannot be told to be the same; go on with as "
-            "much free memory as then"
+            f"RUN {run.name}: its {what} were {was} and are {now} now, so they cannot be told to be the "
+            "same; go on with as much free memory as then"
         )
     if then["fingerprint"] != images.fingerprint:
-        raise UserError(f"{where}: its {what} were others, of {then['name']}; restore them, or choose another name")
+        others = f"{then['images']:,} of {then['name']}" if "images" in then else then["name"]
+        raise UserError(f"RUN {run.name}: its {what} were others ({others}); restore them, or choose another name")

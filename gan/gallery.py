@@ -81,17 +81,17 @@ def write(
     classes: list[str] = state["data"]["classes"]
     fixed = _class_number(label, classes)
     target = out or _beside(path, f"{'walk' if frames else 'sample'}-seed-{seed}.png")
+    count = num or (64 if frames is None else 8)
+    columns = columns or math.ceil(math.sqrt(count))
     if ranks.leads():
         target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if frames is None:
-            count = num or 64
             batches = _with_progress(
                 generator, count, config.latent_dim, seed=seed, classes=len(classes), fixed=fixed, truncation=truncation
             )
-            _write_images(target, batches, columns or math.ceil(math.sqrt(count)), classes)
+            _write_images(target, batches, columns, classes)
         elif ranks.leads():  # a walk is short
-            count = num or 8
             if target.suffix.lower() in _ANIMATIONS:
                 _check_size(target, count, columns, config.resolution)
             _write_walk(
@@ -130,9 +130,9 @@ def _check_target(out: Path, *, walking: bool) -> None:
         raise UsageError(f"--out {out}: exists and is not an empty folder; choose another name")
 
 
-def _check_size(target: Path, count: int, columns: int | None, side: int) -> None:
+def _check_size(target: Path, count: int, columns: int, side: int) -> None:
     """Find out whether an animation can be as large as was asked for."""
-    width = min(columns or math.ceil(math.sqrt(count)), count)
+    width = min(columns, count)
     between = sampling.padding(side)
     largest = max(width, math.ceil(count / width)) * (side + between) + between
     most = _ANIMATIONS[target.suffix.lower()]
@@ -236,7 +236,7 @@ def _write_walk(
     latent_dim: int,
     walks: int,
     frames: int,
-    columns: int | None,
+    columns: int,
     *,
     seed: int,
     classes: int,
@@ -257,7 +257,6 @@ def _write_walk(
     if not moving:
         _save(target, sampling.to_pil(sampling.grid(torch.cat(rows), len(rows[0]))), "PNG")
         return
-    width = columns or math.ceil(math.sqrt(walks))
-    pictures = [sampling.to_pil(sampling.grid(torch.stack(shown), width)) for shown in zip(*rows, strict=True)]
+    pictures = [sampling.to_pil(sampling.grid(torch.stack(shown), columns)) for shown in zip(*rows, strict=True)]
     kind = target.suffix[1:].upper()
     _save(target, pictures[0], kind, save_all=True, append_images=pictures[1:], duration=_FRAME_MS, loop=0)

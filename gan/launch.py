@@ -197,7 +197,7 @@ def take_up(
         UserError: the images are not those that the run began with, or a file cannot be written.
     """
     if state:
-        begun.check_same(f"RUN {run.name}", "images", state["data"], job.data)
+        begun.check_same(run, "images", state["data"], job.data)
         job.load_state(state)
         exchange.from_lead(lambda: run.update_config(job.config))
         say(f"going on with {run.name} at step {job.step} of {job.config.steps}")

@@ -101,7 +101,7 @@ class Experiment:
         train, test = load_sets(self.asked)
         if self.before:
             for kind, images in (("train", train), ("test", test)):
-                begun.check_same(f"RUN {self.run.name}", f"{kind} images", self.before["data"][kind], images)
+                begun.check_same(self.run, f"{kind} images", self.before["data"][kind], images)
         return train, test
 
     def _train(

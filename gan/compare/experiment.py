@@ -112,7 +112,7 @@ class Experiment:
     def _load_images(self) -> ImageSet:
         data = launch.load_images(self.asked.train)
         if self.before:
-            begun.check_same(f"RUN {self.run.name}", "images", self.before["data"], data)
+            begun.check_same(self.run, "images", self.before["data"], data)
         return data
 
     def _train(

@@ -54,7 +54,7 @@ def test_other_images_are_refused(run: Run, image_folder: Path, tmp_path: Path) 
     moved = tested.rename(tmp_path / "elsewhere")
     run(test_data=str(moved), norms=["msn"])
     next(moved.rglob("*.png")).unlink()
-    with pytest.raises(UserError, match=r"RUN r: its test images were others, of tested; restore them"):
+    with pytest.raises(UserError, match=r"RUN r: its test images were others \(23 of tested\); restore them"):
         run(norms=["bn"])
 
 

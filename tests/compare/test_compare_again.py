@@ -142,7 +142,7 @@ def test_other_images_are_refused(tmp_path: Path, image_folder: Path) -> None:
     ask(tmp_path, **given)
     moved = image_folder.rename(image_folder.with_name("elsewhere"))
     next(moved.rglob("*.png")).unlink()
-    with pytest.raises(UserError, match=r"RUN r: its images were others, of .*; restore them, or choose"):
+    with pytest.raises(UserError, match=r"RUN r: its images were others \(24 of .*\); restore them, or choose"):
         ask(tmp_path, data=str(moved), seeds=2)
 
 
