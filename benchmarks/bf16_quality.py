@@ -19,8 +19,8 @@ from pathlib import Path
 
 import torch
 
-from gan.intervals import interval
-from gan.machine import hardware, versions
+from gan.utils.confidence import interval
+from gan.utils.environment import hardware, package_versions
 
 ROOT = Path(__file__).parent.parent
 PRECISIONS = ("bf16", "fp32")
@@ -78,7 +78,7 @@ def fids(folder: Path) -> list[dict[int, float]]:
 
 def show(curves: dict[str, list[dict[int, float]]], args: argparse.Namespace) -> None:
     """Print the table, and write the file that was asked for."""
-    facts = {**hardware(torch.device("cpu")), **versions()}
+    facts = {**hardware(torch.device("cpu")), **package_versions("torch", "torchvision", "pillow")}
     print("\n" + ", ".join(f"{name} {value}" for name, value in facts.items()))
     features = args.features.partition(":")[0]
     emulated = ", bf16 emulated" if args.emulate else ""

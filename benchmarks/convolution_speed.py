@@ -1,4 +1,4 @@
-"""Time the gradients of convolutions in bf16 on this CPU: torch's against those of `gan.convolution`, in turn.
+"""Time the gradients of convolutions in bf16 on this CPU: torch's against those of `gan.nn.convolutions`, in turn.
 
     python benchmarks/convolution_speed.py
 
@@ -16,8 +16,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from gan import convolution
-from gan.convolution import Conv2d, ConvTranspose2d
+from gan.nn import convolutions
+from gan.nn.convolutions import Conv2d, ConvTranspose2d
 
 BATCH = 64
 ROUNDS = 15
@@ -44,7 +44,7 @@ def main() -> None:
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, matrix products {rate / 1e9:.0f} GFLOP/s\n")
     print("| layer | map | torch, ms | ours, ms | ratio | share of the matrix-product rate |")
     print("| --- | --- | --- | --- | --- | --- |")
-    takes = convolution._takes
+    takes = convolutions._takes
     for layer, size in LAYERS:
         layer.to(memory_format=torch.channels_last)
         x = torch.randn(BATCH, layer.in_channels, size, size).bfloat16()
@@ -52,9 +52,9 @@ def main() -> None:
         times: dict[str, list[float]] = {"torch": [], "ours": []}
         for _ in range(ROUNDS + 2):
             for name, found in times.items():
-                convolution._takes = takes if name == "ours" else lambda layer, x: False
+                convolutions._takes = takes if name == "ours" else lambda layer, x: False
                 found.append(seconds(partial(step, layer, x)))
-        convolution._takes = takes
+        convolutions._takes = takes
         torchs, ours = (statistics.median(found[2:]) for found in times.values())
         small = min(size, layer(x).shape[2]) if layer.stride[0] > 1 or size > 1 else 1
         flop = 6 * BATCH * small**2 * layer.weight.numel()  # forward and two gradients

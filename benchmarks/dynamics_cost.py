@@ -14,15 +14,15 @@ from collections.abc import Callable
 
 import torch
 
-from gan.classify.config import ClassifyConfig, Training
-from gan.classify.training import ClassifierTraining
-from gan.config import preset
+from gan.config.presets import preset
 from gan.data import ImageSet
-from gan.dynamics.probes import ClassifierProbe, DiscriminatorProbe
-from gan.dynamics.sample import Subject
+from gan.dynamics.measure import Subject
+from gan.dynamics.probe_batches import ClassifierProbe, DiscriminatorProbe
+from gan.experiments.classify.config import ClassifyConfig, Training
+from gan.experiments.classify.trainer import ClassifierTraining
 from gan.models.classifiers import CLASSIFIERS
 from gan.runtime import resolve
-from gan.trainer import Trainer
+from gan.training.trainer import Trainer
 
 FULL = 10  # one sample in ten is full
 

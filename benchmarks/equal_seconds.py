@@ -23,21 +23,22 @@ import torch
 from textbook import Textbook, ZipImages
 from torch import Tensor, nn
 
-from gan import sampling
-from gan.cli.training import train as command
-from gan.config import TrainConfig, preset
+from gan.cli.train import train as command
+from gan.config.presets import preset
+from gan.config.train_config import TrainConfig
 from gan.data import ImageSet, load
-from gan.errors import UserError
-from gan.files import write_json
-from gan.health import Diverged
-from gan.looking import Looking
-from gan.machine import hardware, versions
-from gan.metrics.protocol import Extractor
+from gan.errors import Diverged, UserError
+from gan.evaluation.image_streams import generated, stream_of
+from gan.evaluation.reference_statistics import Looking
+from gan.metrics.extractor import Extractor
 from gan.metrics.score import measure_reference, score
-from gan.progress import say
 from gan.runtime import Runtime, resolve
-from gan.targets import generated, stream_of
-from gan.trainer import Trainer
+from gan.sampling import generate
+from gan.sampling.grids import save_grid
+from gan.training.trainer import Trainer
+from gan.utils.environment import hardware, package_versions
+from gan.utils.files import write_json
+from gan.utils.progress import say
 
 
 @dataclass
@@ -152,13 +153,13 @@ def compare(flags: argparse.Namespace) -> dict[str, Any]:
         for number, program in enumerate(programs):
             if program.diverged:  # it has no images
                 continue
-            latents = sampling.latents(0, range(64), program.config.latent_dim)
-            images = sampling.render(program.generator, latents, sampling.classes_of(range(64), program.classes))
-            sampling.save_grid(flags.grids / f"{number}.png", images, 8)
+            latents = generate.latents(0, range(64), program.config.latent_dim)
+            images = generate.render(program.generator, latents, generate.classes_of(range(64), program.classes))
+            save_grid(flags.grids / f"{number}.png", images, 8)
     return {
         "command": " ".join(["python benchmarks/equal_seconds.py", *map(shlex.quote, sys.argv[1:])]),
         **hardware(runtime.device),
-        **versions(),
+        **package_versions("torch", "torchvision", "pillow"),
         "precision": runtime.precision,
         "features": flags.features,
         "num": flags.num,

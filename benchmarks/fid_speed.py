@@ -28,13 +28,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gan.machine import hardware
+from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.extractors import create_extractor
+from gan.metrics.feature_pass import ImageStream
+from gan.metrics.inception_weights import FILE_NAME
 from gan.metrics.preprocess import pytorch_fid as preprocess
-from gan.metrics.protocol import ExtractorOptions, versions
+from gan.metrics.protocol import feature_versions
 from gan.metrics.score import score
-from gan.metrics.stream import ImageStream
-from gan.metrics.weights import FILE_NAME
+from gan.utils.environment import hardware
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -100,7 +101,7 @@ def compare(flags: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {
         "images": len(images),
         "hardware": hardware(torch.device(flags.device)),
-        "versions": versions(),
+        "versions": feature_versions(),
         "seconds": seconds,
         "core_seconds": core_seconds,
         "scores": {name: scores(text) for name, text in said.items()},

@@ -1,4 +1,4 @@
-"""Training steps with freed memory kept (`gan.memory.keep_freed`) over the same steps without.
+"""Training steps with freed memory kept (`gan.utils.memory.keep_freed`) over the same steps without.
 
     python benchmarks/kept_memory.py "--preset msn-dcgan" "--preset sngan-resnet --g-width 32 --d-width 32 --n-dis 1"
 
@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from equal_seconds import config_of
 
-from gan import memory
-from gan.bench.results import Spread
+from gan.bench.report import Spread
 from gan.data import ImageSet
 from gan.runtime import Runtime, bf16_is_fast
-from gan.trainer import Trainer
+from gan.training.trainer import Trainer
+from gan.utils import memory
 
 _WARM_UP = 3
 

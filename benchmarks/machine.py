@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gan.config import TrainConfig
-from gan.machine import timed
+from gan.config.train_config import TrainConfig
 from gan.models import build_discriminator, build_generator
 from gan.norm import NORMS
+from gan.utils.environment import timed
 
 PRODUCT = {"cpu": 4096, "cuda": 8192}  # side of the matrices whose product is the machine's rate, at most
 PRODUCT_REPEATS = 3
@@ -49,7 +49,7 @@ def model_flop(
     """FLOP of a program's two networks for each real image that D is shown: a multiplication and an addition are two.
 
     Where a step has one update of D, its fake images serve the update of G too, and are counted once. The norm's own
-    work is not counted: norms differ only where one keeps apart what the others merge (`gan.convolution`).
+    work is not counted: norms differ only where one keeps apart what the others merge (`gan.nn.convolutions`).
 
     Args:
         build: gives the program's generator and discriminator.

@@ -21,15 +21,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gan import checkpoint
-from gan.classify.config import ClassifyConfig
-from gan.classify.sets import load_sets
-from gan.classify.training import evaluate
 from gan.data import ImageSet
-from gan.data.loader import to_float
+from gan.data.batches import to_float
+from gan.data.train_test_sets import load_sets
+from gan.experiments.classify.trainer import evaluate
 from gan.models.classifiers import Classifier, from_state
 from gan.norm import Centering
 from gan.norm.layers import BATCH_NORMS
+from gan.runs import checkpoint
 from gan.runtime import Runtime, resolve
 
 _BATCH = 128  # of the new statistics
@@ -48,13 +47,7 @@ def main() -> None:
     for path in flags.checkpoints:
         network = from_state(checkpoint.load(path), path)
         train, test = load_sets(
-            ClassifyConfig(
-                data=flags.data,
-                test_data=flags.test_data,
-                resolution=network.resolution,
-                channels=network.channels,
-                batch=1,
-            )
+            flags.data, test_data=flags.test_data, resolution=network.resolution, channels=network.channels
         )
         network = runtime.place(network)
         found = accuracies(network, train, test, flags.batch, runtime)

@@ -3,7 +3,8 @@
 Eager, fp32, NCHW; torch's own spectral norm, which iterates at every forward pass in training; `DataLoader` with
 workers that decode and transform image by image; a forward pass of G for D's update and one for G's own; torch's Adam
 as it comes, and the moving average as a plain loop. From the same weights, images and latents, which `take_over`,
-`OrderOf` and `latents_of` hand to it, it trains to the losses of `gan.trainer`: `tests/benchmarks/test_textbook.py`.
+`OrderOf` and `latents_of` hand to it, it trains to the losses of `gan.training.trainer`:
+`tests/benchmarks/test_textbook.py`.
 
 Torch's spectral norm moves u and v three times in a step of one D update, ours once. Where Adam turns small weights
 fast, as in the DCGAN's first steps, that can be seen in the losses; with as many iterations they are the same.
@@ -28,11 +29,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import transforms
 
-from gan.config import TrainConfig
+from gan.config.train_config import TrainConfig
 from gan.data import Batches
 from gan.errors import UsageError, UserError
 from gan.norm import spectral_norms
-from gan.runtime import LATENTS, random_stream
+from gan.utils.random_streams import LATENTS, random_stream
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 RESOLUTION = 32
@@ -129,7 +130,7 @@ class Textbook:
     """A run of a recipe.
 
     Args:
-        config: the settings of the recipe, as `gan.trainer.Trainer` takes them.
+        config: the settings of the recipe, as `gan.training.trainer.Trainer` takes them.
         device: cpu or cuda.
         images: what D learns to tell.
         workers: processes that load images; 0 loads them in this one.
@@ -209,7 +210,7 @@ class Textbook:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """The moving average of G; its half-life in images is that of `gan.ema`."""
+        """The moving average of G; its half-life in images is that of `gan.training.ema`."""
         config = self.config
         images = config.n_dis * config.batch
         half_life = min(config.ema_half_life, config.ema_rampup * self.step * images)

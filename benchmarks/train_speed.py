@@ -32,15 +32,16 @@ from textbook import Textbook, ZipImages
 from textbook import build as textbook_networks
 from textbook_networks import NORMS
 
-from gan.bench.results import Spread
-from gan.config import TrainConfig, preset
+from gan.bench.report import Spread
+from gan.config.presets import preset
+from gan.config.train_config import TrainConfig
 from gan.data import ImageSet, load
 from gan.errors import UserError
-from gan.files import write_json
-from gan.machine import hardware, timed, versions
-from gan.progress import say
 from gan.runtime import PRECISIONS, Runtime, resolve
-from gan.trainer import Trainer
+from gan.training.trainer import Trainer
+from gan.utils.environment import hardware, package_versions, timed
+from gan.utils.files import write_json
+from gan.utils.progress import say
 
 PRESETS = ("msn-dcgan", "sngan-resnet")
 # Whose step time is divided by whose, where both norms are timed.
@@ -148,7 +149,7 @@ def compare(flags: argparse.Namespace) -> dict[str, Any]:
     return {
         "command": " ".join(["python benchmarks/train_speed.py", *sys.argv[1:]]),
         "hardware": hardware(runtime.device),
-        "versions": versions(),
+        "versions": package_versions("torch", "torchvision", "pillow"),
         "settings": {key: str(value) if isinstance(value, Path) else value for key, value in vars(flags).items()},
         "product_flop_per_second": products,
         "results": results,

@@ -13,3 +13,7 @@ class UsageError(UserError):
     """A wrong flag, value or combination of them. The command line prints its text and exits with 2."""
 
     exit_code = 2
+
+
+class Diverged(UserError):
+    """A loss or gradient is no longer finite."""

@@ -7,14 +7,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
 import torch
 
-from gan import exchange, memory, ranks
+from gan.distributed import collectives, process_group
 from gan.errors import UsageError
-
-# First keys of `random_stream`: what the numbers are drawn for. No two uses share one.
-WEIGHTS, LATENTS, INTERPOLATION, SAMPLES, ORDER, FLIPS, CROPS, AUGMENTATION, PART = range(9)
+from gan.utils import memory
 
 M = TypeVar("M", bound=torch.nn.Module)
 
@@ -67,8 +64,8 @@ def resolve(device: str = "auto", precision: str = "auto", *, deterministic: boo
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first product
         torch.use_deterministic_algorithms(True)
-    bf16 = precision == "bf16" or (precision == "auto" and exchange.from_lead(lambda: bf16_is_fast(place)))
-    return Runtime(place, bf16, ranks.count())
+    bf16 = precision == "bf16" or (precision == "auto" and collectives.from_lead(lambda: bf16_is_fast(place)))
+    return Runtime(place, bf16, process_group.count())
 
 
 def resolve_device(name: str) -> torch.device:
@@ -79,7 +76,9 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         UsageError: the device is not on this machine, or not enough of them.
     """
-    mps = torch.backends.mps.is_available() and ranks.count() == 1  # ranks on Apple GPUs cannot talk to each other
+    mps = (
+        torch.backends.mps.is_available() and process_group.count() == 1
+    )  # ranks on Apple GPUs cannot talk to each other
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
@@ -89,14 +88,16 @@ def resolve_device(name: str) -> torch.device:
             "--device mps: torch finds no Apple GPU on this machine, or several ranks would share it; "
             "use --device cpu or auto"
         )
-    if name == "cuda" and ranks.count() > 1:
-        if ranks.local_count() > torch.cuda.device_count():
+    if name == "cuda" and process_group.count() > 1:
+        if process_group.local_count() > torch.cuda.device_count():
             raise UsageError(
-                f"--device cuda: {ranks.local_count()} ranks, but torch finds {torch.cuda.device_count()} CUDA devices "
-                f"on this machine; use --nproc-per-node {torch.cuda.device_count()} or --device cpu"
+                f"--device cuda: {process_group.local_count()} ranks, but torch finds {torch.cuda.device_count()} CUDA "
+                f"devices on this machine; use --nproc-per-node {torch.cuda.device_count()} or --device cpu"
             )
-        torch.cuda.set_device(ranks.local_rank())  # what names no device, NCCL's streams among it, uses this one
-        return torch.device("cuda", ranks.local_rank())
+        torch.cuda.set_device(
+            process_group.local_rank()
+        )  # what names no device, NCCL's streams among it, uses this one
+        return torch.device("cuda", process_group.local_rank())
     if name == "cpu":
         memory.keep_freed()
     return torch.device(name)
@@ -111,13 +112,3 @@ def bf16_is_fast(device: torch.device) -> bool:
         flags = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)
         return any(flag() for flag in flags)
     return False
-
-
-def random_stream(seed: int, *key: int) -> torch.Generator:
-    """A CPU random generator that is a function of the seed and the key (a stream number, a step, an index) alone.
-
-    Streams of different keys are independent (numpy's SeedSequence mixes them), so any position of a run can be drawn
-    without replaying what came before it.
-    """
-    state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state))

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from gan.cli import main
-from gan.config import TrainConfig
+from gan.config.train_config import TrainConfig
 from gan.data import ImageSet
 from gan.runtime import Runtime
-from tests.commands import Call
+from tests.helpers.commands import Call
 
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start, several at a time

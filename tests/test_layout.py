@@ -9,33 +9,31 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "gan"
 
-# From the ground up; a module imports from its own level or below.
-LEVELS = [
-    ["errors", "files", "progress", "extras"],
-    [
-        "norm",
-        "losses",
-        "ranks",
-        "exchange",
-        "runtime",
-        "settings",
-        "config",
-        "interrupt",
-        "intervals",
-        "memory",
-        "augment",
-        "bench_onnx",
-    ],
-    ["convolution", "machine", "models", "data", "ema", "health", "replicas"],
-    ["checkpoint", "sampling", "runlog", "runs", "inputs", "graphs", "begun", "origin", "noted", "optimizers"],
-    ["trainer", "gallery", "metrics", "dynamics"],
-    ["loop", "targets", "looking", "trial"],
-    ["request", "evaluate", "snapshots"],
-    ["export", "launch", "report", "report_html", "pages", "plots", "classify", "compare", "bench", "dynamics_report"],
-    ["cli"],
-    ["__main__"],
+# From the ground up; a package imports from itself or from those below it.
+ORDER = [
+    "norm",
+    "nn",
+    "errors",
+    "utils",
+    "report",
+    "distributed",
+    "runtime",
+    "config",
+    "data",
+    "models",
+    "runs",
+    "bench",
+    "dynamics",
+    "metrics",
+    "sampling",
+    "evaluation",
+    "export",
+    "training",
+    "experiments",
+    "cli",
+    "__main__",
 ]
-LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
+LEVEL = {name: level for level, name in enumerate(ORDER)}
 FILES = sorted(ROOT.rglob("*.py"))
 
 

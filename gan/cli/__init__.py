@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gan.cli import benching, classifying, comparing, data, exporting, scoring, training  # each adds its commands
-from gan.cli.group import main
+from gan.cli import bench, classify, compare, data, export, report, train  # noqa: F401 - each adds its commands
+from gan.cli.app import main
 
-__all__ = ["benching", "classifying", "comparing", "data", "exporting", "main", "scoring", "training"]
+__all__ = ["main"]

@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from gan import data as image_data
-from gan.cli.group import device_option, main, skip_option, split_option
-from gan.cli.looking_flags import looking_of, looking_options
-from gan.data.entries import shown
-from gan.data.memory import amount
-from gan.looking import write_statistics
+from gan.cli.app import device_option, main, skip_option, split_option
+from gan.cli.extractor_options import looking_of, looking_options
+from gan.data.source import shown
+from gan.evaluation.reference_statistics import write_statistics
+from gan.utils.memory import amount
 
 _data_root = click.option(
     "--data-root", type=click.Path(path_type=Path), default=Path("data"), help="Where downloads are."

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from gan.data.entries import BadImage, Content
+from gan.data.source import BadImage, Content
 
 RESIZED = "resized"
 ENLARGED = "enlarged"

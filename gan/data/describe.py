@@ -6,11 +6,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from gan.data.datasets import find
 from gan.data.decode import Look, look
-from gan.data.entries import BadImage, counted
-from gan.data.parallel import in_order
-from gan.data.sources import find
-from gan.progress import progress
+from gan.data.source import BadImage, counted
+from gan.data.thread_map import in_order
+from gan.utils.progress import progress
 
 RESOLUTIONS = (32, 48, 64, 128, 256)
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gan.data.entries import plain, shown
+from gan.data.source import plain, shown
 from gan.errors import UserError
-from gan.progress import say
+from gan.utils.progress import say
 
 SPLITS = frozenset({"train", "test", "val", "valid", "validation"})
 _STAND_INS = {"test": ("val", "valid", "validation")}  # many sets call the images that are held out so

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import torch
 
-from gan import exchange, ranks
-from gan.data import cache as kept
-from gan.data.decoded import Decoded, decode_all
-from gan.data.entries import Source, settle_bad
-from gan.data.imageset import ImageSet, InMemory
-from gan.data.memory import amount, available_memory
-from gan.data.sources import find
+from gan.data import decoded_cache as kept
+from gan.data.datasets import find
+from gan.data.decode_all import Decoded, decode_all
+from gan.data.image_set import ImageSet, InMemory
+from gan.data.source import Source, settle_bad
 from gan.data.streamed import Streamed, scan, streamed_fingerprint
+from gan.distributed import collectives, process_group
 from gan.errors import UsageError, UserError
-from gan.progress import say
+from gan.utils.memory import amount, available_memory
+from gan.utils.progress import say
 
 _SHARE = 0.5  # of the available memory that a set may take; networks and the system need the rest
 
@@ -52,11 +52,11 @@ def load(
         UserError: a source cannot be used, images cannot be read, fewer than 2 are left, or ranks have other images.
     """
     # What every rank may count on, so that all of them, on whatever machine, come to the same decision.
-    memory = -exchange.highest(-(available_memory() // ranks.local_count()))
-    images = exchange.in_turn(
+    memory = -collectives.highest(-(available_memory() // process_group.local_count()))
+    images = collectives.in_turn(
         lambda: _load(data, resolution, channels, data_root, split, skip_bad_images, cache=cache, free=memory)
     )
-    exchange.require_agreed(images.fingerprint, f"their images of --data {data}; give every machine the same files")
+    collectives.require_agreed(images.fingerprint, f"their images of --data {data}; give every machine the same files")
     return images
 
 

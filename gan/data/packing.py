@@ -10,13 +10,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from gan.data.datasets import DATASETS, from_path
 from gan.data.decode import to_pixels
-from gan.data.entries import BadImage, Reader, settle_bad
-from gan.data.parallel import in_order
-from gan.data.sources import DATASETS, from_path
+from gan.data.source import BadImage, Reader, settle_bad
+from gan.data.thread_map import in_order
 from gan.errors import UsageError, UserError
-from gan.files import replacing
-from gan.progress import progress
+from gan.utils.files import replacing
+from gan.utils.progress import progress
 
 
 def pack(

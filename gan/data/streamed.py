@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gan.data.decode import expected, to_pixels
-from gan.data.entries import BadImage, Reader, Source, count_kinds, shown
-from gan.data.parallel import in_order
+from gan.data.source import BadImage, Reader, Source, count_kinds, shown
+from gan.data.thread_map import in_order
 from gan.errors import UserError
-from gan.progress import progress, say
+from gan.utils.progress import progress, say
 
 _HEADER = 2**16  # bytes in which most images tell their size
 

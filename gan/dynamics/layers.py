@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
-from gan.convolution import PooledConv2d
+from gan.nn.convolutions import PooledConv2d
 from gan.norm import Centering, Normalized
 
 _WEIGHTED = (nn.Linear, nn.Embedding, _ConvNd)

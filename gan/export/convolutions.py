@@ -1,8 +1,8 @@
 """Convolutions as runtimes have them: those that this program merges, and transposed ones.
 
-A convolution that is merged with an upsampling or a mean (`gan.convolution`) makes its 4x4 kernel of its 3x3 weights at
-each call. On a device that would be work at each inference, and the kernel no constant; so the kernel is what is
-stored.
+A convolution that is merged with an upsampling or a mean (`gan.nn.convolutions`) makes its 4x4 kernel of its 3x3
+weights at each call. On a device that would be work at each inference, and the kernel no constant; so the kernel is
+what is stored.
 
 Transposed convolutions become convolutions with as many weights: runtimes have integer kernels for these alone. In one
 dimension a transposed convolution of kernel w, stride 2 and padding 1 gives
@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan.convolution import PooledConv2d, UpsampledConv2d
+from gan.nn.convolutions import PooledConv2d, UpsampledConv2d
 
 
 class FourConvolutions(nn.Module):

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from gan.export import onnx_format
-from gan.export.check import Run, runner
 from gan.export.convolutions import with_merged_kernels
 from gan.export.folding import Plain, plain
-from gan.export.subject import Subject, random_inputs
+from gan.export.network import Subject, random_inputs
+from gan.export.verify import Run, runner
 
 METADATA = "msn-gan.json"  # what a torch.export file calls it
 

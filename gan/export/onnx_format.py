@@ -11,10 +11,10 @@ import torch
 
 from gan import __version__
 from gan.errors import UserError
-from gan.export.check import Run
 from gan.export.convolutions import with_merged_kernels
 from gan.export.folding import Plain
-from gan.export.subject import Subject, random_inputs
+from gan.export.network import Subject, random_inputs
+from gan.export.verify import Run
 
 if TYPE_CHECKING:
     import onnx

@@ -17,9 +17,10 @@ from torch.nn import functional as F
 
 from gan.data import load
 from gan.errors import UsageError, UserError
-from gan.files import replacing
-from gan.metrics.fp32 import look_in_batches
-from gan.metrics.protocol import ExtractorOptions, Protocol, versions
+from gan.metrics.batched_inference import look_in_batches
+from gan.metrics.extractor import ExtractorOptions
+from gan.metrics.protocol import Protocol, feature_versions
+from gan.utils.files import replacing
 
 WEIGHTS = Path(__file__).with_name("digits.pt")
 SIZE = 32
@@ -77,7 +78,7 @@ class DigitsExtractor:
             precision="fp32",
             batch_size=self.batch_size,
             device=options.device.type,
-            versions=versions(),
+            versions=feature_versions(),
         )
         self._device = options.device
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gan.errors import UsageError
-from gan.metrics.classifier import ClassifierExtractor
+from gan.metrics.classifier_extractor import ClassifierExtractor
 from gan.metrics.digits import DigitsExtractor
-from gan.metrics.inception import InceptionExtractor
-from gan.metrics.protocol import Extractor, ExtractorOptions
+from gan.metrics.extractor import Extractor, ExtractorOptions
+from gan.metrics.inception_extractor import InceptionExtractor
 
 # To add a network: a class with the attributes of `Extractor` that is made from `ExtractorOptions`, and a line here.
 EXTRACTORS: dict[str, Callable[[ExtractorOptions], Extractor]] = {

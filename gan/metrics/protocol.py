@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
-import typing
 from dataclasses import dataclass, field
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from gan.errors import UserError
+from gan.utils.environment import package_versions
 
 ENGINE = 1  # raised when a change in this package changes numbers; older cached statistics are then not used
 
@@ -116,50 +110,11 @@ def require_alike(
         raise UserError(f"{text}; {hint}" if hint else text)
 
 
-def versions() -> dict[str, str]:
+def feature_versions() -> dict[str, str]:
     """Versions of what features depend on."""
-    return {
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in ("torch", "torchvision", "pytorch-fid")},
-    }
+    return package_versions("torch", "torchvision", "pytorch-fid")
 
 
 def _short(value: object) -> str:
     text = str(value)
     return text[:12] if len(text) == 64 else text  # a hash is told apart by its start
-
-
-@dataclass(frozen=True)
-class ExtractorOptions:
-    """The flags that choose how a network looks at images."""
-
-    device: torch.device = torch.device("cpu")
-    precision: str = "fp32"
-    """`fp32` or `bf16`; bf16 changes FID."""
-    preprocess: str = "pytorch-fid"
-    """A name in PREPROCESS."""
-    weights: Path | None = None
-    """The file given with `--inception-weights`."""
-    allow_other_weights: bool = False
-    """Take a weights file that is not the published one; its own hash goes into the protocol."""
-    batch_size: int | None = None
-    """Images in one pass of the network; None: fitting the device."""
-
-
-class Extractor(typing.Protocol):
-    """A network that turns images into feature vectors and class logits. Anything of this shape will do."""
-
-    name: str
-    hash: str
-    """SHA-256 of the weights, hex."""
-    dimension: int
-    """D, length of a feature vector."""
-    classes: int
-    """K, number of logits."""
-    batch_size: int
-    """How many images it is given at a time."""
-    protocol: Protocol
-
-    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features float32 (N, D) and logits float32 (N, K), on the CPU, of images uint8 (N, 3, H, W)."""
-        ...

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gan import files
 from gan.errors import UserError
-from gan.files import replacing
+from gan.metrics.extractor import Extractor
 from gan.metrics.frechet import covariance_factor
 from gan.metrics.precision_recall import radii
-from gan.metrics.protocol import FEATURES, Extractor, Protocol, require_alike
-from gan.progress import say
+from gan.metrics.protocol import FEATURES, Protocol, require_alike
+from gan.utils import files
+from gan.utils.files import replacing
+from gan.utils.progress import say
 
 _RECORD = "msn_gan"  # our own entry of the npz
 _ASYMMETRY = 1e-6  # of the largest entry: what saving as float32 may do

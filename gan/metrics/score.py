@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from gan import exchange, ranks
+from gan.distributed import collectives, process_group
 from gan.errors import UsageError, UserError
+from gan.metrics.extractor import Extractor
+from gan.metrics.feature_pass import ImageStream, Seen, content_of, look, require_two
 from gan.metrics.frechet import count_warning, covariance_factor, frechet_distance
 from gan.metrics.inception_score import InceptionScore
 from gan.metrics.kid import kernel_distance
 from gan.metrics.precision_recall import precision_recall
-from gan.metrics.protocol import Extractor, Protocol
+from gan.metrics.protocol import Protocol
 from gan.metrics.reference import Reference, cache_path, from_cache, to_cache
-from gan.metrics.stream import ImageStream, Seen, content_of, look, require_two
-from gan.progress import progress
+from gan.utils.progress import progress
 
 METRICS = ("fid", "is", "kid", "pr")
 """Fréchet distance, Inception score, kernel distance, precision and recall."""
@@ -53,12 +54,12 @@ def measure_reference(
     keep = bool(_PAIRS & set(metrics))
     if cache and not keep:
         path = cache_path(content_of(real), real.count, extractor)
-        found = exchange.from_lead(lambda: from_cache(path, real.name, real.split, extractor))
+        found = collectives.from_lead(lambda: from_cache(path, real.name, real.split, extractor))
         if found is not None:
             return found
     seen = look(real, extractor, keep_features=keep)
-    reference = exchange.from_lead(lambda: _statistics(real, extractor, seen))
-    if cache and ranks.leads():
+    reference = collectives.from_lead(lambda: _statistics(real, extractor, seen))
+    if cache and process_group.leads():
         to_cache(cache_path(seen.content, real.count, extractor), reference)
     return replace(reference, features=seen.features)
 
@@ -125,7 +126,7 @@ def score(
         like=(real.resolution, real.name) if real else (None, ""),
     )
     seconds = time.monotonic() - began
-    if not ranks.leads():
+    if not process_group.leads():
         return {}
 
     result: dict[str, Any] = {"name": generated.name}

@@ -8,10 +8,10 @@ from functools import partial
 import torch
 from torch import nn
 
-from gan.config import TrainConfig
+from gan.config.train_config import TrainConfig
 from gan.models.dcgan import WIDTH, DCGANDiscriminator, DCGANGenerator
 from gan.models.resnet import SHAPES, ResNetDiscriminator, ResNetGenerator
-from gan.runtime import WEIGHTS, random_stream
+from gan.utils.random_streams import WEIGHTS, random_stream
 
 GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "dcgan": DCGANGenerator,

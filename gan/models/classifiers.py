@@ -19,7 +19,7 @@ from gan.errors import UsageError, UserError
 from gan.models.densenet import DenseNet
 from gan.models.resnet_classifier import ResNet18
 from gan.norm import NORMS
-from gan.runtime import WEIGHTS, random_stream
+from gan.utils.random_streams import WEIGHTS, random_stream
 
 KIND = "classifier"
 SLOPE = 0.1  # of cnn3's LeakyReLU
@@ -180,7 +180,7 @@ def smallest_map(name: str, resolution: int) -> int:
 
 
 def to_state(network: Classifier, name: str, norm: str, classes: Sequence[str]) -> dict[str, Any]:
-    """What a checkpoint says of a classifier, for `gan.checkpoint.save`; its format is described there."""
+    """What a checkpoint says of a classifier, for `gan.runs.run_dir.checkpoint.save`; its format is described there."""
     return {
         "kind": KIND,
         "model": name,
@@ -219,3 +219,6 @@ def _flat_size(stack: nn.Module, resolution: int, channels: int) -> int:
     found = stack.eval()(torch.zeros(1, channels, resolution, resolution))[0].numel()
     stack.train()
     return found
+
+
+NETWORK = "classifier.pt"

@@ -11,8 +11,8 @@ from collections.abc import Collection
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan.convolution import Conv2d, ConvTranspose2d
 from gan.models.blocks import LayerNormalizer, ProjectionHead, batch_norm
+from gan.nn.convolutions import Conv2d, ConvTranspose2d
 from gan.norm import Normalized
 
 # resolution -> size of the smallest map; every stage doubles it

@@ -2,7 +2,7 @@
 
 Upsampling is nearest neighbour and downsampling a 2×2 mean, which commute with the 1×1 convolution of a shortcut; the
 shortcuts apply it to the smaller map, for the same result at a quarter of the work. The 3×3 convolution after the one
-and, where the normalization allows it, before the other is merged with it (`gan.convolution`).
+and, where the normalization allows it, before the other is merged with it (`gan.nn.convolutions`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import NamedTuple, TypeVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan.convolution import Conv2d, PooledConv2d, UpsampledConv2d
 from gan.models.blocks import LayerNormalizer, ProjectionHead, batch_norm
+from gan.nn.convolutions import Conv2d, PooledConv2d, UpsampledConv2d
 from gan.norm import Normalized
 
 L = TypeVar("L", nn.Linear, Conv2d)

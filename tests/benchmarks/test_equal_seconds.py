@@ -9,7 +9,7 @@ import equal_seconds
 import pytest
 from equal_seconds import Program, config_of
 
-from gan.config import preset
+from gan.config.presets import preset
 
 TINY = "--preset msn-dcgan --g-width 2 --d-width 2 --latent-dim 8 --batch 4"
 

@@ -17,13 +17,14 @@ from textbook_networks import NORMS, MeanNorm
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from gan.config import TrainConfig, preset
+from gan.config.presets import preset
+from gan.config.train_config import TrainConfig
 from gan.data import ImageSet, load
 from gan.errors import UsageError, UserError
 from gan.models import build_discriminator
 from gan.norm import Centering, power_iterate
 from gan.runtime import Runtime
-from gan.trainer import Trainer
+from gan.training.trainer import Trainer
 
 MakeImages = Callable[..., ImageSet]
 STEPS = 20

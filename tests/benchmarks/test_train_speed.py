@@ -12,7 +12,7 @@ import textbook
 import torch
 import train_speed
 
-from gan.config import PRESETS, preset
+from gan.config.presets import PRESETS, preset
 
 TINY = {"g_width": 2, "d_width": 2, "latent_dim": 8}
 

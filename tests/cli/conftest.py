@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import SMALL, Call
+from tests.helpers.commands import SMALL, Call
 
 
 @pytest.fixture

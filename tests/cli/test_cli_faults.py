@@ -16,13 +16,15 @@ import pytest
 import torch
 from PIL import Image
 
-from gan import progress, sampling
 from gan.cli import main
 from gan.errors import UsageError, UserError
-from gan.export.writing import FORMATS, Request, _default
-from gan.gallery import _check_size
-from gan.runs import RunFolder, held, output_name
-from tests.commands import SMALL, Call
+from gan.export.export import FORMATS, Request, _default
+from gan.runs.lock import held
+from gan.runs.run_dir import RunFolder, output_name
+from gan.sampling.grids import grid
+from gan.sampling.sample import _check_size
+from gan.utils import progress
+from tests.helpers.commands import SMALL, Call
 
 PROGRAM = [sys.executable, "-m", "gan"]
 
@@ -30,7 +32,7 @@ PROGRAM = [sys.executable, "-m", "gan"]
 def test_a_run_is_held_by_one_process(call: Call, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints" / "r"
     script = (
-        "import pathlib, sys\nfrom gan.runs import held\n"
+        "import pathlib, sys\nfrom gan.runs.run_dir import held\n"
         "with held(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     other = subprocess.Popen(
@@ -251,7 +253,7 @@ def test_animations_are_as_large_as_their_grid_is() -> None:
     with pytest.raises(UsageError, match=r"250 walks in 250 columns are 16,502 pixels wide .* holds 16,383"):
         _check_size(Path("w.webp"), 250, 250, 64)
     _check_size(Path("w.webp"), 8, 1000, 32)
-    assert sampling.grid(torch.zeros(8, 3, 64, 64, dtype=torch.uint8), 8).shape[2] == 8 * (64 + 2) + 2
+    assert grid(torch.zeros(8, 3, 64, 64, dtype=torch.uint8), 8).shape[2] == 8 * (64 + 2) + 2
 
 
 def test_exports_of_two_comparisons_have_two_names(tmp_path: Path) -> None:
@@ -266,5 +268,6 @@ def test_exports_of_two_comparisons_have_two_names(tmp_path: Path) -> None:
 
 def test_nothing_that_only_unix_has_is_needed_to_start() -> None:
     """`resource`, `fcntl` and the like: on Windows they are not there."""
-    script = "import sys\nfor name in ('resource', 'fcntl'):\n    sys.modules[name] = None\nimport gan.cli, gan.launch"
+    script = "import sys\nfor name in ('resource', 'fcntl'):\n    sys.modules[name] = None\n"
+    script += "import gan.cli, gan.training.train"
     subprocess.run([sys.executable, "-c", script], check=True)

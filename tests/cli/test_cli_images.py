@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from gan.cli import main
-from tests.commands import SMALL, Call, picture, refused
+from tests.helpers.commands import SMALL, Call, picture, refused
 
 
 def truncated_jpeg(folder: Path) -> None:

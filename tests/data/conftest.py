@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from gan.data import cache
+from gan.data import decoded_cache
 
 Paint = Callable[..., NDArray[np.uint8]]
 ZipOf = Callable[..., Path]
@@ -25,7 +25,7 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def cache_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep sets of any size."""
-    monkeypatch.setattr(cache, "FEWEST", 1)
+    monkeypatch.setattr(decoded_cache, "FEWEST", 1)
 
 
 @pytest.fixture

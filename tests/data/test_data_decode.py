@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from gan.data import decode
 from gan.data.decode import expected, look, to_pixels
-from gan.data.entries import BadImage
+from gan.data.source import BadImage
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # gan.data.decode turns them off, pytest on again
 

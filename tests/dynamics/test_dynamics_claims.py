@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gan.dynamics import claims
-from gan.dynamics.claims import AGAINST, PARTLY, SUPPORTED, UNKNOWN, Run, judge, ratio, read_runs
-from gan.dynamics_report import findings
+from gan.dynamics.claims import AGAINST, PARTLY, SUPPORTED, UNKNOWN, judge, ratio
+from gan.dynamics.report import findings
+from gan.dynamics.samples import MOVED, SMALL, Run, comparable, read_runs
 
 DEFAULTS = {"small": 0.1, "zeros": 0.0, "variance": 1.0, "length": 1.0, "sigma": 1.0, "drift": 0.1}
 
@@ -169,9 +169,9 @@ def test_what_is_seen_before_a_mean_is_not_held_against_what_is_seen_after_it() 
             entry["pooled"] = pooled
             entry["activations"]["a"]["drift"] = 2.0 * entry["activations"]["b"]["drift"]
         runs.append(Run(norm, tuple(entries)))
-    bn, sn, msn = claims.comparable(runs)
-    assert [own.late(claims.MOVED) for own in (bn, sn, msn)] == [2.0, 8.0, 8.0]  # of layer a alone
-    assert claims.comparable(runs[1:]) == runs[1:] and claims.comparable([]) == []
+    bn, sn, msn = comparable(runs)
+    assert [own.late(MOVED) for own in (bn, sn, msn)] == [2.0, 8.0, 8.0]  # of layer a alone
+    assert comparable(runs[1:]) == runs[1:] and comparable([]) == []
     assert "bn 2, msn 8" in judge(runs)[2].reason
 
 
@@ -180,7 +180,7 @@ def test_ratios() -> None:
 
 
 def test_the_rule_is_a_median_over_the_last_third() -> None:
-    assert run("sn", small=0.7).late(claims.SMALL) == 0.7 and run("sn", small=0.7).values(claims.SMALL)[30] == 0.1
+    assert run("sn", small=0.7).late(SMALL) == 0.7 and run("sn", small=0.7).values(SMALL)[30] == 0.1
 
 
 def write(folder: Path, entries: list[dict[str, Any]]) -> Path:

@@ -9,23 +9,24 @@ from typing import Any
 
 import pytest
 
-from gan import checkpoint, launch, runlog
-from gan.classify import loop
-from gan.classify.config import ClassifyConfig
-from gan.classify.experiment import classify
-from gan.classify.training import ClassifierTraining
 from gan.cli import main
-from gan.config import TrainConfig
+from gan.config.train_config import TrainConfig
 from gan.data import ImageSet
-from gan.dynamics.probes import DiscriminatorProbe
-from gan.dynamics.sample import Subject
-from gan.dynamics.watch import FILE, Watch
+from gan.dynamics.callback import FILE, Watch
+from gan.dynamics.measure import Subject
+from gan.dynamics.probe_batches import DiscriminatorProbe
 from gan.errors import UsageError, UserError
+from gan.experiments.classify import loop
+from gan.experiments.classify.config import ClassifyConfig
+from gan.experiments.classify.experiment import classify
+from gan.experiments.classify.trainer import ClassifierTraining
 from gan.models import build_discriminator, build_generator
+from gan.runs import checkpoint, log
+from gan.training import train as launch
 from tests.conftest import TINY
-from tests.experiments import before_each_step
-from tests.test_report import Page
-from tests.test_resume import same_bytes
+from tests.helpers.experiments import before_each_step
+from tests.helpers.pages import Page
+from tests.helpers.states import same_bytes
 
 GAN: dict[str, Any] = {**TINY, "steps": 5, "norm": "msn", "channels": 1, "report_every": 0, "dynamics": 2}
 CLASSIFIERS: dict[str, Any] = {
@@ -53,7 +54,7 @@ def last_state(folder: Path) -> dict[str, Any]:
 
 
 def steps_of(folder: Path) -> list[int]:
-    return [entry["step"] for entry in runlog.read(folder / FILE)]
+    return [entry["step"] for entry in log.read(folder / FILE)]
 
 
 @pytest.mark.parametrize("changes", [{}, {"network": "resnet", "norm": "sn", "n_dis": 2, "precision": "bf16"}])
@@ -62,7 +63,7 @@ def test_a_sampled_run_has_the_bytes_of_one_that_is_not(changes: dict[str, Any],
     sampled = train(tmp_path / "sampled", {**GAN, **changes})
     same_bytes(last_state(sampled), last_state(plain))
     assert steps_of(sampled) == [0, 2, 4, 5] and not (plain / FILE).exists()
-    entries = runlog.read(sampled / FILE)
+    entries = log.read(sampled / FILE)
     assert [entry["step"] for entry in entries if "spectra" in entry] == [0, 5]
     assert all(layer["drift"] == 0 for layer in entries[0]["activations"].values())
     assert all(layer["drift"] > 0 for layer in entries[-1]["activations"].values())
@@ -93,13 +94,13 @@ def test_sampling_can_be_switched_on_and_its_step_changed_on_resume(tmp_path: Pa
     folder = train(tmp_path, {**GAN, "dynamics": 0, "steps": 3})
     train(tmp_path, {"steps": 6, "dynamics": 2}, resume=True)
     assert steps_of(folder) == [3, 4, 6]  # at once, to have something to begin with
-    first, *_, last = runlog.read(folder / FILE)
+    first, *_, last = log.read(folder / FILE)
     assert all(layer["drift"] > 0 for layer in first["activations"].values())  # since initialisation all the same
     assert "spectra" in first and "spectra" in last
     train(tmp_path, {"steps": 8, "dynamics": 1}, resume=True)
     assert steps_of(folder) == [3, 4, 6, 7, 8]
     whole = train(tmp_path / "whole", {**GAN, "dynamics": 1, "steps": 8})
-    assert runlog.read(whole / FILE)[-1] == runlog.read(folder / FILE)[-1]
+    assert log.read(whole / FILE)[-1] == log.read(folder / FILE)[-1]
 
 
 def test_sampled_trainings_have_the_bytes_of_those_that_are_not(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_sampled_trainings_have_the_bytes_of_those_that_are_not(tmp_path: Path) 
             assert (folder / FILE).exists() == (root == "sampled")
         same_bytes(*states)
         folder = tmp_path / "sampled" / "checkpoints" / "r" / f"{norm}-lr0.01-seed0"
-        assert steps_of(folder) == [0, 3, 6, 8] and runlog.read(folder / FILE)[0]["norm"] == norm
+        assert steps_of(folder) == [0, 3, 6, 8] and log.read(folder / FILE)[0]["norm"] == norm
     page = (tmp_path / "sampled" / "checkpoints" / "r" / "classify.html").read_text()
     assert Page(page).open == []
     for claim in ("C1, SN makes", "C2, SN controls", "C3, SN lets", "C4, MSN removes"):
@@ -148,7 +149,7 @@ def test_a_training_that_diverges_keeps_what_was_sampled(tmp_path: Path) -> None
     classify("r", {**CLASSIFIERS, "norms": ["none"], "lr": [1e30], "dynamics": 1}, root=tmp_path, device="cpu")
     folder = tmp_path / "checkpoints" / "r" / "none-lr1e+30-seed0"
     assert steps_of(folder) == [0, 1]
-    assert runlog.read(folder / FILE)[1]["layers"]["stack.0"]["gradient_variance"] is None
+    assert log.read(folder / FILE)[1]["layers"]["stack.0"]["gradient_variance"] is None
     assert "Training dynamics" not in (tmp_path / "checkpoints" / "r" / "classify.html").read_text()
 
 

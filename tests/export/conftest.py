@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from gan import checkpoint, launch
 from gan.models.classifiers import build_classifier, to_state
 from gan.norm import power_iterate
-from tests.commands import Call
+from gan.runs import checkpoint
+from gan.training import train
 from tests.conftest import TINY
+from tests.helpers.commands import Call
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made")
     flags: dict[str, Any] = {**TINY, "channels": 1, "report_every": 0, "g_lr": 0.1, "ema_half_life": 1e6}
     for name, more in (("plain", {}), ("classes", {"network": "resnet", "conditional": True})):
-        launch.train(name, None, None, {**flags, **more}, resume=False, dry_run=False, root=root, device="cpu")
+        train.train(name, None, None, {**flags, **more}, resume=False, dry_run=False, root=root, device="cpu")
     network = build_classifier("cnn3", "msn", resolution=28, channels=1, classes=10)
     checkpoint.save(root / "k.pt", to_state(network, "cnn3", "msn", "0123456789"))
     return root

@@ -16,15 +16,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan import checkpoint, gallery, sampling
 from gan.errors import UserError
 from gan.export import Request, formats, write
-from gan.export.check import COUNT, Difference, Run, compare, require_alike
+from gan.export.verify import COUNT, Difference, Run, compare, require_alike
 from gan.models import build_discriminator
 from gan.models.classifiers import build_classifier
-from gan.runs import config_of
+from gan.runs import checkpoint
+from gan.runs.checkpoint import config_of
+from gan.sampling import generate
+from gan.sampling.load_generator import load_generator
 from tests.conftest import TINY
-from tests.export.bare import run_bare
+from tests.helpers.bare import run_bare
 
 onnx = pytest.importorskip("onnx", reason="needs the extra: pip install msn-gan[onnx]")
 for _package in ("onnxruntime", "onnxscript", "safetensors"):
@@ -41,7 +43,7 @@ def as_bytes(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def latents(count: int = 5) -> Tensor:
-    return sampling.latents(3, range(count), TINY["latent_dim"])
+    return generate.latents(3, range(count), TINY["latent_dim"])
 
 
 def onnx_run(path: str, **inputs: Tensor) -> Tensor:
@@ -58,7 +60,7 @@ def test_a_generator_gives_the_images_of_the_checkpoint(call: Call, here: Path, 
     assert code == 0 and f"wrote {path}" in told and "largest difference from the trained network, 64 random" in told
     images = {}
     for ema in (True, False):
-        generator = gallery.load_generator(here, ema=ema, device="cpu")[0]
+        generator = load_generator(here, ema=ema, device="cpu")[0]
         with torch.no_grad():
             images[ema] = generator(latents())
     assert (images[True] - images[False]).abs().max() > 0.01  # so that the two cannot be taken for each other
@@ -77,7 +79,7 @@ def test_a_generator_gives_the_images_of_the_checkpoint(call: Call, here: Path, 
     shutil.copy(as_bytes, "raw.onnx")
     found = onnx_run("raw.onnx", latents=latents())
     assert found.dtype == torch.uint8
-    apart = (found.int() - sampling.to_uint8(images[False]).int()).abs()
+    apart = (found.int() - generate.to_uint8(images[False]).int()).abs()
     assert apart.max() <= 1 and (apart > 0).float().mean() < 0.01
 
 
@@ -113,11 +115,11 @@ def test_a_conditional_generator_as_torch_export(call: Call, here: Path) -> None
     metadata = json.loads(extra[formats.METADATA])
     assert json.loads(metadata["inputs"])[1]["range"] == [0, 9]
     assert json.loads(metadata["outputs"])[0]["dtype"] == "uint8"
-    generator = gallery.load_generator(Path("checkpoints/classes"), ema=True, device="cpu")[0]
+    generator = load_generator(Path("checkpoints/classes"), ema=True, device="cpu")[0]
     for count in (1, 3):
         labels = torch.arange(count) + 4
         with torch.no_grad():
-            expected = sampling.to_uint8(generator(latents(count), labels)).int()
+            expected = generate.to_uint8(generator(latents(count), labels)).int()
         assert (program(latents(count), labels).int() - expected).abs().max() <= 1
 
 
@@ -272,10 +274,10 @@ def test_versions_that_do_not_know_the_opset(call: Call, here: Path, monkeypatch
 
 @pytest.mark.parametrize("kind, package", [("onnx", "onnxscript"), ("safetensors", "safetensors")])
 def test_missing_packages(call: Call, here: Path, monkeypatch: pytest.MonkeyPatch, kind: str, package: str) -> None:
-    from gan import extras
+    from gan.utils import optional_packages
 
-    found = extras.find_spec
-    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == package else found(name))
+    found = optional_packages.find_spec
+    monkeypatch.setattr(optional_packages, "find_spec", lambda name: None if name == package else found(name))
     code, told = call("export", here, "--format", kind)
     assert code == 1 and told == (
         f"msn-gan: --format {kind}: needs {package}, not installed here; run: pip install {package}\n"
@@ -295,7 +297,7 @@ def test_the_example_draws_the_images_without_torch(call: Call, here: Path, as_b
     z = np.random.default_rng(0).standard_normal((64, TINY["latent_dim"]), dtype=np.float32)
     labels = {"labels": torch.arange(64) % 10} if run == "classes" else {}
     images = onnx_run("g.onnx", latents=torch.from_numpy(z), **labels)
-    expected = images if run == "plain" else sampling.to_uint8(images)
+    expected = images if run == "plain" else generate.to_uint8(images)
     tile = grid[32 * 2 : 32 * 3, 32 * 5 : 32 * 6]  # row 2, column 5
     assert np.array_equal(tile, expected[2 * 8 + 5, 0].numpy()) and tile.std() > 0
 

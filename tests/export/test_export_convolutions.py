@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from gan.config import PRESETS
-from gan.convolution import PooledConv2d, UpsampledConv2d
+from gan.config.presets import PRESETS
 from gan.export.convolutions import with_merged_kernels, without_transposed
 from gan.export.folding import plain
 from gan.models import build_generator
+from gan.nn.convolutions import PooledConv2d, UpsampledConv2d
 
 
 def transposed(network: nn.Module) -> list[nn.Module]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gan.config import PRESETS, TrainConfig
+from gan.config.presets import PRESETS
+from gan.config.train_config import TrainConfig
 from gan.export.folding import ConditionalScaleShift, ScaleShift, plain
 from gan.models import build_discriminator, build_generator
 from gan.models.blocks import ConditionalBatchNorm2d

@@ -11,17 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan import sampling
-from gan.config import PRESETS, TrainConfig
-from gan.convolution import PooledConv2d, UpsampledConv2d
+from gan.config.presets import PRESETS
+from gan.config.train_config import TrainConfig
 from gan.export import onnx_format
-from gan.export.check import compare, require_alike, runner
 from gan.export.folding import plain
-from gan.export.subject import AsBytes, Port, Subject, random_inputs
+from gan.export.network import AsBytes, Port, Subject, random_inputs
+from gan.export.verify import compare, require_alike, runner
 from gan.models import build_discriminator, build_generator
 from gan.models.classifiers import CLASSIFIERS, build_classifier
 from gan.models.resnet import UpBlock
+from gan.nn.convolutions import PooledConv2d, UpsampledConv2d
 from gan.norm import NORMS
+from gan.sampling import generate
 
 onnx = pytest.importorskip("onnx", reason="needs the extra: pip install msn-gan[onnx]")
 pytest.importorskip("onnxruntime", reason="needs the extra: pip install msn-gan[onnx]")
@@ -216,6 +217,6 @@ def test_bytes_are_rounded_as_sampling_rounds_them() -> None:
     latent_port = Port("latents", (256,), "float32", "")
     item = subject(network, "generator", (latent_port,), Port("images", (1, 16, 16), "uint8", ""))
     run = onnx_format.load(onnx_format.graph(item, plain(network)).SerializeToString(), item)
-    expected = sampling.to_uint8(latents).unflatten(1, (1, 16, 16))
+    expected = generate.to_uint8(latents).unflatten(1, (1, 16, 16))
     torch.testing.assert_close(run((latents,)), expected, rtol=0, atol=0)
     assert expected[0].flatten().tolist() == list(range(256)) and expected[2].min() == 0 and expected[2].max() == 255

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gan.metrics.digits import DigitsExtractor
+from gan.metrics.extractor import Extractor, ExtractorOptions
 from gan.metrics.extractors import create_extractor
+from gan.metrics.feature_pass import ImageStream
 from gan.metrics.preprocess import pytorch_fid as preprocess
-from gan.metrics.protocol import Extractor, ExtractorOptions
-from gan.metrics.stream import ImageStream
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from gan.errors import UserError
 from gan.metrics import digits as module
 from gan.metrics.digits import WEIGHTS, DigitsExtractor, DigitsNetwork, load_digits
-from gan.metrics.protocol import ExtractorOptions
+from gan.metrics.extractor import ExtractorOptions
 
 
 def test_shipped_network_reads_digits(digits: DigitsExtractor) -> None:

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from gan.errors import UsageError, UserError
-from gan.metrics import weights
+from gan.metrics import inception_weights as weights
+from gan.metrics.extractor import Extractor, ExtractorOptions
 from gan.metrics.extractors import create_extractor
-from gan.metrics.inception import inception_network
+from gan.metrics.inception_extractor import inception_network
+from gan.metrics.inception_weights import SHA256, locate_inception_weights
 from gan.metrics.preprocess import PREPROCESS
-from gan.metrics.protocol import Extractor, ExtractorOptions
-from gan.metrics.weights import SHA256, locate_inception_weights
 
 COUNT = 2
 

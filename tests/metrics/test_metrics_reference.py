@@ -14,12 +14,12 @@ from torch import Tensor
 
 from gan.errors import UserError
 from gan.metrics.digits import DigitsExtractor
+from gan.metrics.feature_pass import ImageStream
 from gan.metrics.frechet import frechet_distance
 from gan.metrics.moments import Moments
 from gan.metrics.protocol import FEATURES, Protocol, differences, require_alike
 from gan.metrics.reference import cache_folder, cache_path, from_cache, load_statistics, save_statistics
 from gan.metrics.score import measure_reference
-from gan.metrics.stream import ImageStream
 
 Stream = Callable[..., ImageStream]
 Pictures = Callable[..., Tensor]

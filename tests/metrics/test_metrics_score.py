@@ -15,10 +15,10 @@ from torch import Tensor
 from gan.errors import UsageError, UserError
 from gan.metrics import score as module
 from gan.metrics.digits import DigitsExtractor, load_digits
+from gan.metrics.feature_pass import ImageStream, rebatched
 from gan.metrics.protocol import Protocol, require_alike
 from gan.metrics.reference import load_statistics, save_statistics
 from gan.metrics.score import METRICS, measure_reference, score
-from gan.metrics.stream import ImageStream, rebatched
 
 Stream = Callable[..., ImageStream]
 Pictures = Callable[..., Tensor]

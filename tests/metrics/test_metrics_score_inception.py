@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from gan.errors import UserError
-from gan.metrics.protocol import Extractor
+from gan.metrics.extractor import Extractor
+from gan.metrics.feature_pass import ImageStream
+from gan.metrics.inception_weights import FILE_NAME
 from gan.metrics.score import measure_reference, score
-from gan.metrics.stream import ImageStream
-from gan.metrics.weights import FILE_NAME
 
 Stream = Callable[..., ImageStream]
 Pictures = Callable[..., Tensor]

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from gan.config import NETWORKS, PRESETS, RESOLUTIONS, TrainConfig, preset
+from gan.config.presets import PRESETS, preset
+from gan.config.train_config import NETWORKS, RESOLUTIONS, TrainConfig
 from gan.errors import UsageError
 from gan.models import build_discriminator, build_generator
 from gan.norm import NORMS, Centering, fold, sigmas

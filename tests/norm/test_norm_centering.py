@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from gan.norm import NORMS, Centering, power_iterate
-from tests.norm_layers import LAYERS, per_channel
+from tests.helpers.norm_layers import LAYERS, per_channel
 
 torch.manual_seed(0)
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan.convolution import Conv2d, PooledConv2d, UpsampledConv2d
+from gan.nn.convolutions import Conv2d, PooledConv2d, UpsampledConv2d
 from gan.norm import NORMS, Normalized, power_iterate
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {

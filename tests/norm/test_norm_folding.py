@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from gan.norm import NORMS, fold, power_iterate, sigmas
-from tests.norm_layers import FOLDABLE, LAYERS, parameter_count
+from tests.helpers.norm_layers import FOLDABLE, LAYERS, parameter_count
 
 torch.manual_seed(0)
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from gan.norm import NORMS, power_iterate, sigmas, spectral_norms
-from tests.norm_layers import LAYERS, parameter_count
+from tests.helpers.norm_layers import LAYERS, parameter_count
 
 torch.manual_seed(0)
 

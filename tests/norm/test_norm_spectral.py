@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gan.norm import NORMS, SpectralNorm, power_iterate, sigmas
-from tests.norm_layers import LAYERS, set_vectors
+from tests.helpers.norm_layers import LAYERS, set_vectors
 
 torch.manual_seed(0)
 

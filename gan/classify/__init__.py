@@ -1,1 +1,0 @@
-"""Classifiers under each normalization: the experiments of the MSN paper. `gan.classify.experiment` runs them."""

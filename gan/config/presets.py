@@ -1,0 +1,85 @@
+"""The recipes that --preset names"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gan.config.train_config import TrainConfig
+from gan.errors import UsageError
+
+_QUICKSTART = TrainConfig(
+    channels=1,
+    g_width=16,
+    d_width=16,
+    steps=1500,
+    sample_every=250,
+    checkpoint_every=500,
+    report_every=1500,
+    report_num=2000,
+)
+
+
+_PUBLISHED_DCGAN = TrainConfig(
+    preset="msn-dcgan",
+    data="cifar10",
+    loss="logistic",
+    steps=312_800,
+    sample_every=1000,
+    checkpoint_every=5000,
+)
+
+
+_PUBLISHED_RESNET = TrainConfig(
+    preset="sngan-resnet",
+    data="cifar10",
+    network="resnet",
+    norm="sn",
+    steps=100_000,
+    n_dis=5,
+    beta1=0.0,
+    beta2=0.9,
+    decay="linear",
+    sample_every=500,
+    checkpoint_every=1000,
+)
+
+
+PRESETS: dict[str, TrainConfig] = {
+    "quickstart": _QUICKSTART,
+    "msn-dcgan": _PUBLISHED_DCGAN,
+    "sngan-dcgan": dataclasses.replace(
+        _PUBLISHED_DCGAN, preset="sngan-dcgan", network="sngan-cnn", norm="sn", loss="hinge", steps=100_000
+    ),
+    "sngan-resnet": _PUBLISHED_RESNET,
+    "sngan-resnet-stl10": dataclasses.replace(
+        _PUBLISHED_RESNET, preset="sngan-resnet-stl10", data="stl10", resolution=48
+    ),
+    "resnet-64": dataclasses.replace(_PUBLISHED_RESNET, preset="resnet-64", data="", resolution=64),
+    "resnet-128": dataclasses.replace(_PUBLISHED_RESNET, preset="resnet-128", data="", resolution=128),
+    "sngan-projection": dataclasses.replace(_PUBLISHED_RESNET, preset="sngan-projection", conditional=True),
+    # Ours, by trials at a few minutes of a CPU: docs/results/cifar10.md.
+    "best": dataclasses.replace(
+        _PUBLISHED_RESNET,
+        preset="best",
+        flip=True,
+        g_width=32,
+        d_width=32,
+        steps=20_000,
+        batch=16,
+        n_dis=1,
+        g_lr=5e-4,
+        d_lr=5e-4,
+        decay="none",
+    ),
+}
+
+
+def preset(name: str) -> TrainConfig:
+    """The settings of a recipe.
+
+    Raises:
+        UsageError: no such recipe; names those there are.
+    """
+    if not isinstance(name, str) or name not in PRESETS:
+        raise UsageError(f"--preset {name}: choose from {', '.join(PRESETS)}")
+    return PRESETS[name]

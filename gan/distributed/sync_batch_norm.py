@@ -1,0 +1,75 @@
+"""Batch statistics over all ranks: synchronized batch norm and centering"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gan.distributed import collectives, process_group
+from gan.norm import Centering
+
+
+class _BatchNormOverRanks(_BatchNorm):
+    """Batch norm (Ioffe & Szegedy 2015, algorithm 1) with mean and variance over the batches of all ranks.
+
+    The variance is put together from each rank's own (Chan, Golub and LeVeque 1979), so nothing cancels where the mean
+    is large. It can be derived twice, as penalties on gradients need.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        self._check_input_dim(x)
+        assert self.running_mean is not None
+        wide = x.to(self.running_mean.dtype)  # never statistics in bf16
+        dims = [d for d in range(x.dim()) if d != 1]
+        own = torch.stack(torch.var_mean(wide, dims, correction=0))  # (2, C)
+        variances, means = collectives.stacked(own).unbind(1)  # (R, 2, C) -> (R, C) each
+        mean = means.mean(0)
+        variance = variances.mean(0) + (means - mean).square().mean(0)
+        self._move_averages(mean, variance, process_group.count() * x.numel() // x.shape[1])
+        scale = (variance + self.eps).rsqrt()
+        scale = scale if self.weight is None else scale * self.weight
+        shift = -mean * scale if self.bias is None else self.bias - mean * scale
+        shape = (-1,) + (1,) * (x.dim() - 2)  # (C,) -> (C, 1, ...), against (N, C, ...)
+        return torch.addcmul(shift.view(shape), wide, scale.view(shape)).to(x.dtype)
+
+    @torch.no_grad()
+    def _move_averages(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        momentum = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance * (count / (count - 1)), momentum)
+
+
+class _BatchNorm1d(_BatchNormOverRanks, nn.BatchNorm1d):
+    pass
+
+
+class _BatchNorm2d(_BatchNormOverRanks, nn.BatchNorm2d):
+    pass
+
+
+class _BatchNorm3d(_BatchNormOverRanks, nn.BatchNorm3d):
+    pass
+
+
+_OVER_RANKS: dict[type[nn.Module], type[_BatchNormOverRanks]] = {
+    nn.BatchNorm1d: _BatchNorm1d,
+    nn.BatchNorm2d: _BatchNorm2d,
+    nn.BatchNorm3d: _BatchNorm3d,
+}
+
+
+def share_statistics(network: nn.Module) -> None:
+    """Let every norm of a network that looks at the batch look at all ranks' batches, which are of one size.
+
+    Modules change their class, not their parameters, buffers or names.
+    """
+    for module in network.modules():
+        if isinstance(module, Centering):
+            module.mean_over_ranks = collectives.mean
+        elif type(module) in _OVER_RANKS:
+            module.__class__ = _OVER_RANKS[type(module)]

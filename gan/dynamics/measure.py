@@ -1,0 +1,144 @@
+"""One sample: all numbers of a network at a moment of its training, taken on a copy of it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from gan.dynamics.layers import Moments, Recorder, drift, hidden_outputs, pooled_outputs, raw_weight, weighted_layers
+from gan.dynamics.matrix_stats import has_operator, matrix, operator_norm, singular_values, sparsity, stable_rank
+from gan.dynamics.probe_batches import PARTS, Probe
+from gan.norm import power_iterate
+
+_DIGITS = 6  # of a number in the file
+
+
+class Subject:
+    """A network whose training is watched. Make it before the first step: its layers' means then are the initial ones.
+
+    A sample is taken on a copy of the network in fp32 and in training mode, after one power iteration, which gives the
+    weights that the next step will use. The network itself, its buffers and all random streams stay as they are.
+
+    Args:
+        network: with its initial weights.
+        probe: the images and the loss.
+        facts: what every sample says of the training, as `norm` and `kind`.
+    """
+
+    def __init__(self, network: nn.Module, probe: Probe, facts: dict[str, Any]) -> None:
+        self._network = network
+        self._probe = probe
+        self._facts = facts
+        twin, recorder = self._copy(), Recorder()
+        with recorder.installed(twin), torch.no_grad():
+            for _ in probe.losses(twin, recorder):
+                pass
+        self._initial: dict[str, Moments] = recorder.moments()
+
+    def _copy(self) -> nn.Module:
+        twin = copy.deepcopy(self._network).train()
+        power_iterate(twin)
+        return twin
+
+    def sample(self, *, full: bool) -> dict[str, Any]:
+        """The numbers as they are now; numbers that are not finite are None.
+
+        Args:
+            full: add what takes longer: all singular values and the operator norms of convolutions.
+        """
+        twin, recorder = self._copy(), Recorder()
+        layers = {name: layer for name, layer in weighted_layers(twin).items() if raw_weight(layer).requires_grad}
+        gradients = Gradients([raw_weight(layer) for layer in layers.values()])
+        loss = 0.0
+        with recorder.installed(twin):
+            for part in self._probe.losses(twin, recorder):
+                gradients.add(part)
+                loss += part.item() / PARTS
+        numbers, spectra = {}, {}
+        for number, (name, layer) in enumerate(layers.items()):
+            values = singular_values(matrix(raw_weight(layer), layer))
+            numbers[name] = {**gradients.numbers(number, layer), **_weight_numbers(layer, values)}
+            if full:
+                spectra[name] = [_rounded(value) for value in values.tolist()]
+                if has_operator(layer):
+                    c, h, w = recorder.shapes[name]
+                    numbers[name]["operator_norm"] = operator_norm(layer, (c, h, w))
+        moments = recorder.moments()
+        activations = {name: drift(moments[name], self._initial[name]) for name in hidden_outputs(twin)}
+        return {
+            **self._facts,
+            "part": self._probe.size,
+            "parts": PARTS,
+            "loss": _rounded(loss),
+            "layers": _all_rounded(numbers),
+            "activations": _all_rounded(activations),
+            "pooled": pooled_outputs(twin),
+            **({"spectra": spectra} if full else {}),
+        }
+
+
+class Gradients:
+    """The gradients of some weights on several mini-batches: their means and variances, as they come (Welford)."""
+
+    def __init__(self, weights: list[nn.Parameter]) -> None:
+        self.count = 0
+        self._weights = weights
+        self._means = [torch.zeros_like(weight) for weight in weights]
+        self._squares = [torch.zeros_like(weight) for weight in weights]
+
+    def add(self, loss: Tensor) -> None:
+        """Take in the gradient of the loss on one mini-batch."""
+        self.count += 1
+        found = torch.autograd.grad(loss, self._weights, materialize_grads=True)
+        for mean, square, gradient in zip(self._means, self._squares, found, strict=True):
+            change = gradient - mean
+            mean += change / self.count
+            square += change * (gradient - mean)
+
+    def numbers(self, index: int, layer: nn.Module) -> dict[str, float]:
+        """Of the gradient of weight number `index`; the variance is unbiased, its mean over all entries."""
+        mean, square = self._means[index], self._squares[index]
+        zeros, small = sparsity(mean)
+        variance = square.double() if square.device.type != "mps" else square
+        return {
+            "gradient_zeros": zeros,
+            "gradient_small": small,
+            "gradient_variance": variance.mean().item() / (self.count - 1),
+            "gradient_norm": mean.norm().item(),
+            "gradient_sigma": singular_values(matrix(mean, layer))[0].item(),
+        }
+
+
+@torch.no_grad()
+def _weight_numbers(layer: nn.Module, values: Tensor) -> dict[str, float]:
+    """Of a layer's weight, raw and as the layer uses it.
+
+    Args:
+        values: singular values of the raw weight.
+    """
+    raw, sigma = raw_weight(layer), values[0].item()
+    used = sigma
+    if parametrize.is_parametrized(layer, "weight"):
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        used = singular_values(matrix(weight, layer))[0].item()
+    return {
+        "weight_mean": raw.mean().item(),
+        "weight_std": raw.std(correction=0).item(),
+        "sigma": sigma,
+        "stable_rank": stable_rank(values),
+        "used_sigma": used,
+    }
+
+
+def _all_rounded(numbers: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    return {name: {key: _rounded(value) for key, value in own.items()} for name, own in numbers.items()}
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None

@@ -1,0 +1,50 @@
+"""Image sets and generators as image streams"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from gan.data import ImageSet
+from gan.errors import Diverged
+from gan.metrics.feature_pass import ImageStream
+from gan.sampling import generate
+from gan.utils.random_streams import PART, random_stream
+
+CHUNK = 256  # images read from a set at a time
+
+
+def stream_of(images: ImageSet, name: str, split: str | None = None) -> ImageStream:
+    """All images of a set, in order."""
+    return _stream(images.fetch, torch.arange(len(images)), name, split)
+
+
+def part(size: int, count: int, seed: int) -> Tensor:
+    """Numbers of `count` of `size` images, rising: drawn by the seed, for a set is often sorted by class."""
+    if count == size:
+        return torch.arange(size)
+    return torch.randperm(size, generator=random_stream(seed, PART))[:count].sort().values
+
+
+def _stream(fetch: Callable[[Tensor], Tensor], numbers: Tensor, name: str, split: str | None = None) -> ImageStream:
+    """The images with these numbers."""
+    return ImageStream(name, len(numbers), lambda: map(fetch, numbers.split(CHUNK)), split)
+
+
+def generated(generator: nn.Module, count: int, seed: int, *, name: str, latent_dim: int, classes: int) -> ImageStream:
+    """The first `count` images of a generator for a seed: those that `msn-gan sample` writes.
+
+    Raises (while it is read):
+        Diverged: the generator gives NaN or infinity.
+    """
+
+    def batches() -> Iterator[Tensor]:
+        try:
+            for images, _ in generate.sample(generator, count, seed, latent_dim=latent_dim, classes=classes):
+                yield images
+        except Diverged as error:
+            raise Diverged(f"{name}: {error}") from error
+
+    return ImageStream(name, count, batches)

@@ -1,0 +1,1 @@
+"""The `classify` command: the classifiers of the MSN paper under each normalization."""

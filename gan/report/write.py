@@ -1,0 +1,30 @@
+"""From what a report shows to its files and to the terminal: Markdown, HTML, charts, a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gan.report.charts import standalone
+from gan.report.document import View
+from gan.report.html import page
+from gan.report.markdown import _markdown
+from gan.utils.files import replacing
+
+
+def write(view: View, folder: Path, name: str) -> None:
+    """Write NAME.md and NAME.html into a folder, and the charts as files of their own into NAME-images/.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    files: list[Path] = []
+    images = folder / f"{name}-images"
+    images.mkdir(exist_ok=True)
+    for number, picture in enumerate(view.charts, 1):
+        path = images / f"chart-{number}.svg"
+        with replacing(path) as file:
+            file.write(standalone(picture.svg or "").encode())
+        files.append(path.relative_to(folder))
+    for path, text in ((folder / f"{name}.md", _markdown(view, folder, files)), (folder / f"{name}.html", page(view))):
+        with replacing(path) as file:
+            file.write(text.encode())

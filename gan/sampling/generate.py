@@ -1,0 +1,109 @@
+"""Images from a generator: seeded latents, 8-bit images, grids and walks.
+
+Image number i depends on (seed, i) alone. Its latent comes from a random stream of its own, and the generator always
+runs on the same whole chunk of numbers, since kernels may round differently for another batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from gan.distributed import collectives, process_group
+from gan.errors import Diverged
+from gan.utils.random_streams import SAMPLES, random_stream
+
+CHUNK = 64
+
+
+def latents(seed: int, indices: Iterable[int], latent_dim: int, truncation: float | None = None) -> Tensor:
+    """Latents of the images with these numbers, (N, latent_dim), standard normal.
+
+    Args:
+        truncation: cut the normal distribution off at ± this value (the truncation trick of Brock et al. 2019): more
+            typical images, less variety.
+    """
+    rows = []
+    for index in indices:
+        stream = random_stream(seed, SAMPLES, index)
+        z = torch.empty(latent_dim)
+        if truncation is None:
+            rows.append(z.normal_(generator=stream))
+        else:
+            rows.append(nn.init.trunc_normal_(z, a=-truncation, b=truncation, generator=stream))
+    return torch.stack(rows)
+
+
+def classes_of(indices: Iterable[int], classes: int, fixed: int | None = None) -> Tensor | None:
+    """Labels of the images with these numbers, (N,) int64: the class asked for, else each class in turn."""
+    if not classes:
+        return None
+    return torch.tensor([index % classes if fixed is None else fixed for index in indices])
+
+
+@torch.no_grad()
+def render(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Images of given latents, uint8 (N, C, H, W) on the CPU, by a generator in evaluation mode, in fp32.
+
+    Latents are padded to whole chunks, so that an image does not depend on how many are asked for together.
+
+    Raises:
+        Diverged: the generator gives NaN or infinity.
+    """
+    device = next(generator.parameters()).device
+    training = generator.training
+    generator.eval()
+    images = []
+    for start in range(0, len(z), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        count = len(z[chunk])
+        padded = torch.cat([z[chunk], z.new_zeros(CHUNK - count, z.shape[1])]).to(device)
+        y = None
+        if labels is not None:
+            y = torch.cat([labels[chunk], labels.new_zeros(CHUNK - count)]).to(device)
+        made = generator(padded, y)[:count]
+        if not bool(torch.isfinite(made).all()):
+            raise Diverged("its generator gives NaN or infinity, so there is no image of it")
+        images.append(to_uint8(made).cpu())
+    generator.train(training)
+    return torch.cat(images)
+
+
+def sample(
+    generator: nn.Module,
+    count: int,
+    seed: int,
+    *,
+    latent_dim: int,
+    classes: int = 0,
+    fixed_class: int | None = None,
+    truncation: float | None = None,
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Images 0 to count − 1 of a seed, chunk by chunk, as (uint8 (n, C, H, W), labels (n,) or None).
+
+    Several ranks share the making of the chunks out, and all get all images.
+
+    Raises:
+        Diverged: the generator gives NaN or infinity.
+    """
+
+    def chunk(start: int) -> tuple[Tensor, Tensor | None]:
+        # Always the numbers of a whole chunk: those beyond `count` are made and dropped.
+        indices = range(start, start + CHUNK)
+        labels = classes_of(indices, classes, fixed_class)
+        images = render(generator, latents(seed, indices, latent_dim, truncation), labels)
+        wanted = min(CHUNK, count - start)
+        return images[:wanted], None if labels is None else labels[:wanted]
+
+    for first in range(0, count, CHUNK * process_group.count()):
+        mine = first + CHUNK * process_group.rank()
+        for made in collectives.gathered(chunk(mine) if mine < count else None):
+            if made is not None:
+                yield made
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Round images from [-1, 1] to the 256 levels of a PNG file: the inverse of k / 127.5 − 1 for every level k."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

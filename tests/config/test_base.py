@@ -1,0 +1,41 @@
+"""What settings of every kind have in common; `test_config.py` has those of GANs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from gan.config.base import Settings, setting
+from gan.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Some(Settings):
+    names: tuple[str, ...] = setting(("a",), "names", choices=("a", "b"))
+    rates: tuple[float, ...] = setting((1.0,), "rates", low=0)
+    count: int | None = setting(None, "a number", low=2)
+    note: str = setting("", "a note", free=True)
+
+
+def test_every_part_of_a_tuple_is_checked() -> None:
+    with pytest.raises(UsageError) as caught:
+        Some().replace({"names": ["a", "c"], "rates": [1, -2], "count": 1})
+    assert str(caught.value).splitlines() == [
+        "--names c: choose from a, b",
+        "--rates -2.0: must be at least 0",
+        "--count 1: must be at least 2",
+    ]
+    for wrong in ({"names": "a"}, {"rates": ["1"]}, {"rates": [True]}, {"count": 2.5}):
+        with pytest.raises(UsageError, match="is not of type"):
+            Some().replace(wrong)
+
+
+def test_round_trip_and_differences() -> None:
+    some = Some().replace({"names": ["a", "b"], "rates": [1, 0.5], "count": 3, "note": "x"})
+    assert Some.from_dict(some.to_dict()) == some and some.rates == (1.0, 0.5)
+    assert Some().differences(some) == [
+        "--names: ('a',) -> ('a', 'b')",
+        "--rates: (1.0,) -> (1.0, 0.5)",
+        "--count: None -> 3",
+    ]

@@ -1,0 +1,108 @@
+"""Settings: presets, checks, JSON and TOML."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gan.config.presets import PRESETS, preset
+from gan.config.resolve import read_file
+from gan.config.train_config import NETWORKS, RESOLUTIONS, TrainConfig
+from gan.errors import UsageError
+from gan.models import DISCRIMINATORS, GENERATORS
+from gan.models.dcgan import BOTTOM
+from gan.models.resnet import SHAPES
+
+
+def test_choices_are_what_the_builders_make() -> None:
+    assert set(NETWORKS) == set(GENERATORS) == set(DISCRIMINATORS)
+    assert set(RESOLUTIONS) == set(BOTTOM) == set(SHAPES)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_json_round_trip(name: str) -> None:
+    settings = preset(name).replace({"norm_layers": [4, 6, 7]})
+    assert TrainConfig.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    assert settings.preset == name
+
+
+def test_published_settings() -> None:
+    dcgan, resnet = preset("msn-dcgan"), preset("sngan-resnet")
+    assert (dcgan.loss, dcgan.batch, dcgan.n_dis, dcgan.steps, dcgan.decay) == ("logistic", 64, 1, 312_800, "none")
+    assert (dcgan.g_lr, dcgan.d_lr, dcgan.beta1, dcgan.beta2) == (2e-4, 2e-4, 0.5, 0.999)
+    assert (resnet.loss, resnet.batch, resnet.n_dis, resnet.steps, resnet.decay) == ("hinge", 64, 5, 100_000, "linear")
+    assert (resnet.g_lr, resnet.d_lr, resnet.beta1, resnet.beta2) == (2e-4, 2e-4, 0.0, 0.9)
+    assert preset("sngan-resnet-stl10").resolution == 48
+    assert preset("resnet-64").resolution == 64
+    assert preset("resnet-128").resolution == 128
+    assert preset("sngan-projection").conditional
+
+
+def test_best_is_a_narrow_resnet_without_an_end_in_its_schedule() -> None:
+    best = preset("best")
+    assert (best.network, best.norm, best.loss, best.g_width, best.d_width) == ("resnet", "sn", "hinge", 32, 32)
+    assert (best.batch, best.n_dis, best.g_lr, best.d_lr, best.beta1, best.beta2) == (16, 1, 5e-4, 5e-4, 0.0, 0.9)
+    assert best.decay == "none"  # so that `--steps` can be raised at any time
+    assert best.flip
+
+
+def test_all_problems_come_in_one_message() -> None:
+    with pytest.raises(UsageError) as caught:
+        TrainConfig().replace({"norm": "batch", "loss": "gan", "batch": 0, "resolution": 33, "r1": -1, "seed": 1.5})
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 6
+    assert "--norm batch: choose from none, bn, ln, in, wn, mean, sn, msn, msn-affine" in lines
+    assert "--resolution 33: choose from 32, 48, 64, 128" in lines
+    assert "--batch 0: must be at least 1" in lines
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"batch": 10, "accumulate": 3}, "--accumulate 3 does not divide --batch 10"),
+        ({"beta1": 1.0}, "must be below 1"),
+        ({"norm_layers": [0, 2]}, "must be numbers from 1"),
+        ({"penalty_every": 16}, "--penalty-every 16 needs a penalty"),
+        ({"nrom": "sn"}, "unknown settings: nrom"),
+        ({"steps": True}, "--steps True: is not of type int"),
+        ({"g_lr": float("nan")}, "--g-lr nan: is not of type float"),
+    ],
+)
+def test_contradictions(changes: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        TrainConfig().replace(changes)
+
+
+def test_unknown_preset_names_the_others() -> None:
+    with pytest.raises(UsageError, match="--preset biggan: choose from quickstart, msn-dcgan"):
+        preset("biggan")
+
+
+def test_differences_name_what_matters() -> None:
+    settings = preset("msn-dcgan")
+    same = settings.replace({"log_every": 7, "keep": 9, "data": "elsewhere.zip", "steps": 5})
+    assert settings.differences(same) == []
+    assert settings.differences(settings.replace({"norm": "sn"})) == ["--norm: msn -> sn"]
+    decaying = preset("sngan-resnet")
+    assert decaying.differences(decaying.replace({"steps": 5})) == ["--steps: 100000 -> 5"]
+
+
+def test_files(tmp_path: Path) -> None:
+    toml, run = tmp_path / "a.toml", tmp_path / "config.json"
+    toml.write_text('norm = "sn"\nd-batch = "joint"\nnorm-layers = [4, 6]\n')
+    assert TrainConfig().replace(read_file(toml)).norm_layers == (4, 6)
+    run.write_text(json.dumps({"config": {"norm": "ln"}, "versions": {}}))
+    assert read_file(run) == {"norm": "ln"}
+
+
+@pytest.mark.parametrize(
+    "name, text", [("a.toml", "norm = sn"), ("a.json", "{"), ("b.json", "[1]"), ("none.json", None)]
+)
+def test_bad_files(tmp_path: Path, name: str, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=f"--config .*{name}"):
+        read_file(tmp_path / name)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import closing
+
+import pytest
+
+from gan.data.thread_map import in_order
+
+
+def threads_of(seconds: float, count: int = 40) -> tuple[list[range], set[int]]:
+    """The runs in the order in which they came back, and the threads that they were worked out in."""
+    seen: set[int] = set()
+
+    def work(run: range) -> range:
+        seen.add(threading.get_ident())
+        time.sleep(seconds if run.start % 8 else 2 * seconds)
+        return run
+
+    with closing(in_order(work, count, 4)) as results:
+        return list(results), seen
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.004])
+def test_results_come_in_order(seconds):
+    runs, _ = threads_of(seconds, 42)
+    assert [number for run in runs for number in run] == list(range(42))
+
+
+def test_slow_work_is_done_in_threads_and_fast_work_is_not(monkeypatch):
+    monkeypatch.setattr("gan.data.thread_map.workers", lambda: 3)
+    assert len(threads_of(0.01)[1]) == 4
+    monkeypatch.setattr("gan.data.thread_map._SLOW", 10.0)
+    assert threads_of(0.0)[1] == {threading.get_ident()}
+
+
+def test_leaving_early_stops_the_threads():
+    done: list[range] = []
+
+    def work(run: range) -> None:
+        time.sleep(0.005)
+        done.append(run)
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt), closing(in_order(work, 10_000, 4)) as results:
+        for number, _ in enumerate(results):
+            if number == 5:
+                raise KeyboardInterrupt
+    assert threading.active_count() == before
+    assert len(done) < 2000
+
+
+def test_a_failure_comes_through():
+    def work(run: range) -> None:
+        time.sleep(0.003)
+        if 30 in run:
+            raise ValueError("number 30")
+
+    with pytest.raises(ValueError, match="number 30"), closing(in_order(work, 100, 4)) as results:
+        list(results)
+
+
+def test_nothing_to_do():
+    assert list(in_order(len, 0)) == []

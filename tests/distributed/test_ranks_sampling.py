@@ -1,0 +1,72 @@
+"""Samples and scores by several ranks: those of one process."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from gan.evaluation.reference_statistics import Looking
+from gan.runs import checkpoint, log
+from gan.runs.run_dir import RunFolder
+from gan.sampling import sample
+from tests.helpers.jobs import command
+from tests.helpers.ranked_runs import SMALL, train
+from tests.helpers.reports import ask
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_sample_writes_the_bytes_of_one_process(tmp_path: Path, whole: Path, count: int) -> None:
+    """130 images are two chunks and a part of one; three ranks and one image leave two idle."""
+    run = whole / "checkpoints" / "r"
+    for name, num in (("some.zip", 130), ("few.png", 1), ("folder", 65)):
+        sample.write(run, tmp_path / name, num=num, seed=5, device="cpu")
+        flags = ("--num", num, "--seed", 5, "--out", name, "--device", "cpu")
+        ended = command(tmp_path / "job", count, "sample", run, *flags)
+        assert [end.code for end in ended] == [0] * count, ended
+        assert f"wrote {name}" in ended[0].told and ended[1].told == ""
+    for path in [path for path in tmp_path.rglob("*") if path.is_file() and "job" not in path.parts]:
+        assert (tmp_path / "job" / path.relative_to(tmp_path)).read_bytes() == path.read_bytes()
+    assert len(zipfile.ZipFile(tmp_path / "some.zip").namelist()) == 130
+    assert len(list((tmp_path / "folder").iterdir())) == 65
+
+
+def test_a_walk_of_two_ranks(tmp_path: Path, whole: Path) -> None:
+    run = whole / "checkpoints" / "r"
+    sample.write(run, tmp_path / "walk.gif", num=2, frames=2, device="cpu")
+    ended = command(tmp_path / "job", 2, "sample", run, "--num", 2, "--interpolate", 2, "--out", "walk.gif")
+    assert [end.code for end in ended] == [0, 0], ended
+    assert (tmp_path / "job" / "walk.gif").read_bytes() == (tmp_path / "walk.gif").read_bytes()
+
+
+def test_report_scores_as_one_process_does(tmp_path: Path, whole: Path, data: Path) -> None:
+    """Batches of 32: 100 images are four, the last one small; 24 real ones are one, so that a rank has none."""
+    run = whole / "checkpoints" / "r"
+    looking = Looking(features="digits", device="cpu", batch=32)
+    alone = ask(tmp_path / "alone", run, looking=looking, num=100, data=str(data))
+    flags = ("--num", 100, "--features", "digits", "--batch", 32, "--device", "cpu", "--data", data, "--out", "out")
+    ended = command(tmp_path / "job", 2, "report", run, *flags)
+    assert [end.code for end in ended] == [0, 0], ended
+    assert "wrote out/report.html" in ended[0].told and ended[1].told == "" and ended[1].printed == ""
+    record = json.loads((tmp_path / "job" / "out" / "report.json").read_text())
+    assert len(record["results"]) == len(alone["results"]) == 3
+    for ours, theirs in zip(record["results"], alone["results"], strict=True):
+        for name in ("fid", "inception_score", "inception_score_std", "kid", "kid_std", "precision", "recall"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-9, abs=1e-9), name
+        assert ours["protocol"]["reference_content"] == theirs["protocol"]["reference_content"]
+    assert (tmp_path / "job/out/report-images/001.png").exists()
+
+
+def test_scores_while_training(tmp_path: Path, data: Path) -> None:
+    """The ranks look together; one process that scores the checkpoint comes to the same."""
+    flags = ("--report-every", 4, "--report-num", 70, "--report-features", "digits", "--steps", 4, "--g-lr", 0.1)
+    ended = train(tmp_path, 2, *SMALL, *flags, "--data", data)
+    assert [end.code for end in ended] == [0, 0], ended
+    (logged,) = [e for e in log.read(tmp_path / "checkpoints" / "r" / "log.jsonl") if "scores" in e]
+    newest = checkpoint.listed(tmp_path / "checkpoints" / "r")[-1]
+    alone = ask(tmp_path / "alone", newest, num=70, data=str(data), metrics=("fid", "is"))["results"][0]
+    for name in ("fid", "inception_score"):
+        assert logged["scores"][name] == pytest.approx(alone[name], rel=1e-9)
+    assert RunFolder("r", tmp_path).read_best()["step"] == 4

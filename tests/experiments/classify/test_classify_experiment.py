@@ -1,0 +1,205 @@
+"""Whole experiments: their files, results and pages, and flags that are refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gan.cli import main
+from gan.errors import UserError
+from gan.experiments.classify import results
+from gan.experiments.classify.experiment import classify
+from gan.experiments.classify.report import view_of
+from gan.experiments.classify.trainer import ClassifierTraining
+from gan.metrics.extractor import ExtractorOptions
+from gan.metrics.extractors import create_extractor
+from gan.models.classifiers import from_state
+from gan.runs import checkpoint
+from gan.runs import log as runlog
+from tests.helpers.experiments import RUN, SMALL, Run, before_each_step
+from tests.helpers.pages import Page
+from tests.helpers.runs import command_line
+from tests.helpers.states import same_bytes
+
+
+def test_results(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    record = run(**SMALL, norms=["none", "bn", "msn"], lr=[0.01], seeds=3)
+    rows = {row["norm"]: row for row in record["rows"]}
+    assert list(rows) == ["none", "bn", "msn"] and record["planned"] == 9 == len(record["trainings"])
+    for norm, row in rows.items():
+        assert (row["seeds"], row["diverged"], row["lr"]) == (3, 0, 0.01)
+        for kind in ("final", "best"):
+            values = [result[kind]["test_accuracy"] for result in record["trainings"] if result["norm"] == norm]
+            mean = sum(values) / 3
+            spread = math.sqrt(sum((value - mean) ** 2 for value in values) / 2)
+            assert row[f"{kind}_test_accuracy"] == pytest.approx(mean)
+            # Student's t for two degrees of freedom, from a table
+            half = row[f"{kind}_test_accuracy_half_width"]
+            assert half == pytest.approx(4.3027 * spread / math.sqrt(3), rel=1e-4, abs=1e-12)
+        assert row["step_seconds"] > 0
+    assert rows["none"]["added_parameters"] == 0 == rows["msn"]["added_parameters"]
+    assert rows["bn"]["added_parameters"] == 16 + 32 + 32  # two for each channel, and no bias
+    told = capsys.readouterr()
+    assert "msn, lr 0.01, seed 2: test accuracy" in told.err and "wrote checkpoints/r/classify.html" in told.err
+    assert "cnn3 on digits, under 3 norms" in told.out and " ± " in told.out
+
+
+def test_the_stated_command_trains_the_same_bytes(run: Run) -> None:
+    """However the run was gone on with: settings may have been left out, and trainings added."""
+    run(**SMALL, norms=["none"], lr=[0.01], optimizer="sgd", weight_decay=1e-5)
+    record = run(norms=["msn"])
+    words = shlex.split(record["command"])
+    assert words[:3] == ["msn-gan", "classify", "r"] and words[words.index("--norms") + 1] == "none,msn"
+    assert command_line([*words[1:], "--device", "cpu"]) == 0  # it goes on: all is done
+    assert command_line([*words[1:], "--device", "cpu", "--out", "elsewhere"]) == 0
+    assert json.loads(("elsewhere" / RUN / "classify.json").read_text())["config"] == record["config"]
+    for result in record["trainings"]:
+        weights = [
+            checkpoint.load(root / RUN / result["folder"] / "classifier.pt")["weights"]
+            for root in (Path(), Path("elsewhere"))
+        ]
+        same_bytes(*weights)
+
+
+def test_files(run: Run) -> None:
+    run(**SMALL, norms=["msn"], lr=[0.01])
+    config = json.loads((RUN / "config.json").read_text())
+    assert config["config"]["norms"] == ["msn"] and config["data"]["train"]["images"] == 40
+    assert config["config"]["channels"] == 1 and config["versions"]["torch"]
+    folder = RUN / "msn-lr0.01-seed0"
+    log = runlog.read(folder / "log.jsonl")
+    assert [entry["epoch"] for entry in log] == [1, 2]
+    keys = {
+        "train_loss",
+        "train_accuracy",
+        "test_loss",
+        "test_accuracy",
+        "seconds",
+        "images_per_second",
+        "step_seconds",
+    }
+    assert keys <= set(log[0]) and all(log[0][key] > 0 for key in keys - {"train_accuracy", "test_accuracy"})
+    state = checkpoint.load(folder / "classifier.pt")
+    network = from_state(state, folder)
+    assert state["classes"] == [str(digit) for digit in range(10)] and network.resolution == 8
+    assert not list(folder.glob("step-*"))
+
+
+def test_pages(run: Run) -> None:
+    record = run(**SMALL, norms=["none", "msn"], lr=[0.01, 0.001], seeds=2)
+    page = Page((RUN / "classify.html").read_text())
+    assert page.open == [] and all(link.startswith(("data:", "#")) for link in page.links)
+    assert not {"script", "link", "iframe"} & page.tags
+    assert len(page.alts) == 2 * 3  # for each rate: accuracy, test loss, training loss
+    assert any("Test accuracy, %, lr 0.01 over epochs: none from" in (alt or "") for alt in page.alts)
+    markdown = (RUN / "classify.md").read_text()
+    assert "| Norm | lr | Final test accuracy, % |" in markdown and "## Settings" in markdown
+    assert "± is half of the 95 % interval" in markdown and "no interval" not in markdown
+    assert "trainings are done" not in markdown
+    view = view_of(record)
+    assert len(view.first.rows) == 4 and view.first.heading == "Results" and view.stopped is None
+    assert all((RUN / "classify-images" / f"chart-{number}.svg").exists() for number in range(1, 7))
+
+
+def test_a_single_seed_has_no_interval(run: Run) -> None:
+    record = run(**SMALL, norms=["none"], lr=[0.01])
+    assert record["rows"][0]["final_test_accuracy_half_width"] is None
+    markdown = (RUN / "classify.md").read_text()
+    assert "±" not in markdown.split("\n- ")[0] and "A mean without ± is that of one seed" in markdown
+
+
+def test_divergence_is_recorded_and_the_others_go_on(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    record = run(**SMALL, norms=["none", "bn"], lr=[1e30, 0.01])
+    lost, kept = record["rows"][0], record["rows"][2]
+    assert (lost["norm"], lost["lr"], lost["diverged"], lost["final_test_accuracy"]) == ("none", 1e30, 1, None)
+    assert kept["diverged"] == 0 and kept["final_test_accuracy"] is not None
+    result = next(result for result in record["trainings"] if (result["norm"], result["lr"]) == ("none", 1e30))
+    assert result["diverged"] == {"step": 2, "epoch": 1} and result["final"] is None
+    assert not (RUN / "none-lr1e+30-seed0" / "classifier.pt").exists()
+    told = capsys.readouterr()
+    assert "none, lr 1e+30, seed 0: diverged in epoch 1, step 2: the loss is not finite" in told.err
+    assert "none, lr 1e+30, seed 0 diverged in epoch 1, step 2." in told.out.replace("\n", " ")
+    run()  # it is done: nothing is trained again
+    assert "diverged in epoch" not in capsys.readouterr().err
+
+
+def test_a_damaged_log_is_named(run: Run) -> None:
+    run(**SMALL, norms=["none"], lr=[0.01])
+    folder = RUN / "none-lr0.01-seed0"
+    (folder / "log.jsonl").write_text('{"step": 1}\n')
+    with pytest.raises(UserError, match="none-lr0.01-seed0: is damaged .*; remove it, and it is trained again"):
+        results.read(folder)
+
+
+def test_the_norms_of_one_seed_see_the_same_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same order, shifted and mirrored alike, whatever the norm and the rate; other seeds see others."""
+    seen: dict[Any, list[Any]] = {}
+
+    def keep(job: ClassifierTraining) -> None:
+        batch = job.batches.at(job.step)
+        seen.setdefault(job.training, []).append((batch.images.clone(), batch.labels.clone()))
+
+    before_each_step(monkeypatch, keep)
+    given = {**SMALL, "channels": 3, "norms": ["none", "bn", "msn"], "lr": [0.01, 0.001], "seeds": 2}
+    assert classify("r", given, root=tmp_path, device="cpu") is None
+    first, *others = seen
+    assert len(seen) == 12 and len(seen[first]) == 4
+    for training in others:
+        if training.seed == first.seed:
+            same_bytes(seen[training], seen[first])
+        else:
+            pairs = zip(seen[training], seen[first], strict=True)
+            assert not any(torch.equal(images, of_first) for (images, _), (of_first, _) in pairs)
+
+
+def test_a_trained_network_scores_images(run: Run, image_folder: Path) -> None:
+    """`classify` writes what `report --features classifier:` takes."""
+    given = {**SMALL, "model": "vgg7", "resolution": 32, "epochs": 1, "norms": ["msn"], "lr": [0.01]}
+    run(**given)
+    network = RUN / "msn-lr0.01-seed0" / "classifier.pt"
+    flags = ["--data", image_folder, "--features", f"classifier:{network}", "--metrics", "fid", "--out", "scores"]
+    with pytest.raises(SystemExit) as stopped:
+        main([str(word) for word in ["report", image_folder, *flags, "--device", "cpu"]])
+    assert not stopped.value.code
+    result = json.loads(Path("scores/report.json").read_text())["results"][0]
+    assert result["protocol"]["layer"] == "vgg7 penultimate (256), logits (10)"
+    assert result["fid"] == pytest.approx(0, abs=1e-3)  # the same images
+    assert create_extractor("classifier", ExtractorOptions(weights=network)).dimension == 256
+
+
+@pytest.mark.parametrize(
+    "flags, code, message",
+    [
+        ("--model vgg", 2, "--model vgg: choose from cnn3, vgg7, densenet-bc, resnet18"),
+        ("--norms bn,batch", 2, "--norms batch: choose from none, bn, ln, in, wn, mean, sn, msn, msn-affine"),
+        ("--lr 0.1,0", 2, "--lr 0.0: must be above 0"),
+        ("--lr much", 2, "'much' is not a list of numbers such as 0.1,0.01"),
+        ("--model vgg7 --resolution 16", 2, "--model vgg7: too deep for images of 16 pixels; use --resolution 32 or m"),
+        ("--model resnet18 --resolution 8 --norms none,in,bn", 2, "--norms in: the last maps of resnet18 have one pos"),
+        ("--model resnet18 --resolution 8 --norms bn --batch 1", 2, "use --resolution 9 or more or --batch 2 or more"),
+        ("--batch 5000", 2, "--batch 5000: more than the 1,442 training images; use --batch 1442 or less"),
+        ("--data nowhere", 2, "--data nowhere: no such folder or zip"),
+        ("--test-data nowhere", 2, "--test-data nowhere: no such folder or zip"),
+        ("--device mps", 2, "--device mps: torch finds no Apple GPU"),
+    ],
+)
+def test_bad_flags(
+    flags: str,
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(["classify", "r", *flags.split()])
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("msn-gan: ")]
+    assert stopped.value.code == code and len(lines) == 1 and message in lines[0]
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,78 @@
+"""An experiment that is killed at any moment and begun again ends with the bytes of one that never was stopped."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gan.runs import checkpoint
+from gan.runs import log as runlog
+from tests.helpers.runs import classify_to_end, random_moment, signalled_exit_code
+from tests.helpers.states import same_bytes
+
+# Per training 12 steps in 3 epochs; the colour images are shifted and mirrored.
+FLAGS: dict[str, Any] = {
+    "model": "cnn3",
+    "resolution": 12,
+    "norms": ["bn", "msn"],
+    "lr": [0.01],
+    "epochs": 3,
+    "batch": 16,
+    "limit": 60,
+    "channels": 3,
+    "precision": "fp32",
+}
+TRAININGS = ("bn-lr0.01-seed0", "msn-lr0.01-seed0")
+TIMES = {"seconds", "images_per_second", "step_seconds"}
+
+
+def outcome(root: Path) -> dict[str, Any]:
+    """All that an experiment gave, but for the time that it took."""
+    found = {}
+    for name in TRAININGS:
+        folder = root / "checkpoints" / "r" / name
+        state = checkpoint.load(folder / "classifier.pt")
+        result = json.loads((folder / "result.json").read_text())
+        del state["training"]["seconds"], result["seconds"]
+        log = [{key: entry[key] for key in entry.keys() - TIMES} for entry in runlog.read(folder / "log.jsonl")]
+        files = sorted(path.name for path in folder.iterdir() if "tfevents" not in path.name)
+        assert files == ["classifier.pt", "log.jsonl", "result.json"]
+        found[name] = {"state": state, "result": result, "log": log}
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What an experiment gives that is left alone."""
+    root = tmp_path_factory.mktemp("whole")
+    assert classify_to_end(root, FLAGS)
+    return outcome(root)
+
+
+@pytest.mark.parametrize("flags", [FLAGS, {**FLAGS, "precision": "bf16", "optimizer": "sgd"}], ids=["adam", "sgd-bf16"])
+def test_killed_and_begun_again_is_never_stopped(flags: dict[str, Any], whole: dict[str, Any], tmp_path: Path) -> None:
+    if flags is not FLAGS:
+        assert classify_to_end(tmp_path / "whole", flags)
+        whole = outcome(tmp_path / "whole")
+    rng = random.Random(0)
+    moments = [("save", 2), ("renamed", 3), ("save", 13), *(random_moment(rng, 0.3) for _ in range(2))]
+    killed = sum(not classify_to_end(tmp_path / "killed", flags, moment) for moment in moments)
+    assert killed >= 3
+    assert classify_to_end(tmp_path / "killed", flags)
+    same_bytes(outcome(tmp_path / "killed"), whole)
+    assert not list((tmp_path / "killed").rglob("*.partial")) and not list((tmp_path / "killed").rglob("step-*"))
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(whole: dict[str, Any], tmp_path: Path) -> None:
+    given = {name: ",".join(map(str, value)) if isinstance(value, list) else value for name, value in FLAGS.items()}
+    flags = [str(word) for name, value in given.items() for word in (f"--{name}", value)]
+    assert signalled_exit_code(tmp_path, signal.SIGINT, flags, "classify") == 130
+    folder = tmp_path / "checkpoints" / "r" / TRAININGS[0]
+    assert [path.name for path in checkpoint.listed(folder)] == ["step-00000003.pt"]
+    assert classify_to_end(tmp_path, {})  # settings may be left out
+    same_bytes(outcome(tmp_path), whole)

@@ -1,0 +1,80 @@
+"""The exact sign-flip test and the words that it is told in."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from gan.experiments.compare.paired_test import how_many, in_words, paired, sign_flip
+
+
+@pytest.mark.parametrize("count", range(1, 12))
+def test_sign_flip_counts_all_signs(count: int) -> None:
+    """Against a count of every sign setting, one by one."""
+    values = np.random.default_rng(count).normal(0.5, 1, count)
+    sums = [
+        abs(sum(s * v for s, v in zip(signs, values, strict=True)))
+        for signs in itertools.product((1, -1), repeat=count)
+    ]
+    expected = sum(total >= abs(values.sum()) - 1e-12 for total in sums) / 2**count
+    assert sign_flip(values.tolist()) == expected
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0, 3.0, -1.0, 2.5], [0.3, 0.1, -0.2, 0.4, 0.7, 0.2, -0.1]])
+def test_sign_flip_is_scipys_permutation_test(values: list[float]) -> None:
+    reference = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    assert sign_flip(values) == pytest.approx(reference.pvalue, abs=1e-12)
+
+
+def test_ties_and_extremes() -> None:
+    assert sign_flip([2.0, 2.0, 2.0]) == 0.25  # all plus, or all minus
+    assert sign_flip([1.0, -1.0]) == 1.0 == sign_flip([0.0, 0.0, 0.0])
+    assert sign_flip([0.1, 0.2, 0.3, -0.3]) == pytest.approx(12 / 16)  # sums that are equal but for rounding count
+    assert sign_flip([1.0] * 40) == 2.0**-39
+    with pytest.raises(ValueError, match="a test of no differences"):
+        sign_flip([])
+
+
+def test_paired_numbers() -> None:
+    first, second = [12.0, 11.0, 13.0], [10.0, 9.5, 10.2]
+    test = paired(first, second)
+    assert test["difference"] == pytest.approx(-2.1) and test["seeds"] == 3
+    assert test["p"] == 0.25 == test["least_p"]
+    spread = np.std([-2.0, -1.5, -2.8], ddof=1)
+    assert test["effect_size"] == pytest.approx(-2.1 / spread)
+    low, high = stats.t.interval(0.95, 2, -2.1, spread / np.sqrt(3))
+    assert test["half_width"] == pytest.approx((high - low) / 2)
+    assert paired(second, first)["difference"] == pytest.approx(2.1)  # not swapped
+    with pytest.raises(ValueError):
+        paired(first, second[:2])
+
+
+def test_words() -> None:
+    def words(first: list[float], second: list[float], **options: float) -> str:
+        return in_words(paired(first, second), "FID", ("sn", "msn"), 1, **options)
+
+    assert words([12.0, 11.0, 13.0], [10.0, 9.2, 10.7]) == (
+        "msn's FID is lower by 2.0 ± 0.6 than sn's over 3 seeds (exact sign-flip test p = 0.25: "
+        "3 seeds cannot give less)."
+    )
+    assert words([10.0, 11.0, 13.0], [10.5, 10.2, 13.6]) == (
+        "No difference in FID that 3 seeds can show: msn's is higher by 0.1 ± 1.9 than sn's "
+        "(exact sign-flip test p = 1)."
+    )
+    many = words([10.0] * 7, [10.0 + number / 10 for number in range(1, 8)], factor=10)
+    assert many == "msn's FID is higher by 4.0 ± 2.0 than sn's over 7 seeds (exact sign-flip test p = 0.0156)."
+    assert (
+        words([2.0], [3.0]) == "msn's FID is higher by 1.0 than sn's with one seed: that has no interval and no test."
+    )
+    assert words([2.0, 2.0], [2.0, 2.0]) == "No difference in FID over 2 seeds: msn's equals sn's."
+
+
+def test_several_tests_are_said_to_be_several() -> None:
+    of_one = how_many([{"primary": number == 0} for number in range(6)])
+    assert of_one.startswith("The test is that of FID at the end. 5 of the 6 rows are other scores: their intervals")
+    of_grid = how_many([{"primary": number % 6 == 0} for number in range(36)])
+    assert "FID at the end under each of the 6 settings. 30 of the 36 rows are other scores" in of_grid
+    assert of_grid.endswith("Nor are those of FID at the end corrected for being several.")

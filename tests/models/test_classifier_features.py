@@ -1,0 +1,134 @@
+"""The paper's classifiers, their checkpoints, and the extractor that looks at images through one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from gan.errors import UsageError, UserError
+from gan.metrics.extractor import ExtractorOptions
+from gan.metrics.extractors import create_extractor
+from gan.models.classifiers import CLASSIFIERS, build_classifier, from_state, to_state
+from gan.norm import NORMS, spectral_norms
+from gan.runs import checkpoint
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name, resolution, dimension", [("cnn3", 28, 32 * 16**2), ("vgg7", 32, 256)])
+def test_shapes(name: str, resolution: int, dimension: int, norm: str) -> None:
+    network = build_classifier(name, norm, resolution=resolution, channels=1, classes=7)
+    images = torch.randn(2, 1, resolution, resolution)
+    features, logits = network.eval().features(images)
+    assert features.shape == (2, dimension) and logits.shape == (2, 7)
+    assert network.dimension == dimension
+    torch.testing.assert_close(network(images), logits)
+    torch.testing.assert_close(network.linear(features), logits)
+
+
+def test_layers_are_as_published() -> None:
+    def convolutions(name: str) -> list[tuple[int, int, int, int]]:
+        network = build_classifier(name, "none", resolution=32, channels=3, classes=10)
+        found = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+        return [(conv.out_channels, conv.kernel_size[0], conv.stride[0], conv.padding[0]) for conv in found]
+
+    assert convolutions("cnn3") == [(16, 5, 1, 2), (32, 3, 1, 2), (32, 4, 2, 2)]
+    assert convolutions("vgg7") == [(n, 3, 1, 1) for n in (32, 32, 64, 64, 128)] + [(256, 3, 1, 0)]
+    pools = [m for m in build_classifier("vgg7", "sn", resolution=32, channels=3, classes=10).modules()]
+    assert sum(isinstance(module, nn.MaxPool2d) for module in pools) == 4
+
+
+def test_one_seed_has_the_same_raw_weights_under_every_norm() -> None:
+    def weight(norm: str) -> torch.Tensor:
+        network = build_classifier("vgg7", norm, resolution=32, channels=3, classes=10, seed=5)
+        found = {name: value for name, value in network.named_parameters() if value.dim() == 4}
+        return next(iter(found.values()))
+
+    torch.testing.assert_close(weight("bn"), weight("none"), rtol=0, atol=0)
+    torch.testing.assert_close(weight("msn"), weight("none"), rtol=0, atol=0)
+    names = [
+        name for name, _, _ in spectral_norms(build_classifier("vgg7", "msn", resolution=32, channels=3, classes=2))
+    ]
+    assert len(names) == 7 and "linear" in names
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_images_that_are_too_small(name: str) -> None:
+    smallest = CLASSIFIERS[name].smallest
+    build_classifier(name, "none", resolution=smallest, channels=1, classes=2)
+    if smallest == 1:
+        return
+    with pytest.raises(UsageError, match=f"--model {name}: too deep for images of {smallest - 1} pixels") as caught:
+        build_classifier(name, "none", resolution=smallest - 1, channels=1, classes=2)
+    assert f"use --resolution {smallest} or more, or another model (cnn3" in str(caught.value)
+
+
+def test_unknown_names() -> None:
+    shape = {"resolution": 32, "channels": 1, "classes": 2}
+    with pytest.raises(UsageError, match="--model vgg: no such classifier; choose from cnn3, vgg7, densenet-bc, resn"):
+        build_classifier("vgg", "bn", **shape)
+    with pytest.raises(UsageError, match="--norms batch: no such norm; choose from none, bn, ln"):
+        build_classifier("vgg7", "batch", **shape)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    network = build_classifier("vgg7", "msn", resolution=32, channels=1, classes=10, seed=1)
+    checkpoint.save(tmp_path / "c.pt", to_state(network, "vgg7", "msn", [str(digit) for digit in range(10)]))
+    return tmp_path / "c.pt"
+
+
+def test_checkpoint_round_trip(saved: Path) -> None:
+    state = checkpoint.load(saved)
+    assert {key: state[key] for key in ("schema", "kind", "model", "norm", "channels", "resolution")} == {
+        "schema": 1,
+        "kind": "classifier",
+        "model": "vgg7",
+        "norm": "msn",
+        "channels": 1,
+        "resolution": 32,
+    }
+    loaded = from_state(state, saved)
+    original = build_classifier("vgg7", "msn", resolution=32, channels=1, classes=10, seed=1).eval()
+    x = torch.randn(2, 1, 32, 32)
+    torch.testing.assert_close(loaded(x), original(x), rtol=0, atol=0)
+    assert not loaded.training
+
+
+def test_bad_checkpoints(saved: Path) -> None:
+    state = checkpoint.load(saved)
+    with pytest.raises(UserError, match=r"c.pt: is not a checkpoint of a classifier \(kind: gan\)"):
+        from_state({**state, "kind": "gan"}, "c.pt")
+    for changed in ({"model": "vgg99"}, {"norm": "bn"}, {"classes": ["one"]}, {"weights": None}):
+        with pytest.raises(UserError, match="c.pt: does not fit this version of msn-gan, or is damaged"):
+            from_state({**state, **changed}, "c.pt")
+
+
+def test_extractor(saved: Path) -> None:
+    before = torch.get_rng_state()
+    extractor = create_extractor("classifier", ExtractorOptions(weights=saved, batch_size=3))
+    images = torch.randint(0, 256, (7, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    features, logits = extractor.features(images)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (features.shape, logits.shape) == ((7, 256), (7, 10)) == ((7, extractor.dimension), (7, extractor.classes))
+    network = from_state(checkpoint.load(saved), saved)
+    with torch.no_grad():
+        expected = network.features(images.float().mean(1, keepdim=True) / 127.5 - 1)
+    torch.testing.assert_close(features, expected[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits, expected[1], rtol=1e-4, atol=1e-5)
+    assert extractor.features(images.repeat_interleave(2, 2).repeat_interleave(2, 3))[0].shape == (7, 256)
+    assert len(extractor.hash) == 64 and extractor.protocol.weights == extractor.hash
+    assert extractor.protocol.layer == "vgg7 penultimate (256), logits (10)"
+
+
+def test_extractor_refuses(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--precision bf16: the features of a classifier are made in fp32 only"):
+        create_extractor("classifier", ExtractorOptions(weights=saved, precision="bf16"))
+    with pytest.raises(UsageError, match="name a trained checkpoint, as in classifier:"):
+        create_extractor("classifier")
+    small = build_classifier("cnn3", "sn", resolution=28, channels=1, classes=10)
+    checkpoint.save(tmp_path / "cnn3.pt", to_state(small, "cnn3", "sn", "0123456789"))
+    with pytest.raises(UserError, match="cnn3 has 8,192 features, too many for a covariance"):
+        create_extractor("classifier", ExtractorOptions(weights=tmp_path / "cnn3.pt"))

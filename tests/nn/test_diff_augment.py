@@ -1,0 +1,63 @@
+"""DiffAugment against each change written out for one image, and what must hold for all."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gan.nn.diff_augment import AUGMENTATIONS, augment, color, cutout, numbers, translation
+
+ALL = tuple(AUGMENTATIONS)
+
+
+def images(count: int = 5, channels: int = 3) -> torch.Tensor:
+    return torch.rand(count, channels, 16, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+
+
+def test_color_written_out() -> None:
+    x = images(1)
+    shifted = x + 0.9 - 0.5
+    grey = shifted.mean(1, keepdim=True)
+    saturated = grey + 2 * 0.25 * (shifted - grey)
+    expected = saturated.mean() + (0.75 + 0.5) * (saturated - saturated.mean())
+    ours = color(x, torch.tensor([[0.9, 0.25, 0.75]], dtype=torch.float64))
+    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(color(x, torch.full((1, 3), 0.5, dtype=torch.float64)), x, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("uniform, rows, columns", [((0.0, 0.999), -2, 3), ((0.5, 0.5), 0, 0), ((0.999, 0.0), 2, -3)])
+def test_translation_moves_by_up_to_an_eighth(uniform: tuple[float, float], rows: int, columns: int) -> None:
+    x = images(2)
+    ours = translation(x, torch.tensor([uniform, (0.5, 0.5)], dtype=torch.float64))
+    expected = torch.zeros_like(x[0])
+    for i in range(16):
+        for j in range(24):
+            if 0 <= i + rows < 16 and 0 <= j + columns < 24:
+                expected[:, i, j] = x[0, :, i + rows, j + columns]
+    torch.testing.assert_close(ours[0], expected, rtol=0, atol=0)
+    torch.testing.assert_close(ours[1], x[1], rtol=0, atol=0)
+
+
+def test_cutout_is_a_square_of_half_a_side_that_may_stand_out() -> None:
+    x = torch.ones(3, 1, 16, 24)
+    holes = cutout(x, torch.tensor([[0.5, 0.5], [0.0, 0.0], [0.999, 0.999]]))[:, 0] == 0
+    assert [int(hole.sum()) for hole in holes] == [8 * 12, 4 * 6, 4 * 6]
+    assert holes[0, 4:12, 6:18].all() and holes[1, :4, :6].all() and holes[2, -4:, -6:].all()
+
+
+def test_gradient_reaches_every_pixel_that_is_seen() -> None:
+    x = images().requires_grad_()
+    uniform = torch.rand(5, numbers(ALL), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: augment(x[:, :, :8, :8], uniform, ALL), x[:1].detach().requires_grad_())
+    seen = augment(x, uniform, ALL)
+    (gradient,) = torch.autograd.grad(seen.square().sum(), x)
+    assert gradient.isfinite().all() and (gradient != 0).float().mean() > 0.5
+
+
+@pytest.mark.parametrize("names", [(), ("color",), ("cutout", "translation"), ALL])
+def test_changes_are_functions_of_their_numbers(names: tuple[str, ...]) -> None:
+    x, uniform = images(), torch.rand(5, numbers(names), dtype=torch.float64)
+    whole = augment(x, uniform, names)
+    parts = torch.cat([augment(x[i : i + 1], uniform[i : i + 1], names) for i in range(5)])
+    torch.testing.assert_close(whole, parts, rtol=1e-12, atol=1e-12)
+    assert (whole is x) == (not names)
