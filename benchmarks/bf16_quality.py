@@ -19,8 +19,8 @@ from pathlib import Path
 
 import torch
 
-from gan.utils.confidence import interval
-from gan.utils.environment import hardware, package_versions
+from gan.utils.confidence import confidence_interval
+from gan.utils.environment import hardware_info, package_versions
 
 ROOT = Path(__file__).parent.parent
 PRECISIONS = ("bf16", "fp32")
@@ -78,7 +78,7 @@ def fids(folder: Path) -> list[dict[int, float]]:
 
 def show(curves: dict[str, list[dict[int, float]]], args: argparse.Namespace) -> None:
     """Print the table, and write the file that was asked for."""
-    facts = {**hardware(torch.device("cpu")), **package_versions("torch", "torchvision", "pillow")}
+    facts = {**hardware_info(torch.device("cpu")), **package_versions("torch", "torchvision", "pillow")}
     print("\n" + ", ".join(f"{name} {value}" for name, value in facts.items()))
     features = args.features.partition(":")[0]
     emulated = ", bf16 emulated" if args.emulate else ""
@@ -87,7 +87,7 @@ def show(curves: dict[str, list[dict[int, float]]], args: argparse.Namespace) ->
     print("| --- | --- | --- | --- | --- |")
     for step in sorted(set.intersection(*(set(curve) for curve in curves["bf16"] + curves["fp32"]))):
         bf16, fp32 = ([curve[step] for curve in curves[precision]] for precision in PRECISIONS)
-        difference = interval([a - b for a, b in zip(bf16, fp32, strict=True)])
+        difference = confidence_interval([a - b for a, b in zip(bf16, fp32, strict=True)])
         spread = [statistics.stdev(values) if len(values) > 1 else float("nan") for values in (bf16, fp32)]
         listed = [", ".join(f"{value:.2f}" for value in values) for values in (bf16, fp32)]
         print(f"| {step} | {listed[0]} | {listed[1]} | {difference.text()} | {spread[0]:.2f}, {spread[1]:.2f} |")

@@ -14,14 +14,14 @@ from collections.abc import Callable
 
 import torch
 
-from gan.config.presets import preset
+from gan.config.presets import preset_config
 from gan.data import ImageSet
-from gan.dynamics.measure import Subject
+from gan.dynamics.measure import DynamicsMeter
 from gan.dynamics.probe_batches import ClassifierProbe, DiscriminatorProbe
-from gan.experiments.classify.config import ClassifyConfig, Training
-from gan.experiments.classify.trainer import ClassifierTraining
+from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining
+from gan.experiments.classify.trainer import ClassifierTrainer
 from gan.models.classifiers import CLASSIFIERS
-from gan.runtime import resolve
+from gan.runtime import resolve_runtime
 from gan.training.trainer import Trainer
 
 FULL = 10  # one sample in ten is full
@@ -38,21 +38,21 @@ def milliseconds(call: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def prepared(network: str, norm: str) -> tuple[Callable[[], None], Subject]:
+def prepared(network: str, norm: str) -> tuple[Callable[[], None], DynamicsMeter]:
     """A training step, and what is sampled."""
-    runtime = resolve("cpu")
-    resolution = 32 if network in CLASSIFIERS else preset(network).resolution
+    runtime = resolve_runtime("cpu")
+    resolution = 32 if network in CLASSIFIERS else preset_config(network).resolution
     pixels = torch.randint(0, 256, (256, 3, resolution, resolution), dtype=torch.uint8)
     images = ImageSet.of(pixels, torch.arange(256) % 10, tuple("0123456789"))
     if network in CLASSIFIERS:
         config = ClassifyConfig().replace({"model": network, "channels": 3})
         config = config.resolved(runtime.precision)
-        job = ClassifierTraining(config, Training(norm, 0.001, 0), runtime, images, images)
-        return job.train_step, Subject(job.network, ClassifierProbe(images, config.batch, runtime.device), {})
-    settings = preset(network).replace({"norm": norm, "channels": 3})
+        job = ClassifierTrainer(config, ClassifyTraining(norm, 0.001, 0), runtime, images, images)
+        return job.train_step, DynamicsMeter(job.network, ClassifierProbe(images, config.batch, runtime.device), {})
+    settings = preset_config(network).replace({"norm": norm, "channels": 3})
     run = Trainer(settings, runtime, images)
     probe = DiscriminatorProbe(settings, images, run.classes, run.generator, runtime.device)
-    return run.train_step, Subject(run.discriminator, probe, {})
+    return run.train_step, DynamicsMeter(run.discriminator, probe, {})
 
 
 def main(names: list[str]) -> None:

@@ -24,19 +24,19 @@ from textbook import Textbook, ZipImages
 from torch import Tensor, nn
 
 from gan.cli.train import train as command
-from gan.config.presets import preset
+from gan.config.presets import preset_config
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet, load
+from gan.data import ImageSet, load_images
 from gan.errors import Diverged, UserError
-from gan.evaluation.image_streams import generated, stream_of
+from gan.evaluation.image_streams import generator_stream, image_set_stream
 from gan.evaluation.reference_statistics import Looking
 from gan.metrics.extractor import Extractor
 from gan.metrics.score import measure_reference, score
-from gan.runtime import Runtime, resolve
+from gan.runtime import Runtime, resolve_runtime
 from gan.sampling import generate
 from gan.sampling.grids import save_grid
 from gan.training.trainer import Trainer
-from gan.utils.environment import hardware, package_versions
+from gan.utils.environment import hardware_info, package_versions
 from gan.utils.files import write_json
 from gan.utils.progress import say
 
@@ -126,7 +126,7 @@ def config_of(text: str, data: Path) -> TrainConfig:
     known = {
         name: value for name, value in given.items() if name in TrainConfig.__dataclass_fields__ and value is not None
     }
-    base = preset(known.pop("preset", "quickstart"))
+    base = preset_config(known.pop("preset", "quickstart"))
     return base.replace({**known, "data": str(data), "channels": 3})
 
 
@@ -136,8 +136,8 @@ def compare(flags: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: images, settings or the network of the scores cannot be used.
     """
-    runtime = resolve(flags.device, flags.precision)
-    data = load(str(flags.data), resolution=32, channels=3)
+    runtime = resolve_runtime(flags.device, flags.precision)
+    data = load_images(str(flags.data), resolution=32, channels=3)
     extractor = Looking(features=flags.features, device=str(runtime.device)).extractor(str(flags.data))
     programs = [ours(text, data, runtime, flags) for text in flags.settings]
     if flags.textbook:
@@ -154,11 +154,11 @@ def compare(flags: argparse.Namespace) -> dict[str, Any]:
             if program.diverged:  # it has no images
                 continue
             latents = generate.latents(0, range(64), program.config.latent_dim)
-            images = generate.render(program.generator, latents, generate.classes_of(range(64), program.classes))
+            images = generate.render(program.generator, latents, generate.labels_in_turn(range(64), program.classes))
             save_grid(flags.grids / f"{number}.png", images, 8)
     return {
         "command": " ".join(["python benchmarks/equal_seconds.py", *map(shlex.quote, sys.argv[1:])]),
-        **hardware(runtime.device),
+        **hardware_info(runtime.device),
         **package_versions("torch", "torchvision", "pillow"),
         "precision": runtime.precision,
         "features": flags.features,
@@ -198,8 +198,8 @@ def scored(program: Program, data: ImageSet, extractor: Extractor, num: int) -> 
     found: dict[str, Any] = {"seconds": program.seconds, "steps": program.steps, "images": images}
     if program.diverged:
         return {**found, "fid": None}
-    reference = measure_reference(stream_of(data, "train"), extractor)
-    stream = generated(
+    reference = measure_reference(image_set_stream(data, "train"), extractor)
+    stream = generator_stream(
         program.generator, num, 0, name=program.name, latent_dim=config.latent_dim, classes=program.classes
     )
     try:

@@ -35,7 +35,7 @@ from gan.metrics.inception_weights import FILE_NAME
 from gan.metrics.preprocess import pytorch_fid as preprocess
 from gan.metrics.protocol import feature_versions
 from gan.metrics.score import score
-from gan.utils.environment import hardware
+from gan.utils.environment import hardware_info
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -100,7 +100,7 @@ def compare(flags: argparse.Namespace, folder: Path) -> dict[str, Any]:
             print(f"{name}: {took:.1f} s, {busy:.1f} core seconds", file=sys.stderr, flush=True)
     return {
         "images": len(images),
-        "hardware": hardware(torch.device(flags.device)),
+        "hardware": hardware_info(torch.device(flags.device)),
         "versions": feature_versions(),
         "seconds": seconds,
         "core_seconds": core_seconds,

@@ -1,4 +1,4 @@
-"""Training steps with freed memory kept (`gan.utils.memory.keep_freed`) over the same steps without.
+"""Training steps with freed memory kept (`gan.utils.memory.keep_freed_memory`) over the same steps without.
 
     python benchmarks/kept_memory.py "--preset msn-dcgan" "--preset sngan-resnet --g-width 32 --d-width 32 --n-dis 1"
 
@@ -49,7 +49,7 @@ def main() -> None:
 def measure(text: str, steps: int, way: str) -> dict[str, Any]:
     """Steps of one training, in this process."""
     if way == "kept":
-        memory.keep_freed()
+        memory.keep_freed_memory()
     cpu = torch.device("cpu")
     machine = Runtime(cpu, bf16=bf16_is_fast(cpu))
     config = config_of(text, Path("random.zip")).replace({"precision": machine.precision})
@@ -66,7 +66,7 @@ def measure(text: str, steps: int, way: str) -> dict[str, Any]:
     return {
         "seconds": median(times[_WARM_UP:]),
         "pages": pages / steps,
-        "bytes": memory.peak_bytes(cpu),
+        "bytes": memory.peak_memory_bytes(cpu),
     }
 
 

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gan.config.train_config import TrainConfig
 from gan.models import build_discriminator, build_generator
 from gan.norm import NORMS
-from gan.utils.environment import timed
+from gan.utils.environment import time_work
 
 PRODUCT = {"cpu": 4096, "cuda": 8192}  # side of the matrices whose product is the machine's rate, at most
 PRODUCT_REPEATS = 3
@@ -35,7 +35,7 @@ def product_rate(device: torch.device, dtype: torch.dtype) -> float:
 def _product_seconds(side: int, device: torch.device, dtype: torch.dtype) -> float:
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     product = torch.mm(a, b)
-    return min(timed(lambda: torch.mm(a, b, out=product), device) for _ in range(PRODUCT_REPEATS))
+    return min(time_work(lambda: torch.mm(a, b, out=product), device) for _ in range(PRODUCT_REPEATS))
 
 
 def our_networks(config: TrainConfig) -> tuple[nn.Module, nn.Module]:

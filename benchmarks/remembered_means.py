@@ -23,13 +23,13 @@ from torch import Tensor
 
 from gan.data import ImageSet
 from gan.data.batches import to_float
-from gan.data.train_test_sets import load_sets
-from gan.experiments.classify.trainer import evaluate
-from gan.models.classifiers import Classifier, from_state
+from gan.data.train_test_sets import load_train_and_test
+from gan.experiments.classify.trainer import evaluate_classifier
+from gan.models.classifiers import Classifier, classifier_from_state
 from gan.norm import Centering
 from gan.norm.layers import BATCH_NORMS
 from gan.runs import checkpoint
-from gan.runtime import Runtime, resolve
+from gan.runtime import Runtime, resolve_runtime
 
 _BATCH = 128  # of the new statistics
 
@@ -42,11 +42,11 @@ def main() -> None:
     parser.add_argument("--test-data", help="as in `msn-gan classify`")
     parser.add_argument("--batch", type=int, default=32, help="of the statistics of batches, as in training")
     flags = parser.parse_args()
-    runtime = resolve("cpu", "fp32")
+    runtime = resolve_runtime("cpu", "fp32")
     print("| checkpoint | remembered, % | anew, % | batch, % |\n| --- | ---: | ---: | ---: |")
     for path in flags.checkpoints:
-        network = from_state(checkpoint.load(path), path)
-        train, test = load_sets(
+        network = classifier_from_state(checkpoint.load_checkpoint(path), path)
+        train, test = load_train_and_test(
             flags.data, test_data=flags.test_data, resolution=network.resolution, channels=network.channels
         )
         network = runtime.place(network)
@@ -59,7 +59,7 @@ def accuracies(
     network: Classifier, train: ImageSet, test: ImageSet, batch: int, runtime: Runtime
 ) -> tuple[float, float, float]:
     """Test accuracy, in [0, 1], with remembered statistics, with new ones, and with those of each batch."""
-    _, remembered = evaluate(network, test, runtime)
+    _, remembered = evaluate_classifier(network, test, runtime)
     network = copy.deepcopy(network).train()
     right = 0
     for indices in shuffled(test, batch):
@@ -70,7 +70,7 @@ def accuracies(
         for norm in norms:
             norm.momentum = 1 / count  # a mean over all batches so far
         network(to_float(train.fetch(indices)))
-    _, anew = evaluate(network, test, runtime)
+    _, anew = evaluate_classifier(network, test, runtime)
     return remembered, anew, right / len(test)
 
 

@@ -33,13 +33,13 @@ from textbook import build as textbook_networks
 from textbook_networks import NORMS
 
 from gan.bench.report import Spread
-from gan.config.presets import preset
+from gan.config.presets import preset_config
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet, load
+from gan.data import ImageSet, load_images
 from gan.errors import UserError
-from gan.runtime import PRECISIONS, Runtime, resolve
+from gan.runtime import PRECISIONS, Runtime, resolve_runtime
 from gan.training.trainer import Trainer
-from gan.utils.environment import hardware, package_versions, timed
+from gan.utils.environment import hardware_info, package_versions, time_work
 from gan.utils.files import write_json
 from gan.utils.progress import say
 
@@ -64,7 +64,7 @@ class Runner:
     def turn(self, steps: int) -> None:
         """Time some steps, after one that is not timed."""
         self.step()
-        seconds = timed(lambda: [self.step() for _ in range(steps)], self.runtime.device)
+        seconds = time_work(lambda: [self.step() for _ in range(steps)], self.runtime.device)
         self.rates.append(steps * self.images / seconds)
         self.end_turn()
 
@@ -119,15 +119,17 @@ def compare(flags: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: the device, the images or the batch cannot be had.
     """
-    runtime = resolve(flags.device, flags.precision)
+    runtime = resolve_runtime(flags.device, flags.precision)
     images = ZipImages(flags.data)
-    data = load(str(flags.data), resolution=32, channels=3)
+    data = load_images(str(flags.data), resolution=32, channels=3)
     products = {"fp32": 0.0, "bf16": 0.0}
     results: list[dict[str, Any]] = []
     norm_ratios: list[dict[str, Any]] = []
     measure_products(products, runtime.device)  # and the libraries' workspaces are nobody's memory
     for name in flags.preset:
-        settings = preset(name).replace({"data": str(flags.data), "batch": flags.batch, "precision": runtime.precision})
+        settings = preset_config(name).replace(
+            {"data": str(flags.data), "batch": flags.batch, "precision": runtime.precision}
+        )
         runners = []
         for norm in flags.norms:
             config = settings.replace({"norm": norm})
@@ -148,7 +150,7 @@ def compare(flags: argparse.Namespace) -> dict[str, Any]:
             found["share_of_product_rate"] = found["model_flop_per_second"] / products[found["precision"]]
     return {
         "command": " ".join(["python benchmarks/train_speed.py", *sys.argv[1:]]),
-        "hardware": hardware(runtime.device),
+        "hardware": hardware_info(runtime.device),
         "versions": package_versions("torch", "torchvision", "pillow"),
         "settings": {key: str(value) if isinstance(value, Path) else value for key, value in vars(flags).items()},
         "product_flop_per_second": products,

@@ -47,7 +47,7 @@ class Runtime:
         return module.to(self.device).to(memory_format=torch.channels_last)
 
 
-def resolve(device: str = "auto", precision: str = "auto", *, deterministic: bool = False) -> Runtime:
+def resolve_runtime(device: str = "auto", precision: str = "auto", *, deterministic: bool = False) -> Runtime:
     """Turn the flags `--device`, `--precision` and `--deterministic` into a `Runtime`.
 
     Among several ranks, `auto` is the precision that it means on rank 0.
@@ -64,8 +64,8 @@ def resolve(device: str = "auto", precision: str = "auto", *, deterministic: boo
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first product
         torch.use_deterministic_algorithms(True)
-    bf16 = precision == "bf16" or (precision == "auto" and collectives.from_lead(lambda: bf16_is_fast(place)))
-    return Runtime(place, bf16, process_group.count())
+    bf16 = precision == "bf16" or (precision == "auto" and collectives.on_rank0(lambda: bf16_is_fast(place)))
+    return Runtime(place, bf16, process_group.world_size())
 
 
 def resolve_device(name: str) -> torch.device:
@@ -77,7 +77,7 @@ def resolve_device(name: str) -> torch.device:
         UsageError: the device is not on this machine, or not enough of them.
     """
     mps = (
-        torch.backends.mps.is_available() and process_group.count() == 1
+        torch.backends.mps.is_available() and process_group.world_size() == 1
     )  # ranks on Apple GPUs cannot talk to each other
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
@@ -88,18 +88,17 @@ def resolve_device(name: str) -> torch.device:
             "--device mps: torch finds no Apple GPU on this machine, or several ranks would share it; "
             "use --device cpu or auto"
         )
-    if name == "cuda" and process_group.count() > 1:
-        if process_group.local_count() > torch.cuda.device_count():
+    if name == "cuda" and process_group.world_size() > 1:
+        devices = torch.cuda.device_count()
+        if process_group.local_world_size() > devices:
             raise UsageError(
-                f"--device cuda: {process_group.local_count()} ranks, but torch finds {torch.cuda.device_count()} CUDA "
-                f"devices on this machine; use --nproc-per-node {torch.cuda.device_count()} or --device cpu"
+                f"--device cuda: {process_group.local_world_size()} ranks, but torch finds {devices} CUDA devices "
+                f"on this machine; use --nproc-per-node {devices} or --device cpu"
             )
-        torch.cuda.set_device(
-            process_group.local_rank()
-        )  # what names no device, NCCL's streams among it, uses this one
+        torch.cuda.set_device(process_group.local_rank())  # the default device, also of NCCL's streams
         return torch.device("cuda", process_group.local_rank())
     if name == "cpu":
-        memory.keep_freed()
+        memory.keep_freed_memory()
     return torch.device(name)
 
 

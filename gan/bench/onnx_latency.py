@@ -25,7 +25,7 @@ _ROUNDS = 3
 _WARM_UP = 10  # runs that are not counted, or a tenth of those that are, where that is more
 
 
-def measure(files: Sequence[Path], runs: int) -> list[dict[str, Any]]:
+def measure_onnx(files: Sequence[Path], runs: int) -> list[dict[str, Any]]:
     """Time each file, a batch of one item at a time.
 
     Args:
@@ -41,7 +41,7 @@ def measure(files: Sequence[Path], runs: int) -> list[dict[str, Any]]:
     """
     from gan.utils.progress import progress  # here: the processes that are measured need no progress bar
 
-    optional_packages.require_onnx("--onnx", ("onnxruntime",))
+    optional_packages.require_packages("--onnx", ("onnxruntime",))
     for file in files:
         if not file.is_file():
             raise UserError(f"--onnx {file}: no such file; `msn-gan export` writes them")
@@ -72,7 +72,7 @@ def _summary(rounds: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def table(results: list[dict[str, Any]]) -> str:
+def onnx_table(results: list[dict[str, Any]]) -> str:
     """The results as a Markdown table, a row for each file."""
     rows = [
         ["file", "kB"]
@@ -105,12 +105,12 @@ def _in_own_process(file: Path, threads: int, runs: int) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def time_file(file: str, threads: int, runs: int) -> dict[str, Any]:
+def time_onnx_file(file: str, threads: int, runs: int) -> dict[str, Any]:
     """Latencies (`ms`, a list) and memory of one file in this process."""
     import numpy as np
     import onnxruntime
 
-    runtime_memory = peak_memory()
+    runtime_memory = process_peak_memory()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -128,10 +128,10 @@ def time_file(file: str, threads: int, runs: int) -> dict[str, Any]:
         session.run(None, inputs)
         if run >= 0:
             times.append((time.perf_counter() - began) * 1000)
-    return {"ms": times, "peak_memory_mb": peak_memory(), "runtime_memory_mb": runtime_memory}
+    return {"ms": times, "peak_memory_mb": process_peak_memory(), "runtime_memory_mb": runtime_memory}
 
 
-def peak_memory() -> float:
+def process_peak_memory() -> float:
     """The most memory that this process has held, in MB (10^6 bytes)."""
     status = Path("/proc/self/status")
     if status.exists():
@@ -148,4 +148,4 @@ def peak_memory() -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(time_file(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
+    print(json.dumps(time_onnx_file(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))

@@ -11,14 +11,14 @@ from multiprocessing import get_context
 
 import torch
 
-from gan.bench.workload import Subject
+from gan.bench.workload import Workload
 from gan.runtime import Runtime
-from gan.utils.memory import peak_bytes, reset_peak
+from gan.utils.memory import peak_memory_bytes, reset_peak_memory
 
 _STEPS = 3
 
 
-def peak_memory(model: str, norm: str, batch: int, runtime: Runtime) -> int | None:
+def training_peak_memory(model: str, norm: str, batch: int, runtime: Runtime) -> int | None:
     """Bytes at the peak of some training steps; None on a system that does not tell.
 
     Raises:
@@ -28,10 +28,10 @@ def peak_memory(model: str, norm: str, batch: int, runtime: Runtime) -> int | No
         _train("cnn3", "bn", 2, runtime)  # what the libraries take for themselves is not the network's
         gc.collect()
         before = torch.cuda.memory_allocated(runtime.device)
-        subject = Subject(model, norm, batch, runtime)  # in whose first step cuDNN tries algorithms, in much memory
-        reset_peak(runtime.device)
+        subject = Workload(model, norm, batch, runtime)  # in whose first step cuDNN tries algorithms, in much memory
+        reset_peak_memory(runtime.device)
         _steps(subject)
-        return peak_bytes(runtime.device) - before
+        return peak_memory_bytes(runtime.device) - before
     if runtime.device.type != "cpu" or sys.platform == "win32":
         return None
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=_ignore_interrupts) as pool:
@@ -42,10 +42,10 @@ def peak_memory(model: str, norm: str, batch: int, runtime: Runtime) -> int | No
 
 
 def _train(model: str, norm: str, batch: int, runtime: Runtime) -> None:
-    _steps(Subject(model, norm, batch, runtime))
+    _steps(Workload(model, norm, batch, runtime))
 
 
-def _steps(subject: Subject) -> None:
+def _steps(subject: Workload) -> None:
     for _ in range(_STEPS):
         subject.train_step()
 
@@ -56,9 +56,9 @@ def _growth(model: str, norm: str, batch: int, bf16: bool, threads: int) -> int:
     cpu = torch.device("cpu")
     runtime = Runtime(cpu, bf16)
     _train("cnn3", "bn", 2, runtime)  # what the libraries take for themselves is not the network's
-    before = peak_bytes(cpu)
+    before = peak_memory_bytes(cpu)
     _train(model, norm, batch, runtime)
-    return peak_bytes(cpu) - before
+    return peak_memory_bytes(cpu) - before
 
 
 def _ignore_interrupts() -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gan.bench.workload import LARGE, QUANTITIES
+from gan.bench.workload import LARGE_BATCH, QUANTITIES
 
 # Which norm is held against which, where both were measured.
 PAIRS = (("msn", "bn"), ("msn", "sn"), ("msn", "none"))
@@ -17,9 +17,9 @@ TURN = 0.1  # seconds of a turn; what takes longer has one call in it
 LABELS = {
     "train": "training step",
     "infer_1": "inference, batch 1",
-    f"infer_{LARGE}": f"inference, batch {LARGE}",
+    f"infer_{LARGE_BATCH}": f"inference, batch {LARGE_BATCH}",
     "folded_1": "folded inference, batch 1",
-    f"folded_{LARGE}": f"folded inference, batch {LARGE}",
+    f"folded_{LARGE_BATCH}": f"folded inference, batch {LARGE_BATCH}",
     "parameters": "parameters",
     "peak_memory_bytes": "peak memory",
 }
@@ -58,7 +58,7 @@ class Spread(NamedTuple):
         return {"median": self.median, "quartiles": [self.low, self.high]}
 
 
-def summarize(
+def summarize_model(
     model: str, sizes: Mapping[str, Mapping[str, Any]], rounds: Sequence[Mapping[str, Mapping[str, float]]]
 ) -> dict[str, Any]:
     """The part of the results that is about one model.
@@ -120,9 +120,9 @@ def _claim(model: str, ratios: Sequence[Mapping[str, Any]], norms: Mapping[str, 
     for ratio in ratios:
         if ratio["norms"] != "msn/bn" or ratio["of"] not in QUANTITIES:
             continue
-        text = verdict(Spread(ratio["median"], *ratio["quartiles"]))
-        lines.append(f"{LABELS[ratio['of']]}: {text}{_other_work(norms, ratio['of'])}")
-        if not text.startswith("no"):
+        outcome = verdict(Spread(ratio["median"], *ratio["quartiles"]))
+        lines.append(f"{LABELS[ratio['of']]}: {outcome}{_other_work(norms, ratio['of'])}")
+        if not outcome.startswith("no"):
             could.append(LABELS[ratio["of"]])
     if not lines:
         return []
@@ -140,7 +140,7 @@ def _other_work(norms: Mapping[str, Any], quantity: str) -> str:
     return "" if msn == bn else f"; but not by the norm alone, MSN's network has {msn / bn:.0%} of the FLOP of BN's"
 
 
-def text(record: Mapping[str, Any]) -> str:
+def bench_markdown(record: Mapping[str, Any]) -> str:
     """All results as Markdown: the machine, the definitions, and for each model its tables and sentences."""
     settings = record["settings"]
     machine = ", ".join(f"{name} {value}" for name, value in {**record["hardware"], **record["versions"]}.items())

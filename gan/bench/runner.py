@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gan.bench.peak_memory import peak_memory
-from gan.bench.report import DEFINITIONS, TURN, summarize
-from gan.bench.workload import LARGE, MODELS, QUANTITIES, Subject, flop
+from gan.bench.peak_memory import training_peak_memory
+from gan.bench.report import DEFINITIONS, TURN, summarize_model
+from gan.bench.workload import LARGE_BATCH, MODELS, QUANTITIES, Workload, count_flop
 from gan.errors import UsageError, UserError
 from gan.norm import NORMS
-from gan.runtime import PRECISIONS, Runtime, resolve
-from gan.utils.environment import hardware, package_versions
-from gan.utils.memory import lacks_memory
+from gan.runtime import PRECISIONS, Runtime, resolve_runtime
+from gan.utils.environment import hardware_info, package_versions
+from gan.utils.memory import is_out_of_memory
 from gan.utils.progress import progress, say
 from gan.utils.signals import StopSignals
 
@@ -27,7 +27,7 @@ Rounds = list[dict[str, dict[str, float]]]  # of each round: quantity -> norm ->
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """What is to be timed.
 
     Raises:
@@ -62,16 +62,16 @@ class Plan:
             raise UsageError(f"--seconds {self.seconds}: must be above 0")
 
 
-def bench(plan: Plan) -> tuple[dict[str, Any], int]:
+def run_bench(plan: BenchPlan) -> tuple[dict[str, Any], int]:
     """What was measured, complete but for what an interruption or a lack of memory has left out, and an exit code.
 
     Raises:
         UserError: the device is not there, or nothing could be measured.
     """
-    runtime = resolve(plan.device, plan.precision)
+    runtime = resolve_runtime(plan.device, plan.precision)
     record: dict[str, Any] = {
         "command": " ".join(["msn-gan", *sys.argv[1:]]),
-        "hardware": hardware(runtime.device),
+        "hardware": hardware_info(runtime.device),
         "versions": package_versions("torch", "torchvision", "pillow"),
         "settings": {**asdict(plan), "precision": runtime.precision, "device": str(runtime.device)},
         "definitions": DEFINITIONS,
@@ -87,10 +87,10 @@ def bench(plan: Plan) -> tuple[dict[str, Any], int]:
             try:
                 found = _model(model, plan, runtime, budget, lambda: signals.received is not None)
             except (MemoryError, RuntimeError) as error:
-                if not lacks_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if signals.received is None:  # or the signal has ended the process that measured memory, too
-                    wanted = "" if plan.batch <= LARGE else f", below {plan.batch}"
+                    wanted = "" if plan.batch <= LARGE_BATCH else f", below {plan.batch}"
                     record["stopped"] = f"{model}: out of memory; use a smaller --batch{wanted}, or fewer --norms"
                     break
             if found is not None:
@@ -105,7 +105,7 @@ def bench(plan: Plan) -> tuple[dict[str, Any], int]:
 
 
 def _model(
-    model: str, plan: Plan, runtime: Runtime, budget: float | None, stopped: Callable[[], bool]
+    model: str, plan: BenchPlan, runtime: Runtime, budget: float | None, stopped: Callable[[], bool]
 ) -> dict[str, Any] | None:
     """All norms of a model; None where it was stopped before its first round was done."""
     began = time.monotonic()
@@ -113,19 +113,19 @@ def _model(
     for norm in plan.norms:
         if stopped():
             return None
-        memory = peak_memory(model, norm, plan.batch, runtime) if plan.memory else None
-        sizes[norm] = {"flop": flop(model, norm), "peak_memory_bytes": memory}
-    subjects = [Subject(model, norm, plan.batch, runtime) for norm in plan.norms]
+        memory = training_peak_memory(model, norm, plan.batch, runtime) if plan.memory else None
+        sizes[norm] = {"flop": count_flop(model, norm), "peak_memory_bytes": memory}
+    subjects = [Workload(model, norm, plan.batch, runtime) for norm in plan.norms]
     for subject in subjects:
         sizes[subject.norm]["parameters"] = subject.parameters
     rounds = _rounds(model, subjects, plan.rounds, None if budget is None else began + budget, stopped)
     del subjects
     gc.collect()  # the next model needs the memory
-    return summarize(model, sizes, rounds) if rounds else None
+    return summarize_model(model, sizes, rounds) if rounds else None
 
 
 def _rounds(
-    model: str, subjects: Sequence[Subject], count: int, deadline: float | None, stopped: Callable[[], bool]
+    model: str, subjects: Sequence[Workload], count: int, deadline: float | None, stopped: Callable[[], bool]
 ) -> Rounds:
     """Turns of all subjects, quantity by quantity; every other round goes backwards. Only whole rounds are kept."""
     repeats = {quantity: _repeats(subjects, quantity) for quantity in QUANTITIES}
@@ -150,7 +150,7 @@ def _rounds(
     return kept
 
 
-def _repeats(subjects: Sequence[Subject], quantity: str) -> int:
+def _repeats(subjects: Sequence[Workload], quantity: str) -> int:
     """Calls in a turn, the same for all, so that the fastest one's turn is as long as a turn should be."""
     fastest = min(subject.seconds(quantity, 1, warm=True) for subject in subjects)
     return min(MOST_CALLS, max(1, math.ceil(TURN / fastest)))

@@ -9,22 +9,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gan.config.presets import PRESETS, preset
+from gan.config.presets import PRESETS, preset_config
 from gan.models import build_discriminator, count_parameters
 from gan.models.classifiers import CLASSIFIERS, build_classifier
 from gan.norm import fold, power_iterate
 from gan.runtime import Runtime
-from gan.utils.environment import timed
+from gan.utils.environment import time_work
 
 RESOLUTION, CHANNELS, CLASSES = 32, 3, 10  # of a classifier; a preset has its own
-LARGE = 64  # images of the larger inference
+LARGE_BATCH = 64  # images of the larger inference
 
 MODELS = (*CLASSIFIERS, *PRESETS)
 # What is timed, by its name in the JSON; train and infer are of the network as it is trained.
-QUANTITIES = ("train", "infer_1", f"infer_{LARGE}", "folded_1", f"folded_{LARGE}")
+QUANTITIES = ("train", "infer_1", f"infer_{LARGE_BATCH}", "folded_1", f"folded_{LARGE_BATCH}")
 
 
-def build(model: str, norm: str) -> tuple[nn.Module, tuple[int, int, int], bool]:
+def build_model(model: str, norm: str) -> tuple[nn.Module, tuple[int, int, int], bool]:
     """A classifier, or the discriminator of a preset, the shape (channels, R, R) of its images, whether it has labels.
 
     A discriminator that is told labels knows `CLASSES` of them.
@@ -32,19 +32,19 @@ def build(model: str, norm: str) -> tuple[nn.Module, tuple[int, int, int], bool]
     if model in CLASSIFIERS:
         network = build_classifier(model, norm, resolution=RESOLUTION, channels=CHANNELS, classes=CLASSES)
         return network, (CHANNELS, RESOLUTION, RESOLUTION), False
-    config = preset(model).replace({"norm": norm})
+    config = preset_config(model).replace({"norm": norm})
     discriminator = build_discriminator(config, CLASSES if config.conditional else 0)
     return discriminator, (config.channels, config.resolution, config.resolution), config.conditional
 
 
-def loss_of(logits: Tensor) -> Tensor:
+def bench_loss(logits: Tensor) -> Tensor:
     """Cross entropy of a classifier's (N, K) against label 0; of a discriminator's (N,), the logistic loss of fakes."""
     if logits.dim() == 1:
         return F.softplus(logits).mean()
     return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
 
 
-class Subject:
+class Workload:
     """A network, its optimizer, its folded copy, and images of random numbers with labels where it takes them.
 
     Args:
@@ -57,20 +57,20 @@ class Subject:
     def __init__(self, model: str, norm: str, batch: int, runtime: Runtime) -> None:
         self.norm = norm
         self.runtime = runtime
-        network, shape, labelled = build(model, norm)
+        network, shape, labelled = build_model(model, norm)
         self.network = runtime.place(network)
         fused = runtime.device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.Adam(self.network.parameters(), 1e-4, fused=fused)
-        self._inputs = {size: self._random(size, shape, labelled=labelled) for size in {batch, 1, LARGE}}
+        self._inputs = {size: self._random(size, shape, labelled=labelled) for size in {batch, 1, LARGE_BATCH}}
         self.batch = batch
         self.train_step()  # running statistics that are not those of the beginning
         self.folded = fold(self.network, strict=False)
         self.work: dict[str, Callable[[], object]] = {
             "train": self.train_step,
             "infer_1": lambda: self.answer(self.network, 1),
-            f"infer_{LARGE}": lambda: self.answer(self.network, LARGE),
+            f"infer_{LARGE_BATCH}": lambda: self.answer(self.network, LARGE_BATCH),
             "folded_1": lambda: self.answer(self.folded, 1),
-            f"folded_{LARGE}": lambda: self.answer(self.folded, LARGE),
+            f"folded_{LARGE_BATCH}": lambda: self.answer(self.folded, LARGE_BATCH),
         }
 
     def _random(self, count: int, shape: tuple[int, int, int], *, labelled: bool) -> tuple[Tensor, ...]:
@@ -84,7 +84,7 @@ class Subject:
         with self.runtime.autocast():
             logits = self.network(*self._inputs[self.batch])
         self.optimizer.zero_grad()
-        loss_of(logits.float()).backward()
+        bench_loss(logits.float()).backward()
         self.optimizer.step()
 
     @torch.inference_mode()
@@ -99,7 +99,7 @@ class Subject:
         work = self.work[quantity]
         if warm:
             work()
-        return timed(lambda: [work() for _ in range(repeats)], self.runtime.device) / repeats
+        return time_work(lambda: [work() for _ in range(repeats)], self.runtime.device) / repeats
 
     @property
     def parameters(self) -> int:
@@ -107,17 +107,17 @@ class Subject:
         return count_parameters(self.network)
 
 
-def flop(model: str, norm: str) -> dict[str, int]:
+def count_flop(model: str, norm: str) -> dict[str, int]:
     """FLOP for one image, of the folded network: convolutions and matrix products, an addition and a product are two.
 
     `forward` is inference, `training` forward and backward. The norm's own work is not counted; networks differ where
     a norm lets a layer be merged with its neighbour.
     """
-    network, shape, labelled = build(model, norm)
+    network, shape, labelled = build_model(model, norm)
     network = fold(network, strict=False)
     inputs = (torch.zeros(1, *shape), *([torch.zeros(1, dtype=torch.long)] if labelled else []))
     with FlopCounterMode(display=False) as forward, torch.no_grad():
         network(*inputs)
     with FlopCounterMode(display=False) as training:
-        loss_of(network(*inputs)).backward()
+        bench_loss(network(*inputs)).backward()
     return {"forward": forward.get_total_flops(), "training": training.get_total_flops()}

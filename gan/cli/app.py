@@ -17,7 +17,7 @@ from gan import __version__
 from gan.distributed import process_group
 from gan.errors import UsageError, UserError
 from gan.runtime import DEVICES
-from gan.utils.memory import lacks_memory
+from gan.utils.memory import is_out_of_memory
 
 OVER_RANKS = {"train", "sample", "report"}
 """Commands that the ranks of a job run together."""
@@ -73,7 +73,7 @@ class _Commands(click.Group):
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # a table in ASCII has question marks, not an error
         try:
-            if process_group.launched() == 1:
+            if process_group.launched_ranks() == 1:
                 for number in _ENDS:
                     if signal.getsignal(number) == signal.SIG_DFL:
                         signal.signal(number, _end)
@@ -90,7 +90,7 @@ class _Commands(click.Group):
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
         except Exception as error:
-            if lacks_memory(error):
+            if is_out_of_memory(error):
                 _fail(_no_room(error), 1)
             _fail(f"{type(error).__name__}: {error}; this should not happen, --debug shows where", 1)
 
@@ -108,9 +108,9 @@ def _no_room(error: Exception) -> str:
 def _fail(message: str, code: int) -> NoReturn:
     if "--debug" in sys.argv[1:2]:
         traceback.print_exc()
-    if process_group.tells():
+    if process_group.reports_failure():
         click.echo(f"msn-gan: {message}", err=True)
-    process_group.end(code)
+    process_group.end_process(code)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -119,7 +119,7 @@ def _fail(message: str, code: int) -> NoReturn:
 @click.pass_context
 def main(ctx: click.Context, debug: bool) -> None:
     """Train GANs under spectral and mean spectral normalization, sample from them, and compare them fairly."""
-    if ctx.invoked_subcommand not in OVER_RANKS and process_group.launched() > 1:
+    if ctx.invoked_subcommand not in OVER_RANKS and process_group.launched_ranks() > 1:
         raise UsageError(
             f"{ctx.invoked_subcommand}: runs in one process; torchrun is for {', '.join(sorted(OVER_RANKS))}"
         )

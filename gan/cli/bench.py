@@ -56,12 +56,12 @@ def bench(path: Path | None, onnx: bool, files: tuple[Path, ...], runs: int, **s
         kind = "networks under norms, not --onnx" if onnx else "--onnx"
         raise UsageError(f"{', '.join(sorted(_flag(name) for name in unused))}: for {kind}; leave it out")
     if onnx:
-        measured = onnx_latency.measure(files, runs)
-        click.echo(onnx_latency.table(measured))
+        measured = onnx_latency.measure_onnx(files, runs)
+        click.echo(onnx_latency.onnx_table(measured))
         _write(path, measured)
         return
-    record, code = runner.bench(runner.Plan(**settings))
-    click.echo(report.text(record))
+    record, code = runner.run_bench(runner.BenchPlan(**settings))
+    click.echo(report.bench_markdown(record))
     _write(path, record)
     if record["stopped"]:
         click.echo(f"msn-gan: {record['stopped']}", err=True)

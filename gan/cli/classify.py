@@ -11,7 +11,7 @@ import click
 from gan.cli.app import device_option, main, out_root
 from gan.cli.config_options import setting_options
 from gan.experiments.classify.config import ClassifyConfig
-from gan.experiments.classify.experiment import classify as run_experiment
+from gan.experiments.classify.experiment import run_classification as run_experiment
 
 
 @main.command()

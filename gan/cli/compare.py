@@ -12,8 +12,8 @@ from gan.cli.app import device_option, main, out_root
 from gan.cli.config_options import setting_options
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
-from gan.experiments.compare.experiment import compare as run_experiment
-from gan.experiments.compare.plan import OWN, CompareConfig
+from gan.experiments.compare.experiment import run_comparison as run_experiment
+from gan.experiments.compare.plan import PER_TRAINING, CompareConfig
 
 _TOLD = {"report_every": "Steps between scores of the averaged generator.  [a tenth of --steps]"}
 
@@ -25,7 +25,7 @@ _TOLD = {"report_every": "Steps between scores of the averaged generator.  [a te
 @out_root
 @device_option
 @setting_options(CompareConfig)
-@setting_options(TrainConfig, without=tuple(OWN), told=_TOLD)
+@setting_options(TrainConfig, without=tuple(PER_TRAINING), told=_TOLD)
 def compare(run: str, preset: str | None, file: Path | None, root: Path, device: str, **settings: Any) -> None:
     """Train one recipe under several discriminator normalizations and seeds, and compare how good the images become.
 

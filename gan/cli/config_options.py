@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gan.cli.app import Names, Numbers
-from gan.config.base import Settings, flag
+from gan.config.base import Config, flag_name
 
 # What a setting's value is parsed as. Its choices and range are checked by the settings, all problems in one message.
 _TYPES = {
@@ -23,7 +23,7 @@ _TYPES = {
 
 
 def setting_options(
-    settings: type[Settings], without: tuple[str, ...] = (), told: Mapping[str, str] | None = None
+    settings: type[Config], without: tuple[str, ...] = (), told: Mapping[str, str] | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A flag for every setting but `preset` and those `without`; its value is None where it is not given.
 
@@ -34,7 +34,7 @@ def setting_options(
     def add(command: Callable[..., None]) -> Callable[..., None]:
         for item in reversed([item for item in fields(settings) if item.name not in ("preset", *without)]):
             kind = str(item.type).split(" |")[0]
-            name = flag(item.name)
+            name = flag_name(item.name)
             choices, bare = item.metadata["choices"], item.metadata["bare"]
             alone: dict[str, Any] = {} if bare is None else {"is_flag": False, "flag_value": str(bare)}
             command = click.option(

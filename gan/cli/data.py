@@ -11,9 +11,9 @@ import click
 from gan import data as image_data
 from gan.cli.app import device_option, main, skip_option, split_option
 from gan.cli.extractor_options import looking_of, looking_options
-from gan.data.source import shown
+from gan.data.source import printable_name
 from gan.evaluation.reference_statistics import write_statistics
-from gan.utils.memory import amount
+from gan.utils.memory import format_bytes
 
 _data_root = click.option(
     "--data-root", type=click.Path(path_type=Path), default=Path("data"), help="Where downloads are."
@@ -38,7 +38,7 @@ def info(path: str, data_root: Path, split: str, as_json: bool) -> None:
 
     Example: msn-gan data info cats.zip
     """
-    found = image_data.info(path, data_root=data_root, split=split)
+    found = image_data.describe_images(path, data_root=data_root, split=split)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -49,17 +49,17 @@ def info(path: str, data_root: Path, split: str, as_json: bool) -> None:
         "classes": _counts(found["classes"]) if found["labelled"] else "none: it has no labels",
         "sizes": _counts(found["sizes"]),
         "modes": _counts(found["modes"]),
-        "in memory": ", ".join(f"{amount(size)} at {side} pixels" for side, size in found["bytes"].items()),
+        "in memory": ", ".join(f"{format_bytes(size)} at {side} pixels" for side, size in found["bytes"].items()),
         "unreadable": f"{len(found['bad']):,}" if found["bad"] else "none",
     }
     for key, text in lines.items():
         click.echo(f"{key + ':':<12} {text}")
     for name, reason in found["bad"]:
-        click.echo(f"  {shown(name)}: {reason}")
+        click.echo(f"  {printable_name(name)}: {reason}")
 
 
 def _counts(counted: dict[str, int]) -> str:
-    return ", ".join(f"{shown(name)} {count:,}" for name, count in counted.items())
+    return ", ".join(f"{printable_name(name)} {count:,}" for name, count in counted.items())
 
 
 @data.command("pack")
@@ -77,7 +77,7 @@ def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
     Examples: msn-gan data pack photos/ photos-64.zip --resolution 64
               msn-gan data pack cifar10 cifar10-test.zip --split test --resolution 32
     """
-    count = image_data.pack(path, out, channels=int(channels), **flags)
+    count = image_data.pack_images(path, out, channels=int(channels), **flags)
     click.echo(f"packed {count:,} images into {out}", err=True)
 
 

@@ -49,8 +49,8 @@ def export(
               msn-gan export checkpoints/quickstart --int8 --out digits.onnx
               msn-gan export checkpoints/cats --what discriminator --format safetensors
     """
-    from gan.export import Request, write
-    from gan.export.calibration import Options
+    from gan.export.calibration import QuantizationOptions
+    from gan.export.export import ExportOptions, export_network
 
     looking = looking_of(flags, "auto")
     given = {"--data": data, "--test-data": test_data, "--data-root": data_root, "--num": num}
@@ -59,5 +59,5 @@ def export(
         raise UsageError(
             f"{', '.join(unused)}: belongs to --int8, whose quality is measured; add --int8 or leave it out"
         )
-    options = Options(data, test_data, data_root, num, looking) if int8 else None
-    write(Request(checkpoint, int8=options, **flags))
+    options = QuantizationOptions(data, test_data, data_root, num, looking) if int8 else None
+    export_network(ExportOptions(checkpoint, int8=options, **flags))

@@ -11,9 +11,9 @@ from gan.cli.app import Names, device_option, main, skip_option, split_option
 from gan.cli.extractor_options import looking_of, looking_options
 from gan.distributed import process_group
 from gan.evaluation import evaluator
-from gan.evaluation.options import Request
-from gan.report.terminal import show
-from gan.runs.run_dir import output_name
+from gan.evaluation.options import EvaluationOptions
+from gan.report.terminal import print_report
+from gan.runs.run_dir import default_output_name
 
 
 @main.command()
@@ -26,7 +26,8 @@ from gan.runs.run_dir import output_name
 @click.option(
     "--num",
     type=click.IntRange(2),
-    help=f"Images scored; of a set a random part.  [default: all; {evaluator.MOST:,} or --data's, if generated]",
+    help="Images scored; of a set a random part.  "
+    f"[default: all; {evaluator.MOST_GENERATED:,} or --data's, if generated]",
 )
 @click.option(
     "--seed",
@@ -55,11 +56,11 @@ def report(out: Path | None, device: str, targets: tuple[str, ...], **flags: Any
     from gan.evaluation import report as report_pages
 
     looking = looking_of(flags, device)
-    folder = out or Path("reports") / output_name(Path(targets[0]))
-    with process_group.joined():
-        _, error = evaluator.report(Request(targets, looking, **flags), folder)
-        if process_group.leads():
-            show(report_pages.render(folder))
+    folder = out or Path("reports") / default_output_name(Path(targets[0]))
+    with process_group.joined_ranks():
+        _, error = evaluator.evaluate(EvaluationOptions(targets, looking, **flags), folder)
+        if process_group.is_rank0():
+            print_report(report_pages.write_evaluation_report(folder))
             click.echo(f"wrote {folder}/report.html, report.md and report.json", err=True)
         if error:
             raise error

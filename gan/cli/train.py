@@ -44,8 +44,8 @@ def train(
     Example: msn-gan train cats --preset msn-dcgan --data cats.zip --norm msn --steps 20000
     """
     given = {name: value for name, value in settings.items() if value is not None}
-    with process_group.joined():
-        stopped = launch.train(run, preset, file, given, resume=resume, dry_run=dry_run, root=root, device=device)
+    with process_group.joined_ranks():
+        stopped = launch.train_run(run, preset, file, given, resume=resume, dry_run=dry_run, root=root, device=device)
     if stopped is not None:
         sys.exit(128 + stopped)
 
@@ -80,8 +80,8 @@ def sample(
               msn-gan sample checkpoints/quickstart --num 10000 --out digits.zip
               msn-gan sample checkpoints/quickstart --interpolate 30 --out walk.gif
     """
-    with process_group.joined():
-        gallery.write(
+    with process_group.joined_ranks():
+        gallery.write_samples(
             checkpoint,
             out,
             num=num,

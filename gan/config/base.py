@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 from gan.errors import UsageError
 
-S = TypeVar("S", bound="Settings")
+S = TypeVar("S", bound="Config")
 
 _MOST = 2**63  # of whole numbers, which torch holds in 64 bits
 DYNAMICS_EVERY = 100  # steps; what --dynamics means without a number
 
 
-def setting(
+def config_field(
     default: Any,
     help: str,
     *,
@@ -38,9 +38,9 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
-def dynamics_setting() -> Any:
+def dynamics_field() -> Any:
     """The setting that samples training dynamics, in every command that trains."""
-    return setting(
+    return config_field(
         0,
         "steps between samples of gradients, layer means and singular values (dynamics.jsonl); 0 is never, "
         f"the flag alone {DYNAMICS_EVERY}",
@@ -50,13 +50,13 @@ def dynamics_setting() -> Any:
     )
 
 
-def flag(name: str) -> str:
+def flag_name(name: str) -> str:
     """The command-line flag of a setting."""
     return "--" + name.replace("_", "-")
 
 
 @dataclass(frozen=True)
-class Settings:
+class Config:
     """Settings that check themselves when they are made. Choices and the lowest value hold for each part of a tuple.
 
     Raises:
@@ -97,13 +97,13 @@ class Settings:
     def differences(self: S, other: S) -> list[str]:
         """Settings that matter to the result and differ, as lines `--flag: mine -> other`."""
         pairs = ((name, getattr(self, name), getattr(other, name)) for name in self._decisive(other))
-        return [f"{flag(name)}: {mine} -> {theirs}" for name, mine, theirs in pairs if mine != theirs]
+        return [f"{flag_name(name)}: {mine} -> {theirs}" for name, mine, theirs in pairs if mine != theirs]
 
     def flags(self: S, base: S) -> list[str]:
         """The words of a command line that turn `base` into these settings. None, which no flag says, is left out."""
         words = []
         for item in fields(self):
-            name, value = flag(item.name), getattr(self, item.name)
+            name, value = flag_name(item.name), getattr(self, item.name)
             if value is None or value == getattr(base, item.name):
                 continue
             if isinstance(value, bool):
@@ -119,7 +119,7 @@ class Settings:
 
 def _problem(item: dataclasses.Field, value: Any) -> str | None:
     """What is wrong with one setting by itself."""
-    name, choices, low = flag(item.name), item.metadata["choices"], item.metadata["low"]
+    name, choices, low = flag_name(item.name), item.metadata["choices"], item.metadata["low"]
     optional = "None" in str(item.type)
     if optional and value is None:
         return None

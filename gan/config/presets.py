@@ -74,7 +74,7 @@ PRESETS: dict[str, TrainConfig] = {
 }
 
 
-def preset(name: str) -> TrainConfig:
+def preset_config(name: str) -> TrainConfig:
     """The settings of a recipe.
 
     Raises:

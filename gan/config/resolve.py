@@ -18,7 +18,7 @@ else:
     import tomli as tomllib
 
 
-def read_file(path: Path) -> dict[str, Any]:
+def read_config_file(path: Path) -> dict[str, Any]:
     """Settings from a TOML or JSON file; a run's config.json is one.
 
     Raises:
@@ -44,8 +44,8 @@ def resolve_config(preset: str | None, file: Path | None, flags: Mapping[str, An
     Raises:
         UsageError: every problem found, a line each.
     """
-    overrides = {**(read_file(file) if file else {}), **flags}
-    base = presets.preset(preset or overrides.get("preset", "quickstart"))
+    overrides = {**(read_config_file(file) if file else {}), **flags}
+    base = presets.preset_config(preset or overrides.get("preset", "quickstart"))
     overrides.pop("preset", None)
     if overrides.get("data", base.data) != base.data:
         base = base.replace({"report_every": 0})  # a recipe scores what it learns from its own data

@@ -47,7 +47,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageInfo:
     """What an image is like as it lies in its file: (width, height) as shown, Pillow's name of the mode."""
 
     size: tuple[int, int]
@@ -87,7 +87,7 @@ def to_pixels(content: Content, resolution: int, channels: int) -> tuple[NDArray
     return pixels, kinds
 
 
-def expected(content: Content, resolution: int, channels: int) -> tuple[str, ...]:
+def expected_conversions(content: Content, resolution: int, channels: int) -> tuple[str, ...]:
     """The kinds of conversion `to_pixels` will take, from the header alone: the pixels are not decoded.
 
     Raises:
@@ -101,7 +101,7 @@ def expected(content: Content, resolution: int, channels: int) -> tuple[str, ...
         raise BadImage(_reason(error)) from error
 
 
-def look(content: Content) -> Look:
+def inspect_image(content: Content) -> ImageInfo:
     """Decode an image to see that it can be, and say what it is like.
 
     Raises:
@@ -112,7 +112,7 @@ def look(content: Content) -> Look:
         width, height = image.size
         swapped = image.format != "TIFF" and _orientation(image) >= 5  # Pillow tells a TIFF's size as shown
         image.load()
-        return Look((height, width) if swapped else (width, height), image.mode)
+        return ImageInfo((height, width) if swapped else (width, height), image.mode)
     except BadImage:
         raise
     except MemoryError:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.data.decode import to_pixels
-from gan.data.source import BadImage, Source, count_kinds
-from gan.data.thread_map import in_order
+from gan.data.source import BadImage, Source, count_conversions
+from gan.data.thread_map import thread_map
 from gan.utils.progress import progress
 
 
@@ -70,7 +70,7 @@ def decode_all(source: Source, resolution: int, channels: int) -> Decoded:
                     bad[index] = str(error)
         return len(run)
 
-    with progress("decoding", count) as advance, closing(in_order(decode, count)) as results:
+    with progress("decoding", count) as advance, closing(thread_map(decode, count)) as results:
         for done in results:
             advance(done)
 
@@ -87,7 +87,7 @@ def decode_all(source: Source, resolution: int, channels: int) -> Decoded:
         pixels=pixels,
         labels=labels,
         classes=listing.classes,
-        conversions=count_kinds(kinds),
+        conversions=count_conversions(kinds),
         bad=tuple((listing.names[index], bad[index]) for index in sorted(bad)),
         fingerprint=fingerprint(pixels, labels),
     )

@@ -20,7 +20,7 @@ import numpy as np
 import PIL
 
 from gan.data.decode_all import Decoded, begin_fingerprint, end_fingerprint
-from gan.utils.files import PARTIAL, cache_folder, replacing
+from gan.utils.files import PARTIAL, atomic_write, cache_folder
 
 FEWEST = 2000  # images; fewer are decoded about as fast as they are read back
 _FORMAT = 3  # to be raised whenever the same file would be decoded to other pixels, labelled or told of otherwise
@@ -32,7 +32,7 @@ _ABANDONED = 24 * 3600.0  # seconds after which a half-written file has no write
 
 
 @dataclass(frozen=True)
-class Head:
+class CacheHeader:
     """What a file says of itself."""
 
     path: Path
@@ -50,7 +50,7 @@ class Head:
         return self.start + int(np.prod(self.shape, dtype=object)) + 8 * self.shape[0] * self.labelled
 
 
-def folder() -> Path | None:
+def decoded_cache_folder() -> Path | None:
     """Where decoded images are kept; None where there is no place for them."""
     try:
         return cache_folder("decoded")
@@ -58,15 +58,15 @@ def folder() -> Path | None:
         return None
 
 
-def key_of(source_key: bytes, resolution: int, channels: int) -> str:
+def decoded_cache_key(source_key: bytes, resolution: int, channels: int) -> str:
     """The file's name for a source at a resolution, in hex; another version of Pillow may decode to other pixels."""
     made_of = f"{_FORMAT} {PIL.__version__} {resolution} {channels} ".encode()
     return hashlib.sha256(made_of + source_key).hexdigest()
 
 
-def find(key: str) -> Head | None:
+def find_cached(key: str) -> CacheHeader | None:
     """The header of the file kept under a key, or None where there is none or it is damaged."""
-    if (place := folder()) is None:
+    if (place := decoded_cache_folder()) is None:
         return None
     path = place / f"{key}.images"
     try:
@@ -77,7 +77,7 @@ def find(key: str) -> Head | None:
         return None
 
 
-def read(head: Head) -> Decoded | None:
+def read_cached(head: CacheHeader) -> Decoded | None:
     """The images of a file that `find` found, or None where they are not what was written."""
     count = head.shape[0]
     try:
@@ -103,9 +103,9 @@ def read(head: Head) -> Decoded | None:
     return Decoded(pixels, labels, head.classes, head.conversions, head.bad, head.fingerprint)
 
 
-def write(key: str, decoded: Decoded) -> None:
+def write_cached(key: str, decoded: Decoded) -> None:
     """Keep decoded images under a key. Where that is not possible (no space, no right to write) nothing happens."""
-    if (place := folder()) is None:
+    if (place := decoded_cache_folder()) is None:
         return
     header = json.dumps(
         {
@@ -122,7 +122,7 @@ def write(key: str, decoded: Decoded) -> None:
         _tidy(place)
         if shutil.disk_usage(place).free < 2 * decoded.pixels.nbytes:
             return
-        with replacing(place / f"{key}.images") as file:
+        with atomic_write(place / f"{key}.images") as file:
             file.write(_START.pack(len(header), hashlib.sha256(header).digest()))
             file.write(header)
             file.write(np.ascontiguousarray(decoded.pixels).data)
@@ -132,7 +132,7 @@ def write(key: str, decoded: Decoded) -> None:
         return
 
 
-def _read_head(file: BinaryIO, path: Path) -> Head:
+def _read_head(file: BinaryIO, path: Path) -> CacheHeader:
     length, digest = _START.unpack(file.read(_START.size))
     if length > _LARGEST_HEADER:
         raise ValueError("the header is too long")
@@ -141,7 +141,7 @@ def _read_head(file: BinaryIO, path: Path) -> Head:
         raise ValueError("the header is damaged")
     told: dict[str, Any] = json.loads(header)
     count, channels, height, width = told["shape"]
-    return Head(
+    return CacheHeader(
         path=path,
         shape=(count, channels, height, width),
         labelled=told["labelled"],

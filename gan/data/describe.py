@@ -6,16 +6,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from gan.data.datasets import find
-from gan.data.decode import Look, look
-from gan.data.source import BadImage, counted
-from gan.data.thread_map import in_order
+from gan.data.datasets import open_source
+from gan.data.decode import ImageInfo, inspect_image
+from gan.data.source import BadImage, count_values
+from gan.data.thread_map import thread_map
 from gan.utils.progress import progress
 
-RESOLUTIONS = (32, 48, 64, 128, 256)
+SHOWN_RESOLUTIONS = (32, 48, 64, 128, 256)
 
 
-def info(data: str, *, data_root: Path = Path("data"), split: str = "train") -> dict[str, Any]:
+def describe_images(data: str, *, data_root: Path = Path("data"), split: str = "train") -> dict[str, Any]:
     """Look at every image of a set; each is decoded, so `bad` lists what `load` would stop at.
 
     Returns:
@@ -26,22 +26,22 @@ def info(data: str, *, data_root: Path = Path("data"), split: str = "train") -> 
     Raises:
         UsageError, UserError: as `load` does for a source that cannot be used.
     """
-    source = find(data, data_root=data_root, split=split)
+    source = open_source(data, data_root=data_root, split=split)
     listing = source.listing
-    looks: dict[int, Look] = {}
+    looks: dict[int, ImageInfo] = {}
     bad: dict[int, str] = {}
 
     def see(run: range) -> int:
         with source.opened() as read:
             for index in run:
                 try:
-                    looks[index] = look(read(index))
+                    looks[index] = inspect_image(read(index))
                 except BadImage as error:
                     bad[index] = str(error)
         return len(run)
 
     count = len(listing.names)
-    with progress("looking", count) as advance, closing(in_order(see, count)) as results:
+    with progress("looking", count) as advance, closing(thread_map(see, count)) as results:
         for done in results:
             advance(done)
 
@@ -55,8 +55,8 @@ def info(data: str, *, data_root: Path = Path("data"), split: str = "train") -> 
         "count": len(looks),
         "labelled": listing.labels is not None,
         "classes": classes,
-        "sizes": counted(f"{seen.size[0]}x{seen.size[1]}" for seen in looks.values()),
-        "modes": counted(seen.mode for seen in looks.values()),
+        "sizes": count_values(f"{seen.size[0]}x{seen.size[1]}" for seen in looks.values()),
+        "modes": count_values(seen.mode for seen in looks.values()),
         "bad": [[listing.names[index], bad[index]] for index in sorted(bad)],
-        "bytes": {str(resolution): len(looks) * 3 * resolution**2 for resolution in RESOLUTIONS},
+        "bytes": {str(resolution): len(looks) * 3 * resolution**2 for resolution in SHOWN_RESOLUTIONS},
     }

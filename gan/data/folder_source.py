@@ -10,13 +10,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan.data.labels import arrange
-from gan.data.source import MAX_ENTRY, BadImage, Listing, Reader, is_image_name, is_labels_name, is_visible, no_images
+from gan.data.labels import select_and_label
+from gan.data.source import (
+    MAX_ENTRY,
+    BadImage,
+    Listing,
+    Reader,
+    is_image_name,
+    is_labels_name,
+    is_visible,
+    no_images_error,
+)
 from gan.errors import UserError
 
 
 @dataclass(frozen=True)
-class Files:
+class FileSource:
     """Images that are files below `root`, named relative to it."""
 
     name: str
@@ -47,7 +56,7 @@ class Files:
         yield read
 
 
-def folder(path: Path, *, split: str) -> Files:
+def open_folder(path: Path, *, split: str) -> FileSource:
     """The images of a folder and all its sub-folders, sorted by name.
 
     Raises:
@@ -62,19 +71,21 @@ def folder(path: Path, *, split: str) -> Files:
             elif is_labels_name(name):
                 tables.append(name)
         if not images:
-            raise no_images(str(path))
+            raise no_images_error(str(path))
         images.sort()
         names = [name for name, _, _ in images]
-        arranged = arrange(names, tables, lambda table: (path / table).read_bytes(), split=split, where=str(path))
+        arranged = select_and_label(
+            names, tables, lambda table: (path / table).read_bytes(), split=split, where=str(path)
+        )
         labels = [(table, (path / table).read_bytes()) for table in sorted(tables)]
     except OSError as error:
         raise UserError(f"{error.filename or path}: {error.strerror or error}") from error
     kept = [images[number] for number in arranged.keep]
     listing = Listing(tuple(name for name, _, _ in kept), arranged.labels, arranged.classes)
-    return Files(str(path), "folder", path, files_key(kept, labels), listing)
+    return FileSource(str(path), "folder", path, file_list_key(kept, labels), listing)
 
 
-def files_key(images: Sequence[tuple[str, int, int]], labels: Sequence[tuple[str, bytes]] = ()) -> bytes:
+def file_list_key(images: Sequence[tuple[str, int, int]], labels: Sequence[tuple[str, bytes]] = ()) -> bytes:
     """A digest of names, sizes and times of change (ns), and of the content of label files."""
     digest = hashlib.sha256()
     for name, size, stamp in images:

@@ -36,7 +36,7 @@ class InMemory:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Subset:
     """Some images of another store, by their numbers, int64 (N,)."""
 
     whole: Store
@@ -107,5 +107,5 @@ class ImageSet:
             self,
             labels=None if self.labels is None else self.labels[indices],
             fingerprint=digest.hexdigest(),
-            store=Part(self.store, indices) if self.pixels is None else InMemory(self.fetch(indices)),
+            store=Subset(self.store, indices) if self.pixels is None else InMemory(self.fetch(indices)),
         )

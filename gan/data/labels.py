@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gan.data.source import plain, shown
+from gan.data.source import normalized_name, printable_name
 from gan.errors import UserError
 from gan.utils.progress import say
 
@@ -21,7 +21,7 @@ _MOST_CLASSES = 100_000  # a larger number in dataset.json is no class, and woul
 
 
 @dataclass(frozen=True)
-class Arranged:
+class LabelledSelection:
     """The numbers of the names that belong to the set, their labels (int64) or None, and the names of the classes."""
 
     keep: tuple[int, ...]
@@ -29,9 +29,9 @@ class Arranged:
     classes: tuple[str, ...]
 
 
-def arrange(
+def select_and_label(
     names: Sequence[str], tables: Sequence[str], read_table: Callable[[str], bytes], *, split: str, where: str
-) -> Arranged:
+) -> LabelledSelection:
     """Decide what belongs to the set and how it is labelled.
 
     The folders that hold everything are taken off. Where the sub-folders then are splits (`train` and `test`, say),
@@ -58,7 +58,7 @@ def arrange(
         labels, classes = _from_table(read_table(table), inside, f"{where}: {table}")
     else:
         labels, classes = _from_folders([_top(name, shared) for name in kept], where)
-    return Arranged(tuple(keep), labels, classes)
+    return LabelledSelection(tuple(keep), labels, classes)
 
 
 def _of_split(names: Sequence[str], split: str, where: str) -> list[int]:
@@ -122,15 +122,17 @@ def _from_table(content: bytes, names: Sequence[str], where: str) -> tuple[NDArr
     for pair in pairs:
         match pair:
             case (str(name), int(label)) if 0 <= label < _MOST_CLASSES and not isinstance(label, bool):
-                number[plain(name)] = label
+                number[normalized_name(name)] = label
             case _:
                 raise UserError(
                     f"{where}: each label must be a pair of a name and one class number from 0 to {_MOST_CLASSES - 1}, "
-                    f"not {shown(json.dumps(pair)[:80])}"
+                    f"not {printable_name(json.dumps(pair)[:80])}"
                 )
     missing = [name for name in names if name not in number]
     if missing:
-        raise UserError(f"{where}: {len(missing):,} images have no label in it, among them {shown(missing[0])}")
+        raise UserError(
+            f"{where}: {len(missing):,} images have no label in it, among them {printable_name(missing[0])}"
+        )
     labels = np.array([number[name] for name in names], dtype=np.int64)
     count = int(labels.max()) + 1
     classes = table.get("classes")

@@ -7,20 +7,20 @@ from pathlib import Path
 import torch
 
 from gan.data import decoded_cache as kept
-from gan.data.datasets import find
+from gan.data.datasets import open_source
 from gan.data.decode_all import Decoded, decode_all
 from gan.data.image_set import ImageSet, InMemory
-from gan.data.source import Source, settle_bad
+from gan.data.source import Source, report_bad_images
 from gan.data.streamed import Streamed, scan, streamed_fingerprint
 from gan.distributed import collectives, process_group
 from gan.errors import UsageError, UserError
-from gan.utils.memory import amount, available_memory
+from gan.utils.memory import available_memory, format_bytes
 from gan.utils.progress import say
 
 _SHARE = 0.5  # of the available memory that a set may take; networks and the system need the rest
 
 
-def load(
+def load_images(
     data: str,
     *,
     resolution: int,
@@ -52,11 +52,11 @@ def load(
         UserError: a source cannot be used, images cannot be read, fewer than 2 are left, or ranks have other images.
     """
     # What every rank may count on, so that all of them, on whatever machine, come to the same decision.
-    memory = -collectives.highest(-(available_memory() // process_group.local_count()))
-    images = collectives.in_turn(
+    memory = -collectives.all_reduce_max(-(available_memory() // process_group.local_world_size()))
+    images = collectives.first_local_rank_first(
         lambda: _load(data, resolution, channels, data_root, split, skip_bad_images, cache=cache, free=memory)
     )
-    collectives.require_agreed(images.fingerprint, f"their images of --data {data}; give every machine the same files")
+    collectives.require_equal(images.fingerprint, f"their images of --data {data}; give every machine the same files")
     return images
 
 
@@ -65,26 +65,26 @@ def _load(
 ) -> ImageSet:
     if resolution < 1 or channels not in (1, 3):
         raise UsageError(f"images have a resolution of 1 or more and 1 or 3 channels, not {resolution} and {channels}")
-    source = find(data, data_root=data_root, split=split)
+    source = open_source(data, data_root=data_root, split=split)
     name = data if source.kind in ("digits", "torchvision") else Path(data).resolve().name
 
-    key = kept.key_of(source.key, resolution, channels)
-    head = kept.find(key) if cache else None
+    key = kept.decoded_cache_key(source.key, resolution, channels)
+    head = kept.find_cached(key) if cache else None
     count = head.shape[0] + len(head.bad) if head else len(source.listing.names)
     size = count * channels * resolution**2
-    what = f"{count:,} images at {resolution}x{resolution}x{channels}: {amount(size)}"
+    what = f"{count:,} images at {resolution}x{resolution}x{channels}: {format_bytes(size)}"
     if size > _SHARE * free:
-        say(f"{what}, more than half of the {amount(free)} of memory available; streamed from the disk")
+        say(f"{what}, more than half of the {format_bytes(free)} of memory available; streamed from the disk")
         return _streamed(source, name, resolution, channels, skip=skip)
     say(f"{what} in memory")
 
-    decoded = kept.read(head) if head else None
+    decoded = kept.read_cached(head) if head else None
     if decoded is None:
         decoded = decode_all(source, resolution, channels)
         if cache and count >= kept.FEWEST:
             # Bad images do not prevent it: the next try, without them, then starts at once.
-            kept.write(key, decoded)
-    settle_bad(decoded.bad, source.name, skip=skip)
+            kept.write_cached(key, decoded)
+    report_bad_images(decoded.bad, source.name, skip=skip)
     return _in_memory(decoded, source, name, resolution, channels)
 
 
@@ -105,7 +105,7 @@ def _in_memory(decoded: Decoded, source: Source, name: str, resolution: int, cha
 
 def _streamed(source: Source, name: str, resolution: int, channels: int, *, skip: bool) -> ImageSet:
     numbers, conversions, bad = scan(source, resolution, channels)
-    settle_bad(bad, source.name, skip=skip)
+    report_bad_images(bad, source.name, skip=skip)
     _check_count(len(numbers), source)
     _tell_conversions(conversions)
     listing = source.listing

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gan.data.folder_source import Files, files_key
+from gan.data.folder_source import FileSource, file_list_key
 from gan.data.source import Listing, Reader, Source
 from gan.errors import UsageError, UserError
 from gan.utils.progress import say
@@ -24,7 +24,7 @@ Opener = Callable[[str, Path, str], Source]
 
 
 @dataclass(frozen=True)
-class Arrays:
+class ArraySource:
     """Images in memory: uint8 (N, H, W) or (N, H, W, 3)."""
 
     name: str
@@ -51,7 +51,7 @@ class Arrays:
         yield read
 
 
-def digits(name: str, data_root: Path, split: str) -> Source:
+def open_digits(name: str, data_root: Path, split: str) -> Source:
     """scikit-learn's 1,797 digits, 8x8, their values 0..16 stretched to 0..255. Every split is all of them."""
     # Imported here, as torchvision below: each takes seconds, and only these sets need them.
     from sklearn.datasets import load_digits
@@ -59,11 +59,11 @@ def digits(name: str, data_root: Path, split: str) -> Source:
     bunch = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)
     labels = bunch.target.astype(np.int64)
-    return Arrays(name, "digits", images, _listing(len(images), labels, [str(digit) for digit in range(10)]))
+    return ArraySource(name, "digits", images, _listing(len(images), labels, [str(digit) for digit in range(10)]))
 
 
 @dataclass(frozen=True)
-class Vision:
+class TorchvisionDataset:
     """A set of torchvision's, downloaded on first use.
 
     `splits` maps a split to the arguments that torchvision wants for it, `labels` names the attribute that holds the
@@ -94,7 +94,7 @@ class Vision:
         pixels = np.asarray(images)
         if pixels.ndim == 4 and pixels.shape[1] == 3:
             pixels = pixels.transpose(0, 2, 3, 1)  # (N, 3, H, W) -> (N, H, W, 3)
-        return Arrays(name, "torchvision", pixels, _listing(len(pixels), labels, getattr(found, "classes", None)))
+        return ArraySource(name, "torchvision", pixels, _listing(len(pixels), labels, getattr(found, "classes", None)))
 
     def _found_or_downloaded(self, name: str, data_root: Path, split: str) -> Any:
         import torchvision.datasets
@@ -117,14 +117,14 @@ class Vision:
                 ) from error
 
 
-def _celeba(name: str, found: Any) -> Files:
+def _celeba(name: str, found: Any) -> FileSource:
     """CelebA is 200,000 files and no array, so its images are read as any folder's are."""
     root = Path(found.root) / found.base_folder / "img_align_celeba"
     names = tuple(str(file) for file in found.filename)
     # Its files never change; their names, and the sizes of a few, tell one download from another.
     some = [(file, (root / file).stat().st_size if (root / file).exists() else 0, 0) for file in names[:100]]
-    key = files_key([*some, *((file, 0, 0) for file in names[100:])])
-    return Files(name, "torchvision", root, key, Listing(names, None, ()))
+    key = file_list_key([*some, *((file, 0, 0) for file in names[100:])])
+    return FileSource(name, "torchvision", root, key, Listing(names, None, ()))
 
 
 def _listing(count: int, labels: NDArray[np.int64] | None, classes: Sequence[str] | None) -> Listing:

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from gan.data.datasets import DATASETS, from_path
+from gan.data.datasets import DATASETS, open_path
 from gan.data.decode import to_pixels
-from gan.data.source import BadImage, Reader, settle_bad
-from gan.data.thread_map import in_order
+from gan.data.source import BadImage, Reader, report_bad_images
+from gan.data.thread_map import thread_map
 from gan.errors import UsageError, UserError
-from gan.utils.files import replacing
+from gan.utils.files import atomic_write
 from gan.utils.progress import progress
 
 
-def pack(
+def pack_images(
     path: Path,
     out: Path,
     *,
@@ -57,7 +57,7 @@ def pack(
     if out.exists() and path.exists() and out.samefile(path):
         raise UsageError(f"{out}: is what would be packed; give the new zip another name")
     named = None if path.exists() else DATASETS.get(str(path))
-    source = named(str(path), data_root, split) if named else from_path(path, split=split)
+    source = named(str(path), data_root, split) if named else open_path(path, split=split)
     listing = source.listing
 
     def convert(run: range) -> list[bytes | BadImage]:
@@ -71,10 +71,10 @@ def pack(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with (
-            replacing(out) as file,
+            atomic_write(out) as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
             progress("packing", count) as advance,
-            closing(in_order(convert, count)) as results,
+            closing(thread_map(convert, count)) as results,
         ):
             for index, png in enumerate(png for several in results for png in several):
                 if isinstance(png, BadImage):
@@ -86,7 +86,7 @@ def pack(
                         rows.append((name, int(listing.labels[index])))
                     written += 1
                 advance(1)
-            settle_bad(bad, source.name, skip=skip_bad_images)
+            report_bad_images(bad, source.name, skip=skip_bad_images)
             if not written:
                 raise UserError(f"{source.name}: not one of its {count:,} images can be read")
             labelled = listing.labels is not None

@@ -72,7 +72,7 @@ class Source(Protocol):
         """A reader for the calling thread."""
 
 
-def plain(name: str) -> str:
+def normalized_name(name: str) -> str:
     """A relative name as it is compared: `/` between its parts, no `.` among them; archivers and scripts write both."""
     return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
 
@@ -92,17 +92,17 @@ def is_labels_name(name: str) -> bool:
     return PurePosixPath(name).name == "dataset.json" and is_visible(name)
 
 
-def no_images(where: str) -> UserError:
+def no_images_error(where: str) -> UserError:
     """The error for a source that holds none."""
     return UserError(f"{where}: no images found; looked for {' '.join(EXTENSIONS)} in it and its sub-folders")
 
 
-def shown(name: str) -> str:
+def printable_name(name: str) -> str:
     """A file name made safe to print: no control characters, no undecodable bytes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
 
 
-def settle_bad(bad: Sequence[tuple[str, str]], where: str, *, skip: bool) -> None:
+def report_bad_images(bad: Sequence[tuple[str, str]], where: str, *, skip: bool) -> None:
     """Deal with the images that could not be read, given as pairs (name, reason).
 
     Raises:
@@ -113,7 +113,7 @@ def settle_bad(bad: Sequence[tuple[str, str]], where: str, *, skip: bool) -> Non
     if skip:
         say(f"{where}: {len(bad):,} unreadable image{'s' * (len(bad) > 1)} skipped")
         return
-    lines = [f"  {shown(name)}: {reason}" for name, reason in bad[:_NAMED]]
+    lines = [f"  {printable_name(name)}: {reason}" for name, reason in bad[:_NAMED]]
     if len(bad) > _NAMED:
         lines.append(f"  and {len(bad) - _NAMED:,} more")
     count = f"{len(bad):,} image{'s' * (len(bad) > 1)}"
@@ -123,11 +123,11 @@ def settle_bad(bad: Sequence[tuple[str, str]], where: str, *, skip: bool) -> Non
     )
 
 
-def count_kinds(kinds: Iterable[Iterable[str]]) -> dict[str, int]:
+def count_conversions(kinds: Iterable[Iterable[str]]) -> dict[str, int]:
     """How many images each kind of conversion befell, most frequent first, ties by name."""
-    return counted(chain.from_iterable(kinds))
+    return count_values(chain.from_iterable(kinds))
 
 
-def counted(values: Iterable[str]) -> dict[str, int]:
+def count_values(values: Iterable[str]) -> dict[str, int]:
     """How often each value comes, most frequent first, ties by name."""
     return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gan.data.decode import expected, to_pixels
-from gan.data.source import BadImage, Reader, Source, count_kinds, shown
-from gan.data.thread_map import in_order
+from gan.data.decode import expected_conversions, to_pixels
+from gan.data.source import BadImage, Reader, Source, count_conversions, printable_name
+from gan.data.thread_map import thread_map
 from gan.errors import UserError
 from gan.utils.progress import progress, say
 
@@ -54,7 +54,7 @@ class Streamed:
                 for place in run:
                     pixels[place] = self._decode(read, wanted[place])
 
-        with closing(in_order(decode, len(wanted), 4)) as results:
+        with closing(thread_map(decode, len(wanted), 4)) as results:
             for _ in results:
                 pass
         return torch.from_numpy(pixels)
@@ -63,7 +63,7 @@ class Streamed:
         try:
             return self._pixels(read, index)
         except BadImage as error:
-            name = shown(self._source.listing.names[self._numbers[index]])
+            name = printable_name(self._source.listing.names[self._numbers[index]])
             what = f"{self._source.name}: {name} cannot be read: {error}"
             if not self._replace_bad:
                 raise UserError(f"{what}; repair or remove it, or use --skip-bad-images") from error
@@ -88,7 +88,7 @@ class Streamed:
     def _of_class(self, index: int) -> str:
         if self._labels is None:
             return ""
-        return f" of the class {shown(self._source.listing.classes[self._labels[index]])}"
+        return f" of the class {printable_name(self._source.listing.classes[self._labels[index]])}"
 
     def _pixels(self, read: Reader, index: int) -> NDArray[np.uint8]:
         return to_pixels(read(self._numbers[index]), self._shape[1], self._shape[0])[0]
@@ -116,14 +116,14 @@ def scan(source: Source, resolution: int, channels: int) -> tuple[list[int], dic
             for index in run:
                 try:
                     try:
-                        kinds[index] = expected(read(index, _HEADER), resolution, channels)
+                        kinds[index] = expected_conversions(read(index, _HEADER), resolution, channels)
                     except BadImage:  # its header may be longer
-                        kinds[index] = expected(read(index), resolution, channels)
+                        kinds[index] = expected_conversions(read(index), resolution, channels)
                 except BadImage as error:
                     bad[index] = str(error)
         return len(run)
 
-    with progress("checking headers", len(names)) as advance, closing(in_order(check, len(names))) as done:
+    with progress("checking headers", len(names)) as advance, closing(thread_map(check, len(names))) as done:
         for count in done:
             advance(count)
-    return sorted(kinds), count_kinds(kinds.values()), [(names[index], bad[index]) for index in sorted(bad)]
+    return sorted(kinds), count_conversions(kinds.values()), [(names[index], bad[index]) for index in sorted(bad)]

@@ -9,19 +9,19 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-Result = TypeVar("Result")
+MapResult = TypeVar("MapResult")
 
 # Seconds for an image from which on threads are faster. Smaller ones take their time in Python, of which one thread
 # runs at a time: two threads then decode a third fewer of them than one.
 _SLOW = 5e-4
 
 
-def workers() -> int:
+def worker_count() -> int:
     """Threads that decode at a time: one for each core."""
     return os.cpu_count() or 1
 
 
-def in_order(function: Callable[[range], Result], count: int, size: int = 16) -> Generator[Result, None, None]:
+def thread_map(function: Callable[[range], MapResult], count: int, size: int = 16) -> Generator[MapResult, None, None]:
     """`function` of the numbers 0 to count - 1 in runs of `size`, in their order.
 
     It begins in the calling thread. After two runs on end that were slow, the rest is worked out in threads, a few runs
@@ -38,12 +38,12 @@ def in_order(function: Callable[[range], Result], count: int, size: int = 16) ->
         yield result
     if not runs:
         return
-    pool = ThreadPoolExecutor(workers())
-    ahead: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(worker_count())
+    ahead: deque[Future[MapResult]] = deque()
     try:
         for run in runs:
             ahead.append(pool.submit(function, run))
-            if len(ahead) > 2 * workers():
+            if len(ahead) > 2 * worker_count():
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan.data import DATASETS, ImageSet, load
+from gan.data import DATASETS, ImageSet, load_images
 from gan.errors import UsageError, UserError
 
 _HELD_OUT = 5  # one in so many digits is tested on
 _MOST_NAMED = 5
 
 
-def load_sets(
+def load_train_and_test(
     data: str,
     *,
     resolution: int,
@@ -52,7 +52,7 @@ def load_sets(
 
     def loaded(source: str, split: str) -> ImageSet:
         options: dict[str, Any] = {"data_root": data_root, "split": split, "skip_bad_images": skip_bad_images}
-        return load(source, resolution=resolution, channels=channels, **options)
+        return load_images(source, resolution=resolution, channels=channels, **options)
 
     train = loaded(data, "train")
     _check_labels("--data", data, train)

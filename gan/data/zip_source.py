@@ -13,8 +13,18 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from gan.data.labels import arrange
-from gan.data.source import MAX_ENTRY, BadImage, Listing, Reader, is_image_name, is_labels_name, no_images, plain, shown
+from gan.data.labels import select_and_label
+from gan.data.source import (
+    MAX_ENTRY,
+    BadImage,
+    Listing,
+    Reader,
+    is_image_name,
+    is_labels_name,
+    no_images_error,
+    normalized_name,
+    printable_name,
+)
 from gan.errors import UserError
 
 _RATIO = 1000  # deflate compresses at most about 1030 times; only a bomb or a blank image comes near
@@ -28,7 +38,7 @@ _END64 = struct.Struct("<4sQ2H2L4Q")  # its zip64 form, which comes before it
 _LOCATOR64 = 20  # bytes between the two
 
 
-class Zip:
+class ZipSource:
     """The images of a zip, sorted by name.
 
     Entries are found by Python's zipfile and read by a few lines of our own: zipfile takes several times as long over
@@ -82,11 +92,11 @@ class Zip:
         for info in infos:
             _refuse_outside(info.filename.replace("\\", "/"), self.name)
         # Of two entries of one name the later counts, as in unzip.
-        files = {plain(info.filename): info for info in infos}
+        files = {normalized_name(info.filename): info for info in infos}
         images = {name: info for name, info in sorted(files.items()) if is_image_name(name)}
         tables = {name: info for name, info in files.items() if is_labels_name(name)}
         if not images:
-            raise no_images(self.name)
+            raise no_images_error(self.name)
         _refuse_dangerous([*images.values(), *tables.values()], self._path)
 
         def read_table(name: str) -> bytes:
@@ -97,7 +107,7 @@ class Zip:
                 raise UserError(f"{self.name}: {name} cannot be read: {error}") from error
 
         names = list(images)
-        arranged = arrange(names, list(tables), read_table, split=self._split, where=self.name)
+        arranged = select_and_label(names, list(tables), read_table, split=self._split, where=self.name)
         entries = list(images.values())
         kept = [entries[number] for number in arranged.keep]
         return Listing(tuple(names[number] for number in arranged.keep), arranged.labels, arranged.classes), kept
@@ -128,12 +138,12 @@ def _not_whole(name: str) -> UserError:
 def _refuse_outside(name: str, where: str) -> None:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or _DRIVE.match(name):
-        raise UserError(f"{where}: refused, its entry {shown(name)} names a place outside the zip")
+        raise UserError(f"{where}: refused, its entry {printable_name(name)} names a place outside the zip")
 
 
 def _refuse_dangerous(entries: list[zipfile.ZipInfo], path: Path) -> None:
     for entry in entries:
-        what = f"{path}: refused, its entry {shown(entry.filename)}"
+        what = f"{path}: refused, its entry {printable_name(entry.filename)}"
         if entry.flag_bits & _ENCRYPTED:
             raise UserError(f"{what} is encrypted; unpack it with its password and give the folder")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -18,41 +18,41 @@ from gan.errors import UserError
 Result = TypeVar("Result")
 
 
-def gathered(value: Result) -> list[Result]:
+def all_gather(value: Result) -> list[Result]:
     """What all ranks give, by rank."""
-    if process_group.count() == 1:
+    if process_group.world_size() == 1:
         return [value]
-    values: list[Any] = [None] * process_group.count()
-    with process_group.contact():
+    values: list[Any] = [None] * process_group.world_size()
+    with process_group.reporting_lost_ranks():
         dist.all_gather_object(values, value)
     return values
 
 
-def to_lead(value: Result) -> list[Result]:
+def gather_to_rank0(value: Result) -> list[Result]:
     """What all ranks give, by rank, on rank 0; nothing on the others."""
-    if process_group.count() == 1:
+    if process_group.world_size() == 1:
         return [value]
-    values: list[Any] = [None] * process_group.count() if process_group.leads() else []
-    with process_group.contact():
+    values: list[Any] = [None] * process_group.world_size() if process_group.is_rank0() else []
+    with process_group.reporting_lost_ranks():
         dist.gather_object(value, values or None)
     return values
 
 
-def from_lead(work: Callable[[], Result]) -> Result:
+def on_rank0(work: Callable[[], Result]) -> Result:
     """What `work` gives on rank 0, which alone does it, on every rank.
 
     Raises:
         UserError: the one that it raised, on every rank.
     """
-    if process_group.count() == 1:
+    if process_group.world_size() == 1:
         return work()
     box: list[Any] = [None]
-    if process_group.leads():
+    if process_group.is_rank0():
         try:
             box = [(work(), None)]
         except UserError as error:
             box = [(None, error)]
-    with process_group.contact():
+    with process_group.reporting_lost_ranks():
         dist.broadcast_object_list(box, src=0)
     result, problem = box[0]
     if problem is not None:
@@ -60,13 +60,13 @@ def from_lead(work: Callable[[], Result]) -> Result:
     return result
 
 
-def in_turn(work: Callable[[], Result]) -> Result:
+def first_local_rank_first(work: Callable[[], Result]) -> Result:
     """What `work` gives on each rank; one on each machine does it before the others, which find what it has cached.
 
     Raises:
         UserError: it failed on a rank; on every rank, with the number of that rank.
     """
-    if process_group.count() == 1:
+    if process_group.world_size() == 1:
         return work()
     result: Any = None
     for turn in (True, False):
@@ -76,30 +76,30 @@ def in_turn(work: Callable[[], Result]) -> Result:
                 result = work()
             except UserError as error:
                 problem = error
-        for number, other in enumerate(gathered(problem)):
+        for number, other in enumerate(all_gather(problem)):
             if other is not None:
                 raise UserError(f"rank {number}: {other}") if number else other
     return result
 
 
-def require_agreed(value: object, problem: str) -> None:
+def require_equal(value: object, problem: str) -> None:
     """Let it pass if the value is the same on all ranks.
 
     Raises:
         UserError: it is not; says `problem`, and which rank differs from rank 0.
     """
-    values = gathered(value)
+    values = all_gather(value)
     for number, other in enumerate(values):
         if other != values[0]:
             raise UserError(f"rank {number} and rank 0 differ: {problem}")
 
 
-def highest(value: int) -> int:
+def all_reduce_max(value: int) -> int:
     """The highest that any rank gives."""
-    if process_group.count() == 1:
+    if process_group.world_size() == 1:
         return value
     number = torch.tensor([value])
-    with process_group.contact():
+    with process_group.reporting_lost_ranks():
         dist.all_reduce(number, dist.ReduceOp.MAX)
     return int(number)
 
@@ -113,7 +113,7 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
         total = tensor.clone(memory_format=torch.contiguous_format)
-        with process_group.contact():
+        with process_group.reporting_lost_ranks():
             dist.all_reduce(total)
         return total
 
@@ -122,30 +122,30 @@ class _Sum(torch.autograd.Function):
         return _Sum.apply(gradient)
 
 
-def stacked(tensor: Tensor) -> Tensor:
+def all_gather_tensor(tensor: Tensor) -> Tensor:
     """Every rank's tensor, (R, ...) from (...), by rank; the gradient flows back to the rank that each came from.
 
     A sum in which each place has one rank's number and zeros: whatever order they are added in, the bits are the same.
     """
-    if process_group.count() == 1:
+    if process_group.world_size() == 1:
         return tensor[None]
-    own = torch.zeros(process_group.count(), *(1,) * tensor.dim(), dtype=tensor.dtype, device=tensor.device)
+    own = torch.zeros(process_group.world_size(), *(1,) * tensor.dim(), dtype=tensor.dtype, device=tensor.device)
     own[process_group.rank()] = 1
     return _Sum.apply(own * tensor)
 
 
-def mean(tensor: Tensor) -> Tensor:
+def all_reduce_mean(tensor: Tensor) -> Tensor:
     """The mean over ranks, through which the gradient flows."""
-    return stacked(tensor).mean(0)
+    return all_gather_tensor(tensor).mean(0)
 
 
-def start_sum(tensor: Tensor) -> Callable[[], None]:
+def start_all_reduce(tensor: Tensor) -> Callable[[], None]:
     """Begin to add up a tensor over ranks, in place; returns a function that waits until that is done."""
-    with process_group.contact():
+    with process_group.reporting_lost_ranks():
         work = dist.all_reduce(tensor, async_op=True)
 
     def wait() -> None:
-        with process_group.contact():
+        with process_group.reporting_lost_ranks():
             work.wait()
 
     return wait

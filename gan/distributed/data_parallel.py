@@ -21,7 +21,7 @@ from gan.errors import UserError
 _BUCKET = 2**22  # bytes of gradients that are added up together
 
 
-class GradientMean:
+class GradientAverager:
     """The mean over ranks of a network's gradients, added up in buckets while the backward pass goes on.
 
     A bucket starts when its last gradient has come, which happens in the same order on every rank: autograd works
@@ -53,7 +53,7 @@ class GradientMean:
         for number, (total, wait) in self._started.items():
             wait()
             gradients = self._gradients(number)
-            parts = (total / process_group.count()).split([gradient.numel() for gradient in gradients])
+            parts = (total / process_group.world_size()).split([gradient.numel() for gradient in gradients])
             for gradient, part in zip(gradients, parts, strict=True):
                 gradient.copy_(part.view(gradient.shape))
         self._started.clear()
@@ -71,7 +71,7 @@ class GradientMean:
         gradients = self._gradients(number)
         if gradients:
             total = torch.cat([gradient.reshape(-1) for gradient in gradients])
-            self._started[number] = total, collectives.start_sum(total)
+            self._started[number] = total, collectives.start_all_reduce(total)
 
     def _gradients(self, number: int) -> list[Tensor]:
         return [p.grad for p in self._buckets[number] if p.grad is not None]
@@ -80,32 +80,32 @@ class GradientMean:
         return [len(bucket) * self._passes for bucket in self._buckets]
 
 
-def whole(images: Tensor) -> Tensor:
+def all_gather_images(images: Tensor) -> Tensor:
     """The images (R*N, C, H, W) of all ranks, from each one's (N, C, H, W), in the order of their ranks."""
-    return collectives.stacked(images).flatten(0, 1)
+    return collectives.all_gather_tensor(images).flatten(0, 1)
 
 
-def all_numbers(own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def gather_scalars(own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Each rank's numbers for a checkpoint: (R,) from (), by rank; of one process, copies of its own."""
-    if process_group.count() == 1:
+    if process_group.world_size() == 1:
         return {name: value.clone() for name, value in own.items()}
-    by_rank = collectives.gathered({name: value.cpu() for name, value in own.items()})
+    by_rank = collectives.all_gather({name: value.cpu() for name, value in own.items()})
     return {name: torch.stack([numbers[name] for numbers in by_rank]) for name in own}
 
 
-def own_numbers(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def own_scalars(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """This rank's numbers, of those that `all_numbers` gave; where there were more or fewer ranks, their mean."""
-    same = (process_group.count(),)
+    same = (process_group.world_size(),)
     return {name: value[process_group.rank()] if value.shape == same else value.mean() for name, value in kept.items()}
 
 
-def require_same(**networks: nn.Module) -> None:
+def require_equal_weights(**networks: nn.Module) -> None:
     """Let it pass if all ranks hold the same bytes in every weight and buffer.
 
     Raises:
         UserError: they do not; names the network and the rank.
     """
-    digests = collectives.gathered({name: _digest(network) for name, network in networks.items()})
+    digests = collectives.all_gather({name: _digest(network) for name, network in networks.items()})
     for number, others in enumerate(digests):
         for name, digest in others.items():
             if digest != digests[0][name]:

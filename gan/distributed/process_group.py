@@ -39,9 +39,9 @@ class _Place:
     """Which of how many ranks this process is, in the job and on its machine."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     local_rank: int = 0
-    local_count: int = 1
+    local_world_size: int = 1
     store: Any = None  # a torch.distributed.Store that all ranks share; it outlives each of them under torchrun
 
 
@@ -52,9 +52,9 @@ class LostContact(UserError):
     """Another rank has failed or is gone, so the job cannot go on."""
 
 
-def launched() -> int:
+def launched_ranks() -> int:
     """How many ranks the launcher has started; 1 without one."""
-    return _environment().count
+    return _environment().world_size
 
 
 def rank() -> int:
@@ -62,12 +62,12 @@ def rank() -> int:
     return _here.rank
 
 
-def count() -> int:
+def world_size() -> int:
     """How many ranks there are, on all machines."""
-    return _here.count
+    return _here.world_size
 
 
-def leads() -> bool:
+def is_rank0() -> bool:
     """Whether this is rank 0, which writes and speaks."""
     return _here.rank == 0
 
@@ -77,13 +77,13 @@ def local_rank() -> int:
     return _here.local_rank
 
 
-def local_count() -> int:
+def local_world_size() -> int:
     """How many ranks there are on this machine."""
-    return _here.local_count
+    return _here.local_world_size
 
 
 @contextmanager
-def joined() -> Iterator[None]:
+def joined_ranks() -> Iterator[None]:
     """A block that all ranks run together; alone, just the block. It falls silent on all ranks but 0.
 
     Raises:
@@ -91,12 +91,12 @@ def joined() -> Iterator[None]:
     """
     global _here
     place = _environment()
-    if place.count == 1:
+    if place.world_size == 1:
         yield
         return
     _here = _meet(place)
     if place.rank:
-        progress.hush()
+        progress.silence()
     try:
         yield
         with suppress(RuntimeError):  # all is done: a rank that has left already does no harm
@@ -137,16 +137,16 @@ def _meet(place: _Place) -> _Place:
         meeting_place, _, _ = next(dist.rendezvous("env://", timeout=_TIMEOUT))
         store = dist.PrefixStore("msn-gan", meeting_place)
         store.set(f"host/{place.rank}", socket.gethostname())
-        dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.count, timeout=_TIMEOUT)
+        dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.world_size, timeout=_TIMEOUT)
     except (RuntimeError, ValueError) as error:
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise UserError(
-            f"rank {place.rank} of {place.count} cannot meet the others at {where}: {_in_a_line(error)}"
+            f"rank {place.rank} of {place.world_size} cannot meet the others at {where}: {_in_a_line(error)}"
         ) from error
     return replace(place, store=store)
 
 
-def own_positions(batch: int, parts: int) -> Tensor | None:
+def own_batch_positions(batch: int, parts: int) -> Tensor | None:
     """Which samples of each batch are this rank's, int64 (batch / ranks,): a run of each part. None: all, alone.
 
     All ranks' runs together are the samples that one process has in that part, so that they are normalized together.
@@ -154,19 +154,19 @@ def own_positions(batch: int, parts: int) -> Tensor | None:
     Raises:
         UsageError: the batch cannot be shared out evenly.
     """
-    if _here.count == 1:
+    if _here.world_size == 1:
         return None
-    if batch % (_here.count * parts):
+    if batch % (_here.world_size * parts):
         split = f" in {parts} parts (--accumulate)" if parts > 1 else ""
         raise UsageError(
-            f"--batch {batch}: cannot be shared out evenly over {_here.count} ranks{split}; "
-            f"choose a multiple of {_here.count * parts}"
+            f"--batch {batch}: cannot be shared out evenly over {_here.world_size} ranks{split}; "
+            f"choose a multiple of {_here.world_size * parts}"
         )
-    return torch.arange(batch).view(parts, _here.count, -1)[:, _here.rank].flatten()
+    return torch.arange(batch).view(parts, _here.world_size, -1)[:, _here.rank].flatten()
 
 
 @contextmanager
-def contact() -> Iterator[None]:
+def reporting_lost_ranks() -> Iterator[None]:
     """Turn what a collective raises when another rank is gone into `LostContact`."""
     try:
         yield
@@ -178,13 +178,13 @@ def _lost(error: RuntimeError) -> LostContact:
     """Find out what happened, from what the other ranks have left in the store."""
     _ignore_signals()
     _leave("")
-    place, gone = _here, [number for number in range(_here.count) if number != _here.rank]
+    place, gone = _here, [number for number in range(_here.world_size) if number != _here.rank]
     try:
         deadline = time.monotonic() + _ROLL_CALL
         while gone and time.monotonic() < deadline:
             gone = [number for number in gone if not place.store.check([f"left/{number}"])]
             time.sleep(0.02)
-        there = (number for number in range(place.count) if number not in gone)
+        there = (number for number in range(place.world_size) if number not in gone)
         reasons = {number: place.store.get(f"left/{number}").decode() for number in there}
         for number, reason in reasons.items():
             if reason:
@@ -193,12 +193,12 @@ def _lost(error: RuntimeError) -> LostContact:
             hosts = sorted({place.store.get(f"host/{number}").decode() for number in gone})
             who = f"rank {gone[0]} is" if len(gone) == 1 else f"ranks {', '.join(map(str, gone))} are"
             return LostContact(
-                f"{who} gone (of {place.count}; on {', '.join(hosts)}): killed, for want of memory perhaps, or the "
-                "machine was lost"
+                f"{who} gone (of {place.world_size}; on {', '.join(hosts)}): killed (possibly "
+                "out of memory), or the machine was lost"
             )
     except RuntimeError:
-        return LostContact(f"rank {place.rank} of {place.count} has lost the machine of rank 0")
-    return LostContact(f"the {place.count} ranks lost contact with each other ({_in_a_line(error)})")
+        return LostContact(f"rank {place.rank} of {place.world_size} has lost the machine of rank 0")
+    return LostContact(f"the {place.world_size} ranks lost contact with each other ({_in_a_line(error)})")
 
 
 def _leave(reason: str) -> None:
@@ -223,12 +223,12 @@ def _in_a_line(error: BaseException) -> str:
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 
-def tells() -> bool:
+def reports_failure() -> bool:
     """Whether this rank is the one that tells the user of a failure: rank 0, or one of the others if that does not."""
     place = _here
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return True
-    if place.count == 1:  # they have not met: a wrong flag, which rank 0 sees as well
+    if place.world_size == 1:  # they have not met: a wrong flag, which rank 0 sees as well
         number = os.environ.get("RANK", "0")  # absent where no launcher set it, which is what has failed
         if number != "0":
             time.sleep(_PATIENCE)  # torchrun stops rank 0 when this one has ended
@@ -243,9 +243,9 @@ def tells() -> bool:
         return place.local_rank == 0
 
 
-def end(code: int) -> NoReturn:
+def end_process(code: int) -> NoReturn:
     """End this process after a failure; among several ranks without the waiting that NCCL would do."""
-    if _here.count > 1:
+    if _here.world_size > 1:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -25,10 +25,10 @@ class _BatchNormOverRanks(_BatchNorm):
         wide = x.to(self.running_mean.dtype)  # never statistics in bf16
         dims = [d for d in range(x.dim()) if d != 1]
         own = torch.stack(torch.var_mean(wide, dims, correction=0))  # (2, C)
-        variances, means = collectives.stacked(own).unbind(1)  # (R, 2, C) -> (R, C) each
+        variances, means = collectives.all_gather_tensor(own).unbind(1)  # (R, 2, C) -> (R, C) each
         mean = means.mean(0)
         variance = variances.mean(0) + (means - mean).square().mean(0)
-        self._move_averages(mean, variance, process_group.count() * x.numel() // x.shape[1])
+        self._move_averages(mean, variance, process_group.world_size() * x.numel() // x.shape[1])
         scale = (variance + self.eps).rsqrt()
         scale = scale if self.weight is None else scale * self.weight
         shift = -mean * scale if self.bias is None else self.bias - mean * scale
@@ -63,13 +63,13 @@ _OVER_RANKS: dict[type[nn.Module], type[_BatchNormOverRanks]] = {
 }
 
 
-def share_statistics(network: nn.Module) -> None:
+def synchronize_batch_statistics(network: nn.Module) -> None:
     """Let every norm of a network that looks at the batch look at all ranks' batches, which are of one size.
 
     Modules change their class, not their parameters, buffers or names.
     """
     for module in network.modules():
         if isinstance(module, Centering):
-            module.mean_over_ranks = collectives.mean
+            module.mean_over_ranks = collectives.all_reduce_mean
         elif type(module) in _OVER_RANKS:
             module.__class__ = _OVER_RANKS[type(module)]

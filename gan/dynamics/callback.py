@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gan.dynamics.measure import Subject
+from gan.dynamics.measure import DynamicsMeter
 from gan.runs import log
 
-FILE = "dynamics.jsonl"
+DYNAMICS_LOG = "dynamics.jsonl"
 _FULL = 10  # every so many samples all singular values are kept; so it is at the first and the last
 
 
-class Watch:
+class DynamicsCallback:
     """Takes a sample every few steps, at the first step that it sees and after the last.
 
     Call it with the number of steps done, before the first one (or the first one after a resume) and after each. What
@@ -28,12 +28,12 @@ class Watch:
         UserError: the file cannot be written.
     """
 
-    def __init__(self, folder: Path, subject: Subject, *, every: int, last: int, step: int) -> None:
-        self._path = folder / FILE
+    def __init__(self, folder: Path, subject: DynamicsMeter, *, every: int, last: int, step: int) -> None:
+        self._path = folder / DYNAMICS_LOG
         self._subject = subject
         self._every = every
         self._last = last
-        self._sampled = log.cut(self._path, step) if self._path.exists() else -1
+        self._sampled = log.truncate_log(self._path, step) if self._path.exists() else -1
 
     def due(self, step: int) -> bool:
         """Whether a call would sample."""
@@ -49,5 +49,5 @@ class Watch:
             return
         full = step % (_FULL * self._every) == 0 or step == self._last or self._sampled < 0
         entry = {"step": step, **self._subject.sample(full=full)}
-        log.append(self._path, entry)
+        log.append_entry(self._path, entry)
         self._sampled = step

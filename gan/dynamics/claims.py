@@ -11,7 +11,16 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from gan.dynamics.samples import MOVED, SIGMA, SMALL, VARIANCE, ZEROS, Quantity, Run, comparable
+from gan.dynamics.samples import (
+    GRADIENT_SIGMA,
+    GRADIENT_VARIANCE,
+    MEAN_DRIFT,
+    SMALL_SHARE,
+    ZERO_SHARE,
+    Quantity,
+    SampledRun,
+    comparable,
+)
 
 FACTOR = 1.5
 DRIFT = 0.5  # initial standard deviations; from here on a mean has drifted
@@ -40,7 +49,7 @@ _STATEMENTS = {
 }
 
 
-def judge(runs: Sequence[Run]) -> list[Claim]:
+def judge(runs: Sequence[SampledRun]) -> list[Claim]:
     """All claims, in order.
 
     Args:
@@ -50,7 +59,7 @@ def judge(runs: Sequence[Run]) -> list[Claim]:
     return [_claim(name, rule, runs) for name, rule in _RULES.items()]
 
 
-def _claim(name: str, rule: Callable[[Sequence[Run]], tuple[str, str]], runs: Sequence[Run]) -> Claim:
+def _claim(name: str, rule: Callable[[Sequence[SampledRun]], tuple[str, str]], runs: Sequence[SampledRun]) -> Claim:
     reason = _difference(runs)
     if reason:
         return Claim(name, _STATEMENTS[name], UNKNOWN, reason)
@@ -61,7 +70,7 @@ def _claim(name: str, rule: Callable[[Sequence[Run]], tuple[str, str]], runs: Se
     return Claim(name, _STATEMENTS[name], answer, reason)
 
 
-def _difference(runs: Sequence[Run]) -> str:
+def _difference(runs: Sequence[SampledRun]) -> str:
     """In what the runs differ that must be the same, in a sentence; empty where they do not."""
     networks = {(run.entries[0].get("kind"), tuple(run.entries[0]["layers"])) for run in runs}
     if len(networks) > 1:
@@ -83,7 +92,7 @@ class _Untold(Exception):
     """A norm or a number that a rule needs is not there, or says nothing."""
 
 
-def _late(runs: Sequence[Run], norm: str, quantity: Quantity) -> float:
+def _late(runs: Sequence[SampledRun], norm: str, quantity: Quantity) -> float:
     own = [run.late(quantity) for run in runs if run.norm == norm]
     if not own:
         norms = ", ".join(dict.fromkeys(run.norm for run in runs))
@@ -96,7 +105,7 @@ def _late(runs: Sequence[Run], norm: str, quantity: Quantity) -> float:
     return median(found)
 
 
-def _require_learning(runs: Sequence[Run], *norms: str) -> None:
+def _require_learning(runs: Sequence[SampledRun], *norms: str) -> None:
     """Refuse to judge what does not learn: without gradients there is nothing to compare, and nothing moves."""
     for norm in norms:
         own = [run.stopped for run in runs if run.norm == norm]
@@ -105,7 +114,7 @@ def _require_learning(runs: Sequence[Run], *norms: str) -> None:
             raise _Untold(f"Under {norm} {which} stopped learning: in the last third of training gradients are zero.")
 
 
-def _baseline(runs: Sequence[Run]) -> str:
+def _baseline(runs: Sequence[SampledRun]) -> str:
     """What SN is held against: no norm, or batch norm (as in the authors' plots) where that is not there."""
     norms = {run.norm for run in runs}
     for norm in ("none", "bn"):
@@ -121,11 +130,11 @@ def ratio(value: float, other: float) -> float:
     return value / other
 
 
-def _sparsity(runs: Sequence[Run]) -> tuple[str, str]:
-    sn = _late(runs, "sn", SMALL)
+def _sparsity(runs: Sequence[SampledRun]) -> tuple[str, str]:
+    sn = _late(runs, "sn", SMALL_SHARE)
     other = _baseline(runs)
-    plain = _late(runs, other, SMALL)
-    zeros = _late(runs, "sn", ZEROS), _late(runs, other, ZEROS)
+    plain = _late(runs, other, SMALL_SHARE)
+    zeros = _late(runs, "sn", ZERO_SHARE), _late(runs, other, ZERO_SHARE)
     _require_learning(runs, "sn", other)
     answer = SUPPORTED if ratio(sn, plain) >= FACTOR else AGAINST
     return answer, (
@@ -135,10 +144,10 @@ def _sparsity(runs: Sequence[Run]) -> tuple[str, str]:
     )
 
 
-def _variance(runs: Sequence[Run]) -> tuple[str, str]:
+def _variance(runs: Sequence[SampledRun]) -> tuple[str, str]:
     pairs = []
     other = ""
-    for quantity in (VARIANCE, SIGMA):
+    for quantity in (GRADIENT_VARIANCE, GRADIENT_SIGMA):
         sn = _late(runs, "sn", quantity)
         other = _baseline(runs)
         pairs.append((sn, _late(runs, other, quantity)))
@@ -154,8 +163,8 @@ def _variance(runs: Sequence[Run]) -> tuple[str, str]:
     )
 
 
-def _drift(runs: Sequence[Run]) -> tuple[str, str]:
-    sn = _late(runs, "sn", MOVED)
+def _drift(runs: Sequence[SampledRun]) -> tuple[str, str]:
+    sn = _late(runs, "sn", MEAN_DRIFT)
     _require_learning(runs, "sn")
     reason = (
         f"In the last third of training the means of pre-activations are {sn:.3g} initial standard deviations from "
@@ -167,26 +176,26 @@ def _drift(runs: Sequence[Run]) -> tuple[str, str]:
         other = _baseline(runs)
     except _Untold:
         return SUPPORTED, f"{reason} There is no run under none or bn to hold that against."
-    plain = _late(runs, other, MOVED)
+    plain = _late(runs, other, MEAN_DRIFT)
     _require_learning(runs, other)
     if ratio(sn, plain) * FACTOR <= 1:
         return PARTLY, f"{reason} But that is {ratio(sn, plain):.3g} times the drift under {other}: SN holds it back."
     return SUPPORTED, reason
 
 
-def _beside(runs: Sequence[Run]) -> str:
+def _beside(runs: Sequence[SampledRun]) -> str:
     """The drift under the other norms that were sampled so late."""
     found = {}
     for norm in dict.fromkeys(run.norm for run in runs if run.norm != "sn"):
         try:
-            found[norm] = _late(runs, norm, MOVED)
+            found[norm] = _late(runs, norm, MEAN_DRIFT)
         except _Untold:
             continue
     return f" For comparison: {', '.join(f'{norm} {value:.3g}' for norm, value in found.items())}." if found else ""
 
 
-def _removal(runs: Sequence[Run]) -> tuple[str, str]:
-    sn, msn = _late(runs, "sn", MOVED), _late(runs, "msn", MOVED)
+def _removal(runs: Sequence[SampledRun]) -> tuple[str, str]:
+    sn, msn = _late(runs, "sn", MEAN_DRIFT), _late(runs, "msn", MEAN_DRIFT)
     _require_learning(runs, "sn", "msn")
     reason = (
         f"In the last third of training the drift is {msn:.3g} initial standard deviations under msn, {sn:.3g} under "
@@ -199,7 +208,7 @@ def _removal(runs: Sequence[Run]) -> tuple[str, str]:
     return SUPPORTED, reason
 
 
-_RULES: dict[str, Callable[[Sequence[Run]], tuple[str, str]]] = {
+_RULES: dict[str, Callable[[Sequence[SampledRun]], tuple[str, str]]] = {
     "C1": _sparsity,
     "C2": _variance,
     "C3": _drift,

@@ -73,7 +73,7 @@ def _inside(network: nn.Module, path: str) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class ActivationMoments:
     """Mean and standard deviation of each channel, over samples and positions; float64 (C,) on the CPU."""
 
     mean: Tensor
@@ -118,14 +118,14 @@ class Recorder:
         finally:
             self._count = None
 
-    def moments(self) -> dict[str, Moments]:
+    def moments(self) -> dict[str, ActivationMoments]:
         """Of each hidden layer."""
         found = {}
         for name, parts in self._seen.items():
             variances, means = torch.stack(parts).cpu().double().unbind(1)  # (parts, C) each
             mean = means.mean(0)
             # Parts are of one size, so the variance is that within them and that of their means.
-            found[name] = Moments(mean, (variances.mean(0) + means.var(0, correction=0)).sqrt())
+            found[name] = ActivationMoments(mean, (variances.mean(0) + means.var(0, correction=0)).sqrt())
         return found
 
     def _input_hook(self, name: str) -> Any:
@@ -144,7 +144,7 @@ class Recorder:
         return see
 
 
-def drift(now: Moments, before: Moments) -> dict[str, float]:
+def activation_drift(now: ActivationMoments, before: ActivationMoments) -> dict[str, float]:
     """How far the channels of a layer have moved, each number a mean over those channels c that vary at all.
 
     `drift` is |μ_c − μ_c(0)| / s_c(0), in standard deviations at initialisation; `offset` is |μ_c| / s_c, the distance

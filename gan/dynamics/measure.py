@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gan.dynamics.layers import Moments, Recorder, drift, hidden_outputs, pooled_outputs, raw_weight, weighted_layers
+from gan.dynamics.layers import (
+    ActivationMoments,
+    Recorder,
+    activation_drift,
+    hidden_outputs,
+    pooled_outputs,
+    raw_weight,
+    weighted_layers,
+)
 from gan.dynamics.matrix_stats import has_operator, matrix, operator_norm, singular_values, sparsity, stable_rank
 from gan.dynamics.probe_batches import PARTS, Probe
 from gan.norm import power_iterate
@@ -18,7 +26,7 @@ from gan.norm import power_iterate
 _DIGITS = 6  # of a number in the file
 
 
-class Subject:
+class DynamicsMeter:
     """A network whose training is watched. Make it before the first step: its layers' means then are the initial ones.
 
     A sample is taken on a copy of the network in fp32 and in training mode, after one power iteration, which gives the
@@ -38,7 +46,7 @@ class Subject:
         with recorder.installed(twin), torch.no_grad():
             for _ in probe.losses(twin, recorder):
                 pass
-        self._initial: dict[str, Moments] = recorder.moments()
+        self._initial: dict[str, ActivationMoments] = recorder.moments()
 
     def _copy(self) -> nn.Module:
         twin = copy.deepcopy(self._network).train()
@@ -53,7 +61,7 @@ class Subject:
         """
         twin, recorder = self._copy(), Recorder()
         layers = {name: layer for name, layer in weighted_layers(twin).items() if raw_weight(layer).requires_grad}
-        gradients = Gradients([raw_weight(layer) for layer in layers.values()])
+        gradients = GradientStatistics([raw_weight(layer) for layer in layers.values()])
         loss = 0.0
         with recorder.installed(twin):
             for part in self._probe.losses(twin, recorder):
@@ -69,7 +77,7 @@ class Subject:
                     c, h, w = recorder.shapes[name]
                     numbers[name]["operator_norm"] = operator_norm(layer, (c, h, w))
         moments = recorder.moments()
-        activations = {name: drift(moments[name], self._initial[name]) for name in hidden_outputs(twin)}
+        activations = {name: activation_drift(moments[name], self._initial[name]) for name in hidden_outputs(twin)}
         return {
             **self._facts,
             "part": self._probe.size,
@@ -82,7 +90,7 @@ class Subject:
         }
 
 
-class Gradients:
+class GradientStatistics:
     """The gradients of some weights on several mini-batches: their means and variances, as they come (Welford)."""
 
     def __init__(self, weights: list[nn.Parameter]) -> None:

@@ -12,9 +12,18 @@ from statistics import median
 
 from gan.dynamics import claims
 from gan.dynamics.claims import Claim
-from gan.dynamics.samples import MOVED, SIGMA, SMALL, VARIANCE, Quantity, Run, comparable, read_runs
+from gan.dynamics.samples import (
+    GRADIENT_SIGMA,
+    GRADIENT_VARIANCE,
+    MEAN_DRIFT,
+    SMALL_SHARE,
+    Quantity,
+    SampledRun,
+    comparable,
+    read_runs,
+)
 from gan.report.charts import Line, line_chart
-from gan.report.document import Picture
+from gan.report.document import Figure
 
 _STEPS = "steps"
 _MOST_LAYERS = 5  # lines of a figure that shows layers
@@ -24,12 +33,12 @@ _MOST_LAYERS = 5  # lines of a figure that shows layers
 class Findings:
     """What a report shows of training dynamics: nothing, where no run was sampled."""
 
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[Figure, ...] = ()
     notes: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
 
 
-def findings(folders: Sequence[Path], which: str = "") -> Findings:
+def dynamics_findings(folders: Sequence[Path], which: str = "") -> Findings:
     """Figures, each with a sentence that says whether the runs support a claim of the paper.
 
     Args:
@@ -60,21 +69,21 @@ def findings(folders: Sequence[Path], which: str = "") -> Findings:
 _Figure = tuple[str, list[Line], bool, str]  # title, lines, whether the axis is logarithmic, its label
 
 
-def _figures(claim: str, runs: Sequence[Run]) -> list[_Figure]:
+def _figures(claim: str, runs: Sequence[SampledRun]) -> list[_Figure]:
     if claim == "C1":
         title = "Gradient entries of at most 0.001 of their layer's largest, %, median over layers"
-        return [(title, _by_norm(runs, SMALL, 100.0), False, "small entries, %")]
+        return [(title, _by_norm(runs, SMALL_SHARE, 100.0), False, "small entries, %")]
     if claim == "C2":
         return [
             (
                 "Variance of a gradient entry over mini-batches, median over layers",
-                _by_norm(runs, VARIANCE),
+                _by_norm(runs, GRADIENT_VARIANCE),
                 True,
                 "variance",
             ),
             (
                 "Largest singular value of the gradient matrix, median over layers",
-                _by_norm(runs, SIGMA),
+                _by_norm(runs, GRADIENT_SIGMA),
                 True,
                 "singular value",
             ),
@@ -82,12 +91,12 @@ def _figures(claim: str, runs: Sequence[Run]) -> list[_Figure]:
     label = "drift"
     if claim == "C3" and (own := [run for run in runs if run.norm == "sn"]):
         title = "Drift of pre-activation means under sn, by layer, in initial standard deviations"
-        return [(title, _by_layer(own, MOVED), False, label)]
+        return [(title, _by_layer(own, MEAN_DRIFT), False, label)]
     title = "Drift of pre-activation means, median over layers, in initial standard deviations"
-    return [(title, _by_norm(runs, MOVED), False, label)]
+    return [(title, _by_norm(runs, MEAN_DRIFT), False, label)]
 
 
-def _others(runs: Sequence[Run]) -> list[_Figure]:
+def _others(runs: Sequence[SampledRun]) -> list[_Figure]:
     """What belongs to no claim."""
     return [
         (
@@ -123,13 +132,13 @@ def _others(runs: Sequence[Run]) -> list[_Figure]:
     ]
 
 
-def _picture(title: str, lines: Sequence[Line], which: str, log: bool, y_label: str) -> Picture | None:
+def _picture(title: str, lines: Sequence[Line], which: str, log: bool, y_label: str) -> Figure | None:
     shown = [line for line in lines if len(line.x) > 1]
     full = f"{title}, {which}" if which else title
     return line_chart(full, shown, _STEPS, y_label=y_label, log=log) if shown else None
 
 
-def _spectrum(runs: Sequence[Run], which: str) -> Picture | None:
+def _spectrum(runs: Sequence[SampledRun], which: str) -> Figure | None:
     """All singular values of the layer in the middle of the network, as they were last kept: a line for each norm."""
     lines, name = [], ""
     for norm in dict.fromkeys(run.norm for run in runs):
@@ -147,7 +156,7 @@ def _spectrum(runs: Sequence[Run], which: str) -> Picture | None:
     return line_chart(f"{title}, {which}" if which else title, lines, "number, largest first", y_label="share")
 
 
-def _by_norm(runs: Sequence[Run], quantity: Quantity, factor: float = 1.0) -> list[Line]:
+def _by_norm(runs: Sequence[SampledRun], quantity: Quantity, factor: float = 1.0) -> list[Line]:
     """A line for each norm: medians over its runs, at the steps that all of them have."""
     lines = []
     for norm in dict.fromkeys(run.norm for run in runs):
@@ -156,13 +165,13 @@ def _by_norm(runs: Sequence[Run], quantity: Quantity, factor: float = 1.0) -> li
     return lines
 
 
-def _by_layer(runs: Sequence[Run], quantity: Quantity) -> list[Line]:
+def _by_layer(runs: Sequence[SampledRun], quantity: Quantity) -> list[Line]:
     """A line for each of some layers, from the first to the last: medians over the runs."""
     names = list(runs[0].entries[0][quantity.part])
     count = min(len(names), _MOST_LAYERS)
     chosen = [names[round(index * (len(names) - 1) / max(1, count - 1))] for index in range(count)]
 
-    def values(run: Run, name: str) -> dict[int, float]:
+    def values(run: SampledRun, name: str) -> dict[int, float]:
         found = {entry["step"]: entry[quantity.part].get(name, {}).get(quantity.key) for entry in run.entries}
         return {step: value for step, value in found.items() if value is not None}
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from gan.dynamics.callback import FILE
+from gan.dynamics.callback import DYNAMICS_LOG
 from gan.runs import log
 
 STOPPED = 0.99  # share of gradient entries that are exactly zero; from here on a layer learns nothing
 
 
-Entry = Mapping[str, Any]
+Sample = Mapping[str, Any]
 
 
 class Quantity(NamedTuple):
@@ -25,30 +25,30 @@ class Quantity(NamedTuple):
     key: str
 
 
-SMALL = Quantity("layers", "gradient_small")
+SMALL_SHARE = Quantity("layers", "gradient_small")
 
 
-ZEROS = Quantity("layers", "gradient_zeros")
+ZERO_SHARE = Quantity("layers", "gradient_zeros")
 
 
-NORM = Quantity("layers", "gradient_norm")
+GRADIENT_NORM = Quantity("layers", "gradient_norm")
 
 
-VARIANCE = Quantity("layers", "gradient_variance")
+GRADIENT_VARIANCE = Quantity("layers", "gradient_variance")
 
 
-SIGMA = Quantity("layers", "gradient_sigma")
+GRADIENT_SIGMA = Quantity("layers", "gradient_sigma")
 
 
-MOVED = Quantity("activations", "drift")
+MEAN_DRIFT = Quantity("activations", "drift")
 
 
 @dataclass(frozen=True)
-class Run:
+class SampledRun:
     """The samples of one training, in order."""
 
     norm: str
-    entries: tuple[Entry, ...]
+    entries: tuple[Sample, ...]
 
     def values(self, quantity: Quantity) -> dict[int, float]:
         """The median over layers, by step; without samples in which no layer has the number."""
@@ -74,8 +74,8 @@ class Run:
     @property
     def stopped(self) -> bool:
         """Whether it has stopped learning: in the last third of training a layer's gradient is zero, as a rule."""
-        zeros = self.late(ZEROS)
-        return (zeros is not None and zeros >= STOPPED) or 0 in (self.late(NORM), self.late(VARIANCE))
+        zeros = self.late(ZERO_SHARE)
+        return (zeros is not None and zeros >= STOPPED) or 0 in (self.late(GRADIENT_NORM), self.late(GRADIENT_VARIANCE))
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -89,17 +89,19 @@ class Run:
         return set(self.entries[-1].get("pooled", ()))
 
 
-def read_runs(folders: Iterable[Path]) -> list[Run]:
+def read_runs(folders: Iterable[Path]) -> list[SampledRun]:
     """The runs of those folders that have a `dynamics.jsonl` with samples."""
     runs = []
     for folder in folders:
-        entries = [entry for entry in log.read(folder / FILE) if {"norm", "layers", "activations"} <= entry.keys()]
+        entries = [
+            entry for entry in log.read_log(folder / DYNAMICS_LOG) if {"norm", "layers", "activations"} <= entry.keys()
+        ]
         if entries:
-            runs.append(Run(entries[-1]["norm"], tuple(entries)))
+            runs.append(SampledRun(entries[-1]["norm"], tuple(entries)))
     return runs
 
 
-def comparable(runs: Sequence[Run]) -> list[Run]:
+def comparable(runs: Sequence[SampledRun]) -> list[SampledRun]:
     """The runs without the pre-activations that some have after a 2×2 mean and others before it.
 
     The mean makes deviations smaller, and with them drifts, which are told in deviations, larger.
@@ -109,7 +111,7 @@ def comparable(runs: Sequence[Run]) -> list[Run]:
     if not unlike:
         return list(runs)
 
-    def without(entry: Entry) -> Entry:
+    def without(entry: Sample) -> Sample:
         kept = {name: layer for name, layer in entry["activations"].items() if name not in unlike}
         return {**entry, "activations": kept}
 

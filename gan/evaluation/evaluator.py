@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan.data import ImageSet, load
+from gan.data import ImageSet, load_images
 from gan.data.decode import TO_GREY
 from gan.distributed import collectives, process_group
 from gan.errors import Diverged, UsageError, UserError
-from gan.evaluation.image_streams import stream_of
-from gan.evaluation.options import Request
-from gan.evaluation.targets import Entry, once, resolve, settings_of
-from gan.metrics.feature_pass import content_of, keeping
-from gan.metrics.protocol import Protocol, require_alike
+from gan.evaluation.image_streams import image_set_stream
+from gan.evaluation.options import EvaluationOptions
+from gan.evaluation.targets import Target, resolve_targets, train_configs_of, unique_targets
+from gan.metrics.feature_pass import content_hash, keeping_images
+from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.metrics.reference import Reference, load_statistics
 from gan.metrics.score import IS_SPLITS, NEIGHBOURS, measure_reference, score
 from gan.sampling.grids import save_grid
@@ -32,17 +32,17 @@ from gan.utils.environment import program_versions
 from gan.utils.files import require_writable, write_json
 from gan.utils.progress import say
 
-RECORD = "report.json"
-IMAGES = "report-images"
-SCHEMA = 1  # of report.json
-MOST = 50_000  # images of a generator, unless told otherwise
+RECORD_NAME = "report.json"
+IMAGES_FOLDER = "report-images"
+RECORD_SCHEMA = 1  # of report.json
+MOST_GENERATED = 50_000  # images of a generator, unless told otherwise
 
 _SHOWN = 64  # images in a grid
 _COLUMNS = 8
 _HINT = "--num N scores equal numbers; --mixed-protocols puts them into one report all the same"
 
 
-def report(request: Request, out: Path) -> tuple[dict[str, Any], BaseException | None]:
+def evaluate(request: EvaluationOptions, out: Path) -> tuple[dict[str, Any], BaseException | None]:
     """Score all targets and write `report.json`, and grids beside it, anew after each of them.
 
     Several ranks look at the images together; rank 0 scores and writes.
@@ -55,8 +55,8 @@ def report(request: Request, out: Path) -> tuple[dict[str, Any], BaseException |
     Raises:
         UsageError, UserError: nothing could be scored; KeyboardInterrupt likewise. Nothing new is left behind.
     """
-    made = [folder for folder in (out / IMAGES, out, *out.parents) if not folder.exists()]
-    collectives.from_lead(lambda: require_writable(out, "--out"))
+    made = [folder for folder in (out / IMAGES_FOLDER, out, *out.parents) if not folder.exists()]
+    collectives.on_rank0(lambda: require_writable(out, "--out"))
     job: _Job | None = None
     try:
         job = _Job(request, out)
@@ -65,7 +65,7 @@ def report(request: Request, out: Path) -> tuple[dict[str, Any], BaseException |
                 job.score(number, entry, count)
             except Diverged as error:
                 job.pass_over(entry, error)
-        if not job.record["results"] and process_group.leads():
+        if not job.record["results"] and process_group.is_rank0():
             raise UserError("; ".join(job.record["passed_over"]))
     except BaseException as error:
         if job is None or not job.record["results"]:
@@ -84,12 +84,12 @@ def report(request: Request, out: Path) -> tuple[dict[str, Any], BaseException |
 class _Job:
     """A report on its way: all that can be refused before the first pass is refused when it is made."""
 
-    def __init__(self, request: Request, out: Path) -> None:
+    def __init__(self, request: EvaluationOptions, out: Path) -> None:
         self.request, self.out = request, out
         request.check()
         self.metrics = request.scores
-        targets = once(request.targets)
-        settings = settings_of(targets)
+        targets = unique_targets(request.targets)
+        settings = train_configs_of(targets)
         self.data = request.data_of(settings)
         if not (self.data or request.ref or self.metrics == ("is",)):
             raise UsageError("--data: name the real images (or --ref FILE.npz), or ask for --metrics is alone")
@@ -101,7 +101,7 @@ class _Job:
             if "fid" in self.metrics:
                 self.saved.require_factor()
 
-        self.entries = resolve(
+        self.entries = resolve_targets(
             targets,
             ema=request.ema,
             seed=request.seed,
@@ -113,7 +113,7 @@ class _Job:
         self.real: dict[tuple[int, int], ImageSet] = {}
         if self.data and self.metrics != ("is",):
             for shape in dict.fromkeys((entry.resolution, entry.channels) for entry in self.entries):
-                self.real[shape] = load(
+                self.real[shape] = load_images(
                     self.data,
                     resolution=shape[0],
                     channels=shape[1],
@@ -123,7 +123,7 @@ class _Job:
                 )
         self.measured: dict[tuple[int, int], Reference] = {}
         self.todo = [(entry, self._count(entry)) for entry in self.entries]
-        collectives.require_agreed(
+        collectives.require_equal(
             [(str(entry.path), count) for entry, count in self.todo],
             "they find other targets; give every machine the same files, and wait for a run that goes on",
         )
@@ -132,27 +132,27 @@ class _Job:
             self._require_alike()
         self.record = self._begin()
 
-    def score(self, number: int, entry: Entry, count: int) -> None:
+    def score(self, number: int, entry: Target, count: int) -> None:
         """Score one entry and write the record."""
         kept: list[Tensor] = []
         real = self._reference(entry)
         generator = entry.kind == "checkpoint"
         result = score(
-            keeping(entry.stream(count), _shown(count, spread=not generator), kept),
+            keeping_images(entry.stream(count), _shown(count, spread=not generator), kept),
             real,
             self.extractor,
             self.metrics,
             seed=self.request.seed,
             ema=self.request.ema if generator else None,
         )
-        if not process_group.leads():
+        if not process_group.is_rank0():
             return
         if not self.request.mixed_protocols and self.record["results"]:
             first = self.record["results"][0]
             pair = (Protocol.from_json(first["protocol"]), Protocol.from_json(result["protocol"]))
-            require_alike(*pair, (first["name"], entry.name), hint=_HINT)
-        grid = f"{IMAGES}/{number + 1:03d}.png"
-        (self.out / IMAGES).mkdir(exist_ok=True)
+            require_same_protocol(*pair, (first["name"], entry.name), hint=_HINT)
+        grid = f"{IMAGES_FOLDER}/{number + 1:03d}.png"
+        (self.out / IMAGES_FOLDER).mkdir(exist_ok=True)
         save_grid(self.out / grid, torch.cat(kept), _COLUMNS)
         self._show_real(entry)
         if self.extractor.name == "inception" and not _is_published(self.extractor.hash):
@@ -168,14 +168,14 @@ class _Job:
         self.record["results"].append({**result, **facts, "name": entry.name, "log": entry.log and str(entry.log)})
         self.write()
 
-    def pass_over(self, entry: Entry, error: Diverged) -> None:
+    def pass_over(self, entry: Target, error: Diverged) -> None:
         """Go on without a snapshot that gives no images, if its run has others.
 
         Raises:
             Diverged: it has none, or other ranks do not know of it.
         """
         snapshots = sum(entry.target == other.target for other in self.entries)
-        if snapshots == 1 or process_group.count() > 1:
+        if snapshots == 1 or process_group.world_size() > 1:
             raise error
         say(f"{error}; passed over")
         self.record["passed_over"].append(str(error))
@@ -184,13 +184,13 @@ class _Job:
 
     def write(self) -> None:
         """Write report.json as it stands."""
-        write_json(self.out / RECORD, self.record)
+        write_json(self.out / RECORD_NAME, self.record)
 
     def _begin(self) -> dict[str, Any]:
         request = self.request
         real = next(iter(self.real.values()), None)
         return {
-            "schema": SCHEMA,
+            "schema": RECORD_SCHEMA,
             "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
             "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "settings": {
@@ -213,17 +213,17 @@ class _Job:
             "versions": program_versions(),
         }
 
-    def _count(self, entry: Entry) -> int:
+    def _count(self, entry: Target) -> int:
         num = self.request.num
         if entry.count is not None:
             if num and num > entry.count:
                 raise UserError(f"{entry.path}: --num {num:,} images are asked for, it has {entry.count:,}")
             return num or entry.count
         if self.saved:
-            most = self.saved.count or MOST
+            most = self.saved.count or MOST_GENERATED
         else:
-            most = len(self.real[entry.resolution, entry.channels]) if self.real else MOST
-        return num or min(MOST, most)
+            most = len(self.real[entry.resolution, entry.channels]) if self.real else MOST_GENERATED
+        return num or min(MOST_GENERATED, most)
 
     def _check_counts(self) -> None:
         least, why = 2, "a score"
@@ -237,7 +237,9 @@ class _Job:
     def _require_alike(self) -> None:
         """Refuse before hours of work what would be refused after them."""
         several = len(self.real) > 1
-        content = {shape: content_of(stream_of(real, real.name)) for shape, real in self.real.items() if several}
+        content = {
+            shape: content_hash(image_set_stream(real, real.name)) for shape, real in self.real.items() if several
+        }
         first: tuple[Protocol, str] | None = None
         for entry, count in self.todo:
             size = f"{entry.resolution}x{entry.resolution}"
@@ -248,31 +250,31 @@ class _Job:
                 reference_content=content.get((entry.resolution, entry.channels)),
             )
             first = first or (protocol, entry.name)
-            require_alike(first[0], protocol, (first[1], entry.name), hint=_HINT)
+            require_same_protocol(first[0], protocol, (first[1], entry.name), hint=_HINT)
 
-    def _reference(self, entry: Entry) -> Reference | None:
+    def _reference(self, entry: Target) -> Reference | None:
         shape = (entry.resolution, entry.channels)
         if self.saved or not self.real:
             return self.saved
         if shape not in self.measured:
-            stream = stream_of(self.real[shape], str(self.data), self.request.split)
+            stream = image_set_stream(self.real[shape], str(self.data), self.request.split)
             self.measured[shape] = measure_reference(stream, self.extractor, self.metrics)
         return self.measured[shape]
 
-    def _real_of(self, entry: Entry) -> ImageSet | None:
+    def _real_of(self, entry: Target) -> ImageSet | None:
         return self.real.get((entry.resolution, entry.channels))
 
-    def _other_data(self, entry: Entry) -> bool:
+    def _other_data(self, entry: Target) -> bool:
         real = self._real_of(entry)
         if real is None or real.pixels is None or self.request.split != "train":
             return False
         return real.fingerprint != entry.facts["data_fingerprint"]
 
-    def _show_real(self, entry: Entry) -> None:
+    def _show_real(self, entry: Target) -> None:
         real = self._real_of(entry)
         if real is None or self.record["real_grid"]:
             return
-        self.record["real_grid"] = f"{IMAGES}/real.png"
+        self.record["real_grid"] = f"{IMAGES_FOLDER}/real.png"
         save_grid(self.out / self.record["real_grid"], real.fetch(_shown(len(real), spread=True)), _COLUMNS)
 
 

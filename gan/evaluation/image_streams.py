@@ -13,15 +13,15 @@ from gan.metrics.feature_pass import ImageStream
 from gan.sampling import generate
 from gan.utils.random_streams import PART, random_stream
 
-CHUNK = 256  # images read from a set at a time
+READ_CHUNK = 256  # images read from a set at a time
 
 
-def stream_of(images: ImageSet, name: str, split: str | None = None) -> ImageStream:
+def image_set_stream(images: ImageSet, name: str, split: str | None = None) -> ImageStream:
     """All images of a set, in order."""
     return _stream(images.fetch, torch.arange(len(images)), name, split)
 
 
-def part(size: int, count: int, seed: int) -> Tensor:
+def random_part(size: int, count: int, seed: int) -> Tensor:
     """Numbers of `count` of `size` images, rising: drawn by the seed, for a set is often sorted by class."""
     if count == size:
         return torch.arange(size)
@@ -30,10 +30,12 @@ def part(size: int, count: int, seed: int) -> Tensor:
 
 def _stream(fetch: Callable[[Tensor], Tensor], numbers: Tensor, name: str, split: str | None = None) -> ImageStream:
     """The images with these numbers."""
-    return ImageStream(name, len(numbers), lambda: map(fetch, numbers.split(CHUNK)), split)
+    return ImageStream(name, len(numbers), lambda: map(fetch, numbers.split(READ_CHUNK)), split)
 
 
-def generated(generator: nn.Module, count: int, seed: int, *, name: str, latent_dim: int, classes: int) -> ImageStream:
+def generator_stream(
+    generator: nn.Module, count: int, seed: int, *, name: str, latent_dim: int, classes: int
+) -> ImageStream:
     """The first `count` images of a generator for a seed: those that `msn-gan sample` writes.
 
     Raises (while it is read):
@@ -42,7 +44,7 @@ def generated(generator: nn.Module, count: int, seed: int, *, name: str, latent_
 
     def batches() -> Iterator[Tensor]:
         try:
-            for images, _ in generate.sample(generator, count, seed, latent_dim=latent_dim, classes=classes):
+            for images, _ in generate.sample_images(generator, count, seed, latent_dim=latent_dim, classes=classes):
                 yield images
         except Diverged as error:
             raise Diverged(f"{name}: {error}") from error

@@ -12,7 +12,7 @@ from gan.metrics.score import METRICS
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluationOptions:
     """What `msn-gan report` is asked for."""
 
     targets: tuple[str, ...]

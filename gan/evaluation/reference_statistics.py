@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gan.data import load
+from gan.data import load_images
 from gan.distributed import collectives
 from gan.errors import UsageError
-from gan.evaluation.image_streams import stream_of
+from gan.evaluation.image_streams import image_set_stream
 from gan.metrics.extractor import Extractor, ExtractorOptions
 from gan.metrics.protocol import Protocol
 from gan.metrics.reference import Reference, save_statistics
@@ -86,7 +86,9 @@ class Looking:
         )
         if self.preprocess:
             options = replace(options, preprocess=self.preprocess)
-        return collectives.in_turn(lambda: create_extractor(name, options))  # in turn: it may download weights
+        return collectives.first_local_rank_first(
+            lambda: create_extractor(name, options)
+        )  # in turn: it may download weights
 
 
 def write_statistics(
@@ -111,7 +113,7 @@ def write_statistics(
     require_writable(out.parent, "OUT")
     extractor = looking.extractor(data)
     options: dict[str, Any] = {"data_root": data_root, "split": split, "skip_bad_images": skip_bad_images}
-    images = load(data, resolution=resolution, channels=channels, **options)
-    reference = measure_reference(stream_of(images, data, split), extractor)
+    images = load_images(data, resolution=resolution, channels=channels, **options)
+    reference = measure_reference(image_set_stream(images, data, split), extractor)
     save_statistics(out, reference)
     return reference

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from gan.dynamics import report
-from gan.metrics.protocol import Protocol, differences
+from gan.metrics.protocol import Protocol, protocol_differences
 from gan.report import write
 from gan.report.charts import Line, line_chart
-from gan.report.document import Picture, Table, View
+from gan.report.document import Figure, Report, Table
 from gan.runs import log
 
 _MOST_GRIDS = 6  # of one run
@@ -50,24 +50,26 @@ COLUMNS = (
 )
 
 
-def render(folder: Path) -> View:
+def write_evaluation_report(folder: Path) -> Report:
     """Write report.md and report.html beside the report.json of a folder, and charts as files of their own.
 
     Raises:
         OSError: a file cannot be read or written.
     """
-    view = view_of(json.loads((folder / "report.json").read_text(encoding="utf-8")), folder)
-    write.write(view, folder, "report")
+    view = evaluation_report(json.loads((folder / "report.json").read_text(encoding="utf-8")), folder)
+    write.write_report(view, folder, "report")
     return view
 
 
-def view_of(record: Mapping[str, Any], folder: Path) -> View:
+def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
     """What the pages of a report show. Grids are looked for in `folder`, logs where they were."""
     results: list[Row] = record["results"]
     columns = [column for column in COLUMNS if column.key in results[0]]
     letters = _letters(results)
     mixed = len(set(letters)) > 1
-    dynamics = report.findings(list(dict.fromkeys(Path(row["log"]).parent for row in results if row.get("log"))))
+    dynamics = report.dynamics_findings(
+        list(dict.fromkeys(Path(row["log"]).parent for row in results if row.get("log")))
+    )
     header = ["Target", *(f"{column.title} {'↑' if column.better > 0 else '↓'}" for column in columns), "Images"]
     rows = []
     for row, letter in zip(results, letters, strict=True):
@@ -80,7 +82,7 @@ def view_of(record: Mapping[str, Any], folder: Path) -> View:
         frozenset() if mixed or len(rows) == 1 else _best(results, columns),
         (*_notes(record, columns, mixed), *dynamics.notes),
     )
-    return View(
+    return Report(
         title=_title(results),
         first=scores,
         stopped=_stopped(record),
@@ -123,7 +125,9 @@ def _letters(results: Sequence[Row]) -> list[str]:
     letters = []
     for row in results:
         protocol = Protocol.from_json(row["protocol"])
-        number = next((index for index, kind in enumerate(kinds) if not differences(kind, protocol)), len(kinds))
+        number = next(
+            (index for index, kind in enumerate(kinds) if not protocol_differences(kind, protocol)), len(kinds)
+        )
         if number == len(kinds):
             kinds.append(protocol)
         letters.append(chr(ord("A") + number))
@@ -154,11 +158,11 @@ def _notes(record: Mapping[str, Any], columns: Sequence[Column], mixed: bool) ->
     return notes
 
 
-def _grids(record: Mapping[str, Any], folder: Path) -> list[Picture]:
+def _grids(record: Mapping[str, Any], folder: Path) -> list[Figure]:
     pictures = []
     if record["real_grid"]:
         name = Path(record["results"][0]["protocol"]["reference"]).name
-        pictures.append(Picture(f"Real images of {name}, in a grid", f"Real: {name}", folder / record["real_grid"]))
+        pictures.append(Figure(f"Real images of {name}, in a grid", f"Real: {name}", folder / record["real_grid"]))
     for target in dict.fromkeys(row["target"] for row in record["results"]):
         rows = [row for row in record["results"] if row["target"] == target]
         step = (len(rows) - 1) / max(1, min(len(rows), _MOST_GRIDS) - 1)
@@ -166,11 +170,11 @@ def _grids(record: Mapping[str, Any], folder: Path) -> list[Picture]:
             scores = ", ".join(f"{column.title} {column.text(row)}" for column in COLUMNS[:1] if column.key in row)
             caption = f"{row['name']}{': ' * bool(scores)}{scores}"
             which = "The first images" if row["kind"] == "checkpoint" else "Images"
-            pictures.append(Picture(f"{which} of {row['name']}, in a grid", caption, folder / row["grid"]))
+            pictures.append(Figure(f"{which} of {row['name']}, in a grid", caption, folder / row["grid"]))
     return [picture for picture in pictures if picture.path and picture.path.exists()]
 
 
-def _trajectories(results: Sequence[Row], columns: Sequence[Column]) -> list[Picture]:
+def _trajectories(results: Sequence[Row], columns: Sequence[Column]) -> list[Figure]:
     """A chart of every score, with a line for each run of several snapshots."""
     runs = [
         [row for row in results if row["target"] == target] for target in dict.fromkeys(r["target"] for r in results)
@@ -196,13 +200,13 @@ def _trajectories(results: Sequence[Row], columns: Sequence[Column]) -> list[Pic
     return pictures
 
 
-def _training(results: Sequence[Row]) -> list[Picture]:
+def _training(results: Sequence[Row]) -> list[Figure]:
     """Charts of what the runs logged: losses, and scores taken while they trained."""
-    pictures: list[Picture] = []
+    pictures: list[Figure] = []
     scored: list[tuple[str, Row]] = []
     logs = [Path(path) for path in dict.fromkeys(row["log"] for row in results if row.get("log"))]
     for path, name in zip(logs, _short_names([str(path.parent) for path in logs]), strict=True):
-        entries = log.read(path)
+        entries = log.read_log(path)
         losses = [entry for entry in entries if entry.get("loss_d") is not None and entry.get("loss_g") is not None]
         if len(losses) > 1:
             steps = [entry["step"] for entry in losses]
@@ -215,7 +219,7 @@ def _training(results: Sequence[Row]) -> list[Picture]:
     return [*pictures, *_logged_scores(scored)]
 
 
-def _logged_scores(scored: Sequence[tuple[str, Row]]) -> list[Picture]:
+def _logged_scores(scored: Sequence[tuple[str, Row]]) -> list[Figure]:
     """A chart of the FID that was logged, with a line for each run; one for each protocol."""
     letters = _letters([entry for _, entry in scored])
     pictures = []

@@ -14,22 +14,22 @@ import numpy as np
 import torch
 
 from gan.config.train_config import TrainConfig
-from gan.data import load
-from gan.data.datasets import from_path
-from gan.data.decode import CROPPED, ENLARGED, RESIZED, TO_GREY, look
+from gan.data import load_images
+from gan.data.datasets import open_path
+from gan.data.decode import CROPPED, ENLARGED, RESIZED, TO_GREY, inspect_image
 from gan.data.source import BadImage
 from gan.errors import UsageError, UserError
-from gan.evaluation.image_streams import _stream, generated, part
+from gan.evaluation.image_streams import _stream, generator_stream, random_part
 from gan.metrics.feature_pass import ImageStream
 from gan.runs import checkpoint
-from gan.runs.checkpoint import config_of
+from gan.runs.checkpoint import train_config_of
 from gan.runs.log import LOG
 from gan.sampling.load_generator import load_generator
 from gan.utils.progress import say
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class Target:
     """One thing that gets scores: the images of a snapshot, of a folder or of a file.
 
     `stream(count)` opens it; until then no network is loaded. `count` is the number of its images, None for a
@@ -53,7 +53,7 @@ class Entry:
     """The log of the run it is of."""
 
 
-def once(targets: Sequence[str]) -> tuple[str, ...]:
+def unique_targets(targets: Sequence[str]) -> tuple[str, ...]:
     """Targets without those that were named before, in whatever way; says which it leaves out."""
     found: dict[Path, str] = {}
     for target in targets:
@@ -64,7 +64,7 @@ def once(targets: Sequence[str]) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def settings_of(targets: Sequence[str]) -> list[TrainConfig]:
+def train_configs_of(targets: Sequence[str]) -> list[TrainConfig]:
     """The settings of the checkpoints and runs among targets; quick, so that other checks can come before reading.
 
     Raises:
@@ -77,9 +77,9 @@ def settings_of(targets: Sequence[str]) -> list[TrainConfig]:
         if not path.exists():
             raise UsageError(f"TARGET {target}: no such checkpoint, run, folder, zip or npz")
         if path.suffix == ".pt" and path.is_file():
-            found.append(config_of(checkpoint.load(path), path))
-        elif path.is_dir() and (newest := checkpoint.newest(path)):
-            found.append(config_of(newest[1], newest[0]))
+            found.append(train_config_of(checkpoint.load_checkpoint(path), path))
+        elif path.is_dir() and (newest := checkpoint.newest_checkpoint(path)):
+            found.append(train_config_of(newest[1], newest[0]))
         elif path.is_dir() and (path / "config.json").exists() and (path / LOG).exists():
             raise UserError(f"{path}: this run has no checkpoint (step-….pt) yet")
         elif path.is_file() and path.suffix.lower() not in (".zip", ".npz"):
@@ -87,9 +87,9 @@ def settings_of(targets: Sequence[str]) -> list[TrainConfig]:
     return found
 
 
-def resolve(
+def resolve_targets(
     targets: Sequence[str], *, ema: bool, seed: int, device: str, split: str = "train", skip_bad_images: bool = False
-) -> list[Entry]:
+) -> list[Target]:
     """The entries that targets stand for, in their order. Images are read; networks are not run.
 
     Args:
@@ -101,10 +101,10 @@ def resolve(
     Raises:
         UserError: a file is damaged, or images cannot be read or are of unlike sizes.
     """
-    found: list[Entry] = []
+    found: list[Target] = []
     for target in targets:
         path = Path(target).expanduser()
-        if path.is_dir() and checkpoint.listed(path):
+        if path.is_dir() and checkpoint.list_checkpoints(path):
             found += _run(path, ema=ema, seed=seed, device=device)
         elif path.suffix == ".pt" and path.is_file():
             found.append(_snapshot(path, ema=ema, seed=seed, device=device))
@@ -115,9 +115,9 @@ def resolve(
     return _unlike_names(found)
 
 
-def _run(path: Path, *, ema: bool, seed: int, device: str) -> list[Entry]:
+def _run(path: Path, *, ema: bool, seed: int, device: str) -> list[Target]:
     entries = []
-    for file in checkpoint.listed(path):
+    for file in checkpoint.list_checkpoints(path):
         try:
             entries.append(replace(_snapshot(file, ema=ema, seed=seed, device=device), target=str(path)))
         except UserError as error:
@@ -127,17 +127,17 @@ def _run(path: Path, *, ema: bool, seed: int, device: str) -> list[Entry]:
     return entries
 
 
-def _snapshot(path: Path, *, ema: bool, seed: int, device: str) -> Entry:
-    state = checkpoint.load(path)
-    config = config_of(state, path)
+def _snapshot(path: Path, *, ema: bool, seed: int, device: str) -> Target:
+    state = checkpoint.load_checkpoint(path)
+    config = train_config_of(state, path)
 
     def stream(count: int) -> ImageStream:
         generator, config, state = load_generator(path, ema=ema, device=device)
         classes = len(state["data"]["classes"])
-        return generated(generator, count, seed, name=str(path), latent_dim=config.latent_dim, classes=classes)
+        return generator_stream(generator, count, seed, name=str(path), latent_dim=config.latent_dim, classes=classes)
 
     log = path.parent / LOG
-    return Entry(
+    return Target(
         name=f"{path.resolve().parent.name}, step {state['step']:,}",
         target=str(path),
         path=path,
@@ -156,19 +156,19 @@ def _snapshot(path: Path, *, ema: bool, seed: int, device: str) -> Entry:
     )
 
 
-def _images(path: Path, split: str, seed: int, skip_bad_images: bool) -> Entry:
+def _images(path: Path, split: str, seed: int, skip_bad_images: bool) -> Target:
     side, grey = _first_size(path, split)
     options: dict[str, Any] = {"resolution": side, "split": split, "skip_bad_images": skip_bad_images}
-    images = load(str(path), channels=1 if grey else 3, **options)
+    images = load_images(str(path), channels=1 if grey else 3, **options)
     if grey and images.conversions.get(TO_GREY):
-        images = load(str(path), channels=3, **options)  # the first was grey, others are not
+        images = load_images(str(path), channels=3, **options)  # the first was grey, others are not
     unlike = max(images.conversions.get(kind, 0) for kind in (RESIZED, ENLARGED, CROPPED))
     if unlike:
         raise UserError(
             f"{path}: images of different sizes, {unlike:,} of {len(images):,} are not {side}x{side} as the first "
             "is; bring them to one size with `msn-gan data pack`"
         )
-    return Entry(
+    return Target(
         name=path.name,
         target=str(path),
         path=path,
@@ -176,18 +176,18 @@ def _images(path: Path, split: str, seed: int, skip_bad_images: bool) -> Entry:
         resolution=side,
         channels=images.channels,
         count=len(images),
-        stream=lambda count: _stream(images.fetch, part(len(images), count, seed), str(path)),
+        stream=lambda count: _stream(images.fetch, random_part(len(images), count, seed), str(path)),
         facts={"conversions": images.conversions, "fingerprint": images.fingerprint},
     )
 
 
 def _first_size(path: Path, split: str) -> tuple[int, bool]:
     """Side of the first image that can be read, and whether it is grey. 32, where none can: `load` will name them."""
-    source = from_path(path, split=split)
+    source = open_path(path, split=split)
     with source.opened() as read:
         for index in range(len(source.listing.names)):
             try:
-                seen = look(read(index))
+                seen = inspect_image(read(index))
             except BadImage:
                 continue
             width, height = seen.size
@@ -199,7 +199,7 @@ def _first_size(path: Path, split: str) -> tuple[int, bool]:
     return 32, False
 
 
-def _array(path: Path, seed: int) -> Entry:
+def _array(path: Path, seed: int) -> Target:
     """An npz with images uint8 (N, H, W, 3 or 1), as the ADM code and those after it write their samples."""
     try:
         with np.load(path, allow_pickle=False) as entries:
@@ -213,7 +213,7 @@ def _array(path: Path, seed: int) -> Entry:
     pixels = torch.from_numpy(arrays[0]).permute(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)
     if pixels.shape[2] != pixels.shape[3]:
         raise UserError(f"{path}: images of {pixels.shape[3]}x{pixels.shape[2]} pixels; they must be square")
-    return Entry(
+    return Target(
         name=path.name,
         target=str(path),
         path=path,
@@ -221,11 +221,11 @@ def _array(path: Path, seed: int) -> Entry:
         resolution=pixels.shape[2],
         channels=pixels.shape[1],
         count=len(pixels),
-        stream=lambda count: _stream(pixels.__getitem__, part(len(pixels), count, seed), str(path)),
+        stream=lambda count: _stream(pixels.__getitem__, random_part(len(pixels), count, seed), str(path)),
     )
 
 
-def _unlike_names(entries: list[Entry]) -> list[Entry]:
+def _unlike_names(entries: list[Target]) -> list[Target]:
     """Where two have one name, both get their path as name."""
     names = [entry.name for entry in entries]
     return [replace(entry, name=str(entry.path)) if names.count(entry.name) > 1 else entry for entry in entries]

@@ -1,4 +1,4 @@
-"""Scores of a run's generator while it trains, for `gan.training.loop.train`'s `on_snapshot`."""
+"""Scores of a run's generator while it trains, for `gan.training.loop.run_training_loop`'s `on_snapshot`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import nn
 from gan.config.train_config import TrainConfig
 from gan.data import ImageSet
 from gan.distributed import collectives, process_group
-from gan.evaluation.image_streams import generated, stream_of
+from gan.evaluation.image_streams import generator_stream, image_set_stream
 from gan.evaluation.reference_statistics import Looking
 from gan.metrics.extractor import Extractor
-from gan.metrics.protocol import Protocol, differences
+from gan.metrics.protocol import Protocol, protocol_differences
 from gan.metrics.reference import Reference
 from gan.metrics.score import measure_reference, score
 from gan.runs import log
-from gan.runs.run_dir import RunFolder
+from gan.runs.run_dir import RunDirectory
 from gan.utils.progress import say
 
 _LOGGED = ("fid", "inception_score", "inception_score_std", "kid", "kid_std", "precision", "recall")
@@ -36,23 +36,23 @@ def training_extractor(settings: TrainConfig, device: torch.device) -> Extractor
     return Looking(features=features, device=device.type).extractor(settings.data)
 
 
-def reference_of(data: ImageSet, extractor: Extractor, metrics: Sequence[str]) -> Reference:
+def training_reference(data: ImageSet, extractor: Extractor, metrics: Sequence[str]) -> Reference:
     """The real side of a run's scores: all images that it learns from."""
-    return measure_reference(stream_of(data, data.name, "train"), extractor, metrics)
+    return measure_reference(image_set_stream(data, data.name, "train"), extractor, metrics)
 
 
-def due(step: int, settings: TrainConfig, run: RunFolder) -> bool:
+def score_due(step: int, settings: TrainConfig, run: RunDirectory) -> bool:
     """Whether this step is to be scored and the log does not have its score."""
     every = settings.report_every
-    return every > 0 and (step % every == 0 or step == settings.steps) and step not in logged(run)
+    return every > 0 and (step % every == 0 or step == settings.steps) and step not in logged_scores(run)
 
 
-def logged(run: RunFolder) -> dict[int, dict[str, Any]]:
+def logged_scores(run: RunDirectory) -> dict[int, dict[str, Any]]:
     """The scores in the log of a run, by step."""
-    return {entry["step"]: entry for entry in log.read(run.checkpoints / log.LOG) if "scores" in entry}
+    return {entry["step"]: entry for entry in log.read_log(run.checkpoints / log.LOG) if "scores" in entry}
 
 
-class TrainingScores:
+class TrainingEvaluator:
     """FID and other scores of the averaged generator, every `report_every` steps and after the last.
 
     A call touches neither the network nor torch's random state. It gives what the log gets, or None when no score is
@@ -69,7 +69,7 @@ class TrainingScores:
     def __init__(
         self,
         settings: TrainConfig,
-        run: RunFolder,
+        run: RunDirectory,
         extractor: Extractor,
         data: ImageSet,
         classes: int,
@@ -82,13 +82,13 @@ class TrainingScores:
         self._extractor = extractor
         self._classes = classes
         self._metrics = metrics
-        self._reference = reference or cache(lambda: reference_of(data, extractor, metrics))
+        self._reference = reference or cache(lambda: training_reference(data, extractor, metrics))
 
     def __call__(self, step: int, network: nn.Module) -> dict[str, Any] | None:
-        if not collectives.from_lead(lambda: due(step, self._settings, self._run)):
+        if not collectives.on_rank0(lambda: score_due(step, self._settings, self._run)):
             return None
         settings = self._settings
-        images = generated(
+        images = generator_stream(
             network,
             settings.report_num,
             settings.seed,
@@ -97,10 +97,10 @@ class TrainingScores:
             classes=self._classes,
         )
         result = score(images, self._reference(), self._extractor, self._metrics, seed=settings.seed, ema=True)
-        if not process_group.leads():
+        if not process_group.is_rank0():
             return None
         self._note_best(step, result)
-        say(f"step {step}: {told(result)}")
+        say(f"step {step}: {format_scores(result)}")
         protocol = Protocol.from_json(result["protocol"])
         return {
             "scores": {name: result[name] for name in _LOGGED if name in result},
@@ -114,13 +114,13 @@ class TrainingScores:
         with suppress(KeyError, TypeError):  # no best.json yet, or not one of ours
             best = self._run.read_best()
             pair = (Protocol.from_json(best["protocol"]), Protocol.from_json(result["protocol"]))
-            if best["step"] <= step and best["fid"] <= result["fid"] and not differences(*pair):
+            if best["step"] <= step and best["fid"] <= result["fid"] and not protocol_differences(*pair):
                 return
         scores = {name: result[name] for name in _LOGGED if name in result}
         self._run.write_best(step, {**scores, "protocol": result["protocol"]})
 
 
-def told(scores: dict[str, Any]) -> str:
+def format_scores(scores: dict[str, Any]) -> str:
     """Scores in a line."""
     return (
         f"FID {scores['fid']:.2f}, Inception score {scores['inception_score']:.2f} ± "

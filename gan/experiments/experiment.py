@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import UsageError, UserError
-from gan.runs.run_dir import RunFolder
+from gan.runs.run_dir import RunDirectory
 
 _DATA = ("data", "test_data", "data_root", "skip_bad_images")  # settings that a run may change if images stay
 
 
-def read_config(run: RunFolder, kind: str, parse: Callable[[dict[str, Any]], Any]) -> dict[str, Any] | None:
+def read_experiment_config(
+    run: RunDirectory, kind: str, parse: Callable[[dict[str, Any]], Any]
+) -> dict[str, Any] | None:
     """What config.json of a run says, `config` as settings; None where the run has not begun.
 
     Args:
@@ -43,6 +45,6 @@ def _begun(folder: Path) -> bool:
     return folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir())
 
 
-def reads_elsewhere(before: object, now: object) -> bool:
+def image_flags_differ(before: object, now: object) -> bool:
     """Whether two settings of one command may name other images."""
     return any(getattr(before, name, None) != getattr(now, name, None) for name in _DATA)

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gan.runtime import Runtime
-from gan.utils.environment import hardware, program_versions
+from gan.utils.environment import hardware_info, program_versions
 
 _KINDS = (("runtime", "machine, precision or number of threads"), ("versions", "versions"))
 
 
-def origin(runtime: Runtime) -> dict[str, Any]:
+def provenance(runtime: Runtime) -> dict[str, Any]:
     """What result.json says of the process that ended a training: its `runtime` and `versions`."""
-    place = {"device": str(runtime.device), "precision": runtime.precision, **hardware(runtime.device)}
+    place = {"device": str(runtime.device), "precision": runtime.precision, **hardware_info(runtime.device)}
     return {"runtime": place, "versions": program_versions()}
 
 
-def warnings(done: Sequence[Mapping[str, Any]]) -> list[str]:
+def provenance_warnings(done: Sequence[Mapping[str, Any]]) -> list[str]:
     """What differs between the origins of trainings, a line for each kind; nothing where all are the same.
 
     Args:
@@ -34,7 +34,7 @@ def warnings(done: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def facts(done: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def provenance_facts(done: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Machines and versions in words, each of them once."""
     machines = dict.fromkeys(_machine(result["runtime"]) for result in done)
     programs = dict.fromkeys(", ".join(f"{k} {v}" for k, v in result["versions"].items()) for result in done)

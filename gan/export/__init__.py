@@ -1,5 +1,1 @@
-"""Trained networks for other programs and small devices: folded, as ONNX, safetensors or torch.export files."""
-
-from gan.export.export import Request, write
-
-__all__ = ["Request", "write"]
+"""Export trained networks: normalization folded, as ONNX, safetensors or torch.export files."""

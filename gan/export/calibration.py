@@ -10,15 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan.data import ImageSet
-from gan.data import load as load_images
+from gan.data import ImageSet, load_images
 from gan.data.batches import to_float
-from gan.data.train_test_sets import load_sets
+from gan.data.train_test_sets import load_train_and_test
 from gan.errors import UsageError, UserError
-from gan.evaluation.image_streams import stream_of
+from gan.evaluation.image_streams import image_set_stream
 from gan.evaluation.reference_statistics import Looking
-from gan.export.network import CLASSIFIER, DISCRIMINATOR, GENERATOR, Subject, random_inputs
-from gan.export.verify import Run
+from gan.export.network import CLASSIFIER, DISCRIMINATOR, GENERATOR, ExportSource, random_inputs
+from gan.export.verify import NetworkFunction
 from gan.metrics.extractor import Extractor
 from gan.metrics.feature_pass import ImageStream
 from gan.metrics.score import measure_reference, score
@@ -32,7 +31,7 @@ _MOST_SCORED = 10_000  # images of a FID, unless told otherwise
 
 
 @dataclass(frozen=True)
-class Options:
+class QuantizationOptions:
     """What `--int8` needs besides the network."""
 
     data: str | None = None
@@ -53,7 +52,7 @@ class Quantizer:
         UserError: the images or the scoring network cannot be had.
     """
 
-    def __init__(self, subject: Subject, options: Options) -> None:
+    def __init__(self, subject: ExportSource, options: QuantizationOptions) -> None:
         self.subject, self.options = subject, options
         data = options.data or subject.trained_on
         if not data:
@@ -94,7 +93,7 @@ class Quantizer:
             batches += self._fakes(len(chosen), _CALIBRATION_SEED)
         return batches
 
-    def quality(self, run: Run) -> dict[str, float]:
+    def quality(self, run: NetworkFunction) -> dict[str, float]:
         """How good a network is: `accuracy` of a classifier, `fid` of a generator. A discriminator has no such number.
 
         Raises:
@@ -106,7 +105,7 @@ class Quantizer:
             return {"fid": self._fid(run)}
         return {}
 
-    def agreement(self, trained: Run, quantized: Run) -> dict[str, Any]:
+    def agreement(self, trained: NetworkFunction, quantized: NetworkFunction) -> dict[str, Any]:
         """How alike two discriminators judge test images and as many of the generator that they were trained against.
 
         `same_verdict` is the share of equal signs, `noise` the root mean square of the difference as a share of the
@@ -154,7 +153,7 @@ class Quantizer:
         same = options.data is None  # then it is split as it was in training
         tested = options.test_data or (subject.test_data if same else None)
         self.tested = tested or self.data
-        train, test = load_sets(
+        train, test = load_train_and_test(
             self.data,
             test_data=tested,
             data_root=options.data_root or Path(subject.data_root),
@@ -195,14 +194,14 @@ class Quantizer:
         """Images of the generator in batches, and labels where the network is given those."""
         assert self.subject.generator is not None
         generator = self.subject.generator()
-        labels = generate.classes_of(range(count), len(self.subject.classes) if self.subject.conditional else 0)
+        labels = generate.labels_in_turn(range(count), len(self.subject.classes) if self.subject.conditional else 0)
         z = generate.latents(seed, range(count), generator.latent_dim)  # type: ignore[arg-type]
         for row in _batches((z,) if labels is None else (z, labels)):
             with torch.no_grad():
                 images = generator(*row)
             yield images, *row[1:]
 
-    def _accuracy(self, run: Run) -> float:
+    def _accuracy(self, run: NetworkFunction) -> float:
         assert self.test.labels is not None
         found = [run(inputs).argmax(1) for inputs in self._judgements("classifying test images")]
         return (torch.cat(found) == self.test.labels).float().mean().item()
@@ -210,9 +209,9 @@ class Quantizer:
     def _count(self) -> int:
         return self.options.num or min(_MOST_SCORED, len(self.train))
 
-    def _fid(self, run: Run) -> float:
+    def _fid(self, run: NetworkFunction) -> float:
         assert self.extractor is not None
-        reference = measure_reference(stream_of(self.train, self.data, "train"), self.extractor)
+        reference = measure_reference(image_set_stream(self.train, self.data, "train"), self.extractor)
         images = _stream(run, self.subject, self._count())
         result = score(images, reference, self.extractor, ("fid",), ema=self.subject.recipe["ema"])
         for line in result["warnings"]:
@@ -231,14 +230,14 @@ def _spread(count: int, wanted: int) -> Tensor:
     return torch.linspace(0, count - 1, min(wanted, count)).long()
 
 
-def _stream(run: Run, subject: Subject, count: int) -> ImageStream:
+def _stream(run: NetworkFunction, subject: ExportSource, count: int) -> ImageStream:
     """The images that `msn-gan sample` makes for seed 0, by any form of a generator."""
 
     def batches() -> Iterator[Tensor]:
         for start in range(0, count, _BATCH):
             numbers = range(start, min(start + _BATCH, count))
             z = generate.latents(0, numbers, *subject.inputs[0].shape)
-            labels = generate.classes_of(numbers, len(subject.classes) if subject.conditional else 0)
+            labels = generate.labels_in_turn(numbers, len(subject.classes) if subject.conditional else 0)
             images = run((z,) if labels is None else (z, labels))
             yield images if images.dtype == torch.uint8 else generate.to_uint8(images)
 

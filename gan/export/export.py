@@ -11,20 +11,20 @@ from gan.errors import UsageError
 from gan.export import calibration, onnx_format, onnx_int8
 from gan.export import network as subjects
 from gan.export.convolutions import without_transposed
-from gan.export.folding import Plain, plain
+from gan.export.folding import FoldedNetwork, fold_to_plain_layers
 from gan.export.formats import FORMATS, Format
-from gan.export.network import Subject, describe
-from gan.export.verify import COUNT, compare, require_alike, runner
-from gan.runs.run_dir import output_name
+from gan.export.network import ExportSource, file_metadata
+from gan.export.verify import COMPARED_INPUTS, as_function, compare_outputs, require_close
+from gan.runs.run_dir import default_output_name
 from gan.utils import optional_packages
-from gan.utils.files import replacing, require_writable
+from gan.utils.files import atomic_write, require_writable
 from gan.utils.progress import say
 
 _SHOWN = {"accuracy": ("accuracy", ".2%"), "fid": ("FID", ".2f")}  # how people are told of a quality
 
 
 @dataclass(frozen=True)
-class Request:
+class ExportOptions:
     """What `msn-gan export` is asked for."""
 
     checkpoint: Path
@@ -34,12 +34,12 @@ class Request:
     """None: the average, where there is one."""
     opset: int | None = None
     uint8: bool = False
-    int8: calibration.Options | None = None
+    int8: calibration.QuantizationOptions | None = None
     """None: fp32."""
     out: Path | None = None
 
 
-def write(request: Request) -> Path:
+def export_network(request: ExportOptions) -> Path:
     """Export a network; returns where its file is.
 
     Raises:
@@ -51,14 +51,14 @@ def write(request: Request) -> Path:
     form = FORMATS[request.format]
     _check_flags(request, form)
     if form.packages:
-        optional_packages.require_onnx(f"--format {request.format}", form.packages)
-    subject = subjects.load(request.checkpoint, request.what, ema=request.ema, uint8=request.uint8)
+        optional_packages.require_packages(f"--format {request.format}", form.packages)
+    subject = subjects.load_export_source(request.checkpoint, request.what, ema=request.ema, uint8=request.uint8)
     target = request.out or _default(request, subject, form)
     made = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
     require_writable(target.parent, "--out")
     try:
         content = _content(request, subject, form, target)
-        with replacing(target) as file:
+        with atomic_write(target) as file:
             file.write(content)
     except BaseException:
         for folder in made:
@@ -69,27 +69,27 @@ def write(request: Request) -> Path:
     return target
 
 
-def _content(request: Request, subject: Subject, form: Format, target: Path) -> bytes:
+def _content(request: ExportOptions, subject: ExportSource, form: Format, target: Path) -> bytes:
     """The bytes of the file, seen to be the trained network."""
     quantizer = None if request.int8 is None else calibration.Quantizer(subject, request.int8)
 
-    folded = plain(subject.network)
+    folded = fold_to_plain_layers(subject.network)
     for line in folded.told():
         say(line)
     opset = request.opset or onnx_format.DEFAULT_OPSET
     more: dict[str, Any] = {} if request.format != "onnx" else {"opset": opset}
-    content = form.write(subject, folded, describe(subject, folded, **more), opset)
+    content = form.write(subject, folded, file_metadata(subject, folded, **more), opset)
     _check(subject, form, content, target)
     if quantizer is not None:
         fp32 = content
         content, cost = _quantized(quantizer, folded, opset, target)
-        content = _relabelled(content, describe(subject, folded, **more, int8=cost))
+        content = _relabelled(content, file_metadata(subject, folded, **more, int8=cost))
         _check(subject, form, content, target, int8=True)
         say(f"size: {_kilobytes(fp32)} in fp32, {_kilobytes(content)} in int8")
     return content
 
 
-def _check_flags(request: Request, form: Format) -> None:
+def _check_flags(request: ExportOptions, form: Format) -> None:
     """Refuse what can be refused before the checkpoint is read."""
     if request.format != "onnx":
         for flag, given in (("--int8", request.int8 is not None), ("--opset", request.opset is not None)):
@@ -107,36 +107,39 @@ def _check_flags(request: Request, form: Format) -> None:
             raise UsageError(f"--out {request.out}: is a folder")
 
 
-def _default(request: Request, subject: Subject, form: Format) -> Path:
+def _default(request: ExportOptions, subject: ExportSource, form: Format) -> Path:
     """exports/RUN-step-00001000-generator.onnx, the run's whole name: trainings of two comparisons may end alike."""
     name = subject.recipe["checkpoint"]["name"].removesuffix(".pt")
     folder = request.checkpoint if request.checkpoint.is_dir() else request.checkpoint.parent
-    run = "-".join(output_name(folder).parts)
+    run = "-".join(default_output_name(folder).parts)
     ending = "-int8" if request.int8 is not None else ""
     return Path("exports") / f"{run}-{name}-{subject.what}{ending}{form.suffix}"
 
 
-def _check(subject: Subject, form: Format, content: bytes, target: Path, *, int8: bool = False) -> None:
+def _check(subject: ExportSource, form: Format, content: bytes, target: Path, *, int8: bool = False) -> None:
     """Load the file's bytes and compare; an int8 network is only required to give finite numbers of the same shape."""
-    inputs = subjects.random_inputs(subject, COUNT)
-    difference = compare(runner(subject.network), form.load(content, subject), inputs, target)
-    say(f"largest difference from the trained network, {COUNT} random inputs{', int8' if int8 else ''}: {difference}")
+    inputs = subjects.random_inputs(subject, COMPARED_INPUTS)
+    difference = compare_outputs(as_function(subject.network), form.load(content, subject), inputs, target)
+    say(
+        f"largest difference from the trained network, {COMPARED_INPUTS} random inputs{', int8' if int8 else ''}: "
+        f"{difference}"
+    )
     if not int8:
-        require_alike(difference, target)
+        require_close(difference, target)
 
 
 def _quantized(
-    quantizer: calibration.Quantizer, folded: Plain, opset: int, target: Path
+    quantizer: calibration.Quantizer, folded: FoldedNetwork, opset: int, target: Path
 ) -> tuple[bytes, dict[str, Any]]:
     """The int8 model, and what it costs, for people and for the metadata."""
     subject = quantizer.subject
-    trained = runner(subject.network)
+    trained = as_function(subject.network)
     network = without_transposed(folded.network, subjects.random_inputs(subject, 2))
-    model = onnx_format.graph(subject, replace(folded, network=network), opset)
-    whole = onnx_format.load(model.SerializeToString(), subject)
-    require_alike(compare(trained, whole, subjects.random_inputs(subject, COUNT), target), target)
-    small = onnx_int8.quantize(model, quantizer.calibration(), subject).SerializeToString()
-    quantized = onnx_format.load(small, subject)
+    model = onnx_format.onnx_graph(subject, replace(folded, network=network), opset)
+    whole = onnx_format.load_onnx(model.SerializeToString(), subject)
+    require_close(compare_outputs(trained, whole, subjects.random_inputs(subject, COMPARED_INPUTS), target), target)
+    small = onnx_int8.quantize_onnx(model, quantizer.calibration(), subject).SerializeToString()
+    quantized = onnx_format.load_onnx(small, subject)
     cost: dict[str, Any] = {"measured_on": quantizer.about()}
     before, after = quantizer.quality(trained), quantizer.quality(quantized)
     for name, value in before.items():
@@ -157,7 +160,7 @@ def _relabelled(content: bytes, metadata: dict[str, str]) -> bytes:
     import onnx
 
     model = onnx.load_from_string(content)
-    onnx_format.label(model, metadata)
+    onnx_format.set_metadata(model, metadata)
     return model.SerializeToString()
 
 

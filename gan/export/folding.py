@@ -61,7 +61,7 @@ class ConditionalScaleShift(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class Plain:
+class FoldedNetwork:
     """A network in evaluation mode with as little normalization as there can be, and what became of the rest."""
 
     network: nn.Module
@@ -84,7 +84,7 @@ class Plain:
 
 
 @torch.no_grad()
-def plain(network: nn.Module) -> Plain:
+def fold_to_plain_layers(network: nn.Module) -> FoldedNetwork:
     """Fold a network; it is not changed itself."""
     had = _count(network)
     folded = fold(network, strict=False).requires_grad_(False)
@@ -101,7 +101,7 @@ def plain(network: nn.Module) -> Plain:
             kept[path] = type(module).__name__
     left = _count(folded)
     left.update("centering" if kind == Centering.__name__ else "batch norm" for kind in constant.values())
-    return Plain(folded.eval(), dict(had - left), constant, kept)
+    return FoldedNetwork(folded.eval(), dict(had - left), constant, kept)
 
 
 def _listed(modules: dict[str, str]) -> str:

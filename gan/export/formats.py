@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from gan.export import onnx_format
 from gan.export.convolutions import with_merged_kernels
-from gan.export.folding import Plain, plain
-from gan.export.network import Subject, random_inputs
-from gan.export.verify import Run, runner
+from gan.export.folding import FoldedNetwork, fold_to_plain_layers
+from gan.export.network import ExportSource, random_inputs
+from gan.export.verify import NetworkFunction, as_function
 
 METADATA = "msn-gan.json"  # what a torch.export file calls it
 
@@ -26,12 +26,12 @@ class Format:
     suffix: str
     packages: tuple[str, ...]
     """Of the extra `onnx`, that it needs."""
-    write: Callable[[Subject, Plain, dict[str, str], int], bytes]
+    write: Callable[[ExportSource, FoldedNetwork, dict[str, str], int], bytes]
     """Of the network, its folded form, the metadata and the opset."""
-    load: Callable[[bytes, Subject], Run]
+    load: Callable[[bytes, ExportSource], NetworkFunction]
 
 
-def traced(network: nn.Module, subject: Subject) -> torch.export.ExportedProgram:
+def trace(network: nn.Module, subject: ExportSource) -> torch.export.ExportedProgram:
     """The operations of a network, for batches of any size."""
     # Two examples: a size of 1 would be taken for a constant.
     examples = random_inputs(subject, 2)
@@ -39,35 +39,35 @@ def traced(network: nn.Module, subject: Subject) -> torch.export.ExportedProgram
     return torch.export.export(network, examples, dynamic_shapes=tuple({0: batch} for _ in examples))
 
 
-def _write_torch(subject: Subject, folded: Plain, metadata: dict[str, str], opset: int) -> bytes:
+def _write_torch(subject: ExportSource, folded: FoldedNetwork, metadata: dict[str, str], opset: int) -> bytes:
     buffer = io.BytesIO()
     network = with_merged_kernels(folded.network)
-    torch.export.save(traced(network, subject), buffer, extra_files={METADATA: json.dumps(metadata)})
+    torch.export.save(trace(network, subject), buffer, extra_files={METADATA: json.dumps(metadata)})
     return buffer.getvalue()
 
 
-def _load_torch(content: bytes, subject: Subject) -> Run:
-    return runner(torch.export.load(io.BytesIO(content)).module())
+def _load_torch(content: bytes, subject: ExportSource) -> NetworkFunction:
+    return as_function(torch.export.load(io.BytesIO(content)).module())
 
 
-def _write_safetensors(subject: Subject, folded: Plain, metadata: dict[str, str], opset: int) -> bytes:
+def _write_safetensors(subject: ExportSource, folded: FoldedNetwork, metadata: dict[str, str], opset: int) -> bytes:
     from safetensors.torch import save
 
     return save({name: tensor.contiguous() for name, tensor in folded.network.state_dict().items()}, metadata)
 
 
-def _load_safetensors(content: bytes, subject: Subject) -> Run:
+def _load_safetensors(content: bytes, subject: ExportSource) -> NetworkFunction:
     """The weights in a network built anew and folded without them: the file and its recipe are all that it takes."""
     from safetensors.torch import load
 
     weights: dict[str, Tensor] = load(content)
-    network = plain(subject.fresh()).network
+    network = fold_to_plain_layers(subject.fresh()).network
     network.load_state_dict(weights)
-    return runner(network)
+    return as_function(network)
 
 
 FORMATS: dict[str, Format] = {
-    "onnx": Format(".onnx", ("onnx", "onnxruntime", "onnxscript"), onnx_format.write, onnx_format.load),
+    "onnx": Format(".onnx", ("onnx", "onnxruntime", "onnxscript"), onnx_format.write_onnx, onnx_format.load_onnx),
     "safetensors": Format(".safetensors", ("safetensors",), _write_safetensors, _load_safetensors),
     "torch-export": Format(".pt2", (), _write_torch, _load_torch),
 }

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
-from gan.export.folding import Plain
+from gan.export.folding import FoldedNetwork
 from gan.models import build_discriminator, build_generator
-from gan.models.classifiers import KIND, NETWORK, build_classifier, from_state
+from gan.models.classifiers import CLASSIFIER_FILE, CLASSIFIER_KIND, build_classifier, classifier_from_state
 from gan.runs import checkpoint
-from gan.runs.checkpoint import config_of
+from gan.runs.checkpoint import train_config_of
 from gan.sampling import generate
 from gan.utils.environment import program_versions
 
@@ -50,7 +50,7 @@ class Port:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class ExportSource:
     """A network that can be exported."""
 
     what: str
@@ -96,7 +96,7 @@ class AsBytes(nn.Module):
         return generate.to_uint8(self.generator(latents, labels))
 
 
-def load(path: Path, what: str | None, *, ema: bool | None = None, uint8: bool = False) -> Subject:
+def load_export_source(path: Path, what: str | None, *, ema: bool | None = None, uint8: bool = False) -> ExportSource:
     """The network of a checkpoint.
 
     Args:
@@ -109,8 +109,8 @@ def load(path: Path, what: str | None, *, ema: bool | None = None, uint8: bool =
         UserError: there is no whole checkpoint at `path`, or its weights do not fit.
         UsageError: the checkpoint has no such network, or the network no such option.
     """
-    path, state = checkpoint.opened(_of_classify(path))
-    found = CLASSIFIER if state.get("kind") == KIND else what or GENERATOR
+    path, state = checkpoint.find_checkpoint(_of_classify(path))
+    found = CLASSIFIER if state.get("kind") == CLASSIFIER_KIND else what or GENERATOR
     if found == CLASSIFIER and what is not None:
         raise UsageError(f"--what {what}: {path} is of a classifier, which has one network; leave --what out")
     if found != GENERATOR and uint8:
@@ -129,21 +129,23 @@ def _of_classify(path: Path) -> Path:
     Raises:
         UsageError: there are several.
     """
-    if not path.is_dir() or checkpoint.listed(path):
+    if not path.is_dir() or checkpoint.list_checkpoints(path):
         return path
-    found = sorted([*path.glob(NETWORK), *path.glob(f"*/{NETWORK}")])
+    found = sorted([*path.glob(CLASSIFIER_FILE), *path.glob(f"*/{CLASSIFIER_FILE}")])
     if len(found) > 1:
         raise UsageError(f"{path}: holds {len(found)} classifiers; name one of them, as {found[0]}")
     return found[0] if found else path
 
 
-def _of_gan(path: Path, state: dict[str, Any], what: str, source: dict[str, str], *, ema: bool, uint8: bool) -> Subject:
-    config = config_of(state, path)
+def _of_gan(
+    path: Path, state: dict[str, Any], what: str, source: dict[str, str], *, ema: bool, uint8: bool
+) -> ExportSource:
+    config = train_config_of(state, path)
     classes = tuple(state["data"]["classes"])
     generates = what == GENERATOR
     fresh = _builder(config, len(classes), generates=generates)
     network = fresh()
-    checkpoint.restore(network, state, "average" if generates and ema else what, path)
+    checkpoint.restore_weights(network, state, "average" if generates and ema else what, path)
     images = _images(config.channels, config.resolution)
     labels = _labels(classes)
     if generates:
@@ -171,10 +173,10 @@ def _of_gan(path: Path, state: dict[str, Any], what: str, source: dict[str, str]
 
     def generator() -> nn.Module:
         trained = _builder(config, len(classes), generates=True)()
-        checkpoint.restore(trained, state, GENERATOR, path)
+        checkpoint.restore_weights(trained, state, GENERATOR, path)
         return trained
 
-    return Subject(
+    return ExportSource(
         what,
         network.eval(),
         fresh,
@@ -188,15 +190,15 @@ def _of_gan(path: Path, state: dict[str, Any], what: str, source: dict[str, str]
     )
 
 
-def _classifier(path: Path, state: dict[str, Any], source: dict[str, str]) -> Subject:
-    network = from_state(state, path)
+def _classifier(path: Path, state: dict[str, Any], source: dict[str, str]) -> ExportSource:
+    network = classifier_from_state(state, path)
     classes = tuple(state["classes"])
     shape = {"resolution": network.resolution, "channels": network.channels, "classes": len(classes)}
     facts = state.get("training")
     images = facts.get("images") if isinstance(facts, Mapping) else None
     images = images if isinstance(images, Mapping) else {}  # older checkpoints do not have it
     recipe = {
-        "kind": KIND,
+        "kind": CLASSIFIER_KIND,
         "network": CLASSIFIER,
         "model": state["model"],
         "norm": state["norm"],
@@ -204,7 +206,7 @@ def _classifier(path: Path, state: dict[str, Any], source: dict[str, str]) -> Su
         "classes": list(classes),
         "checkpoint": source,
     }
-    return Subject(
+    return ExportSource(
         what=CLASSIFIER,
         network=network,
         fresh=lambda: build_classifier(state["model"], state["norm"], **shape).eval(),
@@ -234,7 +236,7 @@ def _labels(classes: tuple[str, ...]) -> tuple[Port, ...]:
     return (Port("labels", (), "int64", "number of the class", (0, len(classes) - 1)),)
 
 
-def describe(subject: Subject, plain: Plain, **more: Any) -> dict[str, str]:
+def file_metadata(subject: ExportSource, plain: FoldedNetwork, **more: Any) -> dict[str, str]:
     """The metadata of a file: `inputs`, `outputs` and `recipe`, each as JSON."""
     recipe = {
         **subject.recipe,
@@ -251,12 +253,12 @@ def describe(subject: Subject, plain: Plain, **more: Any) -> dict[str, str]:
     }
 
 
-def random_inputs(subject: Subject, count: int, seed: int = 1) -> tuple[Tensor, ...]:
+def random_inputs(subject: ExportSource, count: int, seed: int = 1) -> tuple[Tensor, ...]:
     """Inputs as the network may meet them: latents, or images of noise, and labels in turn."""
     first = subject.inputs[0]
     if subject.what == GENERATOR:
         given = generate.latents(seed, range(count), *first.shape)
     else:
         given = torch.rand(count, *first.shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-    labels = generate.classes_of(range(count), len(subject.classes) if subject.conditional else 0)
+    labels = generate.labels_in_turn(range(count), len(subject.classes) if subject.conditional else 0)
     return (given,) if labels is None else (given, labels)

@@ -12,9 +12,9 @@ import torch
 from gan import __version__
 from gan.errors import UserError
 from gan.export.convolutions import with_merged_kernels
-from gan.export.folding import Plain
-from gan.export.network import Subject, random_inputs
-from gan.export.verify import Run
+from gan.export.folding import FoldedNetwork
+from gan.export.network import ExportSource, random_inputs
+from gan.export.verify import NetworkFunction
 
 if TYPE_CHECKING:
     import onnx
@@ -23,18 +23,18 @@ OPSETS = range(16, 26)
 DEFAULT_OPSET = 18  # what torch's exporter writes itself; the others are converted from it
 
 
-def write(subject: Subject, folded: Plain, metadata: dict[str, str], opset: int) -> bytes:
+def write_onnx(subject: ExportSource, folded: FoldedNetwork, metadata: dict[str, str], opset: int) -> bytes:
     """The bytes of an ONNX file.
 
     Raises:
         UserError: the installed exporter cannot write that opset.
     """
-    model = graph(subject, folded, opset)
-    label(model, metadata)
+    model = onnx_graph(subject, folded, opset)
+    set_metadata(model, metadata)
     return model.SerializeToString()
 
 
-def graph(subject: Subject, folded: Plain, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
+def onnx_graph(subject: ExportSource, folded: FoldedNetwork, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
     """The folded network as an ONNX model, its batch dimension free, its inputs and output named as the subject's.
 
     Raises:
@@ -76,7 +76,7 @@ def graph(subject: Subject, folded: Plain, opset: int = DEFAULT_OPSET) -> onnx.M
     return model
 
 
-def label(model: onnx.ModelProto, metadata: dict[str, str]) -> None:
+def set_metadata(model: onnx.ModelProto, metadata: dict[str, str]) -> None:
     """Write metadata into a model, in place of what it has."""
     import onnx.helper
 
@@ -84,7 +84,7 @@ def label(model: onnx.ModelProto, metadata: dict[str, str]) -> None:
     model.producer_name, model.producer_version = "msn-gan", __version__
 
 
-def load(content: bytes, subject: Subject) -> Run:
+def load_onnx(content: bytes, subject: ExportSource) -> NetworkFunction:
     """An ONNX model as ONNX Runtime runs it on the CPU, with as many threads as torch has.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from gan.export.network import GENERATOR, Subject
+from gan.export.network import GENERATOR, ExportSource
 
 if TYPE_CHECKING:
     import onnx
@@ -37,7 +37,7 @@ _QUANTIZED = [
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm")
 
 
-def quantize(model: onnx.ModelProto, batches: list[tuple[Tensor, ...]], subject: Subject) -> onnx.ModelProto:
+def quantize_onnx(model: onnx.ModelProto, batches: list[tuple[Tensor, ...]], subject: ExportSource) -> onnx.ModelProto:
     """The model in 8-bit integers.
 
     The last layer of a generator, its tanh and the map to bytes stay in fp32: that layer is small, and what is rounded
@@ -84,7 +84,7 @@ def quantize(model: onnx.ModelProto, batches: list[tuple[Tensor, ...]], subject:
     return found
 
 
-def _left_in_fp32(model: onnx.ModelProto, subject: Subject) -> list[str]:
+def _left_in_fp32(model: onnx.ModelProto, subject: ExportSource) -> list[str]:
     """Names of the nodes that are not quantized: constant scales and shifts, and the end of a generator."""
     nodes = list(model.graph.node)
     constants = {tensor.name for tensor in model.graph.initializer}

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from gan.errors import UserError
 
-Run = Callable[[tuple[Tensor, ...]], Tensor]
+NetworkFunction = Callable[[tuple[Tensor, ...]], Tensor]
 """A network as a function of its inputs, each with the batch first."""
 
-COUNT = 64
+COMPARED_INPUTS = 64
 TOLERANCE = 1e-4  # largest difference in fp32, as a share of the largest output: logits may all be small
 _LEAST = 1e-7  # what may differ in any case: rounding, where outputs are next to nothing
 MOST_LEVELS = 0.01  # share of the levels of uint8 images that may differ, by one
@@ -39,7 +39,7 @@ class Difference:
         return f"{self.largest:.2g} (outputs up to {self.reach:.3g})"
 
 
-def runner(network: nn.Module) -> Run:
+def as_function(network: nn.Module) -> NetworkFunction:
     """A network in evaluation mode as a function."""
 
     @torch.no_grad()
@@ -49,7 +49,9 @@ def runner(network: nn.Module) -> Run:
     return run
 
 
-def compare(trained: Run, exported: Run, inputs: tuple[Tensor, ...], where: Path) -> Difference:
+def compare_outputs(
+    trained: NetworkFunction, exported: NetworkFunction, inputs: tuple[Tensor, ...], where: Path
+) -> Difference:
     """Run both on the same `COUNT` inputs, the exported one in batches of 64, of 1 and of 63.
 
     Raises:
@@ -59,7 +61,7 @@ def compare(trained: Run, exported: Run, inputs: tuple[Tensor, ...], where: Path
     largest, differing, numbers = 0.0, 0, 0
     if not bool(torch.isfinite(expected).all()):
         raise UserError(f"{where}: not written, the trained network itself gives NaN or infinity")
-    for batch in (slice(0, COUNT), slice(0, 1), slice(1, COUNT)):
+    for batch in (slice(0, COMPARED_INPUTS), slice(0, 1), slice(1, COMPARED_INPUTS)):
         wanted = expected[batch]
         got = exported(tuple(part[batch] for part in inputs))
         if got.shape != wanted.shape or got.dtype != wanted.dtype or not bool(torch.isfinite(got).all()):
@@ -74,7 +76,7 @@ def compare(trained: Run, exported: Run, inputs: tuple[Tensor, ...], where: Path
     return Difference(largest, reach, differing / numbers, levels=expected.dtype == torch.uint8)
 
 
-def require_alike(difference: Difference, where: Path) -> None:
+def require_close(difference: Difference, where: Path) -> None:
     """Refuse an exported network that is not the trained one.
 
     Raises:

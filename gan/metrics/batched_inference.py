@@ -29,7 +29,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(matmul)
 
 
-def look_in_batches(
+def batched_features(
     images: Tensor, size: int, device: torch.device, look: Callable[[Tensor], tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
     """Features (N, D) and logits (N, K), on the CPU, of images uint8 (N, 3, H, W), `size` at a time in full precision.

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gan.errors import UsageError, UserError
-from gan.metrics.batched_inference import look_in_batches
+from gan.metrics.batched_inference import batched_features
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.protocol import Protocol, feature_versions
-from gan.models.classifiers import from_state
+from gan.models.classifiers import classifier_from_state
 from gan.runs import checkpoint
 
 LARGEST = 4096  # features; a covariance of more takes minutes to decompose, and as many images to be of full rank
@@ -34,8 +34,8 @@ class ClassifierExtractor:
             raise UsageError("--features classifier: name a trained checkpoint, as in classifier:checkpoints/x.pt")
         if options.precision != "fp32":
             raise UsageError(f"--precision {options.precision}: the features of a classifier are made in fp32 only")
-        state = checkpoint.load(options.weights)
-        self._network = from_state(state, options.weights).to(options.device).requires_grad_(False)
+        state = checkpoint.load_checkpoint(options.weights)
+        self._network = classifier_from_state(state, options.weights).to(options.device).requires_grad_(False)
         self.dimension = self._network.dimension
         self.classes = len(state["classes"])
         if self.dimension > LARGEST:
@@ -64,7 +64,7 @@ class ClassifierExtractor:
         Args:
             images: uint8 (N, 3, H, W), of any number and size; a grey classifier sees the mean of the colours.
         """
-        return look_in_batches(
+        return batched_features(
             images, self.batch_size, self._device, lambda batch: self._network.features(self._prepared(batch))
         )
 

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan.data import load
+from gan.data import load_images
 from gan.errors import UsageError, UserError
-from gan.metrics.batched_inference import look_in_batches
+from gan.metrics.batched_inference import batched_features
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.protocol import Protocol, feature_versions
-from gan.utils.files import replacing
+from gan.utils.files import atomic_write
 
 WEIGHTS = Path(__file__).with_name("digits.pt")
-SIZE = 32
+DIGITS_SIZE = 32
 
 _EPOCHS, _BATCH, _LEARNING_RATE = 20, 64, 2e-3
 _SHIFT = 2  # pixels that a training image is moved by, at most
@@ -74,7 +74,7 @@ class DigitsExtractor:
             extractor=self.name,
             weights=self.hash,
             layer="hidden (64), output (10)",
-            preprocess=f"grey, antialiased bilinear to {SIZE}",
+            preprocess=f"grey, antialiased bilinear to {DIGITS_SIZE}",
             precision="fp32",
             batch_size=self.batch_size,
             device=options.device.type,
@@ -89,10 +89,10 @@ class DigitsExtractor:
         Args:
             images: uint8 (N, 3, H, W), of any number and size.
         """
-        return look_in_batches(images, self.batch_size, self._device, lambda batch: self._network(_prepared(batch)))
+        return batched_features(images, self.batch_size, self._device, lambda batch: self._network(_prepared(batch)))
 
 
-def train(images: Tensor, labels: Tensor, *, seed: int = 0) -> DigitsNetwork:
+def train_digits(images: Tensor, labels: Tensor, *, seed: int = 0) -> DigitsNetwork:
     """Train a network on images uint8 (N, C, H, W), moved about by a few pixels, and labels int64 (N,).
 
     In the end its features are scaled so that on these images their variance is 1 on average, and the output layer
@@ -130,7 +130,7 @@ def accuracy(network: DigitsNetwork, images: Tensor, labels: Tensor) -> float:
 
 def load_digits() -> tuple[Tensor, Tensor]:
     """scikit-learn's digits as the program shows them: grey uint8 (1797, 1, 32, 32), and labels int64 (1797,)."""
-    digits = load("digits", resolution=SIZE, channels=1)
+    digits = load_images("digits", resolution=DIGITS_SIZE, channels=1)
     assert digits.pixels is not None and digits.labels is not None
     return digits.pixels, digits.labels
 
@@ -138,7 +138,7 @@ def load_digits() -> tuple[Tensor, Tensor]:
 def _prepared(images: Tensor) -> Tensor:
     """uint8 (N, C, H, W) -> grey float32 (N, 1, 32, 32) in [-1, 1]."""
     grey = images.float().mean(dim=1, keepdim=True)
-    grey = F.interpolate(grey, size=(SIZE, SIZE), mode="bilinear", align_corners=False, antialias=True)
+    grey = F.interpolate(grey, size=(DIGITS_SIZE, DIGITS_SIZE), mode="bilinear", align_corners=False, antialias=True)
     return grey / 127.5 - 1
 
 
@@ -159,11 +159,11 @@ def main(out: Path) -> None:
     images, labels = load_digits()
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     held_out, kept = order[:_HELD_OUT], order[_HELD_OUT:]
-    share = accuracy(train(images[kept], labels[kept]), images[held_out], labels[held_out])
+    share = accuracy(train_digits(images[kept], labels[kept]), images[held_out], labels[held_out])
     print(f"held-out accuracy: {share:.4f} of {_HELD_OUT} digits")
     content = io.BytesIO()
-    torch.save(train(images, labels).state_dict(), content)
-    with replacing(out) as file:
+    torch.save(train_digits(images, labels).state_dict(), content)
+    with atomic_write(out) as file:
         file.write(content.getvalue())
     print(f"{out}: trained on all {len(images)} digits, {len(content.getvalue()):,} bytes")
 

@@ -18,7 +18,7 @@ from gan.distributed import collectives, process_group
 from gan.errors import UserError
 from gan.metrics.extractor import Extractor
 from gan.metrics.inception_score import InceptionScore
-from gan.metrics.moments import Moments
+from gan.metrics.moments import FeatureMoments
 from gan.utils.progress import progress
 
 
@@ -39,10 +39,10 @@ class ImageStream:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class FeatureStatistics:
     """What a pass found."""
 
-    moments: Moments
+    moments: FeatureMoments
     content: str
     """Hash of the pixels, whatever the images' order, hex."""
     resolution: str
@@ -69,14 +69,14 @@ class ContentHash:
         return f"{self._sum % (1 << 256):064x}"
 
 
-def look(
+def extract_features(
     images: ImageStream,
     extractor: Extractor,
     *,
     keep_features: bool = False,
     inception_score: InceptionScore | None = None,
     like: tuple[str | None, str] = (None, ""),
-) -> Seen:
+) -> FeatureStatistics:
     """Show all images to a network once, in batches of its own size, so that the caller's size changes nothing.
 
     Several ranks share the batches out: each has its own seen, and rank 0 takes in what all have seen, in order, as if
@@ -90,10 +90,10 @@ def look(
     Raises:
         UserError: fewer than two images, images of unlike sizes, features that are not finite, or no room for them.
     """
-    require_two(images)
-    moments, content, resolution = Moments(extractor.dimension), ContentHash(), ""
+    require_two_images(images)
+    moments, content, resolution = FeatureMoments(extractor.dimension), ContentHash(), ""
     file: IO[bytes] | None = None
-    if keep_features and process_group.leads():
+    if keep_features and process_group.is_rank0():
         file = tempfile.TemporaryFile(prefix="msn-gan-features-")
     with progress(f"{extractor.name} features of {images.name}", images.count) as advance:
         for batch, features, logits in _looked_at(rebatched(images, extractor.batch_size), extractor):
@@ -113,7 +113,7 @@ def look(
     if file is not None:
         file.flush()
         kept = np.memmap(file, dtype=np.float32, mode="r", shape=(images.count, extractor.dimension))
-    return Seen(moments, content.result(), resolution, kept)
+    return FeatureStatistics(moments, content.result(), resolution, kept)
 
 
 def _looked_at(
@@ -121,14 +121,14 @@ def _looked_at(
 ) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
     """Each batch in order, with its features and logits; without them on ranks other than 0."""
     nothing = (None, None)
-    while together := list(islice(batches, process_group.count())):  # a batch for each rank
+    while together := list(islice(batches, process_group.world_size())):  # a batch for each rank
         mine = together[process_group.rank()] if process_group.rank() < len(together) else None
-        seen = collectives.to_lead(nothing if mine is None else extractor.features(mine))
+        seen = collectives.gather_to_rank0(nothing if mine is None else extractor.features(mine))
         for batch, (features, logits) in zip(together, seen or [nothing] * len(together), strict=False):
             yield batch, features, logits
 
 
-def content_of(images: ImageStream) -> str:
+def content_hash(images: ImageStream) -> str:
     """The hash that `look` gives, without a network: as fast as the images can be read."""
     content = ContentHash()
     with progress(f"reading {images.name}", images.count) as advance:
@@ -138,7 +138,7 @@ def content_of(images: ImageStream) -> str:
     return content.result()
 
 
-def keeping(images: ImageStream, numbers: Tensor, kept: list[Tensor]) -> ImageStream:
+def keeping_images(images: ImageStream, numbers: Tensor, kept: list[Tensor]) -> ImageStream:
     """The same images; those with these numbers, which rise, are put into `kept` when they come by."""
 
     def batches() -> Iterator[Tensor]:
@@ -153,7 +153,7 @@ def keeping(images: ImageStream, numbers: Tensor, kept: list[Tensor]) -> ImageSt
     return replace(images, batches=batches)
 
 
-def require_two(images: ImageStream) -> None:
+def require_two_images(images: ImageStream) -> None:
     """Raise a UserError unless there are two images: one has no spread."""
     if images.count < 2:
         raise UserError(f"{images.name}: {images.count} images cannot be scored; at least 2 are needed")

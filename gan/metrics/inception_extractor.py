@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from gan.errors import UsageError, UserError
-from gan.metrics.batched_inference import look_in_batches
+from gan.metrics.batched_inference import batched_features
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.inception_weights import locate_inception_weights
 from gan.metrics.preprocess import PREPROCESS
@@ -65,7 +65,7 @@ class InceptionExtractor:
         Args:
             images: uint8 (N, 3, H, W), of any number and size.
         """
-        return look_in_batches(images, self.batch_size, self._device, self._look)
+        return batched_features(images, self.batch_size, self._device, self._look)
 
     def _look(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         x = self._preprocess(batch).to(self._dtype, memory_format=torch.channels_last)

@@ -12,7 +12,7 @@ import torch
 from pytorch_fid.inception import FID_WEIGHTS_URL
 
 from gan.errors import UserError
-from gan.utils.files import replacing
+from gan.utils.files import atomic_write
 from gan.utils.progress import progress
 
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -88,7 +88,7 @@ def _download(target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with (
             urllib.request.urlopen(FID_WEIGHTS_URL, timeout=_TIMEOUT) as answer,
-            replacing(target) as file,
+            atomic_write(target) as file,
             progress("downloading Inception weights", BYTES, "bytes") as advance,
         ):
             sha256 = hashlib.sha256()

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 _BLOCK = 1024  # rows taken into the sums at a time; smaller ones would spend their time on the (D, D) matrix
 
 
-class Moments:
+class FeatureMoments:
     """Collects feature vectors; holds their number, mean and scatter matrix, not the vectors.
 
     Rows enter the sums in blocks of a fixed size, whatever the size of the updates, so the result does not depend on it

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SIZE = 299
+INCEPTION_SIZE = 299
 
 
 def pytorch_fid(images: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ def pytorch_fid(images: Tensor) -> Tensor:
         float32 (N, 3, 299, 299).
     """
     x = images.float().div(255)
-    x = F.interpolate(x, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
+    x = F.interpolate(x, size=(INCEPTION_SIZE, INCEPTION_SIZE), mode="bilinear", align_corners=False)
     return 2 * x - 1
 
 
@@ -47,7 +47,9 @@ def clean(images: Tensor) -> Tensor:
     Args and returns: as `pytorch_fid`. It differs from it in the filter for images larger than 299 pixels only, but in
     the range for all.
     """
-    x = F.interpolate(images.float(), size=(SIZE, SIZE), mode="bilinear", align_corners=False, antialias=True)
+    x = F.interpolate(
+        images.float(), size=(INCEPTION_SIZE, INCEPTION_SIZE), mode="bilinear", align_corners=False, antialias=True
+    )
     return (x - 128) / 128
 
 
@@ -61,7 +63,9 @@ PREPROCESS: dict[str, Callable[[Tensor], Tensor]] = {
 def _corner_grid(size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """For each of 299 positions: the pixel before it, the one after, and how far along it lies between them."""
     # The scale is rounded to float32 before it multiplies, as TensorFlow does.
-    position = torch.arange(SIZE, dtype=torch.float32) * torch.tensor(size / SIZE, dtype=torch.float32)
+    position = torch.arange(INCEPTION_SIZE, dtype=torch.float32) * torch.tensor(
+        size / INCEPTION_SIZE, dtype=torch.float32
+    )
     low = position.long()
     high = (low + 1).clamp_max(size - 1)
     return low.to(device), high.to(device), (position - low).to(device)

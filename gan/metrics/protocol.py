@@ -9,7 +9,7 @@ from typing import Any
 from gan.errors import UserError
 from gan.utils.environment import package_versions
 
-ENGINE = 1  # raised when a change in this package changes numbers; older cached statistics are then not used
+SCORING_VERSION = 1  # raised when a change in this package changes numbers; older cached statistics are then not used
 
 
 def _noted(default: Any = dataclasses.MISSING, **arguments: Any) -> Any:
@@ -33,7 +33,7 @@ class Protocol:
     """`fp32` or `bf16`."""
     quantisation: str = "uint8 RGB"
     """What images were rounded to before the network saw them."""
-    engine: int = ENGINE
+    engine: int = SCORING_VERSION
     """Version of this package's arithmetic."""
 
     reference_content: str | None = None
@@ -77,12 +77,12 @@ class Protocol:
         return cls(**{name: value for name, value in record.items() if name in known})
 
 
-COMPARED = tuple(item.name for item in dataclasses.fields(Protocol) if item.metadata.get("compared", True))
-FEATURES = ("extractor", "weights", "layer", "preprocess", "precision", "quantisation", "engine")
+COMPARED_FIELDS = tuple(item.name for item in dataclasses.fields(Protocol) if item.metadata.get("compared", True))
+FEATURE_FIELDS = ("extractor", "weights", "layer", "preprocess", "precision", "quantisation", "engine")
 """The fields that features, and statistics of them, depend on."""
 
 
-def differences(first: Protocol, second: Protocol, fields: tuple[str, ...] = COMPARED) -> list[str]:
+def protocol_differences(first: Protocol, second: Protocol, fields: tuple[str, ...] = COMPARED_FIELDS) -> list[str]:
     """The fields that are unlike, each as `name: this against that`; what one does not know, passes."""
     unlike = []
     for name in fields:
@@ -92,8 +92,8 @@ def differences(first: Protocol, second: Protocol, fields: tuple[str, ...] = COM
     return unlike
 
 
-def require_alike(
-    first: Protocol, second: Protocol, names: tuple[str, str], fields: tuple[str, ...] = COMPARED, hint: str = ""
+def require_same_protocol(
+    first: Protocol, second: Protocol, names: tuple[str, str], fields: tuple[str, ...] = COMPARED_FIELDS, hint: str = ""
 ) -> None:
     """Let two protocols pass if they are alike.
 
@@ -104,7 +104,7 @@ def require_alike(
     Raises:
         UserError: they are unlike; names every field that is.
     """
-    unlike = differences(first, second, fields)
+    unlike = protocol_differences(first, second, fields)
     if unlike:
         text = f"{names[0]} and {names[1]} were not measured alike ({'; '.join(unlike)})"
         raise UserError(f"{text}; {hint}" if hint else text)

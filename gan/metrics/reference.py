@@ -20,9 +20,9 @@ from gan.errors import UserError
 from gan.metrics.extractor import Extractor
 from gan.metrics.frechet import covariance_factor
 from gan.metrics.precision_recall import radii
-from gan.metrics.protocol import FEATURES, Protocol, require_alike
+from gan.metrics.protocol import FEATURE_FIELDS, Protocol, require_same_protocol
 from gan.utils import files
-from gan.utils.files import replacing
+from gan.utils.files import atomic_write
 from gan.utils.progress import say
 
 _RECORD = "msn_gan"  # our own entry of the npz
@@ -83,7 +83,9 @@ class Reference:
         """
         if self.protocol is not None:
             hint = "make statistics of these settings with `msn-gan data stats`"
-            require_alike(self.protocol, extractor.protocol, (self.name, "the images to be scored"), FEATURES, hint)
+            require_same_protocol(
+                self.protocol, extractor.protocol, (self.name, "the images to be scored"), FEATURE_FIELDS, hint
+            )
         if len(self.mean) != extractor.dimension:
             raise UserError(
                 f"{self.name}: statistics of {len(self.mean)} features, but {extractor.name} has {extractor.dimension}"
@@ -106,7 +108,7 @@ def save_statistics(path: Path, reference: Reference) -> None:
     entries: dict[str, Any] = {"mu": reference.mean, "sigma": reference.covariance, _RECORD: json.dumps(record)}
     if reference.count is not None:
         entries["n"] = reference.count
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         np.savez(file, **entries)
 
 
@@ -145,18 +147,18 @@ def load_statistics(path: Path) -> Reference:
     )
 
 
-def cache_folder() -> Path:
+def reference_cache_folder() -> Path:
     """Where statistics are cached."""
     return files.cache_folder("reference")
 
 
-def cache_path(content: str, count: int, extractor: Extractor) -> Path:
+def reference_cache_path(content: str, count: int, extractor: Extractor) -> Path:
     """The cache file for a set's pixels, their number, and all that features depend on."""
-    key = [content, count, *(getattr(extractor.protocol, name) for name in FEATURES)]
-    return cache_folder() / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.npz"
+    key = [content, count, *(getattr(extractor.protocol, name) for name in FEATURE_FIELDS)]
+    return reference_cache_folder() / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.npz"
 
 
-def from_cache(path: Path, name: str, split: str | None, extractor: Extractor) -> Reference | None:
+def load_cached_reference(path: Path, name: str, split: str | None, extractor: Extractor) -> Reference | None:
     """The cached statistics under the name of the set that is being scored now, or None when there are none.
 
     A damaged file, or one that was put under a name not its own, is told of and passed over; it is replaced in the end.
@@ -166,7 +168,7 @@ def from_cache(path: Path, name: str, split: str | None, extractor: Extractor) -
     try:
         found = load_statistics(path)
         found.check(extractor)
-        if found.protocol is None or cache_path(found.content, found.count or 0, extractor) != path:
+        if found.protocol is None or reference_cache_path(found.content, found.count or 0, extractor) != path:
             raise UserError(f"{path}: not what its name says")
     except UserError as error:
         say(f"cached statistics are not used, and computed again: {error}")
@@ -174,7 +176,7 @@ def from_cache(path: Path, name: str, split: str | None, extractor: Extractor) -
     return replace(found, name=name, split=split)
 
 
-def to_cache(path: Path, reference: Reference) -> None:
+def cache_reference(path: Path, reference: Reference) -> None:
     """Keep statistics for later; where that cannot be, say so and go on."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,13 +10,13 @@ from typing import Any
 from gan.distributed import collectives, process_group
 from gan.errors import UsageError, UserError
 from gan.metrics.extractor import Extractor
-from gan.metrics.feature_pass import ImageStream, Seen, content_of, look, require_two
+from gan.metrics.feature_pass import FeatureStatistics, ImageStream, content_hash, extract_features, require_two_images
 from gan.metrics.frechet import count_warning, covariance_factor, frechet_distance
 from gan.metrics.inception_score import InceptionScore
 from gan.metrics.kid import kernel_distance
 from gan.metrics.precision_recall import precision_recall
 from gan.metrics.protocol import Protocol
-from gan.metrics.reference import Reference, cache_path, from_cache, to_cache
+from gan.metrics.reference import Reference, cache_reference, load_cached_reference, reference_cache_path
 from gan.utils.progress import progress
 
 METRICS = ("fid", "is", "kid", "pr")
@@ -50,21 +50,21 @@ def measure_reference(
         UserError: the images cannot be scored.
     """
     _check_metrics(metrics)
-    require_two(real)
+    require_two_images(real)
     keep = bool(_PAIRS & set(metrics))
     if cache and not keep:
-        path = cache_path(content_of(real), real.count, extractor)
-        found = collectives.from_lead(lambda: from_cache(path, real.name, real.split, extractor))
+        path = reference_cache_path(content_hash(real), real.count, extractor)
+        found = collectives.on_rank0(lambda: load_cached_reference(path, real.name, real.split, extractor))
         if found is not None:
             return found
-    seen = look(real, extractor, keep_features=keep)
-    reference = collectives.from_lead(lambda: _statistics(real, extractor, seen))
-    if cache and process_group.leads():
-        to_cache(cache_path(seen.content, real.count, extractor), reference)
+    seen = extract_features(real, extractor, keep_features=keep)
+    reference = collectives.on_rank0(lambda: _statistics(real, extractor, seen))
+    if cache and process_group.is_rank0():
+        cache_reference(reference_cache_path(seen.content, real.count, extractor), reference)
     return replace(reference, features=seen.features)
 
 
-def _statistics(real: ImageStream, extractor: Extractor, seen: Seen) -> Reference:
+def _statistics(real: ImageStream, extractor: Extractor, seen: FeatureStatistics) -> Reference:
     return Reference(
         name=real.name,
         mean=seen.moments.mean,
@@ -118,7 +118,7 @@ def score(
     if "is" in metrics:
         inception = InceptionScore(generated.count, extractor.classes, splits=IS_SPLITS, seed=seed)
     began = time.monotonic()
-    seen = look(
+    seen = extract_features(
         generated,
         extractor,
         keep_features=bool(_PAIRS & set(metrics)),
@@ -126,7 +126,7 @@ def score(
         like=(real.resolution, real.name) if real else (None, ""),
     )
     seconds = time.monotonic() - began
-    if not process_group.leads():
+    if not process_group.is_rank0():
         return {}
 
     result: dict[str, Any] = {"name": generated.name}
@@ -149,7 +149,7 @@ def score(
 
 
 def _against(
-    real: Reference, seen: Seen, metrics: Sequence[str], seed: int, protocol: Protocol
+    real: Reference, seen: FeatureStatistics, metrics: Sequence[str], seed: int, protocol: Protocol
 ) -> tuple[dict[str, float], Protocol]:
     """The scores that need a reference, and the protocol with what they were made with."""
     scores: dict[str, float] = {}
@@ -228,7 +228,7 @@ def _warnings_of_images(count: int, extractor: Extractor, metrics: Sequence[str]
 def _check(generated: ImageStream, real: ImageStream | Reference | None, metrics: Sequence[str]) -> None:
     """All that can be refused before any image is looked at."""
     _check_metrics(metrics)
-    require_two(generated)
+    require_two_images(generated)
     if real is None and _REAL & set(metrics):
         raise UsageError(f"--metrics {','.join(metrics)}: needs real images to hold {generated.name} against (--data)")
     if isinstance(real, Reference) and real.features is None and _PAIRS & set(metrics):

@@ -21,8 +21,8 @@ from gan.models.resnet_classifier import ResNet18
 from gan.norm import NORMS
 from gan.utils.random_streams import WEIGHTS, random_stream
 
-KIND = "classifier"
-SLOPE = 0.1  # of cnn3's LeakyReLU
+CLASSIFIER_KIND = "classifier"
+CNN3_SLOPE = 0.1  # of cnn3's LeakyReLU
 
 _CNN3 = ((16, 5, 1, 2), (32, 3, 1, 2), (32, 4, 2, 2))  # channels, kernel, stride, padding
 _VGG7 = (32, 32, "M", 64, 64, "M", 128, "M", 256, "M")  # channels of 3x3 convolutions; M halves the map
@@ -66,7 +66,7 @@ def cnn3(norm: str, resolution: int, channels: int, classes: int) -> Classifier:
     layers: list[nn.Module] = []
     last = channels
     for out, kernel, stride, padding in _CNN3:
-        layers += [NORMS[norm].hidden(nn.Conv2d(last, out, kernel, stride, padding)), nn.LeakyReLU(SLOPE)]
+        layers += [NORMS[norm].hidden(nn.Conv2d(last, out, kernel, stride, padding)), nn.LeakyReLU(CNN3_SLOPE)]
         last = out
     return Classifier(nn.Sequential(*layers), norm, resolution, channels, classes)
 
@@ -120,7 +120,7 @@ def build_classifier(
     Raises:
         UsageError: there is no such classifier or norm, or the images are too small for it.
     """
-    require_fit(name, resolution)
+    require_large_enough(name, resolution)
     if norm not in NORMS:
         raise UsageError(f"--norms {norm}: no such norm; choose from {', '.join(NORMS)}")
     with torch.random.fork_rng(devices=[]):
@@ -128,7 +128,7 @@ def build_classifier(
         return CLASSIFIERS[name].build(norm, resolution, channels, classes)
 
 
-def require_fit(name: str, resolution: int) -> None:
+def require_large_enough(name: str, resolution: int) -> None:
     """Refuse a classifier that is not there, or too deep for the images.
 
     Raises:
@@ -179,10 +179,10 @@ def smallest_map(name: str, resolution: int) -> int:
     return min(sizes)
 
 
-def to_state(network: Classifier, name: str, norm: str, classes: Sequence[str]) -> dict[str, Any]:
-    """What a checkpoint says of a classifier, for `gan.runs.run_dir.checkpoint.save`; its format is described there."""
+def classifier_state(network: Classifier, name: str, norm: str, classes: Sequence[str]) -> dict[str, Any]:
+    """The content of a classifier checkpoint; `gan.runs.checkpoint` describes the format."""
     return {
-        "kind": KIND,
+        "kind": CLASSIFIER_KIND,
         "model": name,
         "norm": norm,
         "classes": list(classes),
@@ -192,7 +192,7 @@ def to_state(network: Classifier, name: str, norm: str, classes: Sequence[str]) 
     }
 
 
-def from_state(state: Mapping[str, Any], where: object) -> Classifier:
+def classifier_from_state(state: Mapping[str, Any], where: object) -> Classifier:
     """The classifier of a checkpoint, in evaluation mode.
 
     Args:
@@ -201,7 +201,7 @@ def from_state(state: Mapping[str, Any], where: object) -> Classifier:
     Raises:
         UserError: it is a checkpoint of another kind, or its weights do not fit what it says.
     """
-    if state.get("kind") != KIND:
+    if state.get("kind") != CLASSIFIER_KIND:
         raise UserError(f"{where}: is not a checkpoint of a classifier (kind: {state.get('kind', 'none')})")
     try:
         shape = {key: state[key] for key in ("resolution", "channels")}
@@ -221,4 +221,4 @@ def _flat_size(stack: nn.Module, resolution: int, channels: int) -> int:
     return found
 
 
-NETWORK = "classifier.pt"
+CLASSIFIER_FILE = "classifier.pt"

@@ -48,12 +48,12 @@ AUGMENTATIONS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int]] = {
 }
 
 
-def numbers(names: tuple[str, ...]) -> int:
+def count_uniforms(names: tuple[str, ...]) -> int:
     """How many uniform numbers the named changes take for an image."""
     return sum(AUGMENTATIONS[name][1] for name in names)
 
 
-def augment(images: Tensor, uniform: Tensor, names: tuple[str, ...]) -> Tensor:
+def apply_augmentations(images: Tensor, uniform: Tensor, names: tuple[str, ...]) -> Tensor:
     """The named changes, one after the other, of images (N, C, H, W) in [-1, 1].
 
     Args:

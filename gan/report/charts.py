@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from gan.report.document import Picture
-from gan.utils.confidence import interval
+from gan.report.document import Figure
+from gan.utils.confidence import confidence_interval
 
 _INCHES = (4.4, 2.7)
 _MOST_POINTS = 300  # of a line; more are averaged in groups
@@ -50,7 +50,7 @@ class Line:
     """Number of its colour and mark; None: its place in the chart. The same thing looks alike in all charts."""
 
 
-def chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, log: bool = False) -> str:
+def svg_chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, log: bool = False) -> str:
     """A line chart as an <svg> element; text is `currentColor`, rules are `var(--line)`.
 
     Args:
@@ -58,7 +58,7 @@ def chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, log: b
         log: whether the axis of values is logarithmic; values that are not above 0 have no place on it.
     """
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=_INCHES, layout="constrained")
+        figure = Canvas(figsize=_INCHES, layout="constrained")
         axes = figure.add_subplot()
         for place, line in enumerate(lines):
             number = place if line.series is None else line.series
@@ -108,7 +108,7 @@ def _log_limits(lines: Sequence[Line]) -> tuple[float, float]:
     return least / margin, most * margin
 
 
-def standalone(svg: str) -> str:
+def standalone_svg(svg: str) -> str:
     """The chart as a file of its own: black on white."""
     plain = svg.replace("currentColor", "#222222").replace("var(--line)", "#cccccc")
     return plain.replace("<svg ", '<svg style="background: white; font-family: sans-serif" ', 1)
@@ -139,7 +139,7 @@ def _thinned(values: Sequence[float]) -> list[float]:
 
 def line_chart(
     title: str, lines: Sequence[Line], x_label: str, better: str = "", y_label: str = "", *, log: bool = False
-) -> Picture:
+) -> Figure:
     """A line chart as a picture of a report, which says in words where each line begins and ends.
 
     Args:
@@ -151,8 +151,8 @@ def line_chart(
         f"{line.name} from {line.y[0]:.4g} at {line.x[0]:,} to {line.y[-1]:.4g} at {line.x[-1]:,}" for line in lines
     )
     alt = f"{title} over {x_label}: {ranges}"
-    svg = chart(lines, x_label=x_label, y_label=y_label or title, alt=alt, log=log)
-    return Picture(alt, f"{title} ({better})" if better else title, svg=svg)
+    svg = svg_chart(lines, x_label=x_label, y_label=y_label or title, alt=alt, log=log)
+    return Figure(alt, f"{title} ({better})" if better else title, svg=svg)
 
 
 def mean_line(name: str, points: Sequence[tuple[float, Sequence[float]]]) -> Line:
@@ -161,6 +161,6 @@ def mean_line(name: str, points: Sequence[tuple[float, Sequence[float]]]) -> Lin
     Args:
         points: places along the x axis, and the value of each curve there.
     """
-    found = [interval(values) for _, values in points]
+    found = [confidence_interval(values) for _, values in points]
     spread = [each.half or 0.0 for each in found] if any(each.half is not None for each in found) else None
     return Line(name, [x for x, _ in points], [each.mean for each in found], spread)

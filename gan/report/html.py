@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from gan.report.document import Picture, Table, View
+from gan.report.document import Figure, Report, Table
 
 _CSS = """
 :root { color-scheme: light dark; --ground: #fff; --ink: #1c1e21; --soft: #5c6370; --line: #d9dce1; --mark: #eef4fb;
@@ -57,7 +57,7 @@ pre { overflow-x: auto; padding: .8rem; border: 1px solid var(--line); border-ra
 """
 
 
-def page(view: View) -> str:
+def html_page(view: Report) -> str:
     """The whole page; pictures are read from their files and put into it.
 
     Raises:
@@ -111,7 +111,7 @@ def _notes(table: Table) -> str:
     return f'<ul class="notes">{"".join(items)}</ul>'
 
 
-def _pictures(pictures: Iterable[Picture], small: bool = False) -> str:
+def _pictures(pictures: Iterable[Figure], small: bool = False) -> str:
     figures = []
     for picture in pictures:
         inside = picture.svg if picture.path is None else _image(picture.path, picture.alt)

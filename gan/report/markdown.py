@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from gan.report.document import Table, View
+from gan.report.document import Report, Table
 
 
-def _markdown(view: View, folder: Path, charts: Sequence[Path]) -> str:
+def markdown_page(view: Report, folder: Path, charts: Sequence[Path]) -> str:
     lines = [f"# {view.title}", "", f"Made {view.made}.", ""]
     lines += [f"**{view.stopped}**", ""] if view.stopped else []
     lines += [line for sentence in view.summary for line in (sentence, "")]

@@ -6,12 +6,12 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from gan.report.document import Table, View
+from gan.report.document import Report, Table
 
 _NARROW = 100  # columns of a table where the terminal does not tell its width
 
 
-def show(view: View) -> None:
+def print_report(view: Report) -> None:
     """Print the tables to standard output."""
     console = Console(highlight=False)
     if not console.is_terminal:

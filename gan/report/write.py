@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gan.report.charts import standalone
-from gan.report.document import View
-from gan.report.html import page
-from gan.report.markdown import _markdown
-from gan.utils.files import replacing
+from gan.report.charts import standalone_svg
+from gan.report.document import Report
+from gan.report.html import html_page
+from gan.report.markdown import markdown_page
+from gan.utils.files import atomic_write
 
 
-def write(view: View, folder: Path, name: str) -> None:
+def write_report(view: Report, folder: Path, name: str) -> None:
     """Write NAME.md and NAME.html into a folder, and the charts as files of their own into NAME-images/.
 
     Raises:
@@ -22,9 +22,12 @@ def write(view: View, folder: Path, name: str) -> None:
     images.mkdir(exist_ok=True)
     for number, picture in enumerate(view.charts, 1):
         path = images / f"chart-{number}.svg"
-        with replacing(path) as file:
-            file.write(standalone(picture.svg or "").encode())
+        with atomic_write(path) as file:
+            file.write(standalone_svg(picture.svg or "").encode())
         files.append(path.relative_to(folder))
-    for path, text in ((folder / f"{name}.md", _markdown(view, folder, files)), (folder / f"{name}.html", page(view))):
-        with replacing(path) as file:
+    for path, text in (
+        (folder / f"{name}.md", markdown_page(view, folder, files)),
+        (folder / f"{name}.html", html_page(view)),
+    ):
+        with atomic_write(path) as file:
             file.write(text.encode())

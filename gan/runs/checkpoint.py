@@ -4,11 +4,11 @@ A file is what `torch.save` writes, followed by a line with its SHA-256. torch r
 `torch.load(path, weights_only=True)` opens a checkpoint in any other program.
 
 It holds a dict with `schema` (the version) and `kind`. A checkpoint of kind `gan` is what
-`gan.training.trainer.Trainer.state` gives. One of kind `classifier` (`gan.models.classifiers.to_state`) has `model` (a
-name in CLASSIFIERS), `norm` (a name in NORMS), `classes` (a list of names), `channels` (1 or 3), `resolution` (pixels)
-and `weights` (the network's state dict); images come to it in [-1, 1]. More entries may stand beside these: `classify`
-adds `training`, what the network came from. While it trains, it keeps checkpoints of kind `classifier-training`
-(`gan.experiments.classify.trainer`).
+`gan.training.trainer.Trainer.state` gives. One of kind `classifier` (`gan.models.classifiers.classifier_state`) has
+`model` (a name in CLASSIFIERS), `norm` (a name in NORMS), `classes` (a list of names), `channels` (1 or 3),
+`resolution` (pixels) and `weights` (the network's state dict); images come to it in [-1, 1]. More entries may stand
+beside these: `classify` adds `training`, what the network came from. While it trains, it keeps checkpoints of kind
+`classifier-training` (`gan.experiments.classify.trainer`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import nn
 
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError, UserError
-from gan.utils.files import replacing
+from gan.utils.files import atomic_write
 from gan.utils.progress import say
 
 SCHEMA = 1
@@ -38,12 +38,12 @@ def checkpoint_path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}.pt"
 
 
-def listed(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a run's folder, oldest first."""
     return sorted(folder.glob("step-????????.pt"))
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint atomically: to a temporary file beside it, flushed to the disk, then renamed.
 
     Args:
@@ -58,7 +58,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     body = buffer.getbuffer()
     footer = _footer(body)
     try:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             file.write(body)
             file.write(footer)
     except OSError as error:
@@ -72,7 +72,7 @@ def _footer(body: memoryview) -> bytes:
     return _MARK + hashlib.sha256(body).hexdigest().encode() + b"\n"
 
 
-def load(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint, all tensors on the CPU. No code in the file is ever run.
 
     Raises:
@@ -103,16 +103,16 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     """The newest whole checkpoint of a run and its state; damaged ones are named and passed over.
 
     Raises:
         UserError: there are checkpoints, but none is whole.
     """
-    candidates = listed(folder)
+    candidates = list_checkpoints(folder)
     for path in reversed(candidates):
         try:
-            return path, load(path)
+            return path, load_checkpoint(path)
         except UserError as error:
             say(f"{error}; falling back to the one before")
     if candidates:
@@ -120,7 +120,7 @@ def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
-def opened(path: Path) -> tuple[Path, dict[str, Any]]:
+def find_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
     """A checkpoint file, or the newest whole one of a run's folder: where it is, and its state.
 
     Raises:
@@ -129,14 +129,14 @@ def opened(path: Path) -> tuple[Path, dict[str, Any]]:
     if not path.exists():
         raise UserError(f"{path}: no such checkpoint or run; give a step-….pt, or a run's folder as checkpoints/RUN")
     if not path.is_dir():
-        return path, load(path)
-    found = newest(path)
+        return path, load_checkpoint(path)
+    found = newest_checkpoint(path)
     if found is None:
         raise UserError(f"{path}: holds no checkpoint (step-….pt)")
     return found
 
 
-def restore(network: nn.Module, state: dict[str, Any], entry: str, where: object) -> None:
+def restore_weights(network: nn.Module, state: dict[str, Any], entry: str, where: object) -> None:
     """Give a network the weights that a checkpoint has as `entry`.
 
     Args:
@@ -151,7 +151,7 @@ def restore(network: nn.Module, state: dict[str, Any], entry: str, where: object
         raise UserError(f"{where}: its weights do not fit its settings ({str(error).splitlines()[0]})") from error
 
 
-def set_aside(folder: Path, step: int) -> None:
+def set_aside_later(folder: Path, step: int) -> None:
     """Rename the checkpoints of later steps than that from which a run goes on, which are those that `newest` refused.
 
     So they do not count among the checkpoints that are kept, nor are they written over: whoever can repair one has it
@@ -160,7 +160,7 @@ def set_aside(folder: Path, step: int) -> None:
     Raises:
         UserError: one cannot be renamed.
     """
-    for path in listed(folder):
+    for path in list_checkpoints(folder):
         if path.name <= checkpoint_path(folder, step).name:
             continue
         aside = path.with_name(f"{path.name}.refused")
@@ -171,19 +171,21 @@ def set_aside(folder: Path, step: int) -> None:
         say(f"{path}: renamed to {aside.name}, the run goes on from step {step}")
 
 
-def prune(folder: Path, keep: int, best: Collection[str] = (), *, step: int | None = None) -> None:
+def prune_checkpoints(folder: Path, keep: int, best: Collection[str] = (), *, step: int | None = None) -> None:
     """Remove all but the newest `keep` checkpoints and those whose file names are in `best`.
 
     Args:
         step: the newest that is known to be whole; those of later steps are neither counted nor removed.
     """
-    counted = [path for path in listed(folder) if step is None or path.name <= checkpoint_path(folder, step).name]
+    counted = [
+        path for path in list_checkpoints(folder) if step is None or path.name <= checkpoint_path(folder, step).name
+    ]
     for path in counted[:-keep]:
         if path.name not in best:
             path.unlink(missing_ok=True)
 
 
-def config_of(state: dict[str, Any], path: Path) -> TrainConfig:
+def train_config_of(state: dict[str, Any], path: Path) -> TrainConfig:
     """The settings that a checkpoint was written with.
 
     Raises:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 
-def program() -> str:
+def program_name() -> str:
     """How this program was called: installed, or from a clone with the interpreter of its environment."""
     if not sys.argv[0].endswith(".py"):
         return "msn-gan"
@@ -16,6 +16,6 @@ def program() -> str:
     return f"{'python' if python.startswith('..') else python} {script}"
 
 
-def place_flags(root: Path, device: str = "auto") -> list[str]:
+def location_flags(root: Path, device: str = "auto") -> list[str]:
     """The words with which a command finds a run again that is not where it looks by itself."""
     return ([] if root == Path() else ["--out", str(root)]) + ([] if device == "auto" else ["--device", device])

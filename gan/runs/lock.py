@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gan.errors import UserError
-from gan.utils.files import _make
+from gan.utils.files import create_folder
 
 try:
     import fcntl
@@ -17,7 +17,7 @@ except ImportError:  # Windows
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """Keep other processes from training in a run's folder meanwhile.
 
     The folder is made if need be, and then removed if it stays empty.
@@ -26,7 +26,7 @@ def held(folder: Path) -> Iterator[None]:
         UserError: another process holds it, or it cannot be made.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
-    _make(folder)
+    create_folder(folder)
     descriptor = os.open(folder, os.O_RDONLY) if fcntl else None
     try:
         if descriptor is not None:

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from gan.errors import UserError
-from gan.utils.files import replacing
+from gan.utils.files import atomic_write
 
 LOG = "log.jsonl"
 
 
-class RunLog:
+class RunLogger:
     """Appends to a run's log. With `step`, what was logged after that step is dropped first.
 
     Args:
@@ -30,7 +30,7 @@ class RunLog:
 
     def __init__(self, folder: Path, step: int) -> None:
         path = folder / LOG
-        cut(path, step)
+        truncate_log(path, step)
         self._file = open(path, "a", encoding="utf-8")
         self._board = SummaryWriter(str(folder), purge_step=step + 1)
 
@@ -67,7 +67,7 @@ class RunLog:
                 part.close()
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def read_log(path: Path) -> list[dict[str, Any]]:
     """The entries of a log, without a last line that was cut off."""
     if not path.exists():
         return []
@@ -82,22 +82,22 @@ def read(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def cut(path: Path, step: int) -> int:
+def truncate_log(path: Path, step: int) -> int:
     """Drop what a log says of steps after `step`; returns the last step that is left in it, -1 if there is none.
 
     Raises:
         UserError: it cannot be written.
     """
-    kept = [line for line in read(path) if line["step"] <= step]
+    kept = [line for line in read_log(path) if line["step"] <= step]
     try:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             file.writelines(json.dumps(line).encode() + b"\n" for line in kept)
     except OSError as error:
         raise _full(path, error) from error
     return max((line["step"] for line in kept), default=-1)
 
 
-def append(path: Path, entry: dict[str, Any]) -> None:
+def append_entry(path: Path, entry: dict[str, Any]) -> None:
     """Add one line to a file of them; all its numbers are finite.
 
     Raises:

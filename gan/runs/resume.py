@@ -10,11 +10,11 @@ from gan.config.train_config import TrainConfig
 from gan.data import ImageSet
 from gan.errors import UsageError, UserError
 from gan.runs import checkpoint
-from gan.runs.checkpoint import config_of
-from gan.runs.run_dir import RunFolder
+from gan.runs.checkpoint import train_config_of
+from gan.runs.run_dir import RunDirectory
 
 
-def facts(images: ImageSet) -> dict[str, Any]:
+def image_set_record(images: ImageSet) -> dict[str, Any]:
     """What config.json says of a set of images."""
     return {
         "name": images.name,
@@ -25,7 +25,7 @@ def facts(images: ImageSet) -> dict[str, Any]:
     }
 
 
-def check_same(run: RunFolder, what: str, then: Mapping[str, Any], images: ImageSet) -> None:
+def require_same_images(run: RunDirectory, what: str, then: Mapping[str, Any], images: ImageSet) -> None:
     """Refuse to go on with other images.
 
     Args:
@@ -47,7 +47,7 @@ def check_same(run: RunFolder, what: str, then: Mapping[str, Any], images: Image
         raise UserError(f"RUN {run.name}: its {what} were others ({others}); restore them, or choose another name")
 
 
-def resumed(run: RunFolder) -> tuple[TrainConfig, dict[str, Any] | None]:
+def load_resumed(run: RunDirectory) -> tuple[TrainConfig, dict[str, Any] | None]:
     """The settings of a run that is to go on and the state of its newest whole checkpoint, None if it has none yet.
 
     Raises:
@@ -55,16 +55,16 @@ def resumed(run: RunFolder) -> tuple[TrainConfig, dict[str, Any] | None]:
     """
     if not run.exists():
         raise UserError(f"--resume: there is no run {run.checkpoints}; start it without --resume")
-    found = checkpoint.newest(run.checkpoints)
+    found = checkpoint.newest_checkpoint(run.checkpoints)
     if found is not None:
-        return config_of(found[1], found[0]), found[1]
+        return train_config_of(found[1], found[0]), found[1]
     try:
         return TrainConfig.from_dict(json.loads(run.config_path.read_text())["config"]), None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{run.config_path}: cannot be read ({error}); remove the folder and start again") from error
 
 
-def unlike_config(run: RunFolder, settings: TrainConfig) -> list[str]:
+def edited_flags(run: RunDirectory, settings: TrainConfig) -> list[str]:
     """What config.json says of a run otherwise than the settings with which it goes on, as words of a command line.
 
     It was edited by hand, or the run was killed before it had a checkpoint with the settings that it was resumed with.

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from gan.errors import UsageError
 from gan.runs import checkpoint
 from gan.utils.environment import program_versions
-from gan.utils.files import make_folder, write_json
+from gan.utils.files import prepare_folder, write_json
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -27,7 +27,7 @@ class Stated(Protocol):
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class RunDirectory:
     """Where a run keeps its files: `checkpoints/NAME` and `samples/NAME` below `root`."""
 
     name: str
@@ -95,7 +95,7 @@ class RunFolder:
 
     def exists(self) -> bool:
         """Whether a run of this name has begun: it has settings or checkpoints to lose."""
-        return self.config_path.exists() or bool(checkpoint.listed(self.checkpoints))
+        return self.config_path.exists() or bool(checkpoint.list_checkpoints(self.checkpoints))
 
     def create(self) -> None:
         """Make both folders and clear away what a killed run left half-written.
@@ -104,7 +104,7 @@ class RunFolder:
             UserError: a folder cannot be made or written to.
         """
         for folder in (self.checkpoints, self.samples):
-            make_folder(folder)
+            prepare_folder(folder)
 
     def remove_empty(self) -> None:
         """Remove the folders of a run that could not begin, as far as there is nothing in them."""
@@ -136,7 +136,7 @@ class RunFolder:
         write_json(self.config_path, content)
 
 
-def output_name(path: Path) -> Path:
+def default_output_name(path: Path) -> Path:
     """What is made of a checkpoint, run, folder or zip is called by default: RUN or RUN/step-…, or its own name.
 
     Two runs never share it, for it is the path below the folder `checkpoints`, where there is one.

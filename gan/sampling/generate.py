@@ -15,7 +15,7 @@ from gan.distributed import collectives, process_group
 from gan.errors import Diverged
 from gan.utils.random_streams import SAMPLES, random_stream
 
-CHUNK = 64
+GENERATION_CHUNK = 64
 
 
 def latents(seed: int, indices: Iterable[int], latent_dim: int, truncation: float | None = None) -> Tensor:
@@ -36,7 +36,7 @@ def latents(seed: int, indices: Iterable[int], latent_dim: int, truncation: floa
     return torch.stack(rows)
 
 
-def classes_of(indices: Iterable[int], classes: int, fixed: int | None = None) -> Tensor | None:
+def labels_in_turn(indices: Iterable[int], classes: int, fixed: int | None = None) -> Tensor | None:
     """Labels of the images with these numbers, (N,) int64: the class asked for, else each class in turn."""
     if not classes:
         return None
@@ -56,13 +56,13 @@ def render(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> Ten
     training = generator.training
     generator.eval()
     images = []
-    for start in range(0, len(z), CHUNK):
-        chunk = slice(start, start + CHUNK)
+    for start in range(0, len(z), GENERATION_CHUNK):
+        chunk = slice(start, start + GENERATION_CHUNK)
         count = len(z[chunk])
-        padded = torch.cat([z[chunk], z.new_zeros(CHUNK - count, z.shape[1])]).to(device)
+        padded = torch.cat([z[chunk], z.new_zeros(GENERATION_CHUNK - count, z.shape[1])]).to(device)
         y = None
         if labels is not None:
-            y = torch.cat([labels[chunk], labels.new_zeros(CHUNK - count)]).to(device)
+            y = torch.cat([labels[chunk], labels.new_zeros(GENERATION_CHUNK - count)]).to(device)
         made = generator(padded, y)[:count]
         if not bool(torch.isfinite(made).all()):
             raise Diverged("its generator gives NaN or infinity, so there is no image of it")
@@ -71,7 +71,7 @@ def render(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> Ten
     return torch.cat(images)
 
 
-def sample(
+def sample_images(
     generator: nn.Module,
     count: int,
     seed: int,
@@ -91,15 +91,15 @@ def sample(
 
     def chunk(start: int) -> tuple[Tensor, Tensor | None]:
         # Always the numbers of a whole chunk: those beyond `count` are made and dropped.
-        indices = range(start, start + CHUNK)
-        labels = classes_of(indices, classes, fixed_class)
+        indices = range(start, start + GENERATION_CHUNK)
+        labels = labels_in_turn(indices, classes, fixed_class)
         images = render(generator, latents(seed, indices, latent_dim, truncation), labels)
-        wanted = min(CHUNK, count - start)
+        wanted = min(GENERATION_CHUNK, count - start)
         return images[:wanted], None if labels is None else labels[:wanted]
 
-    for first in range(0, count, CHUNK * process_group.count()):
-        mine = first + CHUNK * process_group.rank()
-        for made in collectives.gathered(chunk(mine) if mine < count else None):
+    for first in range(0, count, GENERATION_CHUNK * process_group.world_size()):
+        mine = first + GENERATION_CHUNK * process_group.rank()
+        for made in collectives.all_gather(chunk(mine) if mine < count else None):
             if made is not None:
                 yield made
 

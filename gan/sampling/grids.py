@@ -7,17 +7,17 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from gan.utils.files import replacing
+from gan.utils.files import atomic_write
 
 
-def grid(images: Tensor, columns: int) -> Tensor:
+def image_grid(images: Tensor, columns: int) -> Tensor:
     """Images (N, C, H, W) side by side on white, uint8 (3, height, width), a pixel or more between them."""
     from torchvision.utils import make_grid  # here: it takes over a second to import, which --help need not wait for
 
-    return make_grid(images, nrow=columns, padding=padding(images.shape[-1]), pad_value=255)
+    return make_grid(images, nrow=columns, padding=grid_padding(images.shape[-1]), pad_value=255)
 
 
-def padding(side: int) -> int:
+def grid_padding(side: int) -> int:
     """Pixels around each image of a grid whose images have this side."""
     return max(1, side // 32)
 
@@ -34,5 +34,5 @@ def save_grid(path: Path, images: Tensor, columns: int) -> None:
     Raises:
         OSError: it cannot be written; nothing of it is left.
     """
-    with replacing(path) as file:
-        to_pil(grid(images, columns)).save(file, "PNG")
+    with atomic_write(path) as file:
+        to_pil(image_grid(images, columns)).save(file, "PNG")

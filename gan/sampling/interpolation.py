@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def walk(keys: Tensor, frames: int, *, closed: bool = False) -> Tensor:
+def interpolate(keys: Tensor, frames: int, *, closed: bool = False) -> Tensor:
     """Latents on the way from key to key, with `frames` steps for each part of it.
 
     Spherical interpolation (White 2016): a straight line would pass where a normal distribution has no mass.

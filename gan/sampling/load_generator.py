@@ -12,7 +12,7 @@ from gan.config.train_config import TrainConfig
 from gan.distributed import collectives
 from gan.models import build_generator
 from gan.runs import checkpoint
-from gan.runs.checkpoint import config_of
+from gan.runs.checkpoint import train_config_of
 from gan.runtime import resolve_device
 
 
@@ -26,9 +26,9 @@ def load_generator(path: Path, *, ema: bool, device: str) -> tuple[nn.Module, Tr
     Raises:
         UserError: there is no whole checkpoint of a GAN at `path`.
     """
-    path, state = collectives.from_lead(lambda: checkpoint.opened(path))
-    config = config_of(state, path)
+    path, state = collectives.on_rank0(lambda: checkpoint.find_checkpoint(path))
+    config = train_config_of(state, path)
     generator = build_generator(config, len(state["data"]["classes"]))
-    checkpoint.restore(generator, state, "average" if ema else "generator", path)
+    checkpoint.restore_weights(generator, state, "average" if ema else "generator", path)
     generator.to(resolve_device(device)).to(memory_format=torch.channels_last).eval()
     return generator, config, state

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from gan.distributed import collectives, process_group
 from gan.errors import Diverged, UsageError
-from gan.runs.run_dir import output_name
+from gan.runs.run_dir import default_output_name
 from gan.sampling import generate
-from gan.sampling.grids import grid, padding, to_pil
-from gan.sampling.interpolation import walk
+from gan.sampling.grids import grid_padding, image_grid, to_pil
+from gan.sampling.interpolation import interpolate
 from gan.sampling.load_generator import load_generator
-from gan.utils.files import replacing, replacing_folder
+from gan.utils.files import atomic_folder, atomic_write
 from gan.utils.progress import progress, say
 
 _ANIMATIONS = {".gif": 65_535, ".webp": 16_383}  # and the most pixels that a side of theirs may have
@@ -28,7 +28,7 @@ _KEYS = 4  # latents that an animation comes by before it is where it began
 _FRAME_MS = 50
 
 
-def write(
+def write_samples(
     path: Path,
     out: Path | None,
     *,
@@ -56,7 +56,7 @@ def write(
         OSError: `out` cannot be written. Nothing half-written is left of it, here as there.
     """
     if out is not None:
-        collectives.from_lead(lambda: _check_target(out, walking=frames is not None))
+        collectives.on_rank0(lambda: _check_target(out, walking=frames is not None))
     if truncation is not None and not math.isfinite(truncation):
         raise UsageError(f"--truncation {truncation}: must be a number above 0")
     generator, config, state = load_generator(path, ema=ema, device=device)
@@ -65,7 +65,7 @@ def write(
     target = out or _beside(path, f"{'walk' if frames else 'sample'}-seed-{seed}.png")
     count = num or (64 if frames is None else 8)
     columns = columns or math.ceil(math.sqrt(count))
-    if process_group.leads():
+    if process_group.is_rank0():
         target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if frames is None:
@@ -73,7 +73,7 @@ def write(
                 generator, count, config.latent_dim, seed=seed, classes=len(classes), fixed=fixed, truncation=truncation
             )
             _write_images(target, batches, columns, classes)
-        elif process_group.leads():  # a walk is short
+        elif process_group.is_rank0():  # a walk is short
             if target.suffix.lower() in _ANIMATIONS:
                 _check_size(target, count, columns, config.resolution)
             _write_walk(
@@ -96,7 +96,7 @@ def write(
 
 def _beside(path: Path, name: str) -> Path:
     """Where images go by default: to the run's samples, a checkpoint's name before theirs where one was given."""
-    of = output_name(path)
+    of = default_output_name(path)
     return Path("samples") / (of.parent / f"{of.name}-{name}" if path.is_file() else of / name)
 
 
@@ -115,7 +115,7 @@ def _check_target(out: Path, *, walking: bool) -> None:
 def _check_size(target: Path, count: int, columns: int, side: int) -> None:
     """Find out whether an animation can be as large as was asked for."""
     width = min(columns, count)
-    between = padding(side)
+    between = grid_padding(side)
     largest = max(width, math.ceil(count / width)) * (side + between) + between
     most = _ANIMATIONS[target.suffix.lower()]
     if largest > most:
@@ -141,12 +141,12 @@ def _write_images(
     target: Path, batches: Iterator[tuple[Tensor, Tensor | None]], columns: int, classes: list[str]
 ) -> None:
     """A grid, a zip or a folder; only rank 0 writes, but every rank makes its share of the batches."""
-    if not process_group.leads():
+    if not process_group.is_rank0():
         for _ in batches:
             pass
     elif target.suffix.lower() == ".png":
         images = torch.cat([images for images, _ in batches])
-        _save(target, to_pil(grid(images, columns)), "PNG")
+        _save(target, to_pil(image_grid(images, columns)), "PNG")
     elif target.suffix.lower() == ".zip":
         _write_zip(target, batches, classes)
     else:
@@ -164,7 +164,7 @@ def _with_progress(
     truncation: float | None,
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     with progress("sampling", count) as advance:
-        for batch in generate.sample(
+        for batch in generate.sample_images(
             generator, count, seed, latent_dim=latent_dim, classes=classes, fixed_class=fixed, truncation=truncation
         ):
             yield batch
@@ -172,7 +172,7 @@ def _with_progress(
 
 
 def _save(target: Path, image: Any, kind: str, **options: Any) -> None:
-    with replacing(target) as file:
+    with atomic_write(target) as file:
         image.save(file, kind, **options)
 
 
@@ -194,7 +194,7 @@ def _dataset_json(labels: list[list[Any]], classes: list[str]) -> bytes:
 def _write_zip(target: Path, batches: Iterator[tuple[Tensor, Tensor | None]], classes: list[str]) -> None:
     """A zip of PNGs, with dataset.json as StyleGAN and EDM have it where there are labels. The same bytes each time."""
     labels: list[list[Any]] = []
-    with replacing(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_write(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, data, label in _named(batches):
             archive.writestr(zipfile.ZipInfo(name), data)  # ZipInfo: a fixed date
             labels.append([name, label])
@@ -204,7 +204,7 @@ def _write_zip(target: Path, batches: Iterator[tuple[Tensor, Tensor | None]], cl
 
 def _write_folder(target: Path, batches: Iterator[tuple[Tensor, Tensor | None]], classes: list[str]) -> None:
     labels: list[list[Any]] = []
-    with replacing_folder(target) as folder:
+    with atomic_folder(target) as folder:
         for name, data, label in _named(batches):
             (folder / name).write_bytes(data)
             labels.append([name, label])
@@ -232,13 +232,13 @@ def _write_walk(
     with progress("sampling", walks, "walks") as advance:
         for number in range(walks):
             indices = range(number * keys, (number + 1) * keys)
-            path = walk(generate.latents(seed, indices, latent_dim, truncation), frames, closed=moving)
-            labels = generate.classes_of([number], classes, fixed)
+            path = interpolate(generate.latents(seed, indices, latent_dim, truncation), frames, closed=moving)
+            labels = generate.labels_in_turn([number], classes, fixed)
             rows.append(generate.render(generator, path, None if labels is None else labels.expand(len(path))))
             advance()
     if not moving:
-        _save(target, to_pil(grid(torch.cat(rows), len(rows[0]))), "PNG")
+        _save(target, to_pil(image_grid(torch.cat(rows), len(rows[0]))), "PNG")
         return
-    pictures = [to_pil(grid(torch.stack(shown), columns)) for shown in zip(*rows, strict=True)]
+    pictures = [to_pil(image_grid(torch.stack(shown), columns)) for shown in zip(*rows, strict=True)]
     kind = target.suffix[1:].upper()
     _save(target, pictures[0], kind, save_all=True, append_images=pictures[1:], duration=_FRAME_MS, loop=0)

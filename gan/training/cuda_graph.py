@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 
 from gan.config.train_config import TrainConfig
-from gan.training.step_inputs import Draw
+from gan.training.step_inputs import StepInputs
 from gan.utils.progress import say
 
 WARM_UP = 3  # steps that run kernel by kernel first: libraries choose algorithms, optimizers make their state
@@ -27,7 +27,7 @@ class Graph(Protocol):
     def replay(self) -> None: ...
 
 
-def obstacle(config: TrainConfig, ranks: int = 1) -> str | None:
+def why_not_captured(config: TrainConfig, ranks: int = 1) -> str | None:
     """Why the steps of a run cannot be captured, or None if they can."""
     if ranks > 1:
         return "several ranks exchange sums within a step"
@@ -38,7 +38,7 @@ def obstacle(config: TrainConfig, ranks: int = 1) -> str | None:
     return None
 
 
-class Replayed:
+class CUDAGraphRunner:
     """A function of draws, captured at its fourth call and replayed from then on. All calls have draws of one shape.
 
     The first three calls run it as it is, on a stream of their own as capturing wants it. Where capturing fails it says
@@ -52,7 +52,7 @@ class Replayed:
 
     def __init__(
         self,
-        function: Callable[[list[Draw]], None],
+        function: Callable[[list[StepInputs]], None],
         capture: Callable[[Callable[[], None]], Graph] | None = None,
         stream: Callable[[], AbstractContextManager[Any]] | None = None,
     ) -> None:
@@ -60,11 +60,11 @@ class Replayed:
         self._capture = capture or _capture
         self._stream = stream or _SideStream
         self._calls = 0
-        self._inputs: list[Draw] = []
+        self._inputs: list[StepInputs] = []
         self._graph: Graph | None = None
         self._failed = False
 
-    def __call__(self, draws: list[Draw]) -> None:
+    def __call__(self, draws: list[StepInputs]) -> None:
         if self._failed:
             self._function(draws)
             return

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 
-class MovingAverage:
+class ExponentialMovingAverage:
     """An exponential moving average of a network, with its half-life in images and a ramp at the start.
 
     The half-life is min(half_life, rampup * images seen), as in NVlabs' StyleGAN2 training loop, so that the average

@@ -19,7 +19,7 @@ _PERFECT = 0.999
 _ALIKE = (0.65, 500)  # what is left of CIFAR-10 when it is averaged over squares of 8x8 pixels
 _SAME = (0.1, 100)
 
-MEANINGS = {
+FLAG_MEANINGS = {
     "d-at-chance": "D has told real from fake no better than chance for long: G gets no useful gradient. "
     "Try a higher --d-lr, a larger --n-dis or another --norm",
     "d-separates": "D has told real from fake without error for long: G gets little gradient. "

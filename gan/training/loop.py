@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from gan.distributed import collectives, process_group
-from gan.dynamics.callback import Watch
+from gan.dynamics.callback import DynamicsCallback
 from gan.errors import Diverged
 from gan.runs import checkpoint
-from gan.runs.log import RunLog
-from gan.runs.run_dir import RunFolder
+from gan.runs.log import RunLogger
+from gan.runs.run_dir import RunDirectory
 from gan.sampling import generate
-from gan.sampling.grids import grid, save_grid
+from gan.sampling.grids import image_grid, save_grid
 from gan.training.trainer import Trainer
 from gan.utils.progress import progress
 from gan.utils.signals import StopSignals
@@ -26,12 +26,12 @@ _GRID = 8  # rows and columns of a sample grid
 Snapshot = Callable[[int, nn.Module], dict[str, Any] | None]
 
 
-def train(
+def run_training_loop(
     trainer: Trainer,
-    run: RunFolder,
+    run: RunDirectory,
     *,
     on_snapshot: Snapshot | None = None,
-    watch: Watch | None = None,
+    watch: DynamicsCallback | None = None,
 ) -> int | None:
     """Train to the last step, writing the log, sample grids and checkpoints of `run`.
 
@@ -50,9 +50,9 @@ def train(
         UserError, OSError: a file cannot be written (OSError: a sample grid); what was written before is whole.
     """
     config = trainer.config
-    log = RunLog(run.checkpoints, trainer.step) if process_group.leads() else None
-    collectives.from_lead(lambda: checkpoint.set_aside(run.checkpoints, trainer.step))
-    saved = collectives.from_lead(lambda: trainer.step if checkpoint.listed(run.checkpoints) else -1)
+    log = RunLogger(run.checkpoints, trainer.step) if process_group.is_rank0() else None
+    collectives.on_rank0(lambda: checkpoint.set_aside_later(run.checkpoints, trainer.step))
+    saved = collectives.on_rank0(lambda: trainer.step if checkpoint.list_checkpoints(run.checkpoints) else -1)
 
     def due(every: int) -> bool:
         return trainer.step % every == 0 or trainer.step == config.steps
@@ -61,12 +61,12 @@ def train(
         nonlocal saved
         if saved != trainer.step:
             state = trainer.state()
-            collectives.from_lead(lambda: write(state))
+            collectives.on_rank0(lambda: write(state))
             saved = trainer.step
 
     def write(state: dict[str, Any]) -> None:
-        checkpoint.save(checkpoint.checkpoint_path(run.checkpoints, trainer.step), state)
-        checkpoint.prune(run.checkpoints, config.keep, run.best())
+        checkpoint.save_checkpoint(checkpoint.checkpoint_path(run.checkpoints, trainer.step), state)
+        checkpoint.prune_checkpoints(run.checkpoints, config.keep, run.best())
 
     def snapshot() -> None:
         save()
@@ -78,7 +78,7 @@ def train(
         if entry and log:
             seconds = round(trainer.seconds, 3)
             log.write({"step": trainer.step, "images": trainer.images_seen, "seconds": seconds, **entry})
-            checkpoint.prune(run.checkpoints, config.keep, run.best())  # what was the best until now
+            checkpoint.prune_checkpoints(run.checkpoints, config.keep, run.best())  # what was the best until now
 
     def look() -> None:
         if watch and watch.due(trainer.step):
@@ -86,12 +86,12 @@ def train(
             watch(trainer.step)
 
     def signalled() -> int | None:
-        return collectives.highest(stop.received or 0) or None
+        return collectives.all_reduce_max(stop.received or 0) or None
 
     per_step = config.n_dis * config.batch
     bar = progress(f"training {run.name}", config.steps, start=trainer.step, per_item=per_step)
     try:
-        with StopSignals(process_group.count()) as stop, bar as advance:
+        with StopSignals(process_group.world_size()) as stop, bar as advance:
             if saved == trainer.step:
                 snapshot()  # in case the run was killed in the middle of it
             look()
@@ -109,7 +109,7 @@ def train(
                     trainer.settle()
                     images = fixed_samples(trainer)
                     save_grid(run.sample_path(trainer.step), images, _GRID)
-                    log.image("samples", grid(images, _GRID), trainer.step)
+                    log.image("samples", image_grid(images, _GRID), trainer.step)
                 if due(config.checkpoint_every) or (config.report_every and due(config.report_every)):
                     snapshot()
             save()
@@ -118,7 +118,7 @@ def train(
         if log is None:
             raise
         log.write({"step": trainer.step, "images": trainer.images_seen, "health": ["diverged"], "error": str(error)})
-        kept = checkpoint.listed(run.checkpoints)
+        kept = checkpoint.list_checkpoints(run.checkpoints)
         raise Diverged(
             f"{error}; " + (f"the last good checkpoint is {kept[-1]}" if kept else "none was saved")
         ) from error
@@ -132,12 +132,12 @@ def fixed_samples(trainer: Trainer) -> Tensor:
     indices = range(_GRID**2)
     z = generate.latents(trainer.config.seed, indices, trainer.config.latent_dim)
     try:
-        return generate.render(trainer.average.network, z, generate.classes_of(indices, trainer.classes))
+        return generate.render(trainer.average.network, z, generate.labels_in_turn(indices, trainer.classes))
     except Diverged as error:
         raise Diverged(f"step {trainer.step}: {error}") from error
 
 
-def save_real_images(trainer: Trainer, run: RunFolder) -> None:
+def save_real_images(trainer: Trainer, run: RunDirectory) -> None:
     """Write `real.png`: as many images of the set as a sample grid has."""
     count = min(_GRID**2, len(trainer.data))
     images = trainer.data.fetch(torch.linspace(0, len(trainer.data) - 1, count).long())  # of all classes

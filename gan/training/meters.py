@@ -10,7 +10,7 @@ from torch import Tensor
 from gan.distributed import collectives, data_parallel
 
 
-class Noted:
+class MetricMeans:
     """Sums of losses and the like over the steps since the last line of the log.
 
     To read a number is to wait for the device, so steps only add to tensors there, in place: a captured step does too.
@@ -37,7 +37,7 @@ class Noted:
         """Over the steps and over all ranks; waits for the device. Empty where there was no step."""
         if not self.steps:
             return {}
-        means = collectives.mean(torch.stack(list(self._sums.values())) / self.steps)
+        means = collectives.all_reduce_mean(torch.stack(list(self._sums.values())) / self.steps)
         return dict(zip(self._sums, means.tolist(), strict=True))
 
     def clear(self) -> None:
@@ -48,7 +48,7 @@ class Noted:
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint: the sums of all ranks."""
-        return {"steps": self.steps, "sums": data_parallel.all_numbers(self._sums)}
+        return {"steps": self.steps, "sums": data_parallel.gather_scalars(self._sums)}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint.
@@ -56,6 +56,6 @@ class Noted:
         Raises:
             KeyError, TypeError, ValueError, RuntimeError: it is of another kind.
         """
-        sums = data_parallel.own_numbers(state["sums"])
+        sums = data_parallel.own_scalars(state["sums"])
         self._sums = {name: value.to(self._device) for name, value in sums.items()}
         self.steps = state["steps"]

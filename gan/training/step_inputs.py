@@ -12,18 +12,20 @@ from gan.config.train_config import TrainConfig
 from gan.data import Batches, ImageSet
 from gan.data.batches import to_float
 from gan.distributed import process_group
-from gan.nn.diff_augment import numbers
+from gan.nn.diff_augment import count_uniforms
 from gan.runtime import Runtime
 from gan.utils.progress import say
 from gan.utils.random_streams import AUGMENTATION, INTERPOLATION, LATENTS, random_stream
 
-Images = tuple[Tensor, Tensor | None]  # images (N, C, H, W) in [-1, 1], or latents (N, latent_dim), and labels (N,)
+ImagesAndLabels = tuple[
+    Tensor, Tensor | None
+]  # images (N, C, H, W) in [-1, 1], or latents (N, latent_dim), and labels (N,)
 
 _SHARE_OF_MEMORY = 0.25  # of a GPU's free memory, that a set may take to lie there
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
+class StepInputs:
     """What one update draws, on the run's device. B is the batch, or this rank's part of it."""
 
     latents: Tensor
@@ -45,16 +47,16 @@ class Draw:
         """All that is there, in a fixed order."""
         return [value for item in fields(self) if (value := getattr(self, item.name)) is not None]
 
-    def clone(self) -> Draw:
+    def clone(self) -> StepInputs:
         """A copy that shares no memory."""
         copies: dict[str, Any] = {}
         for item in fields(self):
             value = getattr(self, item.name)
             copies[item.name] = None if value is None else value.clone()
-        return Draw(**copies)
+        return StepInputs(**copies)
 
 
-class Inputs:
+class InputSampler:
     """Draws the inputs of any step of a run, and makes images of them.
 
     Each of several ranks draws for all, and takes what is its own.
@@ -65,20 +67,20 @@ class Inputs:
 
     def __init__(self, config: TrainConfig, runtime: Runtime, data: ImageSet, classes: int) -> None:
         self.config, self.runtime, self.classes = config, runtime, classes
-        self._positions = process_group.own_positions(config.batch, config.accumulate)
+        self._positions = process_group.own_batch_positions(config.batch, config.accumulate)
         self.batches = Batches(data, config.batch, config.seed, flip=config.flip, positions=self._positions)
         self._labels = data.labels
         self._resident = _on_device(data, runtime.device)
 
-    def draws(self, step: int, own_latents: bool) -> list[Draw]:
+    def draws(self, step: int, own_latents: bool) -> list[StepInputs]:
         """Of the `n_dis` updates of D in a step and, with `own_latents`, of G's update."""
         turns = [self._draw(step, turn) for turn in range(self.config.n_dis)]
         if own_latents:
             turn = self.config.n_dis
-            turns.append(Draw(*self._latents(step, turn), changes=self._changes(step, turn)))
+            turns.append(StepInputs(*self._latents(step, turn), changes=self._changes(step, turn)))
         return turns
 
-    def real(self, draw: Draw) -> Images:
+    def real(self, draw: StepInputs) -> ImagesAndLabels:
         """The real images of a draw, float32 in [-1, 1], and their labels. Work of the device alone."""
         pixels = draw.pixels
         assert pixels is not None
@@ -88,7 +90,7 @@ class Inputs:
             pixels = torch.where(draw.flips[:, None, None, None], pixels.flip(3), pixels)
         return to_float(pixels).contiguous(memory_format=torch.channels_last), draw.real_labels
 
-    def _draw(self, step: int, turn: int) -> Draw:
+    def _draw(self, step: int, turn: int) -> StepInputs:
         number = step * self.config.n_dis + turn
         samples = self.batches.samples(number)
         pixels = samples.indices if self._resident is not None else self.batches.pixels(number)
@@ -98,7 +100,7 @@ class Inputs:
             stream = random_stream(self.config.seed, INTERPOLATION, step, turn)
             share = self._own(torch.rand(self.config.batch, 1, 1, 1, generator=stream))
         latents, fake_labels = self._latents(step, turn)
-        return Draw(
+        return StepInputs(
             latents,
             fake_labels,
             self.runtime.send(pixels),
@@ -112,9 +114,9 @@ class Inputs:
         if not self.config.augment:
             return None
         stream = random_stream(self.config.seed, AUGMENTATION, step, turn)
-        return self._own(torch.rand(self.config.batch, 3, numbers(self.config.augment), generator=stream))
+        return self._own(torch.rand(self.config.batch, 3, count_uniforms(self.config.augment), generator=stream))
 
-    def _latents(self, step: int, turn: int) -> Images:
+    def _latents(self, step: int, turn: int) -> ImagesAndLabels:
         stream = random_stream(self.config.seed, LATENTS, step, turn)
         z = self._own(torch.randn(self.config.batch, self.config.latent_dim, generator=stream))
         if not self.classes:

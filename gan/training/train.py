@@ -12,25 +12,25 @@ from typing import Any
 
 import torch
 
-from gan.config.resolve import read_file, require_data, resolve_config
+from gan.config.resolve import read_config_file, require_data, resolve_config
 from gan.config.train_config import TrainConfig
 from gan.distributed import collectives, process_group
 from gan.errors import UsageError, UserError
 from gan.evaluation import training_evaluator
 from gan.metrics.extractor import Extractor
 from gan.runs import checkpoint
-from gan.runs.command_line import place_flags, program
-from gan.runs.lock import held
-from gan.runs.resume import resumed, unlike_config
-from gan.runs.run_dir import RunFolder
-from gan.runtime import Runtime, resolve
+from gan.runs.command_line import location_flags, program_name
+from gan.runs.lock import exclusive_lock
+from gan.runs.resume import edited_flags, load_resumed
+from gan.runs.run_dir import RunDirectory
+from gan.runtime import Runtime, resolve_runtime
 from gan.training import dry_run as trial
 from gan.training import loop, trainer
-from gan.training.setup import dynamics_of, load_images, take_up, watch_of
+from gan.training.setup import begin_or_resume, dynamics_callback, dynamics_meter, load_training_images
 from gan.utils.progress import say
 
 
-def train(
+def train_run(
     name: str | None,
     preset: str | None,
     file: Path | None,
@@ -48,20 +48,22 @@ def train(
     Raises:
         UserError: anything that a user can put right.
     """
-    run, settings, state = collectives.from_lead(lambda: _settled(name, preset, file, flags, root, resume, dry_run))
-    process_group.own_positions(
+    run, settings, state = collectives.on_rank0(lambda: _settled(name, preset, file, flags, root, resume, dry_run))
+    process_group.own_batch_positions(
         settings.batch, settings.accumulate
     )  # refused, if it must be, before anything is loaded
-    runtime = resolve(device, settings.precision, deterministic=settings.deterministic)
+    runtime = resolve_runtime(device, settings.precision, deterministic=settings.deterministic)
     settings = dataclasses.replace(settings, precision=runtime.precision)  # a resumed run keeps what `auto` meant here
     torch.manual_seed(settings.seed)  # nothing draws from this stream, but it is a part of the checkpoint
     if dry_run:
         trial.dry_run(settings, runtime, run)
         return None
     step = state["step"] if state else 0
-    if step >= settings.steps and not collectives.from_lead(lambda: training_evaluator.due(step, settings, run)):
-        if process_group.leads():
-            checkpoint.prune(run.checkpoints, settings.keep, run.best(), step=step)  # if it was killed before that
+    if step >= settings.steps and not collectives.on_rank0(lambda: training_evaluator.score_due(step, settings, run)):
+        if process_group.is_rank0():
+            checkpoint.prune_checkpoints(
+                run.checkpoints, settings.keep, run.best(), step=step
+            )  # if it was killed before that
         say(f"{run.name} is done: step {step} of {settings.steps}; --steps N goes on to N")
         return None
 
@@ -69,42 +71,45 @@ def train(
     with ExitStack() as stack:
 
         def hold() -> None:
-            stack.enter_context(held(run.checkpoints))
+            stack.enter_context(exclusive_lock(run.checkpoints))
             if not resume:
                 _require_new(run)  # still
 
-        collectives.from_lead(hold)
+        collectives.on_rank0(hold)
         return _train(run, settings, state, runtime, extractor)
 
 
 def _train(
-    run: RunFolder,
+    run: RunDirectory,
     settings: TrainConfig,
     state: dict[str, Any] | None,
     runtime: Runtime,
     extractor: Extractor | None,
 ) -> int | None:
-    collectives.from_lead(run.create)
+    collectives.on_rank0(run.create)
     try:
-        data = load_images(settings)
+        data = load_training_images(settings)
         job = trainer.Trainer(settings, runtime, data)
-        subject = dynamics_of(job)
+        subject = dynamics_meter(job)
     except BaseException:
-        if process_group.leads():
+        if process_group.is_rank0():
             run.remove_empty()
         raise
-    take_up(job, run, state)
-    say(f"{run.name}: {trial.sizes(job)}, {trial.place(runtime)}, {len(data):,} images of {data.name}")
-    scores = training_evaluator.TrainingScores(settings, run, extractor, data, job.classes) if extractor else None
+    begin_or_resume(job, run, state)
+    say(
+        f"{run.name}: {trial.describe_networks(job)}, {trial.describe_runtime(runtime)}, "
+        f"{len(data):,} images of {data.name}"
+    )
+    scores = training_evaluator.TrainingEvaluator(settings, run, extractor, data, job.classes) if extractor else None
     try:
-        stopped = loop.train(job, run, on_snapshot=scores, watch=watch_of(job, run, subject))
+        stopped = loop.run_training_loop(job, run, on_snapshot=scores, watch=dynamics_callback(job, run, subject))
     except process_group.LostContact as error:
         raise process_group.LostContact(f"{error}; {_how_to_go_on(run)}") from error
     if stopped is None:
         _say_what_next(run, settings)
     else:
-        command = program() if runtime.ranks == 1 else f"torchrun … {sys.argv[0]}"
-        words = shlex.join(["train", run.name, "--resume", *place_flags(run.root)])
+        command = program_name() if runtime.ranks == 1 else f"torchrun … {sys.argv[0]}"
+        words = shlex.join(["train", run.name, "--resume", *location_flags(run.root)])
         say(f"stopped at step {job.step}, saved; go on with: {command} {words}")
     return stopped
 
@@ -117,15 +122,15 @@ def _settled(
     root: Path,
     resume: bool,
     dry_run: bool,
-) -> tuple[RunFolder, TrainConfig, dict[str, Any] | None]:
+) -> tuple[RunDirectory, TrainConfig, dict[str, Any] | None]:
     """The run, its settings, and the state that it goes on from."""
     if resume:
-        run = RunFolder(name or preset or "quickstart", root)
+        run = RunDirectory(name or preset or "quickstart", root)
         run.require_own()
         settings, state = _resume(run, preset, file, flags)
     else:
         settings, state = resolve_config(preset, file, flags), None
-        run = RunFolder(name or settings.preset, root)
+        run = RunDirectory(name or settings.preset, root)
         run.require_own()
         if not dry_run:
             _require_new(run)
@@ -133,15 +138,15 @@ def _settled(
     return run, settings, state
 
 
-def _require_new(run: RunFolder) -> None:
+def _require_new(run: RunDirectory) -> None:
     if run.exists():
         raise UsageError(f"RUN {run.name}: exists already in {run.checkpoints}; add --resume, or choose another name")
 
 
-def _how_to_go_on(run: RunFolder) -> str:
+def _how_to_go_on(run: RunDirectory) -> str:
     """For a run whose ranks have lost each other: what there is of it."""
     try:
-        whole = checkpoint.newest(run.checkpoints)
+        whole = checkpoint.newest_checkpoint(run.checkpoints)
     except UserError as error:
         return str(error)
     if whole is None and not run.exists():
@@ -151,10 +156,10 @@ def _how_to_go_on(run: RunFolder) -> str:
 
 
 def _resume(
-    run: RunFolder, preset: str | None, file: Path | None, flags: Mapping[str, Any]
+    run: RunDirectory, preset: str | None, file: Path | None, flags: Mapping[str, Any]
 ) -> tuple[TrainConfig, dict[str, Any] | None]:
-    before, state = resumed(run)
-    overrides = {**(read_file(file) if file else {}), **flags}
+    before, state = load_resumed(run)
+    overrides = {**(read_config_file(file) if file else {}), **flags}
     overrides.pop("preset", None)
     if state and overrides.get("precision") == "auto":
         del overrides["precision"]
@@ -166,16 +171,16 @@ def _resume(
             f"--resume: these settings would change the run {run.name}; leave them out or begin a new run:\n  "
             + "\n  ".join(changes)
         )
-    if state and (words := unlike_config(run, after)):
+    if state and (words := edited_flags(run, after)):
         say(f"{run.config_path} says {shlex.join(words)}, the checkpoint does not; it goes on as the checkpoint says")
     return after, state
 
 
-def _say_what_next(run: RunFolder, settings: TrainConfig) -> None:
+def _say_what_next(run: RunDirectory, settings: TrainConfig) -> None:
     newest = shlex.quote(str(checkpoint.checkpoint_path(run.checkpoints, settings.steps)))
-    command = program()
-    if scored := training_evaluator.logged(run).get(settings.steps):
-        say(f"{training_evaluator.told(scored['scores'])} ({scored['scored_by']})")
+    command = program_name()
+    if scored := training_evaluator.logged_scores(run).get(settings.steps):
+        say(f"{training_evaluator.format_scores(scored['scores'])} ({scored['scored_by']})")
     say(
         f"done. Look at {run.sample_path(settings.steps)} (and real.png beside it)\n"
         f"  images from it:        {command} sample {newest} --num 100 --out {run.name}.png\n"

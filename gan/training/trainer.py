@@ -18,19 +18,19 @@ from torch.nn.utils import parametrize
 from gan.config.train_config import TrainConfig
 from gan.data import ImageSet
 from gan.distributed import data_parallel
-from gan.distributed.sync_batch_norm import share_statistics
+from gan.distributed.sync_batch_norm import synchronize_batch_statistics
 from gan.errors import UsageError, UserError
 from gan.models import build_discriminator, build_generator
-from gan.nn.diff_augment import augment
+from gan.nn.diff_augment import apply_augmentations
 from gan.nn.losses import LOSSES, squared_gradient, unit_gradient
 from gan.norm import power_iterate, sigmas
 from gan.runtime import Runtime
 from gan.training import cuda_graph
-from gan.training.ema import MovingAverage
-from gan.training.health import MEANINGS, Health, gradient_norm, require_finite, require_finite_means, variety
-from gan.training.meters import Noted
+from gan.training.ema import ExponentialMovingAverage
+from gan.training.health import FLAG_MEANINGS, Health, gradient_norm, require_finite, require_finite_means, variety
+from gan.training.meters import MetricMeans
 from gan.training.optimizers import adam, frozen, set_rate
-from gan.training.step_inputs import Draw, Images, Inputs
+from gan.training.step_inputs import ImagesAndLabels, InputSampler, StepInputs
 from gan.utils import environment
 from gan.utils.progress import say
 
@@ -54,17 +54,17 @@ class Trainer:
         self.runtime = runtime
         self.data = data
         self.classes = len(data.classes) if config.conditional else 0
-        self.inputs = Inputs(config, runtime, data, self.classes)
+        self.inputs = InputSampler(config, runtime, data, self.classes)
         self.generator = runtime.place(build_generator(config, self.classes))
         self.discriminator = runtime.place(build_discriminator(config, self.classes))
-        self.average = MovingAverage(self.generator, config.ema_half_life, config.ema_rampup)
+        self.average = ExponentialMovingAverage(self.generator, config.ema_half_life, config.ema_rampup)
         self.g_optimizer = adam(self.generator, config.g_lr, config, runtime.device)
         self.d_optimizer = adam(self.discriminator, config.d_lr, config, runtime.device)
         if runtime.ranks > 1:
-            share_statistics(self.generator)
-            share_statistics(self.discriminator)
-            self.g_gradients = data_parallel.GradientMean(self.generator, config.accumulate)
-            self.d_gradients = data_parallel.GradientMean(self.discriminator, config.accumulate)
+            synchronize_batch_statistics(self.generator)
+            synchronize_batch_statistics(self.discriminator)
+            self.g_gradients = data_parallel.GradientAverager(self.generator, config.accumulate)
+            self.d_gradients = data_parallel.GradientAverager(self.discriminator, config.accumulate)
         self.loss = LOSSES[config.loss]
         self.reuses_latents = config.n_dis == 1 and config.loss in _SHARED_FAKE
         self.shares_fake = self.reuses_latents and config.accumulate == 1  # or the graph would hold the whole batch
@@ -72,16 +72,16 @@ class Trainer:
         self.seconds = 0.0  # spent in steps, over all resumes
         self._logged = (0, 0.0)  # images and seconds at the last log entry
         self.health = Health()
-        self._noted = Noted(runtime.device)
+        self._noted = MetricMeans(runtime.device)
         self._looks_late = runtime.device.type == "cuda"
         self._update = self._as_graph() if runtime.device.type == "cuda" else self._update_networks
 
-    def _as_graph(self) -> Callable[[list[Draw]], None]:
+    def _as_graph(self) -> Callable[[list[StepInputs]], None]:
         """The whole step as one CUDA graph, where its settings allow that."""
-        if reason := cuda_graph.obstacle(self.config, self.runtime.ranks):
+        if reason := cuda_graph.why_not_captured(self.config, self.runtime.ranks):
             say(f"steps run kernel by kernel, not as one CUDA graph: {reason}")
             return self._update_networks
-        return cuda_graph.Replayed(self._update_networks)
+        return cuda_graph.CUDAGraphRunner(self._update_networks)
 
     @property
     def images_seen(self) -> int:
@@ -103,7 +103,7 @@ class Trainer:
         self.average.update(self.generator, self.config.n_dis * self.config.batch, self.images_seen)
         self.seconds += time.monotonic() - began
 
-    def _update_networks(self, draws: list[Draw]) -> None:
+    def _update_networks(self, draws: list[StepInputs]) -> None:
         """A whole step on the device: nothing here waits for it or copies to it, so that it can be captured."""
         for turn, draw in enumerate(draws[: self.config.n_dis]):
             real, latents = self.inputs.real(draw), (draw.latents, draw.fake_labels)
@@ -116,7 +116,12 @@ class Trainer:
         self._update_generator(real, latents, draws[-1].changes, fake if self.shares_fake else None)
 
     def _update_discriminator(
-        self, real: Images, fake: Images, chance: tuple[Tensor | None, Tensor | None], *, penalized: bool
+        self,
+        real: ImagesAndLabels,
+        fake: ImagesAndLabels,
+        chance: tuple[Tensor | None, Tensor | None],
+        *,
+        penalized: bool,
     ) -> None:
         """Update D.
 
@@ -161,7 +166,7 @@ class Trainer:
         self._noted.add(1 / config.n_dis, grad_norm_d=norm)
 
     def _update_generator(
-        self, real: Images, latents: Images, changes: Tensor | None, fake: Tensor | None = None
+        self, real: ImagesAndLabels, latents: ImagesAndLabels, changes: Tensor | None, fake: Tensor | None = None
     ) -> None:
         """Update G on new latents, or on the `fake` images of these latents where their graph is still there."""
         config = self.config
@@ -185,16 +190,16 @@ class Trainer:
         norm = gradient_norm(self.generator)
         self._require_finite("the generator", self.generator, total, norm)
         self.g_optimizer.step()
-        differ = variety(*map(data_parallel.whole, (images.detach(), real[0][-len(images) :])))
+        differ = variety(*map(data_parallel.all_gather_images, (images.detach(), real[0][-len(images) :])))
         self._noted.add(1.0, loss_g=total, grad_norm_g=norm, variety=differ)
 
-    def _changed(self, images: Images, changes: Tensor | None, which: int) -> Images:
+    def _changed(self, images: ImagesAndLabels, changes: Tensor | None, which: int) -> ImagesAndLabels:
         """Images as D sees them, by the numbers of `Draw.changes` that are for them."""
         if changes is None:
             return images
-        return augment(images[0], changes[:, which], self.config.augment), images[1]
+        return apply_augmentations(images[0], changes[:, which], self.config.augment), images[1]
 
-    def _generate(self, latents: Images) -> Tensor:
+    def _generate(self, latents: ImagesAndLabels) -> Tensor:
         with self.runtime.autocast():
             return self.generator(*latents).float()
 
@@ -202,7 +207,7 @@ class Trainer:
         with self.runtime.autocast():
             return self.discriminator(images, labels).float()
 
-    def _judge(self, real: Images, fake: Images) -> tuple[Tensor, Tensor]:
+    def _judge(self, real: ImagesAndLabels, fake: ImagesAndLabels) -> tuple[Tensor, Tensor]:
         """Logits (N,) of real and of fake images, which D sees as two batches or as one."""
         if self.config.d_batch == "separate":
             # Normalized weights, and their copies in bf16, are made once for both.
@@ -212,7 +217,7 @@ class Trainer:
         real_logits, fake_logits = self._logits(torch.cat([real[0], fake[0]]), labels).chunk(2)
         return real_logits, fake_logits
 
-    def _interpolation_penalty(self, real: Images, fake: Tensor, share: Tensor) -> Tensor:
+    def _interpolation_penalty(self, real: ImagesAndLabels, fake: Tensor, share: Tensor) -> Tensor:
         between = torch.lerp(real[0].detach(), fake.detach(), share).requires_grad_()
         return unit_gradient(self._logits(between, real[1]), between)
 
@@ -249,14 +254,14 @@ class Trainer:
     def settle(self) -> None:
         """Wait for steps that the device has not done yet, in their time and not in that of what comes next."""
         began = time.monotonic()
-        environment.wait(self.runtime.device)
+        environment.synchronize(self.runtime.device)
         self.seconds += time.monotonic() - began
 
     def log_entry(self) -> dict[str, Any]:
         """One line of the log: means since the last one, σ of every layer, health flags."""
         entry = self._means()
         for name in self.health.update(self._noted.steps, entry["d_accuracy"], entry["variety"]):
-            say(f"step {self.step}: {name}: {MEANINGS[name]}")
+            say(f"step {self.step}: {name}: {FLAG_MEANINGS[name]}")
         self._noted.clear()
         (images, seconds), self._logged = self._logged, (self.images_seen, self.seconds)
         return {
@@ -270,7 +275,7 @@ class Trainer:
         }
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed run needs, for `gan.runs.run_dir.checkpoint.save`.
+        """All that a resumed run needs, for `gan.runs.checkpoint.save_checkpoint`.
 
         Raises:
             gan.training.health.Diverged: a loss or gradient was not finite, and there was no look at it until now.
@@ -280,7 +285,9 @@ class Trainer:
             self._means()
         if self.runtime.ranks > 1:
             averaged = self.average.network
-            data_parallel.require_same(generator=self.generator, discriminator=self.discriminator, average=averaged)
+            data_parallel.require_equal_weights(
+                generator=self.generator, discriminator=self.discriminator, average=averaged
+            )
         return {
             "kind": "gan",
             "config": self.config.to_dict(),

@@ -22,7 +22,7 @@ class Interval(NamedTuple):
         return f"{self.mean:.{digits}f}{spread}"
 
 
-def interval(values: Sequence[float]) -> Interval:
+def confidence_interval(values: Sequence[float]) -> Interval:
     """The mean of independent runs and its 95 % interval by Student's t: t(n-1) * s / √n.
 
     Raises:

@@ -14,16 +14,16 @@ from typing import Any
 import torch
 
 
-def timed(work: Callable[[], object], device: torch.device) -> float:
+def time_work(work: Callable[[], object], device: torch.device) -> float:
     """Seconds that some work takes, to the end of what it started on a GPU."""
-    wait(device)
+    synchronize(device)
     began = time.perf_counter()
     work()
-    wait(device)
+    synchronize(device)
     return time.perf_counter() - began
 
 
-def wait(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Until a GPU has done all that was asked of it; a CPU has already."""
     if device.type == "cuda":
         torch.cuda.synchronize()
@@ -31,7 +31,7 @@ def wait(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def hardware(device: torch.device) -> dict[str, Any]:
+def hardware_info(device: torch.device) -> dict[str, Any]:
     """What it ran on."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")

@@ -29,7 +29,7 @@ def cache_folder(part: str) -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` once the block is done; if it fails, nothing of it is left.
 
     It is written beside `path`, flushed to the disk and renamed, and the folder is flushed: readers see the old file
@@ -61,7 +61,7 @@ def write_json(path: Path, content: Any) -> None:
         UserError: it cannot be written.
     """
     try:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             file.write(json.dumps(content, indent=2).encode() + b"\n")
     except OSError as error:
         remedy = "; make room and go on" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
@@ -69,7 +69,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """A folder that appears as `path`, which must not hold anything yet, once the block is done.
 
     Raises:
@@ -123,20 +123,20 @@ def require_writable(folder: Path, flag: str) -> None:
         raise UserError(f"{flag} {folder}: cannot be written to ({error.strerror}); choose another folder") from error
 
 
-def _make(folder: Path) -> None:
+def create_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be made: {error.strerror}; choose another --out") from error
 
 
-def make_folder(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """Make a folder for a run's files, and clear away what a killed run left half-written in it.
 
     Raises:
         UserError: it cannot be made or written to.
     """
-    _make(folder)
+    create_folder(folder)
     if not os.access(folder, os.W_OK):
         raise UserError(f"{folder}: is not writable; change its permissions or choose another --out")
     remove_partial(folder)

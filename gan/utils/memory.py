@@ -31,14 +31,14 @@ _SIGNS_OF_LACK = (
 )
 
 
-def lacks_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that there is not enough memory, of the machine or of a GPU."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return any(sign in str(error) for sign in _SIGNS_OF_LACK)
 
 
-def keep_freed() -> bool:
+def keep_freed_memory() -> bool:
     """Let the C library keep what is freed for what is wanted next; False where it is not glibc.
 
     A training step frees and wants tensors of the same sizes again and again. Left alone, glibc gives large ones back
@@ -51,7 +51,7 @@ def keep_freed() -> bool:
     return bool(kept and mallopt(_TRIM_THRESHOLD, 2**31 - 1) and mallopt(_TOP_PAD, 2**26))
 
 
-def give_back() -> None:
+def release_freed_memory() -> None:
     """Give what was freed and kept back to the system, where the C library is glibc."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
@@ -59,7 +59,7 @@ def give_back() -> None:
         trim(0)
 
 
-def peak_bytes(device: torch.device) -> int:
+def peak_memory_bytes(device: torch.device) -> int:
     """The most that was held so far, since the start or the last `reset_peak`; 0 where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
@@ -72,7 +72,7 @@ def peak_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def reset_peak(device: torch.device) -> bool:
+def reset_peak_memory(device: torch.device) -> bool:
     """Count from now on; False where the system has no way to, so that a peak is that of all work before too.
 
     What earlier work has freed is given back first, or it would be counted again.
@@ -81,7 +81,7 @@ def reset_peak(device: torch.device) -> bool:
         gc.collect()  # networks that nobody uses any more
         torch.cuda.reset_peak_memory_stats(device)
         return True
-    give_back()
+    release_freed_memory()
     try:
         _RESET.write_text("5")
     except OSError:
@@ -94,10 +94,16 @@ def available_memory() -> int:
 
     Where the system does not tell, more than any set needs.
     """
-    return max(0, min(_machine(Path("/proc/meminfo")), _group(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))))
+    return max(
+        0,
+        min(
+            _machine_memory(Path("/proc/meminfo")),
+            _control_group_memory(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")),
+        ),
+    )
 
 
-def amount(size: int) -> str:
+def format_bytes(size: int) -> str:
     """A number of bytes for people, in powers of 1000: `154 MB`."""
     for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
         if size >= 10**power:
@@ -106,7 +112,7 @@ def amount(size: int) -> str:
     return f"{size} bytes"
 
 
-def _machine(meminfo: Path) -> int:
+def _machine_memory(meminfo: Path) -> int:
     try:
         for line in meminfo.read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -121,7 +127,7 @@ def _machine(meminfo: Path) -> int:
     return sys.maxsize
 
 
-def _group(membership: Path, root: Path) -> int:
+def _control_group_memory(membership: Path, root: Path) -> int:
     """What the control groups (version 2, or 1) that this process is in have left for it."""
     rooms = [sys.maxsize]
     try:
@@ -134,13 +140,13 @@ def _group(membership: Path, root: Path) -> int:
             inner = base / path.lstrip("/")
             # Within a container the path may be one of the world outside; the root is then the group itself.
             for place in (inner, *inner.parents):
-                rooms.append(_room(place))
+                rooms.append(_group_room(place))
                 if place == base:
                     break
     return min(rooms)
 
 
-def _room(place: Path) -> int:
+def _group_room(place: Path) -> int:
     files = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
     for limit, usage in files:
         try:

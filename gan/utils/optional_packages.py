@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from gan.errors import UserError
 
 
-def require_onnx(flag: str, packages: tuple[str, ...]) -> None:
+def require_packages(flag: str, packages: tuple[str, ...]) -> None:
     """See that packages of the extra `onnx` are there, before any work.
 
     Args:

@@ -24,7 +24,7 @@ class Advance(Protocol):
     def __call__(self, count: int = 1, note: str = "") -> None: ...
 
 
-def hush() -> None:
+def silence() -> None:
     """From now on this process says and shows nothing: among several ranks, one speaks for all."""
     global _hushed
     _hushed = True
@@ -40,7 +40,7 @@ def say(text: str) -> None:
         else:
             print(text, file=sys.stderr, flush=True)
     except OSError:  # nobody reads it any more: `2>&1 | head`, a terminal that was closed; the work goes on
-        hush()
+        silence()
         sys.stderr = open(os.devnull, "w")  # or the interpreter would fail at its end, with what it could not write
 
 

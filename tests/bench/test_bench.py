@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from gan.bench import peak_memory, runner
-from gan.bench.report import LABELS, Spread, summarize, text, verdict
-from gan.bench.runner import Plan, bench
-from gan.bench.workload import QUANTITIES, Subject, flop
+from gan.bench.report import LABELS, Spread, bench_markdown, summarize_model, verdict
+from gan.bench.runner import BenchPlan, run_bench
+from gan.bench.workload import QUANTITIES, Workload, count_flop
 from gan.cli import main
 from gan.config.presets import PRESETS
 from gan.errors import UsageError, UserError
@@ -35,7 +35,7 @@ def made_up(train: dict[str, list[float]], other: float = 1.0) -> dict[str, Any]
     ]
     parameters = {"none": 90, "bn": 100, "sn": 90, "msn": 90}
     sizes = {norm: {"parameters": parameters[norm], "peak_memory_bytes": 2**20, "flop": FLOP} for norm in train}
-    return summarize("cnn3", sizes, rounds)
+    return summarize_model("cnn3", sizes, rounds)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def test_command_gives_all_fields(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert not stopped.value.code
     shown = capsys.readouterr().out
     record = json.loads(path.read_text())
-    assert text(record) + "\n" == shown
+    assert bench_markdown(record) + "\n" == shown
     assert set(record) == {"command", "hardware", "versions", "settings", "definitions", "models", "stopped"}
     assert record["stopped"] is None and record["settings"]["precision"] == "fp32"
     (found,) = record["models"]
@@ -75,11 +75,12 @@ def test_a_network_with_other_work_is_named_beside_each_verdict(monkeypatch: pyt
     monkeypatch.setitem(PRESETS, "sngan-resnet", PRESETS["sngan-resnet"].replace({"d_width": 4}))
     rounds = [{quantity: {"bn": 2.0, "msn": 1.0} for quantity in QUANTITIES}]
     sizes = {
-        norm: {"parameters": 9, "peak_memory_bytes": None, "flop": flop("sngan-resnet", norm)} for norm in ("bn", "msn")
+        norm: {"parameters": 9, "peak_memory_bytes": None, "flop": count_flop("sngan-resnet", norm)}
+        for norm in ("bn", "msn")
     }
     share = {kind: sizes["msn"]["flop"][kind] / sizes["bn"]["flop"][kind] for kind in ("forward", "training")}
     assert share["forward"] < 0.8
-    _, train, *others = summarize("sngan-resnet", sizes, rounds)["claim"]
+    _, train, *others = summarize_model("sngan-resnet", sizes, rounds)["claim"]
     told = "; but not by the norm alone, MSN's network has {:.0%} of the FLOP of BN's"
     assert train == "training step: yes: 50.0% less time" + told.format(share["training"])
     assert all(line.endswith(told.format(share["forward"])) for line in others) and len(others) == 4
@@ -123,9 +124,9 @@ def test_words_name_what_the_claim_could_mean() -> None:
 
 @pytest.mark.parametrize("model, norm", [("cnn3", "msn"), ("cnn3", "bn"), ("densenet-bc", "msn"), ("resnet18", "sn")])
 def test_folded_answers_are_those_of_the_network(model: str, norm: str) -> None:
-    subject = Subject(model, norm, 4, CPU)
+    subject = Workload(model, norm, 4, CPU)
     subject.network.eval()
-    fresh = Subject(model, norm, 4, CPU)
+    fresh = Workload(model, norm, 4, CPU)
     torch.testing.assert_close(
         subject.answer(subject.folded, 1), subject.answer(subject.network, 1), rtol=1e-4, atol=1e-5
     )
@@ -135,22 +136,22 @@ def test_folded_answers_are_those_of_the_network(model: str, norm: str) -> None:
 
 def test_a_conditional_discriminator_is_given_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "sngan-projection", PRESETS["sngan-projection"].replace({"d_width": 4}))
-    network = Subject("sngan-projection", "sn", 4, CPU).network
+    network = Workload("sngan-projection", "sn", 4, CPU).network
     (config,) = [PRESETS["sngan-projection"].replace({"norm": "sn"})]
     assert count_parameters(network) == count_parameters(build_discriminator(config, 10))
     assert count_parameters(network) > count_parameters(build_discriminator(config.replace({"conditional": False})))
-    assert flop("sngan-projection", "sn")["forward"] > 0
+    assert count_flop("sngan-projection", "sn")["forward"] > 0
 
 
 def test_flop_of_cnn3_by_hand() -> None:
     first, second = 16 * 3 * 25 * 32**2, 32 * 16 * 9 * 34**2
     third, last = 32 * 32 * 16 * 18**2, 32 * 18**2 * 10
     forward = first + second + third + last
-    assert flop("cnn3", "msn") == {"forward": 2 * forward, "training": 2 * (3 * forward - first)}
+    assert count_flop("cnn3", "msn") == {"forward": 2 * forward, "training": 2 * (3 * forward - first)}
 
 
 def test_peak_memory_holds_what_the_backward_pass_needs() -> None:
-    found = peak_memory.peak_memory("cnn3", "msn", 128, CPU)
+    found = peak_memory.training_peak_memory("cnn3", "msn", 128, CPU)
     assert found is not None
     maps = 128 * 4 * (16 * 32**2 + 32 * 34**2 + 32 * 18**2)  # in fp32
     assert maps < found < 20 * maps
@@ -165,7 +166,7 @@ def test_bad_plans() -> None:
         ({"seconds": 0.0}, "--seconds 0.0: must be above 0"),
     ):
         with pytest.raises(UsageError, match=words):
-            Plan(**{"models": ("cnn3",), "norms": ("bn",), **wrong})
+            BenchPlan(**{"models": ("cnn3",), "norms": ("bn",), **wrong})
 
 
 def test_bad_json_folder_is_refused_before_anything_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,26 +178,26 @@ def test_bad_json_folder_is_refused_before_anything_is_timed(capsys: pytest.Capt
 
 def after(count: int, action: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let something happen after so many turns."""
-    whole, turns = Subject.seconds, 0
+    whole, turns = Workload.seconds, 0
 
-    def seconds(self: Subject, quantity: str, repeats: int, *, warm: bool) -> float:
+    def seconds(self: Workload, quantity: str, repeats: int, *, warm: bool) -> float:
         nonlocal turns
         turns += 1
         if turns == count:
             action()
         return whole(self, quantity, repeats, warm=warm)
 
-    monkeypatch.setattr(Subject, "seconds", seconds)
+    monkeypatch.setattr(Workload, "seconds", seconds)
 
 
 def test_interrupted_keeps_whole_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     calibration, a_round = 2 * 5, 2 * 5
     after(calibration + a_round + 3, lambda: signal.raise_signal(signal.SIGINT), monkeypatch)
-    record, code = bench(Plan(("cnn3", "vgg7"), ("bn", "msn"), **{**SMALL, "rounds": 5}))
+    record, code = run_bench(BenchPlan(("cnn3", "vgg7"), ("bn", "msn"), **{**SMALL, "rounds": 5}))
     assert code == 130 and record["stopped"].startswith("interrupted in cnn3")
     (found,) = record["models"]
     assert found["rounds"] == 1 and len(found["norms"]["msn"]["seconds"]["train"]["rounds"]) == 1
-    assert "## cnn3, 1 rounds" in text(record)
+    assert "## cnn3, 1 rounds" in bench_markdown(record)
 
 
 def test_a_signal_to_all_processes_is_no_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,8 +207,8 @@ def test_a_signal_to_all_processes_is_no_lack_of_memory(monkeypatch: pytest.Monk
         signal.raise_signal(signal.SIGTERM)
         raise MemoryError
 
-    monkeypatch.setattr(runner, "peak_memory", killed)
-    record, code = bench(Plan(("cnn3", "vgg7"), ("msn",), **{**SMALL, "memory": True}))
+    monkeypatch.setattr(runner, "training_peak_memory", killed)
+    record, code = run_bench(BenchPlan(("cnn3", "vgg7"), ("msn",), **{**SMALL, "memory": True}))
     assert code == 128 + signal.SIGTERM and record["stopped"].startswith("interrupted in cnn3")
 
 
@@ -216,15 +217,15 @@ def test_without_memory_what_is_finished_is_kept(monkeypatch: pytest.MonkeyPatch
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     after(5 + 2 * 5 + 2, fail, monkeypatch)
-    record, code = bench(Plan(("cnn3", "vgg7"), ("msn",), **SMALL))
+    record, code = run_bench(BenchPlan(("cnn3", "vgg7"), ("msn",), **SMALL))
     assert code == 1 and record["stopped"] == "vgg7: out of memory; use a smaller --batch, or fewer --norms"
     assert [found["model"] for found in record["models"]] == ["cnn3"]
     after(1, fail, monkeypatch)
     with pytest.raises(UserError, match="cnn3: out of memory; use a smaller --batch"):
-        bench(Plan(("cnn3",), ("msn",), **SMALL))
+        run_bench(BenchPlan(("cnn3",), ("msn",), **SMALL))
 
 
 def test_a_small_budget_still_gives_a_round(capsys: pytest.CaptureFixture[str]) -> None:
-    record, code = bench(Plan(("cnn3",), ("msn",), **SMALL, seconds=0.001))
+    record, code = run_bench(BenchPlan(("cnn3",), ("msn",), **SMALL, seconds=0.001))
     assert code == 0 and record["models"][0]["rounds"] == 1
     assert "ends after 1 of 2 rounds" in capsys.readouterr().err

@@ -41,8 +41,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_measures(files: list[Path]) -> None:
     held = np.ones(60_000_000)  # 480 MB in this process, which must not count
-    small, large = onnx_latency.measure(files, 10)
-    assert held[0] == 1 and onnx_latency.peak_memory() > 480
+    small, large = onnx_latency.measure_onnx(files, 10)
+    assert held[0] == 1 and onnx_latency.process_peak_memory() > 480
     for result, file in zip((small, large), files, strict=True):
         assert result["file"] == str(file) and result["bytes"] == file.stat().st_size and result["runs"] == 10
         assert list(result["threads"]) == ["1", "2"]
@@ -75,7 +75,7 @@ def test_table() -> None:
     timed = {"median_ms": 1.5, "p99_ms": 2.25, "peak_memory_mb": 70.0, "runtime_memory_mb": 50.0}
     more = {**timed, "median_ms": 0.75, "peak_memory_mb": 71.0}
     result = {"file": "a/g.onnx", "bytes": 1_234_567, "runs": 10, "threads": {"1": timed, "2": more}}
-    head, rule, row = onnx_latency.table([result]).splitlines()
+    head, rule, row = onnx_latency.onnx_table([result]).splitlines()
     assert set(rule) == {"|", "-", " "} and len(head) == len(rule) == len(row)
     assert [cell.strip() for cell in head.split("|")[1:4]] == ["file", "kB", "median ms, 1 thread"]
     assert [cell.strip() for cell in row.split("|")[1:-1]] == [
@@ -121,4 +121,4 @@ def test_bad_input(files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixt
 def test_without_the_runtime(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gan.utils.optional_packages.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"--onnx: needs onnxruntime, .* pip install onnxruntime"):
-        onnx_latency.measure(files, 10)
+        onnx_latency.measure_onnx(files, 10)

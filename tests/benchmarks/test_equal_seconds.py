@@ -9,7 +9,7 @@ import equal_seconds
 import pytest
 from equal_seconds import Program, config_of
 
-from gan.config.presets import preset
+from gan.config.presets import preset_config
 
 TINY = "--preset msn-dcgan --g-width 2 --d-width 2 --latent-dim 8 --batch 4"
 
@@ -25,7 +25,7 @@ def test_flags_are_those_of_train(images: Path) -> None:
         "d_lr": 4e-4,
         "ema_half_life": 0.0,
     }
-    assert config == preset("msn-dcgan").replace({**changed, "data": str(images)})
+    assert config == preset_config("msn-dcgan").replace({**changed, "data": str(images)})
 
 
 def test_a_turn_is_whole_steps_until_its_seconds_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +36,7 @@ def test_a_turn_is_whole_steps_until_its_seconds_are_over(monkeypatch: pytest.Mo
         nonlocal clock
         clock += 2.0
 
-    program = Program("a", preset("msn-dcgan"), step, None, 0, dict)
+    program = Program("a", preset_config("msn-dcgan"), step, None, 0, dict)
     program.turn(5, total=9)
     assert (program.steps, program.seconds) == (3, 6)
     clock += 100  # another program's turn is not counted

@@ -17,9 +17,9 @@ from textbook_networks import NORMS, MeanNorm
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from gan.config.presets import preset
+from gan.config.presets import preset_config
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet, load
+from gan.data import ImageSet, load_images
 from gan.errors import UsageError, UserError
 from gan.models import build_discriminator
 from gan.norm import Centering, power_iterate
@@ -34,7 +34,7 @@ RECIPES = ("msn-dcgan", "sngan-resnet")
 def narrow(recipe: str, norm: str, **changes: object) -> TrainConfig:
     """A published recipe with very narrow networks."""
     small = {"g_width": 4, "d_width": 4, "latent_dim": 8, "batch": 8, "norm": norm, "precision": "fp32"}
-    return preset(recipe).replace({**small, "n_dis": min(preset(recipe).n_dis, 2), **changes})
+    return preset_config(recipe).replace({**small, "n_dis": min(preset_config(recipe).n_dis, 2), **changes})
 
 
 @torch.no_grad()
@@ -186,7 +186,7 @@ def test_mean_norm_is_centering(training: bool) -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_it_begins_as_the_recipe_says(recipe: str) -> None:
     """Without our weights, its own are drawn from the same distributions."""
-    config = preset(recipe).replace({"norm": "sn", "batch": 1})
+    config = preset_config(recipe).replace({"norm": "sn", "batch": 1})
     textbook = Textbook(config, torch.device("cpu"), TensorImages(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)))
     job = Trainer(config, Runtime(torch.device("cpu"), bf16=False), ImageSet.of(torch.zeros(1, 3, 32, 32).byte()))
     for theirs, ours in ((textbook.generator, job.generator), (textbook.discriminator, job.discriminator)):
@@ -213,7 +213,7 @@ def jpegs(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_images_of_a_zip_come_in_our_order(jpegs: Path, runtime: Runtime, workers: int) -> None:
-    data = load(str(jpegs), resolution=32, channels=3)
+    data = load_images(str(jpegs), resolution=32, channels=3)
     job = Trainer(narrow("msn-dcgan", "msn"), runtime, data)
     textbook = follower(job, ZipImages(jpegs), workers=workers)
     for number, batch in enumerate(itertools.islice(textbook.batches, 5)):  # more than an epoch

@@ -12,7 +12,7 @@ import textbook
 import torch
 import train_speed
 
-from gan.config.presets import PRESETS, preset
+from gan.config.presets import PRESETS, preset_config
 
 TINY = {"g_width": 2, "d_width": 2, "latent_dim": 8}
 
@@ -20,7 +20,7 @@ TINY = {"g_width": 2, "d_width": 2, "latent_dim": 8}
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        train_speed, "preset", lambda name: PRESETS[name].replace({**TINY, "n_dis": min(PRESETS[name].n_dis, 2)})
+        train_speed, "preset_config", lambda name: PRESETS[name].replace({**TINY, "n_dis": min(PRESETS[name].n_dis, 2)})
     )
     monkeypatch.setattr(machine, "PRODUCT", {"cpu": 64, "cuda": 64})
 
@@ -41,12 +41,12 @@ def test_flop_of_msn_dcgan_by_hand() -> None:
     d_update = g + 2 * (3 * d - first)
     # D forward and input gradients, G's weight and input gradients; none of latents.
     g_update = 2 * d + 2 * g - stem
-    assert machine.model_flop(preset("msn-dcgan")) == 2 * (d_update + g_update)
+    assert machine.model_flop(preset_config("msn-dcgan")) == 2 * (d_update + g_update)
 
 
 def test_flop_of_more_d_updates() -> None:
     """An image costs d + g / n_dis: an update of D and a share of G's, which draws images of its own if n_dis > 1."""
-    config = preset("sngan-resnet").replace(TINY)
+    config = preset_config("sngan-resnet").replace(TINY)
     one, two, four, eight = (machine.model_flop(config.replace({"n_dis": count})) for count in (1, 2, 4, 8))
     g = 4 * (two - four)
     d = two - g / 2
@@ -56,14 +56,14 @@ def test_flop_of_more_d_updates() -> None:
 
 def test_flop_are_those_of_the_programs_own_networks() -> None:
     """A 3x3 convolution that is merged with an upsampling or a 2x2 mean has 4/9 of the products; BN keeps the mean."""
-    config = preset("sngan-resnet")
+    config = preset_config("sngan-resnet")
     assert machine.model_flop(config, textbook.build) / 1e9 == pytest.approx(8.85, abs=0.01)
     assert machine.model_flop(config) / 1e9 == pytest.approx(5.84, abs=0.01)
     narrow = {"g_width": 16, "d_width": 16}
     config = config.replace(narrow)
     counts = [machine.model_flop(config.replace({"norm": norm})) for norm in ("none", "sn", "msn", "bn")]
     assert counts[0] == counts[1] == counts[2] < counts[3] < machine.model_flop(config, textbook.build)
-    dcgan = preset("msn-dcgan").replace(narrow)
+    dcgan = preset_config("msn-dcgan").replace(narrow)
     assert machine.model_flop(dcgan, textbook.build) == machine.model_flop(dcgan)
 
 

@@ -18,10 +18,10 @@ from PIL import Image
 
 from gan.cli import main
 from gan.errors import UsageError, UserError
-from gan.export.export import FORMATS, Request, _default
-from gan.runs.lock import held
-from gan.runs.run_dir import RunFolder, output_name
-from gan.sampling.grids import grid
+from gan.export.export import FORMATS, ExportOptions, _default
+from gan.runs.lock import exclusive_lock
+from gan.runs.run_dir import RunDirectory, default_output_name
+from gan.sampling.grids import image_grid
 from gan.sampling.sample import _check_size
 from gan.utils import progress
 from tests.helpers.commands import SMALL, Call
@@ -32,8 +32,8 @@ PROGRAM = [sys.executable, "-m", "gan"]
 def test_a_run_is_held_by_one_process(call: Call, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints" / "r"
     script = (
-        "import pathlib, sys\nfrom gan.runs.run_dir import held\n"
-        "with held(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
+        "import pathlib, sys\nfrom gan.runs.lock import exclusive_lock\n"
+        "with exclusive_lock(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", script, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -51,11 +51,11 @@ def test_a_run_is_held_by_one_process(call: Call, tmp_path: Path) -> None:
 
 def test_a_folder_is_free_again_and_not_left_empty(tmp_path: Path) -> None:
     for _ in range(2):
-        with held(tmp_path / "r"):
+        with exclusive_lock(tmp_path / "r"):
             assert (tmp_path / "r").is_dir()
         assert not (tmp_path / "r").exists()
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be made"), held(tmp_path / "file" / "r"):
+    with pytest.raises(UserError, match="cannot be made"), exclusive_lock(tmp_path / "file" / "r"):
         pass
 
 
@@ -66,7 +66,7 @@ def test_outputs_of_two_runs_have_two_names(tmp_path: Path, monkeypatch: pytest.
         (tmp_path / "checkpoints" / run / "step-00000004.pt").touch()
     Path("set.zip").touch()
     names = ["checkpoints/v0.1", "checkpoints/v0.2", "checkpoints/v0.1/step-00000004.pt", "checkpoints/group/a"]
-    assert [str(output_name(Path(name))) for name in [*names, "set.zip", "."]] == [
+    assert [str(default_output_name(Path(name))) for name in [*names, "set.zip", "."]] == [
         "v0.1",
         "v0.2",
         "v0.1/step-00000004",
@@ -104,10 +104,10 @@ def test_a_run_of_another_command_is_not_resumed(call: Call) -> None:
 
 def test_config_json_says_how_a_run_goes_on(call: Call) -> None:
     assert call("train", "r", "--data", "digits", *SMALL, "--out", "a place")[0] == 0
-    before = json.loads(RunFolder("r", Path("a place")).config_path.read_text())
+    before = json.loads(RunDirectory("r", Path("a place")).config_path.read_text())
     code, told = call("train", "r", "--resume", "--steps", "6", "--keep", "7", "--out", "a place")
     assert code == 0 and "sample 'a place/checkpoints/r/step-00000006.pt'" in told
-    after = json.loads(RunFolder("r", Path("a place")).config_path.read_text())
+    after = json.loads(RunDirectory("r", Path("a place")).config_path.read_text())
     assert (after["config"]["steps"], after["config"]["keep"]) == (6, 7)
     assert after["command"] == before["command"] and after["config"]["seed"] == before["config"]["seed"]
 
@@ -253,7 +253,7 @@ def test_animations_are_as_large_as_their_grid_is() -> None:
     with pytest.raises(UsageError, match=r"250 walks in 250 columns are 16,502 pixels wide .* holds 16,383"):
         _check_size(Path("w.webp"), 250, 250, 64)
     _check_size(Path("w.webp"), 8, 1000, 32)
-    assert grid(torch.zeros(8, 3, 64, 64, dtype=torch.uint8), 8).shape[2] == 8 * (64 + 2) + 2
+    assert image_grid(torch.zeros(8, 3, 64, 64, dtype=torch.uint8), 8).shape[2] == 8 * (64 + 2) + 2
 
 
 def test_exports_of_two_comparisons_have_two_names(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_exports_of_two_comparisons_have_two_names(tmp_path: Path) -> None:
     for run in ("a", "b"):
         folder = tmp_path / "checkpoints" / run / "msn-seed0"
         folder.mkdir(parents=True)
-        names.append(str(_default(Request(folder), subject, FORMATS["onnx"])))
+        names.append(str(_default(ExportOptions(folder), subject, FORMATS["onnx"])))
     assert names == [f"exports/{run}-msn-seed0-step-00000004-generator.onnx" for run in ("a", "b")]
 
 

@@ -38,9 +38,9 @@ def test_bad_checkpoints(call: Call, trained: Path) -> None:
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     Path("flipped.pt").write_bytes(flipped)
-    state = checkpoint.load(trained)
-    checkpoint.save(Path("other.pt"), {**state, "config": {**state["config"], "g_width": 6}})
-    checkpoint.save(Path("classifier.pt"), {**state, "kind": "classifier"})
+    state = checkpoint.load_checkpoint(trained)
+    checkpoint.save_checkpoint(Path("other.pt"), {**state, "config": {**state["config"], "g_width": 6}})
+    checkpoint.save_checkpoint(Path("classifier.pt"), {**state, "kind": "classifier"})
     for path, part in {
         "cut.pt": "is not a whole msn-gan checkpoint",
         "flipped.pt": "is damaged",

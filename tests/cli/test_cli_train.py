@@ -151,8 +151,8 @@ def test_unwritable_folder(call: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_gives_its_exit_code(tmp_path: Path, number: int, code: int) -> None:
     assert signalled_exit_code(tmp_path, number, [*SMALL, "--steps", "100000"]) == code
-    kept = checkpoint.listed(tmp_path / "checkpoints" / "r")
-    assert kept and checkpoint.load(kept[-1])["step"] >= 3
+    kept = checkpoint.list_checkpoints(tmp_path / "checkpoints" / "r")
+    assert kept and checkpoint.load_checkpoint(kept[-1])["step"] >= 3
 
 
 def test_out_is_a_file(call: Call, tmp_path: Path) -> None:

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from gan.config.base import Settings, setting
+from gan.config.base import Config, config_field
 from gan.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Some(Settings):
-    names: tuple[str, ...] = setting(("a",), "names", choices=("a", "b"))
-    rates: tuple[float, ...] = setting((1.0,), "rates", low=0)
-    count: int | None = setting(None, "a number", low=2)
-    note: str = setting("", "a note", free=True)
+class Some(Config):
+    names: tuple[str, ...] = config_field(("a",), "names", choices=("a", "b"))
+    rates: tuple[float, ...] = config_field((1.0,), "rates", low=0)
+    count: int | None = config_field(None, "a number", low=2)
+    note: str = config_field("", "a note", free=True)
 
 
 def test_every_part_of_a_tuple_is_checked() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gan.config.presets import PRESETS, preset
-from gan.config.resolve import read_file
+from gan.config.presets import PRESETS, preset_config
+from gan.config.resolve import read_config_file
 from gan.config.train_config import NETWORKS, RESOLUTIONS, TrainConfig
 from gan.errors import UsageError
 from gan.models import DISCRIMINATORS, GENERATORS
@@ -23,25 +23,25 @@ def test_choices_are_what_the_builders_make() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_json_round_trip(name: str) -> None:
-    settings = preset(name).replace({"norm_layers": [4, 6, 7]})
+    settings = preset_config(name).replace({"norm_layers": [4, 6, 7]})
     assert TrainConfig.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
     assert settings.preset == name
 
 
 def test_published_settings() -> None:
-    dcgan, resnet = preset("msn-dcgan"), preset("sngan-resnet")
+    dcgan, resnet = preset_config("msn-dcgan"), preset_config("sngan-resnet")
     assert (dcgan.loss, dcgan.batch, dcgan.n_dis, dcgan.steps, dcgan.decay) == ("logistic", 64, 1, 312_800, "none")
     assert (dcgan.g_lr, dcgan.d_lr, dcgan.beta1, dcgan.beta2) == (2e-4, 2e-4, 0.5, 0.999)
     assert (resnet.loss, resnet.batch, resnet.n_dis, resnet.steps, resnet.decay) == ("hinge", 64, 5, 100_000, "linear")
     assert (resnet.g_lr, resnet.d_lr, resnet.beta1, resnet.beta2) == (2e-4, 2e-4, 0.0, 0.9)
-    assert preset("sngan-resnet-stl10").resolution == 48
-    assert preset("resnet-64").resolution == 64
-    assert preset("resnet-128").resolution == 128
-    assert preset("sngan-projection").conditional
+    assert preset_config("sngan-resnet-stl10").resolution == 48
+    assert preset_config("resnet-64").resolution == 64
+    assert preset_config("resnet-128").resolution == 128
+    assert preset_config("sngan-projection").conditional
 
 
 def test_best_is_a_narrow_resnet_without_an_end_in_its_schedule() -> None:
-    best = preset("best")
+    best = preset_config("best")
     assert (best.network, best.norm, best.loss, best.g_width, best.d_width) == ("resnet", "sn", "hinge", 32, 32)
     assert (best.batch, best.n_dis, best.g_lr, best.d_lr, best.beta1, best.beta2) == (16, 1, 5e-4, 5e-4, 0.0, 0.9)
     assert best.decay == "none"  # so that `--steps` can be raised at any time
@@ -78,24 +78,24 @@ def test_contradictions(changes: dict, message: str) -> None:
 
 def test_unknown_preset_names_the_others() -> None:
     with pytest.raises(UsageError, match="--preset biggan: choose from quickstart, msn-dcgan"):
-        preset("biggan")
+        preset_config("biggan")
 
 
 def test_differences_name_what_matters() -> None:
-    settings = preset("msn-dcgan")
+    settings = preset_config("msn-dcgan")
     same = settings.replace({"log_every": 7, "keep": 9, "data": "elsewhere.zip", "steps": 5})
     assert settings.differences(same) == []
     assert settings.differences(settings.replace({"norm": "sn"})) == ["--norm: msn -> sn"]
-    decaying = preset("sngan-resnet")
+    decaying = preset_config("sngan-resnet")
     assert decaying.differences(decaying.replace({"steps": 5})) == ["--steps: 100000 -> 5"]
 
 
 def test_files(tmp_path: Path) -> None:
     toml, run = tmp_path / "a.toml", tmp_path / "config.json"
     toml.write_text('norm = "sn"\nd-batch = "joint"\nnorm-layers = [4, 6]\n')
-    assert TrainConfig().replace(read_file(toml)).norm_layers == (4, 6)
+    assert TrainConfig().replace(read_config_file(toml)).norm_layers == (4, 6)
     run.write_text(json.dumps({"config": {"norm": "ln"}, "versions": {}}))
-    assert read_file(run) == {"norm": "ln"}
+    assert read_config_file(run) == {"norm": "ln"}
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,4 @@ def test_bad_files(tmp_path: Path, name: str, text: str | None) -> None:
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=f"--config .*{name}"):
-        read_file(tmp_path / name)
+        read_config_file(tmp_path / name)

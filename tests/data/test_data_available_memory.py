@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from gan.data import load, loading
+from gan.data import load_images, loading
 from gan.utils import memory
-from gan.utils.memory import _group, _machine, amount
+from gan.utils.memory import _control_group_memory, _machine_memory, format_bytes
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from gan.utils.memory import _group, _machine, amount
     [(7, "7 bytes"), (1536, "1.5 kB"), (153_600_000, "154 MB"), (9_900_000_000, "9.9 GB"), (2 * 10**12, "2,000 GB")],
 )
 def test_amounts_are_told_for_people(size, text):
-    assert amount(size) == text
+    assert format_bytes(size) == text
 
 
 def test_this_machine_has_memory():
@@ -21,8 +21,8 @@ def test_this_machine_has_memory():
 
 def test_the_machine_tells(tmp_path):
     (tmp_path / "meminfo").write_text("MemTotal: 100 kB\nMemAvailable:      50 kB\n")
-    assert _machine(tmp_path / "meminfo") == 51200
-    assert _machine(tmp_path / "none") > 10**6
+    assert _machine_memory(tmp_path / "meminfo") == 51200
+    assert _machine_memory(tmp_path / "none") > 10**6
 
 
 def test_control_groups_of_version_2(tmp_path):
@@ -33,7 +33,7 @@ def test_control_groups_of_version_2(tmp_path):
     (inner.parent / "memory.max").write_text("1000\n")
     (inner.parent / "memory.current").write_text("700\n")
     (inner.parent / "memory.stat").write_text("anon 10\ninactive_file 200\n")
-    assert _group(tmp_path / "cgroup", tmp_path / "sys") == 500
+    assert _control_group_memory(tmp_path / "cgroup", tmp_path / "sys") == 500
 
 
 def test_control_groups_of_version_1_seen_from_a_container(tmp_path):
@@ -41,17 +41,17 @@ def test_control_groups_of_version_1_seen_from_a_container(tmp_path):
     (tmp_path / "sys" / "memory").mkdir(parents=True)
     (tmp_path / "sys" / "memory" / "memory.limit_in_bytes").write_text("1000\n")
     (tmp_path / "sys" / "memory" / "memory.usage_in_bytes").write_text("300\n")
-    assert _group(tmp_path / "cgroup", tmp_path / "sys") == 700
+    assert _control_group_memory(tmp_path / "cgroup", tmp_path / "sys") == 700
 
 
 def test_no_control_groups(tmp_path):
-    assert _group(tmp_path / "none", tmp_path / "none") > 10**15
+    assert _control_group_memory(tmp_path / "none", tmp_path / "none") > 10**15
 
 
 @pytest.mark.parametrize("free", [2 * 12 * 192, 2 * 12 * 192 - 2])
 def test_half_of_the_memory_is_the_limit_and_is_told(classes_folder, monkeypatch, capsys, free):
     monkeypatch.setattr(loading, "available_memory", lambda: free)
-    images = load(str(classes_folder), resolution=8, channels=3)
+    images = load_images(str(classes_folder), resolution=8, channels=3)
     told = capsys.readouterr().err
     assert told.startswith("12 images at 8x8x3: 2.3 kB")
     fits = 12 * 192 <= free / 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan.data import info, load
+from gan.data import describe_images, load_images
 from gan.errors import UserError
 
 
@@ -41,7 +41,7 @@ BAD = ("bomb.png", "cut.jpg", "damaged.png", "link.png", "text.png", "zero.jpg")
 
 def test_all_bad_images_are_named_in_one_message(with_bad):
     with pytest.raises(UserError) as error:
-        load(str(with_bad), resolution=8, channels=3)
+        load_images(str(with_bad), resolution=8, channels=3)
     lines = str(error.value).splitlines()
     assert lines[0] == f"{with_bad}: 6 images cannot be read:"
     assert tuple(line.split(":")[0].strip() for line in lines[1:7]) == tuple(f"cat/{name}" for name in BAD)
@@ -52,25 +52,25 @@ def test_all_bad_images_are_named_in_one_message(with_bad):
 
 
 def test_bad_images_are_skipped_on_demand_and_counted(with_bad, capsys):
-    images = load(str(with_bad), resolution=8, channels=3, skip_bad_images=True)
+    images = load_images(str(with_bad), resolution=8, channels=3, skip_bad_images=True)
     assert "6 unreadable images skipped" in capsys.readouterr().err
     for name in BAD:
         (with_bad / "cat" / name).unlink()
-    clean = load(str(with_bad), resolution=8, channels=3)
+    clean = load_images(str(with_bad), resolution=8, channels=3)
     assert torch.equal(images.pixels, clean.pixels)
     assert torch.equal(images.labels, clean.labels)
     assert images.fingerprint == clean.fingerprint
 
 
 def test_info_lists_the_same_bad_images(with_bad):
-    assert [name for name, _ in info(str(with_bad))["bad"]] == [f"cat/{name}" for name in BAD]
+    assert [name for name, _ in describe_images(str(with_bad))["bad"]] == [f"cat/{name}" for name in BAD]
 
 
 def test_only_the_first_20_are_named(classes_folder):
     for number in range(25):
         (classes_folder / f"bad{number:02d}.png").touch()
     with pytest.raises(UserError) as error:
-        load(str(classes_folder), resolution=8, channels=3)
+        load_images(str(classes_folder), resolution=8, channels=3)
     assert "bad19.png" in str(error.value) and "bad20.png" not in str(error.value)
     assert "and 5 more" in str(error.value)
 
@@ -79,13 +79,13 @@ def test_too_few_are_left(tmp_path, paint):
     paint(tmp_path / "set" / "1.png")
     (tmp_path / "set" / "2.png").touch()
     with pytest.raises(UserError, match="needs at least 2 images"):
-        load(str(tmp_path / "set"), resolution=8, channels=3, skip_bad_images=True)
+        load_images(str(tmp_path / "set"), resolution=8, channels=3, skip_bad_images=True)
 
 
 def test_names_are_made_safe_to_print(classes_folder):
     (classes_folder / "\x1b[2J\n.png").touch()
     with pytest.raises(UserError) as error:
-        load(str(classes_folder), resolution=8, channels=3)
+        load_images(str(classes_folder), resolution=8, channels=3)
     assert "\\x1b[2J\\n.png" in str(error.value)
 
 
@@ -93,11 +93,11 @@ def test_names_are_made_safe_to_print(classes_folder):
 def test_a_pipe_is_not_waited_for(classes_folder):
     os.mkfifo(classes_folder / "cat" / "pipe.png")
     with pytest.raises(UserError, match=r"pipe\.png: not a regular file"):
-        load(str(classes_folder), resolution=8, channels=3)
+        load_images(str(classes_folder), resolution=8, channels=3)
 
 
 def test_a_file_too_large_is_not_read(classes_folder):
     with open(classes_folder / "cat" / "huge.png", "wb") as file:
         file.truncate(600 << 20)  # a hole, it takes no space
     with pytest.raises(UserError, match="more than 512 MiB"):
-        load(str(classes_folder), resolution=8, channels=3)
+        load_images(str(classes_folder), resolution=8, channels=3)

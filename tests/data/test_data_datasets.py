@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan.data import DATASETS, load
-from gan.data.datasets import find
+from gan.data import DATASETS, load_images
+from gan.data.datasets import open_source
 from gan.errors import UsageError, UserError
 
 
 def listing(path: Path, split: str = "train"):
-    return find(str(path), data_root=path, split=split).listing
+    return open_source(str(path), data_root=path, split=split).listing
 
 
 def test_sub_folders_are_classes(classes_folder, zip_of, tmp_path):
     for path in (classes_folder, zip_of(classes_folder, tmp_path / "set.zip")):
-        images = load(str(path), resolution=8, channels=3)
+        images = load_images(str(path), resolution=8, channels=3)
         assert len(images) == 12
         assert images.classes == ("cat", "dog", "owl")
         assert images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
@@ -46,7 +46,7 @@ def test_folders_that_hold_everything_are_no_classes(tmp_path, paint, zip_of, in
 def test_no_sub_folders_means_unlabelled(tmp_path, paint, names):
     for name in names:
         paint(tmp_path / "set" / name)
-    images = load(str(tmp_path / "set"), resolution=8, channels=3)
+    images = load_images(str(tmp_path / "set"), resolution=8, channels=3)
     assert images.labels is None
     assert images.classes == ()
 
@@ -111,7 +111,7 @@ def test_a_split_that_is_not_there_is_told(tmp_path, paint):
 def test_every_extension_in_every_case(tmp_path, paint):
     for extension in ("png", "JPG", "jpeg", "Bmp", "webp", "GIF", "tif", "TIFF"):
         paint(tmp_path / "set" / f"x.{extension}")
-    assert len(load(str(tmp_path / "set"), resolution=8, channels=3)) == 8
+    assert len(load_images(str(tmp_path / "set"), resolution=8, channels=3)) == 8
 
 
 def test_hidden_files_leftovers_of_macos_and_other_files_do_not_count(classes_folder, zip_of, paint, tmp_path):
@@ -135,7 +135,7 @@ def test_names_that_are_no_text_are_read(tmp_path, paint):
     paint(tmp_path / "set" / "1.png")
     os.rename(tmp_path / "set" / "1.png", os.fsencode(tmp_path / "set") + b"/\xff.png")
     paint(tmp_path / "set" / "2.png")
-    assert len(load(str(tmp_path / "set"), resolution=8, channels=3)) == 2
+    assert len(load_images(str(tmp_path / "set"), resolution=8, channels=3)) == 2
 
 
 def write_table(folder: Path, table: object) -> None:
@@ -194,7 +194,7 @@ def test_too_few_class_names_are_told(classes_folder):
 @pytest.mark.parametrize("data", ["imagenet", "", "/nowhere/at/all"])
 def test_neither_a_name_nor_a_path(data):
     with pytest.raises(UsageError) as error:
-        load(data, resolution=8, channels=3)
+        load_images(data, resolution=8, channels=3)
     assert data in str(error.value)
     for name in DATASETS:
         assert name in str(error.value)
@@ -203,7 +203,7 @@ def test_neither_a_name_nor_a_path(data):
 def test_a_file_that_is_no_zip(tmp_path, paint):
     paint(tmp_path / "photo.png")
     with pytest.raises(UserError, match=r"photo\.png: not a zip"):
-        load(str(tmp_path / "photo.png"), resolution=8, channels=3)
+        load_images(str(tmp_path / "photo.png"), resolution=8, channels=3)
 
 
 def test_no_images(tmp_path, zip_of):
@@ -211,7 +211,7 @@ def test_no_images(tmp_path, zip_of):
     (tmp_path / "set" / "README.txt").write_text("hello")
     for path in (tmp_path / "set", zip_of(tmp_path / "set", tmp_path / "set.zip")):
         with pytest.raises(UserError) as error:
-            load(str(path), resolution=8, channels=3)
+            load_images(str(path), resolution=8, channels=3)
         assert str(path) in str(error.value)
         assert ".png .jpg" in str(error.value)
 
@@ -219,13 +219,13 @@ def test_no_images(tmp_path, zip_of):
 def test_one_image_is_no_set(tmp_path, paint):
     paint(tmp_path / "set" / "1.png")
     with pytest.raises(UserError, match="needs at least 2 images"):
-        load(str(tmp_path / "set"), resolution=8, channels=3)
+        load_images(str(tmp_path / "set"), resolution=8, channels=3)
 
 
 @pytest.mark.parametrize(("resolution", "channels"), [(0, 3), (8, 4)])
 def test_sizes_out_of_range(classes_folder, resolution, channels):
     with pytest.raises(UsageError, match=f"not {resolution} and {channels}"):
-        load(str(classes_folder), resolution=resolution, channels=channels)
+        load_images(str(classes_folder), resolution=resolution, channels=channels)
 
 
 def test_an_unreadable_sub_folder_is_named(classes_folder, monkeypatch):
@@ -238,12 +238,12 @@ def test_an_unreadable_sub_folder_is_named(classes_folder, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(UserError, match="dog: Permission denied"):
-        load(str(classes_folder), resolution=8, channels=3)
+        load_images(str(classes_folder), resolution=8, channels=3)
 
 
 def test_fingerprint_is_that_of_the_content(classes_folder, zip_of, tmp_path, paint):
     def of(path: Path, resolution: int = 8, channels: int = 3) -> str:
-        return load(str(path), resolution=resolution, channels=channels).fingerprint
+        return load_images(str(path), resolution=resolution, channels=channels).fingerprint
 
     whole = of(classes_folder)
     assert of(zip_of(classes_folder, tmp_path / "any.zip")) == whole

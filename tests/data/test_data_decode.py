@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from gan.data import decode
-from gan.data.decode import expected, look, to_pixels
+from gan.data.decode import expected_conversions, inspect_image, to_pixels
 from gan.data.source import BadImage
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # gan.data.decode turns them off, pytest on again
@@ -99,7 +99,7 @@ def test_exif_orientation_is_applied(form, orientation):
     got, kinds = to_pixels(content, 10, 3)
     assert np.array_equal(got, to_pixels(np.asarray(upright), 10, 3)[0])
     assert (decode.TURNED in kinds) == (orientation != 1)
-    assert look(content).size == upright.size
+    assert inspect_image(content).size == upright.size
 
 
 def test_damaged_exif_is_no_reason_to_refuse():
@@ -188,7 +188,7 @@ LEVELS = np.array([[0, 255], [32896, 65279]])
 def test_16_bits_of_several_channels_are_counted_too(content, others):
     got, kinds = to_pixels(content, 2, 3)
     assert set(kinds) == {decode.FROM_16_BIT, *others}
-    assert expected(content, 2, 3) == kinds
+    assert expected_conversions(content, 2, 3) == kinds
     assert np.abs(got - LEVELS / 257).max() <= 1
 
 
@@ -238,7 +238,7 @@ def test_damaged_files_raise_nothing_but_bad_image(form):
         broken = bytearray(content[: rng.integers(1, len(content) + 1)])
         for at in rng.integers(0, len(broken), 3):
             broken[at] = rng.integers(0, 256)
-        for function in (lambda c: to_pixels(c, 8, 3), lambda c: expected(c, 8, 3), look):
+        for function in (lambda c: to_pixels(c, 8, 3), lambda c: expected_conversions(c, 8, 3), inspect_image):
             try:
                 function(bytes(broken))
             except BadImage as error:
@@ -248,6 +248,6 @@ def test_damaged_files_raise_nothing_but_bad_image(form):
 def test_the_header_tells_the_conversions():
     image = Image.new("LA", (20, 10))
     content = encoded(image)
-    assert expected(content[:60], 8, 3) == to_pixels(content, 8, 3)[1]
+    assert expected_conversions(content[:60], 8, 3) == to_pixels(content, 8, 3)[1]
     with pytest.raises(BadImage):
-        expected(content[:10], 8, 3)
+        expected_conversions(content[:10], 8, 3)

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchvision.datasets
 
-from gan.data import DATASETS, load
+from gan.data import DATASETS, load_images
 from gan.data.datasets import count_classes
 from gan.errors import UsageError, UserError
 
@@ -19,7 +19,7 @@ def test_the_names():
 
 
 def test_digits():
-    images = load("digits", resolution=8, channels=1)
+    images = load_images("digits", resolution=8, channels=1)
     assert len(images) == 1797
     assert images.classes == tuple("0123456789")
     assert (images.pixels.min(), images.pixels.max()) == (0, 255)
@@ -29,12 +29,12 @@ def test_digits():
 
 
 def test_digits_are_enlarged_smoothly_and_repeated_for_colour():
-    grey = load("digits", resolution=32, channels=1)
-    colour = load("digits", resolution=32, channels=3, split="test")
+    grey = load_images("digits", resolution=32, channels=1)
+    colour = load_images("digits", resolution=32, channels=3, split="test")
     assert torch.equal(colour.pixels, grey.pixels.expand(-1, 3, -1, -1))
     assert colour.conversions == {"converted to RGB": 1797, "enlarged": 1797}
     steps = grey.pixels.float().diff(dim=3).abs()
-    native = load("digits", resolution=8, channels=1).pixels.float().diff(dim=3).abs()
+    native = load_images("digits", resolution=8, channels=1).pixels.float().diff(dim=3).abs()
     assert steps.mean() < native.mean() / 3  # of four times as many steps, each about a quarter as high
 
 
@@ -96,20 +96,20 @@ def fake(monkeypatch):
 @pytest.mark.parametrize(("name", "dataset"), [("cifar10", "CIFAR10"), ("cifar100", "CIFAR100")])
 def test_cifar(fake, tmp_path, name, dataset):
     made = fake(dataset, FakeCIFAR)
-    images = load(name, resolution=32, channels=3, data_root=tmp_path)
+    images = load_images(name, resolution=32, channels=3, data_root=tmp_path)
     want = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
     assert torch.equal(images.pixels, torch.from_numpy(want).permute(0, 3, 1, 2))
     assert images.labels.tolist() == [0, 1, 2, 0, 1, 2]
     assert (images.classes, images.name) == (("plane", "car", "bird"), name)
     assert made == [{"root": str(tmp_path), "download": False, "train": True}]
-    load(name, resolution=32, channels=3, data_root=tmp_path, split="test")
+    load_images(name, resolution=32, channels=3, data_root=tmp_path, split="test")
     assert made[-1]["train"] is False
 
 
 @pytest.mark.parametrize(("name", "dataset"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
 def test_mnist(fake, tmp_path, name, dataset):
     fake(dataset, FakeMNIST)
-    images = load(name, resolution=32, channels=1, data_root=tmp_path)
+    images = load_images(name, resolution=32, channels=1, data_root=tmp_path)
     assert images.pixels.shape == (4, 1, 32, 32)
     assert images.classes == ("0 - zero", "1 - one")
     assert images.conversions == {"enlarged": 4}
@@ -117,7 +117,7 @@ def test_mnist(fake, tmp_path, name, dataset):
 
 def test_svhn(fake, tmp_path):
     made = fake("SVHN", FakeSVHN)
-    images = load("svhn", resolution=32, channels=3, data_root=tmp_path, split="extra")
+    images = load_images("svhn", resolution=32, channels=3, data_root=tmp_path, split="extra")
     assert torch.equal(images.pixels[0], torch.from_numpy(FakeSVHN("", False).data[0]))
     assert images.labels.tolist() == [3, 0, 1, 2, 3]
     assert images.classes == tuple("0123")
@@ -126,10 +126,15 @@ def test_svhn(fake, tmp_path):
 
 def test_stl10_trains_on_the_unlabelled_images_too(fake, tmp_path):
     made = fake("STL10", FakeSTL10)
-    images = load("stl10", resolution=48, channels=3, data_root=tmp_path)
+    images = load_images("stl10", resolution=48, channels=3, data_root=tmp_path)
     assert made[0]["split"] == "train+unlabeled"
     assert images.labels is None and images.classes == ()
-    assert load("stl10", resolution=48, channels=3, data_root=tmp_path, split="test").labels.tolist() == [0, 1, 1, 0]
+    assert load_images("stl10", resolution=48, channels=3, data_root=tmp_path, split="test").labels.tolist() == [
+        0,
+        1,
+        1,
+        0,
+    ]
 
 
 def test_celeba_is_read_from_its_files(monkeypatch, tmp_path, paint):
@@ -142,10 +147,10 @@ def test_celeba_is_read_from_its_files(monkeypatch, tmp_path, paint):
     monkeypatch.setattr(torchvision.datasets, "CelebA", FakeCelebA)
     for number in (1, 2, 3):
         paint(tmp_path / "celeba" / "img_align_celeba" / f"{number}.jpg", number, size=(178, 218))
-    images = load("celeba", resolution=16, channels=3, data_root=tmp_path)
+    images = load_images("celeba", resolution=16, channels=3, data_root=tmp_path)
     assert (len(images), images.labels) == (2, None)
     assert images.conversions == {"cropped": 2, "resized": 2}
-    assert len(load("celeba", resolution=16, channels=3, data_root=tmp_path, split="all")) == 3
+    assert len(load_images("celeba", resolution=16, channels=3, data_root=tmp_path, split="all")) == 3
 
 
 def test_a_missing_set_is_downloaded_and_standard_output_stays_clean(fake, tmp_path, capsys):
@@ -155,7 +160,7 @@ def test_a_missing_set_is_downloaded_and_standard_output_stays_clean(fake, tmp_p
             super().build(rng, arguments)
 
     made = fake("CIFAR10", Talking, there=False)
-    assert len(load("cifar10", resolution=32, channels=3, data_root=tmp_path)) == 6
+    assert len(load_images("cifar10", resolution=32, channels=3, data_root=tmp_path)) == 6
     assert [call["download"] for call in made] == [False, True]
     out, err = capsys.readouterr()
     assert out == ""
@@ -173,7 +178,7 @@ def test_a_failed_download_says_in_one_line_what_to_do(fake, tmp_path, failure):
 
     fake("CelebA", Failing, there=False)
     with pytest.raises(UserError) as error:
-        load("celeba", resolution=32, channels=3, data_root=tmp_path)
+        load_images("celeba", resolution=32, channels=3, data_root=tmp_path)
     text = str(error.value)
     assert "\n" not in text
     assert str(failure).splitlines()[0].strip("<>") in text
@@ -183,14 +188,14 @@ def test_a_failed_download_says_in_one_line_what_to_do(fake, tmp_path, failure):
 
 def test_an_unknown_split(tmp_path: Path):
     with pytest.raises(UsageError, match="svhn has no split 'valid'; choose one of train, test, extra"):
-        load("svhn", resolution=32, channels=3, data_root=tmp_path, split="valid")
+        load_images("svhn", resolution=32, channels=3, data_root=tmp_path, split="valid")
 
 
 def test_classes_are_counted_without_a_download(classes_folder, monkeypatch):
     for name in ("mnist", "fashion-mnist", "cifar10", "cifar100", "svhn", "stl10", "celeba"):
         monkeypatch.delattr(torchvision.datasets, DATASETS[name].dataset)
     counts = {name: count_classes(name) for name in DATASETS}
-    assert counts.pop("digits") == len(load("digits", resolution=8, channels=1).classes) == 10
+    assert counts.pop("digits") == len(load_images("digits", resolution=8, channels=1).classes) == 10
     assert list(counts.values()) == [10, 10, 10, 100, 10, 0, 0]
     assert count_classes(str(classes_folder)) == 3
     assert count_classes(str(classes_folder / "cat")) == 0

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gan.data import load, pack
+from gan.data import load_images, pack_images
 from gan.errors import UsageError, UserError
 
 
@@ -20,9 +20,9 @@ from gan.errors import UsageError, UserError
 def test_the_zip_loads_back_the_same(classes_folder, tmp_path, channels, labelled):
     folder = classes_folder if labelled else classes_folder / "cat"
     out = tmp_path / "out" / "set.zip"
-    count = pack(folder, out, resolution=6, channels=channels)
-    before = load(str(folder), resolution=6, channels=channels)
-    after = load(str(out), resolution=6, channels=channels)
+    count = pack_images(folder, out, resolution=6, channels=channels)
+    before = load_images(str(folder), resolution=6, channels=channels)
+    after = load_images(str(out), resolution=6, channels=channels)
     assert count == len(before) == len(after)
     assert torch.equal(after.pixels, before.pixels)
     assert after.fingerprint == before.fingerprint
@@ -33,7 +33,7 @@ def test_the_zip_loads_back_the_same(classes_folder, tmp_path, channels, labelle
 
 
 def test_the_form_is_that_of_stylegan_and_edm(classes_folder, tmp_path):
-    pack(classes_folder, tmp_path / "set.zip", resolution=8)
+    pack_images(classes_folder, tmp_path / "set.zip", resolution=8)
     with zipfile.ZipFile(tmp_path / "set.zip") as archive:
         names = [f"00000/img{number:08d}.png" for number in range(12)]
         assert archive.namelist() == [*names, "dataset.json"]
@@ -46,8 +46,8 @@ def test_the_form_is_that_of_stylegan_and_edm(classes_folder, tmp_path):
 
 
 def test_a_zip_is_packed_too_and_the_same_images_make_the_same_file(classes_folder, zip_of, tmp_path):
-    pack(classes_folder, tmp_path / "a.zip", resolution=8)
-    pack(zip_of(classes_folder, tmp_path / "set.zip"), tmp_path / "b.zip", resolution=8)
+    pack_images(classes_folder, tmp_path / "a.zip", resolution=8)
+    pack_images(zip_of(classes_folder, tmp_path / "set.zip"), tmp_path / "b.zip", resolution=8)
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
@@ -57,18 +57,18 @@ def test_bad_images_leave_no_file(classes_folder, tmp_path):
     out = tmp_path / "out" / "set.zip"
     out.write_bytes(b"the older one")
     with pytest.raises(UserError, match=r"1 image cannot be read:\n  cat/00a.png"):
-        pack(classes_folder, out, resolution=8)
+        pack_images(classes_folder, out, resolution=8)
     assert out.read_bytes() == b"the older one"
     assert os.listdir(tmp_path / "out") == ["set.zip"]
-    assert pack(classes_folder, out, resolution=8, skip_bad_images=True) == 12
-    assert len(load(str(out), resolution=8, channels=3)) == 12
+    assert pack_images(classes_folder, out, resolution=8, skip_bad_images=True) == 12
+    assert len(load_images(str(out), resolution=8, channels=3)) == 12
 
 
 def test_nothing_readable(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "x.png").touch()
     with pytest.raises(UserError, match="not one of its 1 images can be read"):
-        pack(tmp_path / "set", tmp_path / "set.zip", resolution=8, skip_bad_images=True)
+        pack_images(tmp_path / "set", tmp_path / "set.zip", resolution=8, skip_bad_images=True)
     assert not (tmp_path / "set.zip").exists()
 
 
@@ -83,28 +83,28 @@ def test_an_interrupted_one_leaves_nothing(classes_folder, tmp_path, monkeypatch
     monkeypatch.setattr(zipfile.ZipFile, "writestr", stop)
     (tmp_path / "out").mkdir()
     with pytest.raises(KeyboardInterrupt):
-        pack(classes_folder, tmp_path / "out" / "set.zip", resolution=8)
+        pack_images(classes_folder, tmp_path / "out" / "set.zip", resolution=8)
     assert os.listdir(tmp_path / "out") == []
 
 
 def test_places_that_cannot_be_written_or_read(classes_folder, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
-        pack(classes_folder, tmp_path / "file" / "set.zip", resolution=8)
+        pack_images(classes_folder, tmp_path / "file" / "set.zip", resolution=8)
     with pytest.raises(UsageError, match="no such folder or zip"):
-        pack(tmp_path / "none", tmp_path / "set.zip", resolution=8)
+        pack_images(tmp_path / "none", tmp_path / "set.zip", resolution=8)
     with pytest.raises(UsageError, match="not 0 and 3"):
-        pack(classes_folder, tmp_path / "set.zip", resolution=0)
+        pack_images(classes_folder, tmp_path / "set.zip", resolution=0)
 
 
 def test_a_folder_called_like_a_known_set_is_the_folder(classes_folder, tmp_path, monkeypatch):
     classes_folder.rename(tmp_path / "digits")
     monkeypatch.chdir(tmp_path)
-    assert pack(Path("digits"), Path("set.zip"), resolution=8) == 12
+    assert pack_images(Path("digits"), Path("set.zip"), resolution=8) == 12
 
 
 def test_a_named_set(tmp_path):
-    assert pack(Path("digits"), tmp_path / "set.zip", resolution=32, channels=1) == 1797
-    named, packed = (load(data, resolution=32, channels=1) for data in ("digits", str(tmp_path / "set.zip")))
+    assert pack_images(Path("digits"), tmp_path / "set.zip", resolution=32, channels=1) == 1797
+    named, packed = (load_images(data, resolution=32, channels=1) for data in ("digits", str(tmp_path / "set.zip")))
     assert torch.equal(named.pixels, packed.pixels) and torch.equal(named.labels, packed.labels)
     assert named.classes == packed.classes

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gan.data import Batches, load, loading
+from gan.data import Batches, load_images, loading
 from gan.errors import UserError
 
 
@@ -20,9 +20,9 @@ def little_memory(monkeypatch):
 def both(classes_folder, zip_of, tmp_path, monkeypatch):
     """The same set in memory and streamed, from a folder and from a zip."""
     paths = [classes_folder, zip_of(classes_folder, tmp_path / "set.zip")]
-    whole = [load(str(path), resolution=6, channels=3) for path in paths]
+    whole = [load_images(str(path), resolution=6, channels=3) for path in paths]
     monkeypatch.setattr(loading, "available_memory", lambda: 1000)
-    return list(zip(whole, [load(str(path), resolution=6, channels=3) for path in paths], strict=True))
+    return list(zip(whole, [load_images(str(path), resolution=6, channels=3) for path in paths], strict=True))
 
 
 def test_streamed_images_equal_those_in_memory(both):
@@ -73,7 +73,7 @@ def test_no_thread_is_left_after_close(both):
 
 def test_the_fingerprint_tells_one_set_from_another(classes_folder, paint, little_memory, tmp_path):
     def of(resolution: int = 6) -> str:
-        return load(str(classes_folder), resolution=resolution, channels=3).fingerprint
+        return load_images(str(classes_folder), resolution=resolution, channels=3).fingerprint
 
     first = of()
     assert of() == first
@@ -86,20 +86,20 @@ def test_unreadable_headers_are_found_beforehand(classes_folder, little_memory, 
     (classes_folder / "cat" / "text.png").write_text("no image")
     (classes_folder / "cat" / "zero.png").touch()
     with pytest.raises(UserError, match="2 images cannot be read"):
-        load(str(classes_folder), resolution=8, channels=3)
-    images = load(str(classes_folder), resolution=8, channels=3, skip_bad_images=True)
+        load_images(str(classes_folder), resolution=8, channels=3)
+    images = load_images(str(classes_folder), resolution=8, channels=3, skip_bad_images=True)
     assert len(images) == len(images.labels) == 12
     (classes_folder / "cat" / "text.png").unlink()
     (classes_folder / "cat" / "zero.png").unlink()
     monkeypatch.setattr(loading, "available_memory", lambda: 10**9)
-    clean = load(str(classes_folder), resolution=8, channels=3)
+    clean = load_images(str(classes_folder), resolution=8, channels=3)
     assert torch.equal(images.fetch(torch.arange(12)), clean.pixels)
     assert "2 unreadable images skipped" in capsys.readouterr().err
 
 
 def test_a_header_longer_than_usual_is_read_whole(classes_folder, little_memory):
     Image.new("RGB", (8, 8)).save(classes_folder / "cat" / "x.jpg", icc_profile=bytes(300_000))
-    assert len(load(str(classes_folder), resolution=8, channels=3)) == 13
+    assert len(load_images(str(classes_folder), resolution=8, channels=3)) == 13
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def cut(classes_folder, paint, little_memory):
 
 
 def test_damage_behind_the_header_is_told_when_it_is_met(cut):
-    images = load(str(cut), resolution=8, channels=3)
+    images = load_images(str(cut), resolution=8, channels=3)
     assert len(images) == 13
     images.fetch(torch.tensor([0, 2]))
     with pytest.raises(UserError, match=r"cat/00b\.jpg cannot be read: .*truncated.*--skip-bad-images"):
@@ -120,7 +120,7 @@ def test_damage_behind_the_header_is_told_when_it_is_met(cut):
 
 
 def test_or_the_next_image_stands_in(cut, capsys):
-    images = load(str(cut), resolution=8, channels=3, skip_bad_images=True)
+    images = load_images(str(cut), resolution=8, channels=3, skip_bad_images=True)
     for _ in range(3):
         got = images.fetch(torch.tensor([1, 2]))
         assert torch.equal(got[0], got[1])
@@ -136,7 +136,7 @@ def damage(path):
 def test_an_image_of_another_class_never_stands_in(classes_folder, little_memory, capsys):
     for name in ("06", "09"):  # the last two cats; the image after them is a dog
         damage(classes_folder / "cat" / f"{name}.png")
-    images = load(str(classes_folder), resolution=8, channels=3, skip_bad_images=True)
+    images = load_images(str(classes_folder), resolution=8, channels=3, skip_bad_images=True)
     assert images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     got = images.fetch(torch.tensor([2, 0, 3]))
     assert torch.equal(got[0], got[1]) and torch.equal(got[2], got[1])
@@ -148,7 +148,7 @@ def test_an_image_of_another_class_never_stands_in(classes_folder, little_memory
 def test_a_class_without_a_whole_image_stops_the_run(classes_folder, little_memory):
     for path in (classes_folder / "dog").iterdir():
         damage(path)
-    images = load(str(classes_folder), resolution=8, channels=3, skip_bad_images=True)
+    images = load_images(str(classes_folder), resolution=8, channels=3, skip_bad_images=True)
     images.fetch(torch.tensor([0, 3, 8]))
     with pytest.raises(UserError, match=r"dog/04\.png cannot .*, nor can any other image of the class dog; repair or"):
         images.fetch(torch.tensor([5]))
@@ -156,7 +156,7 @@ def test_a_class_without_a_whole_image_stops_the_run(classes_folder, little_memo
 
 def test_any_image_stands_in_where_there_are_no_labels(classes_folder, little_memory, capsys):
     damage(classes_folder / "cat" / "09.png")
-    images = load(str(classes_folder / "cat"), resolution=8, channels=3, skip_bad_images=True)
+    images = load_images(str(classes_folder / "cat"), resolution=8, channels=3, skip_bad_images=True)
     got = images.fetch(torch.tensor([3, 0]))
     assert torch.equal(got[0], got[1])
     assert "09.png cannot be read" in (told := capsys.readouterr().err) and "; the next image stands in for it" in told

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from gan.data.thread_map import in_order
+from gan.data.thread_map import thread_map
 
 
 def threads_of(seconds: float, count: int = 40) -> tuple[list[range], set[int]]:
@@ -18,7 +18,7 @@ def threads_of(seconds: float, count: int = 40) -> tuple[list[range], set[int]]:
         time.sleep(seconds if run.start % 8 else 2 * seconds)
         return run
 
-    with closing(in_order(work, count, 4)) as results:
+    with closing(thread_map(work, count, 4)) as results:
         return list(results), seen
 
 
@@ -29,7 +29,7 @@ def test_results_come_in_order(seconds):
 
 
 def test_slow_work_is_done_in_threads_and_fast_work_is_not(monkeypatch):
-    monkeypatch.setattr("gan.data.thread_map.workers", lambda: 3)
+    monkeypatch.setattr("gan.data.thread_map.worker_count", lambda: 3)
     assert len(threads_of(0.01)[1]) == 4
     monkeypatch.setattr("gan.data.thread_map._SLOW", 10.0)
     assert threads_of(0.0)[1] == {threading.get_ident()}
@@ -43,7 +43,7 @@ def test_leaving_early_stops_the_threads():
         done.append(run)
 
     before = threading.active_count()
-    with pytest.raises(KeyboardInterrupt), closing(in_order(work, 10_000, 4)) as results:
+    with pytest.raises(KeyboardInterrupt), closing(thread_map(work, 10_000, 4)) as results:
         for number, _ in enumerate(results):
             if number == 5:
                 raise KeyboardInterrupt
@@ -57,9 +57,9 @@ def test_a_failure_comes_through():
         if 30 in run:
             raise ValueError("number 30")
 
-    with pytest.raises(ValueError, match="number 30"), closing(in_order(work, 100, 4)) as results:
+    with pytest.raises(ValueError, match="number 30"), closing(thread_map(work, 100, 4)) as results:
         list(results)
 
 
 def test_nothing_to_do():
-    assert list(in_order(len, 0)) == []
+    assert list(thread_map(len, 0)) == []

@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 
 from gan.data import ImageSet
-from gan.data.train_test_sets import load_sets
+from gan.data.train_test_sets import load_train_and_test
 from gan.errors import UsageError, UserError
 
 
 def sets(data: str, **given: Any) -> tuple[ImageSet, ImageSet]:
     """The sets at 8 pixels for batches of 4, the digits in grey."""
-    return load_sets(data, **{"resolution": 8, "channels": 1 if data == "digits" else 3, "batch": 4, **given})
+    return load_train_and_test(data, **{"resolution": 8, "channels": 1 if data == "digits" else 3, "batch": 4, **given})
 
 
 def paint(folder: Path, classes: str, count: int = 4, seed: int = 0) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan.data import load
+from gan.data import load_images
 from gan.data import zip_source as module
 from gan.errors import UserError
 
@@ -20,7 +20,7 @@ def stored(classes_folder, zip_of, tmp_path) -> Path:
 
 
 def pixels(path: Path) -> torch.Tensor:
-    return load(str(path), resolution=8, channels=3).pixels
+    return load_images(str(path), resolution=8, channels=3).pixels
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -60,13 +60,13 @@ def renamed(folder: Path, out: Path, name_of: Callable[[str], str]) -> Path:
 
 def test_names_with_backslashes(classes_folder, tmp_path):
     path = renamed(classes_folder, tmp_path / "set.zip", lambda name: name.replace("/", "\\"))
-    assert load(str(path), resolution=8, channels=3).classes == ("cat", "dog", "owl")
+    assert load_images(str(path), resolution=8, channels=3).classes == ("cat", "dog", "owl")
 
 
 @pytest.mark.parametrize("form", ["./{}", "././{}", ".//{}"])
 def test_names_that_begin_with_a_dot_and_a_slash(classes_folder, tmp_path, form):
     path = renamed(classes_folder, tmp_path / "set.zip", form.format)
-    images = load(str(path), resolution=8, channels=3)
+    images = load_images(str(path), resolution=8, channels=3)
     assert images.classes == ("cat", "dog", "owl")
     assert torch.equal(images.pixels, pixels(classes_folder))
 
@@ -77,12 +77,12 @@ def test_rows_of_dataset_json_that_begin_with_a_dot_and_a_slash(classes_folder, 
     (classes_folder / "dataset.json").write_text(json.dumps({"labels": rows}))
     dotted = renamed(classes_folder, tmp_path / "dotted.zip", "./{}".format)
     for path in (classes_folder, dotted, zip_of(classes_folder, tmp_path / "set.zip")):
-        assert load(str(path), resolution=8, channels=3).labels.tolist() == [0, 1] * 6
+        assert load_images(str(path), resolution=8, channels=3).labels.tolist() == [0, 1] * 6
 
 
 def test_a_colon_is_a_letter_like_any_other(classes_folder, tmp_path):
     path = renamed(classes_folder, tmp_path / "set.zip", lambda name: name.replace("/0", "/1:0").replace("c", "c:"))
-    images = load(str(path), resolution=8, channels=3)
+    images = load_images(str(path), resolution=8, channels=3)
     assert images.classes == ("c:at", "dog", "owl") and len(images) == 12
 
 

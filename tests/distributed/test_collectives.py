@@ -24,18 +24,18 @@ def _told() -> dict[str, Any]:
     return {
         "place": (
             process_group.rank(),
-            process_group.count(),
+            process_group.world_size(),
             process_group.local_rank(),
-            process_group.local_count(),
-            process_group.leads(),
+            process_group.local_world_size(),
+            process_group.is_rank0(),
         ),
-        "gathered": collectives.gathered({"rank": mine, "data": torch.full((mine,), mine)}),
-        "to_lead": collectives.to_lead(mine * 10),
-        "from_lead": collectives.from_lead(on_lead),
+        "gathered": collectives.all_gather({"rank": mine, "data": torch.full((mine,), mine)}),
+        "to_lead": collectives.gather_to_rank0(mine * 10),
+        "from_lead": collectives.on_rank0(on_lead),
         "made": made,
-        "in_turn": collectives.in_turn(lambda: mine),
-        "highest": (collectives.highest(mine), collectives.highest(-mine)),
-        "mean": collectives.mean(torch.tensor([float(mine), 1.0])),
+        "in_turn": collectives.first_local_rank_first(lambda: mine),
+        "highest": (collectives.all_reduce_max(mine), collectives.all_reduce_max(-mine)),
+        "mean": collectives.all_reduce_mean(torch.tensor([float(mine), 1.0])),
     }
 
 
@@ -53,13 +53,13 @@ def test_objects(tmp_path: Path) -> None:
 
 
 def test_alone_it_is_the_work_itself() -> None:
-    assert (process_group.rank(), process_group.count(), process_group.leads()) == (0, 1, True)
+    assert (process_group.rank(), process_group.world_size(), process_group.is_rank0()) == (0, 1, True)
     value = object()
-    assert collectives.gathered(value)[0] is value and collectives.to_lead(value)[0] is value
-    assert collectives.from_lead(lambda: value) is value and collectives.in_turn(lambda: value) is value
-    assert collectives.highest(3) == 3 and collectives.mean(torch.ones(2)).tolist() == [1, 1]
-    assert collectives.stacked(torch.ones(2)).shape == (1, 2)
-    collectives.require_agreed(value, "never")
+    assert collectives.all_gather(value)[0] is value and collectives.gather_to_rank0(value)[0] is value
+    assert collectives.on_rank0(lambda: value) is value and collectives.first_local_rank_first(lambda: value) is value
+    assert collectives.all_reduce_max(3) == 3 and collectives.all_reduce_mean(torch.ones(2)).tolist() == [1, 1]
+    assert collectives.all_gather_tensor(torch.ones(2)).shape == (1, 2)
+    collectives.require_equal(value, "never")
 
 
 def _failures() -> list[str]:
@@ -72,15 +72,15 @@ def _failures() -> list[str]:
         return number
 
     for attempt in (
-        lambda: collectives.from_lead(lambda: fail_on(0)),
-        lambda: collectives.in_turn(lambda: fail_on(0)),
-        lambda: collectives.in_turn(lambda: fail_on(1)),
-        lambda: collectives.require_agreed(min(process_group.rank(), 1), "other images"),
+        lambda: collectives.on_rank0(lambda: fail_on(0)),
+        lambda: collectives.first_local_rank_first(lambda: fail_on(0)),
+        lambda: collectives.first_local_rank_first(lambda: fail_on(1)),
+        lambda: collectives.require_equal(min(process_group.rank(), 1), "other images"),
     ):
         with pytest.raises(UserError) as error:
             attempt()
         told.append(str(error.value))
-    assert collectives.gathered(process_group.rank()) == [0, 1]
+    assert collectives.all_gather(process_group.rank()) == [0, 1]
     return told
 
 
@@ -94,7 +94,7 @@ def _order(log: Path) -> None:
         with open(log, "a") as file:
             file.write(f"{process_group.local_rank()}")
 
-    collectives.in_turn(note)
+    collectives.first_local_rank_first(note)
 
 
 def test_the_first_of_a_machine_goes_before_the_others(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_the_first_of_a_machine_goes_before_the_others(tmp_path: Path) -> None:
 def _derivatives(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """First and second derivatives of the sum over ranks of f(mean over ranks)."""
     own = x[process_group.rank()].clone().requires_grad_()
-    value = collectives.mean(own).pow(3).sum() * (process_group.rank() + 1)
+    value = collectives.all_reduce_mean(own).pow(3).sum() * (process_group.rank() + 1)
     (first,) = torch.autograd.grad(value, own, create_graph=True)
     (second,) = torch.autograd.grad(first.square().sum(), own)
     return value.detach(), first.detach(), second
@@ -125,11 +125,11 @@ def test_means_can_be_derived_twice(tmp_path: Path) -> None:
 
 
 def _positions() -> list[list[int]]:
-    return [process_group.own_positions(12, parts).tolist() for parts in (1, 2, 3)]  # type: ignore[union-attr]
+    return [process_group.own_batch_positions(12, parts).tolist() for parts in (1, 2, 3)]  # type: ignore[union-attr]
 
 
 def test_each_rank_has_a_run_of_every_part(tmp_path: Path) -> None:
-    assert process_group.own_positions(12, 5) is None
+    assert process_group.own_batch_positions(12, 5) is None
     found = results(job(tmp_path, 2, _positions))
     assert found[0] == [[0, 1, 2, 3, 4, 5], [0, 1, 2, 6, 7, 8], [0, 1, 4, 5, 8, 9]]
     assert found[1] == [[6, 7, 8, 9, 10, 11], [3, 4, 5, 9, 10, 11], [2, 3, 6, 7, 10, 11]]
@@ -137,7 +137,7 @@ def test_each_rank_has_a_run_of_every_part(tmp_path: Path) -> None:
 
 def _refused() -> str:
     with pytest.raises(UsageError) as error:
-        process_group.own_positions(10, 2)
+        process_group.own_batch_positions(10, 2)
     return str(error.value)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gan.distributed import data_parallel, process_group
-from gan.distributed.sync_batch_norm import share_statistics
+from gan.distributed.sync_batch_norm import synchronize_batch_statistics
 from gan.errors import UserError
 from gan.models.blocks import ConditionalBatchNorm2d
 from gan.norm import NORMS, Centering
@@ -78,9 +78,9 @@ def _derivatives(norm: nn.Module, x: torch.Tensor, condition: tuple[torch.Tensor
 def _over_ranks() -> dict[str, Any]:
     found = {}
     for name, norm in _norms().items():
-        share_statistics(norm)
+        synchronize_batch_statistics(norm)
         x, condition = _input(name)
-        mine = torch.arange(6).chunk(process_group.count())[process_group.rank()]
+        mine = torch.arange(6).chunk(process_group.world_size())[process_group.rank()]
         found[name] = _derivatives(norm, x[mine], tuple(part[mine] for part in condition))
     return found
 
@@ -103,7 +103,7 @@ def test_norms_over_ranks_are_those_of_the_whole_batch(tmp_path: Path, count: in
 
 def _far_from_zero() -> torch.Tensor:
     norm = nn.BatchNorm2d(1)
-    share_statistics(norm)
+    synchronize_batch_statistics(norm)
     x = 1000 + torch.randn(8, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     norm(x.chunk(2)[process_group.rank()])
     return norm.running_var
@@ -119,7 +119,7 @@ def _single_values() -> list[list[float]]:
     """A batch of one value per channel on each rank: alone it would be its own mean."""
     norm = NORMS["mean"].hidden(nn.Linear(1, 1))
     nn.init.ones_(norm.layer.weight)  # type: ignore[union-attr,arg-type]
-    share_statistics(norm)
+    synchronize_batch_statistics(norm)
     return norm(torch.tensor([[float(process_group.rank())]])).tolist()
 
 
@@ -131,7 +131,7 @@ def test_batch_norm_in_bf16_keeps_statistics_in_fp32() -> None:
     """Alone, too, the norm is torch's own."""
     x = (5 + torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(0))).bfloat16()
     ours, theirs = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
-    share_statistics(ours)
+    synchronize_batch_statistics(ours)
     assert type(ours) is not nn.BatchNorm2d and isinstance(ours, nn.BatchNorm2d)
     output = ours(x)
     assert output.dtype == torch.bfloat16
@@ -155,8 +155,8 @@ def _averaged(passes: int, penalty: float, bucket: int) -> list[list[torch.Tenso
     data_parallel._BUCKET = bucket
     network = _network()
     network[0].register_module("unused", nn.Linear(3, 3).double())
-    means = data_parallel.GradientMean(network, passes) if process_group.count() > 1 else None
-    mine = torch.arange(6).chunk(process_group.count())[process_group.rank()]
+    means = data_parallel.GradientAverager(network, passes) if process_group.world_size() > 1 else None
+    mine = torch.arange(6).chunk(process_group.world_size())[process_group.rank()]
     found = []
     for step in range(2):
         network.zero_grad()
@@ -184,12 +184,12 @@ def test_gradients_are_those_of_the_whole_batch(tmp_path: Path, passes: int, pen
 
 def _differing() -> str:
     same, other = _network(), _network()
-    data_parallel.require_same(generator=same, discriminator=other)
+    data_parallel.require_equal_weights(generator=same, discriminator=other)
     if process_group.rank() == 1:
         last = list(other.parameters())[-1].data
         last.copy_(torch.nextafter(last, last + 1))
     with pytest.raises(UserError) as error:
-        data_parallel.require_same(generator=same, discriminator=other)
+        data_parallel.require_equal_weights(generator=same, discriminator=other)
     return str(error.value).split(":")[0]
 
 
@@ -200,7 +200,7 @@ def test_one_bit_between_ranks_is_noticed(tmp_path: Path) -> None:
 def test_a_network_changes_its_classes_only() -> None:
     network = nn.Sequential(NORMS["msn"].hidden(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4), nn.GroupNorm(1, 4))
     before = copy.deepcopy(network)
-    share_statistics(network)
+    synchronize_batch_statistics(network)
     torch.testing.assert_close(network.state_dict(), before.state_dict(), rtol=0, atol=0)
     x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(network(x), before(x))

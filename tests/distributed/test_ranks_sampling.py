@@ -10,7 +10,7 @@ import pytest
 
 from gan.evaluation.reference_statistics import Looking
 from gan.runs import checkpoint, log
-from gan.runs.run_dir import RunFolder
+from gan.runs.run_dir import RunDirectory
 from gan.sampling import sample
 from tests.helpers.jobs import command
 from tests.helpers.ranked_runs import SMALL, train
@@ -22,7 +22,7 @@ def test_sample_writes_the_bytes_of_one_process(tmp_path: Path, whole: Path, cou
     """130 images are two chunks and a part of one; three ranks and one image leave two idle."""
     run = whole / "checkpoints" / "r"
     for name, num in (("some.zip", 130), ("few.png", 1), ("folder", 65)):
-        sample.write(run, tmp_path / name, num=num, seed=5, device="cpu")
+        sample.write_samples(run, tmp_path / name, num=num, seed=5, device="cpu")
         flags = ("--num", num, "--seed", 5, "--out", name, "--device", "cpu")
         ended = command(tmp_path / "job", count, "sample", run, *flags)
         assert [end.code for end in ended] == [0] * count, ended
@@ -35,7 +35,7 @@ def test_sample_writes_the_bytes_of_one_process(tmp_path: Path, whole: Path, cou
 
 def test_a_walk_of_two_ranks(tmp_path: Path, whole: Path) -> None:
     run = whole / "checkpoints" / "r"
-    sample.write(run, tmp_path / "walk.gif", num=2, frames=2, device="cpu")
+    sample.write_samples(run, tmp_path / "walk.gif", num=2, frames=2, device="cpu")
     ended = command(tmp_path / "job", 2, "sample", run, "--num", 2, "--interpolate", 2, "--out", "walk.gif")
     assert [end.code for end in ended] == [0, 0], ended
     assert (tmp_path / "job" / "walk.gif").read_bytes() == (tmp_path / "walk.gif").read_bytes()
@@ -64,9 +64,9 @@ def test_scores_while_training(tmp_path: Path, data: Path) -> None:
     flags = ("--report-every", 4, "--report-num", 70, "--report-features", "digits", "--steps", 4, "--g-lr", 0.1)
     ended = train(tmp_path, 2, *SMALL, *flags, "--data", data)
     assert [end.code for end in ended] == [0, 0], ended
-    (logged,) = [e for e in log.read(tmp_path / "checkpoints" / "r" / "log.jsonl") if "scores" in e]
-    newest = checkpoint.listed(tmp_path / "checkpoints" / "r")[-1]
+    (logged,) = [e for e in log.read_log(tmp_path / "checkpoints" / "r" / "log.jsonl") if "scores" in e]
+    newest = checkpoint.list_checkpoints(tmp_path / "checkpoints" / "r")[-1]
     alone = ask(tmp_path / "alone", newest, num=70, data=str(data), metrics=("fid", "is"))["results"][0]
     for name in ("fid", "inception_score"):
         assert logged["scores"][name] == pytest.approx(alone[name], rel=1e-9)
-    assert RunFolder("r", tmp_path).read_best()["step"] == 4
+    assert RunDirectory("r", tmp_path).read_best()["step"] == 4

@@ -14,7 +14,7 @@ import torch
 from gan.distributed import process_group
 from gan.errors import UserError
 from gan.runs import checkpoint, log
-from gan.runs.run_dir import RunFolder
+from gan.runs.run_dir import RunDirectory
 from gan.training.trainer import Trainer
 from gan.utils import files
 from tests.helpers.jobs import command, lines
@@ -49,12 +49,12 @@ def kill_rank_0() -> None:
 
 
 def test_rank_0_alone_writes(whole: Path) -> None:
-    run = RunFolder("r", whole)
+    run = RunDirectory("r", whole)
     names = {path.name for path in run.checkpoints.iterdir() if "tfevents" not in path.name}
     assert names == {"config.json", "log.jsonl", *(f"step-{step:08d}.pt" for step in (4, 8, 12))}
     assert len(list(run.checkpoints.glob("*tfevents*"))) == 1
     assert {path.name for path in run.samples.iterdir()} == {"real.png", "step-00000012.png"}
-    assert [entry["step"] for entry in log.read(run.checkpoints / "log.jsonl")] == [3, 6, 9, 12]
+    assert [entry["step"] for entry in log.read_log(run.checkpoints / "log.jsonl")] == [3, 6, 9, 12]
 
 
 def test_a_killed_rank_ends_the_job_which_resumes_exactly(tmp_path: Path, whole: Path, data: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_killed_rank_ends_the_job_which_resumes_exactly(tmp_path: Path, whole:
     resumed = train(tmp_path, 2, "--resume", "--device", "cpu")
     assert [end.code for end in resumed] == [0, 0], resumed[0].told
     same_bytes(state_of(tmp_path), state_of(whole))
-    logs = [log.read(folder / "checkpoints" / "r" / "log.jsonl") for folder in (tmp_path, whole)]
+    logs = [log.read_log(folder / "checkpoints" / "r" / "log.jsonl") for folder in (tmp_path, whole)]
     for ours, theirs in zip(*logs, strict=True):
         for timed in ("seconds", "images_per_second"):
             del ours[timed], theirs[timed]
@@ -93,7 +93,7 @@ def test_when_rank_0_is_killed_another_tells(tmp_path: Path, whole: Path, data: 
     # and one process goes on where two were: with the means of both, and the same batches
     assert [end.code for end in train(tmp_path, 1, "--resume", "--device", "cpu")] == [0]
     assert state_of(tmp_path)["data"] == state_of(whole)["data"]
-    ours, theirs = (log.read(folder / "checkpoints" / "r" / "log.jsonl")[2] for folder in (tmp_path, whole))
+    ours, theirs = (log.read_log(folder / "checkpoints" / "r" / "log.jsonl")[2] for folder in (tmp_path, whole))
     assert ours["step"] == 9  # the means of steps 7 and 8 came with the checkpoint
     for name in ("loss_d", "loss_g", "d_accuracy"):
         assert ours[name] == pytest.approx(theirs[name], rel=1e-5)
@@ -108,7 +108,7 @@ def test_all_stop_at_one_step(tmp_path: Path, whole: Path, data: Path) -> None:
     assert [end.code for end in ended] == [128 + signal.SIGTERM] * 2
     assert "stopped at step 7, saved; go on with: torchrun … msn_gan.py train r --resume" in ended[0].told
     assert ended[1].told == ""
-    assert checkpoint.listed(tmp_path / "checkpoints" / "r")[-1].name == "step-00000007.pt"
+    assert checkpoint.list_checkpoints(tmp_path / "checkpoints" / "r")[-1].name == "step-00000007.pt"
     assert [end.code for end in train(tmp_path, 2, "--resume", "--device", "cpu")] == [0, 0]
     same_bytes(state_of(tmp_path), state_of(whole))
 
@@ -121,14 +121,14 @@ def unreadable_on_rank_1() -> None:
 
 
 def full_disk_on_rank_0() -> None:
-    replacing = files.replacing
+    atomic_write = files.atomic_write
 
     def full(path: Path) -> Any:
         if path.name == "step-00000008.pt":
             raise OSError(28, "No space left on device", str(path))
-        return replacing(path)
+        return atomic_write(path)
 
-    checkpoint.replacing = full  # type: ignore[attr-defined]
+    checkpoint.atomic_write = full  # type: ignore[attr-defined]
 
 
 def other_weights_on_rank_1() -> None:
@@ -175,7 +175,7 @@ def test_a_failure_on_one_rank_ends_all_in_one_line(
     (line,) = lines(ended)
     for part in parts:
         assert part in line
-    kept = checkpoint.newest(tmp_path / "checkpoints" / "r")
+    kept = checkpoint.newest_checkpoint(tmp_path / "checkpoints" / "r")
     assert kept is not None and kept[0].name == "step-00000004.pt"
     assert not list((tmp_path / "checkpoints" / "r").glob(".*"))
 
@@ -184,7 +184,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, data: Path) -> None:
     """But not the same one, handed on by a launcher; and nobody need be told."""
     ended = train(tmp_path, 2, *SMALL, "--data", data, before=interrupted_at_once)
     assert [end.code for end in ended] == [130, 1] and lines(ended) == []
-    assert checkpoint.listed(tmp_path / "checkpoints" / "r")[-1].name == "step-00000004.pt"
+    assert checkpoint.list_checkpoints(tmp_path / "checkpoints" / "r")[-1].name == "step-00000004.pt"
 
 
 def elsewhere_on_rank_1() -> None:

@@ -30,7 +30,7 @@ def torchrun(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 def saved(folder: Path, least: int) -> None:
     """Wait until a run has a checkpoint of this step or a later one."""
     deadline = time.monotonic() + 120
-    while not any(int(path.stem[5:]) >= least for path in checkpoint.listed(folder / "checkpoints" / "r")):
+    while not any(int(path.stem[5:]) >= least for path in checkpoint.list_checkpoints(folder / "checkpoints" / "r")):
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
@@ -49,7 +49,7 @@ def test_torchrun_trains_stops_resumes_and_loses_a_rank(tmp_path: Path) -> None:
     stopped.send_signal(signal.SIGINT)
     _, told = stopped.communicate(timeout=60)
     (line,) = [line for line in told.splitlines() if line.startswith("stopped at step")]
-    newest = checkpoint.newest(tmp_path / "checkpoints" / "r")
+    newest = checkpoint.newest_checkpoint(tmp_path / "checkpoints" / "r")
     assert newest is not None and line.startswith(f"stopped at step {newest[1]['step']}, saved; go on with: torchrun …")
     assert "msn-gan: " not in told
 
@@ -58,7 +58,7 @@ def test_torchrun_trains_stops_resumes_and_loses_a_rank(tmp_path: Path) -> None:
     os.kill(children(killed)[1], signal.SIGKILL)
     _, told = killed.communicate(timeout=60)
     (line,) = [line for line in told.splitlines() if line.startswith("msn-gan: ")]
-    kept = checkpoint.newest(tmp_path / "checkpoints" / "r")
+    kept = checkpoint.newest_checkpoint(tmp_path / "checkpoints" / "r")
     assert kept is not None and killed.returncode == 1
     assert line.startswith("msn-gan: rank 1 is gone (of 2; on ")
     assert line.endswith(f"{kept[0].relative_to(tmp_path)} is whole; start the job again with --resume")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gan.dynamics.claims import AGAINST, PARTLY, SUPPORTED, UNKNOWN, judge, ratio
-from gan.dynamics.report import findings
-from gan.dynamics.samples import MOVED, SMALL, Run, comparable, read_runs
+from gan.dynamics.report import dynamics_findings
+from gan.dynamics.samples import MEAN_DRIFT, SMALL_SHARE, SampledRun, comparable, read_runs
 
 DEFAULTS = {"small": 0.1, "zeros": 0.0, "variance": 1.0, "length": 1.0, "sigma": 1.0, "drift": 0.1}
 
@@ -49,11 +49,11 @@ def samples(norm: str, **changes: float | None) -> list[dict[str, Any]]:
     return entries
 
 
-def run(norm: str, **changes: float | None) -> Run:
-    return Run(norm, tuple(samples(norm, **changes)))
+def run(norm: str, **changes: float | None) -> SampledRun:
+    return SampledRun(norm, tuple(samples(norm, **changes)))
 
 
-def answers(*runs: Run) -> dict[str, str]:
+def answers(*runs: SampledRun) -> dict[str, str]:
     return {claim.name: claim.answer for claim in judge(runs)}
 
 
@@ -106,15 +106,15 @@ def test_unlike_networks_and_missing_numbers_cannot_be_told() -> None:
     other = samples("sn")
     for entry in other:
         entry["layers"] = {"x": entry["layers"]["a"]}
-    assert set(answers(run("none"), Run("sn", tuple(other))).values()) == {UNKNOWN}
-    assert judge([run("none"), Run("sn", tuple(other))])[0].reason == "The runs are of different networks."
+    assert set(answers(run("none"), SampledRun("sn", tuple(other))).values()) == {UNKNOWN}
+    assert judge([run("none"), SampledRun("sn", tuple(other))])[0].reason == "The runs are of different networks."
     broken = samples("sn")
     for entry in broken:
         for layer in entry["layers"].values():
             layer["gradient_small"] = None
-    found = judge([run("none"), Run("sn", tuple(broken))])[0]
+    found = judge([run("none"), SampledRun("sn", tuple(broken))])[0]
     assert found.answer == UNKNOWN and "the numbers under sn are not finite" in found.reason
-    initial = judge([Run("sn", tuple(samples("sn")[:1])), run("none")])[2]  # before the first step: no training
+    initial = judge([SampledRun("sn", tuple(samples("sn")[:1])), run("none")])[2]  # before the first step: no training
     assert initial.answer == UNKNOWN and "no sample under sn in the last third" in initial.reason
 
 
@@ -156,7 +156,7 @@ def test_networks_of_other_widths_and_samples_of_other_sizes_cannot_be_told() ->
         (wide, "The runs are of different networks: b has 2 and 3 singular values."),
         (large, "The runs were sampled on mini-batches of different sizes (32 and 4 images)."),
     ):
-        found = judge([run("none"), Run("sn", tuple(other))])
+        found = judge([run("none"), SampledRun("sn", tuple(other))])
         assert {(claim.answer, claim.reason) for claim in found} == {(UNKNOWN, reason)}
 
 
@@ -168,9 +168,9 @@ def test_what_is_seen_before_a_mean_is_not_held_against_what_is_seen_after_it() 
         for entry in entries:
             entry["pooled"] = pooled
             entry["activations"]["a"]["drift"] = 2.0 * entry["activations"]["b"]["drift"]
-        runs.append(Run(norm, tuple(entries)))
+        runs.append(SampledRun(norm, tuple(entries)))
     bn, sn, msn = comparable(runs)
-    assert [own.late(MOVED) for own in (bn, sn, msn)] == [2.0, 8.0, 8.0]  # of layer a alone
+    assert [own.late(MEAN_DRIFT) for own in (bn, sn, msn)] == [2.0, 8.0, 8.0]  # of layer a alone
     assert comparable(runs[1:]) == runs[1:] and comparable([]) == []
     assert "bn 2, msn 8" in judge(runs)[2].reason
 
@@ -180,7 +180,7 @@ def test_ratios() -> None:
 
 
 def test_the_rule_is_a_median_over_the_last_third() -> None:
-    assert run("sn", small=0.7).late(SMALL) == 0.7 and run("sn", small=0.7).values(SMALL)[30] == 0.1
+    assert run("sn", small=0.7).late(SMALL_SHARE) == 0.7 and run("sn", small=0.7).values(SMALL_SHARE)[30] == 0.1
 
 
 def write(folder: Path, entries: list[dict[str, Any]]) -> Path:
@@ -192,8 +192,8 @@ def write(folder: Path, entries: list[dict[str, Any]]) -> Path:
 def test_figures(tmp_path: Path) -> None:
     folders = [write(tmp_path / norm, samples(norm, drift=2.0)) for norm in ("none", "sn", "msn")]
     folders.append(write(tmp_path / "sn-again", samples("sn", drift=3.0)))
-    found = findings([*folders, tmp_path / "nothing"], "lr 0.1")
-    assert found == findings(folders, "lr 0.1")
+    found = dynamics_findings([*folders, tmp_path / "nothing"], "lr 0.1")
+    assert found == dynamics_findings(folders, "lr 0.1")
     begins = [picture.caption.split(":")[0] for picture in found.pictures]
     assert (
         begins[0].startswith("C1, SN makes")
@@ -212,13 +212,13 @@ def test_figures(tmp_path: Path) -> None:
 
 
 def test_no_samples_no_figures(tmp_path: Path) -> None:
-    assert findings([tmp_path]).pictures == () and findings([]).notes == ()
+    assert dynamics_findings([tmp_path]).pictures == () and dynamics_findings([]).notes == ()
     write(tmp_path / "other", [{"step": 1, "loss": 2.0}])
     assert read_runs([tmp_path / "other"]) == []
 
 
 def test_a_single_sample_has_sentences_but_no_figures_over_steps(tmp_path: Path) -> None:
-    found = findings([write(tmp_path / "r", samples("sn")[:1])])
+    found = dynamics_findings([write(tmp_path / "r", samples("sn")[:1])])
     assert len(found.notes) == 5 and found.notes[1].startswith("C1, ")
     assert [picture.alt.split(",")[0] for picture in found.pictures] == [
         "Singular values of the raw weight of b at the end"

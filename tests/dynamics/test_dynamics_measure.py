@@ -13,8 +13,15 @@ from torch import Tensor, nn
 
 from gan.config.train_config import TrainConfig
 from gan.data import ImageSet
-from gan.dynamics.layers import Moments, Recorder, drift, hidden_outputs, raw_weight, weighted_layers
-from gan.dynamics.measure import Gradients, Subject
+from gan.dynamics.layers import (
+    ActivationMoments,
+    Recorder,
+    activation_drift,
+    hidden_outputs,
+    raw_weight,
+    weighted_layers,
+)
+from gan.dynamics.measure import DynamicsMeter, GradientStatistics
 from gan.dynamics.probe_batches import PARTS, ClassifierProbe, DiscriminatorProbe
 from gan.models import build_discriminator, build_generator
 from gan.models.classifiers import build_classifier
@@ -51,7 +58,7 @@ def small(norm: str) -> nn.Module:
 @pytest.mark.parametrize("norm", ["none", "sn", "msn", "bn", "wn"])
 def test_numbers_of_a_layer(norm: str) -> None:
     network, probe = small(norm), Squares(2, 4, 4)
-    found = Subject(network, probe, {"norm": norm}).sample(full=True)
+    found = DynamicsMeter(network, probe, {"norm": norm}).sample(full=True)
     twin = copy.deepcopy(network)
     power_iterate(twin)
     for name, layer in (("0", weighted_layers(twin)["0"]), ("3", weighted_layers(twin)["3"])):
@@ -89,21 +96,21 @@ def test_numbers_of_a_layer(norm: str) -> None:
 
 
 def test_a_sample_that_is_not_full_leaves_out_what_takes_long() -> None:
-    found = Subject(small("none"), Squares(2, 4, 4), {}).sample(full=False)
+    found = DynamicsMeter(small("none"), Squares(2, 4, 4), {}).sample(full=False)
     assert "spectra" not in found and all("operator_norm" not in layer for layer in found["layers"].values())
 
 
 def test_drift_of_hand_made_channels() -> None:
-    now = Moments(torch.tensor([1.0, -2.0, 5.0]), torch.tensor([2.0, 1.0, 0.0]))
-    before = Moments(torch.tensor([0.0, 1.0, 0.0]), torch.tensor([4.0, 2.0, 0.0]))
-    found = drift(now, before)  # the last channel never varies
+    now = ActivationMoments(torch.tensor([1.0, -2.0, 5.0]), torch.tensor([2.0, 1.0, 0.0]))
+    before = ActivationMoments(torch.tensor([0.0, 1.0, 0.0]), torch.tensor([4.0, 2.0, 0.0]))
+    found = activation_drift(now, before)  # the last channel never varies
     assert found == {"drift": (1 / 4 + 3 / 2) / 2, "offset": (1 / 2 + 2 / 1) / 2, "spread": (2 / 4 + 1 / 2) / 2}
 
 
 @pytest.mark.parametrize("norm", ["none", "msn"])
 def test_drift_is_that_of_what_enters_the_activation(norm: str) -> None:
     network, probe = small(norm), Squares(2, 4, 4)
-    subject = Subject(network, probe, {})
+    subject = DynamicsMeter(network, probe, {})
     assert subject.sample(full=False)["activations"]["0"]["drift"] == 0.0
 
     def moments() -> tuple[Tensor, Tensor]:
@@ -126,7 +133,7 @@ def test_drift_is_that_of_what_enters_the_activation(norm: str) -> None:
 
 def test_hand_made_gradients() -> None:
     weight = nn.Parameter(torch.zeros(1, 3, dtype=torch.float64))
-    gradients = Gradients([weight])
+    gradients = GradientStatistics([weight])
     slopes = torch.tensor([[1.0, 0.0, 0.0], [3.0, 0.0, 1e-4], [5.0, 0.0, -1e-4]], dtype=torch.float64)
     for slope in slopes:
         gradients.add((weight * slope).sum())
@@ -138,7 +145,7 @@ def test_hand_made_gradients() -> None:
 
 def test_what_is_not_finite_is_null() -> None:
     network = small("none")
-    subject = Subject(network, Squares(2, 4, 4), {})
+    subject = DynamicsMeter(network, Squares(2, 4, 4), {})
     with torch.no_grad():
         network[0].weight[0, 0, 0, 0] = float("nan")
     found = subject.sample(full=True)
@@ -173,7 +180,7 @@ def test_a_discriminator_and_its_generator_stay_as_they_were(
     config = tiny(network=network, norm="msn", d_batch="joint" if joint else "separate", conditional=True)
     generator, discriminator = build_generator(config, 3), build_discriminator(config, 3)
     before = copy.deepcopy((generator.state_dict(), discriminator.state_dict())), torch.get_rng_state()
-    subject = Subject(discriminator, DiscriminatorProbe(config, image_set(), 3, generator, CPU), {"norm": "msn"})
+    subject = DynamicsMeter(discriminator, DiscriminatorProbe(config, image_set(), 3, generator, CPU), {"norm": "msn"})
     found = subject.sample(full=True)
     same_bytes((generator.state_dict(), discriminator.state_dict()), before[0])
     assert torch.equal(torch.get_rng_state(), before[1])
@@ -187,7 +194,7 @@ def test_the_loss_of_a_discriminator_is_that_of_training(tiny: Make, image_set: 
     config = tiny(norm="bn", loss="hinge")
     generator, discriminator = build_generator(config), build_discriminator(config)
     probe = DiscriminatorProbe(config, image_set(), 0, generator, CPU)
-    found = Subject(discriminator, probe, {}).sample(full=False)["loss"]
+    found = DynamicsMeter(discriminator, probe, {}).sample(full=False)["loss"]
     losses = []
     with torch.no_grad():
         for x, z in zip(probe._real, probe._latents, strict=True):
@@ -203,7 +210,7 @@ def test_means_are_of_the_real_images_alone(norm: str, d_batch: str, tiny: Make,
     """The generator changes; a discriminator that does not change must not seem to drift, whatever its norm sees."""
     config = tiny(norm=norm, d_batch=d_batch)
     generator, discriminator = build_generator(config), build_discriminator(config)
-    subject = Subject(discriminator, DiscriminatorProbe(config, image_set(), 0, generator, CPU), {})
+    subject = DynamicsMeter(discriminator, DiscriminatorProbe(config, image_set(), 0, generator, CPU), {})
     first = subject.sample(full=False)
     with torch.no_grad():
         for parameter in generator.parameters():
@@ -223,7 +230,7 @@ def test_a_sample_names_what_is_seen_after_a_mean(
 ) -> None:
     config = tiny(network="resnet", norm=norm)
     probe = DiscriminatorProbe(config, image_set(), 0, build_generator(config), CPU)
-    found = Subject(build_discriminator(config), probe, {}).sample(full=False)
+    found = DynamicsMeter(build_discriminator(config), probe, {}).sample(full=False)
     assert found["pooled"] == pooled and set(pooled) <= found["activations"].keys()
 
 

@@ -13,10 +13,10 @@ from PIL import Image
 
 from gan.errors import UsageError, UserError
 from gan.evaluation import evaluator
-from gan.evaluation.evaluator import report
-from gan.evaluation.options import Request
+from gan.evaluation.evaluator import evaluate
+from gan.evaluation.options import EvaluationOptions
 from gan.evaluation.reference_statistics import Looking, write_statistics
-from gan.metrics.feature_pass import ImageStream, keeping
+from gan.metrics.feature_pass import ImageStream, keeping_images
 from gan.runs import checkpoint
 from gan.sampling import sample
 from tests.helpers.reports import DIGITS, ask, trained
@@ -41,11 +41,11 @@ def test_a_checkpoint_scores_what_its_pngs_score(
     monkeypatch.setattr("gan.metrics.score.KID_SUBSETS", 5)
     data = str(image_folder) if colour else "digits"
     run = trained(tmp_path, data=data, conditional=True, channels=3) if colour else grey
-    newest = checkpoint.listed(run)[-1]
+    newest = checkpoint.list_checkpoints(run)[-1]
     for seed, ema in ((0, True), (3, False)):
         out = tmp_path / f"out-{seed}"
         for name in ("png", "png.zip"):
-            sample.write(newest, out / name, num=70, seed=seed, ema=ema, device="cpu")
+            sample.write_samples(newest, out / name, num=70, seed=seed, ema=ema, device="cpu")
         flags: dict[str, Any] = {"num": 70, "seed": seed, "ema": ema, "data": data}
         record = ask(out / "report", newest, out / "png", out / "png.zip", **flags)
         first, *others = record["results"]
@@ -70,7 +70,7 @@ def test_images_of_a_stream_are_kept_when_they_come_by() -> None:
     kept: list[torch.Tensor] = []
     stream = ImageStream("images", 200, lambda: iter(images.split(7)))
     numbers = torch.tensor([0, 6, 7, 100, 199])
-    assert torch.equal(torch.cat(list(keeping(stream, numbers, kept).batches())), images)
+    assert torch.equal(torch.cat(list(keeping_images(stream, numbers, kept).batches())), images)
     assert torch.cat(kept)[:, 0, 0, 0].tolist() == numbers.tolist()
 
 
@@ -91,7 +91,7 @@ def test_a_run_is_a_trajectory(tmp_path: Path, grey: Path) -> None:
 def test_a_damaged_snapshot_is_passed_over(tmp_path: Path, grey: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    for path in checkpoint.listed(grey):
+    for path in checkpoint.list_checkpoints(grey):
         (run / path.name).write_bytes(path.read_bytes())
     (run / "step-00000002.pt").write_bytes(b"cut")
     record = ask(tmp_path / "out", run, metrics=("is",))
@@ -100,7 +100,7 @@ def test_a_damaged_snapshot_is_passed_over(tmp_path: Path, grey: Path, capsys: p
 
 
 def test_array_files(tmp_path: Path, grey: Path) -> None:
-    sample.write(grey, tmp_path / "png", num=40, device="cpu")
+    sample.write_samples(grey, tmp_path / "png", num=40, device="cpu")
     pixels = np.stack([np.array(Image.open(path).convert("RGB")) for path in sorted((tmp_path / "png").iterdir())])
     np.savez(tmp_path / "a.npz", arr_0=pixels, arr_1=np.arange(40))
     record = ask(tmp_path / "out", grey / "step-00000004.pt", tmp_path / "a.npz", metrics=("fid", "is"))
@@ -150,23 +150,23 @@ def test_what_is_finished_is_kept(
         return real(*args, **options)
 
     monkeypatch.setattr(evaluator, "score", stopped_at_the_second)
-    record, error = report(Request((str(grey),), DIGITS, metrics=("fid",), num=40), tmp_path / "out")
+    record, error = evaluate(EvaluationOptions((str(grey),), DIGITS, metrics=("fid",), num=40), tmp_path / "out")
     assert isinstance(error, kind)
     assert len(record["results"]) == 1 and record["planned"] == 2
     assert record["stopped"] == ("it broke" if kind is UserError else "interrupted")
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == record
     calls[:] = [1]
     with pytest.raises(kind):
-        report(Request((str(grey),), DIGITS, metrics=("fid",), num=40), tmp_path / "none" / "out")
+        evaluate(EvaluationOptions((str(grey),), DIGITS, metrics=("fid",), num=40), tmp_path / "none" / "out")
     assert not (tmp_path / "none").exists()
 
 
 class TestBadInput:
     def test_generator_of_nan(self, tmp_path: Path, grey: Path) -> None:
-        state = checkpoint.load(grey / "step-00000004.pt")
+        state = checkpoint.load_checkpoint(grey / "step-00000004.pt")
         name = next(name for name, value in state["average"].items() if value.dtype == torch.float32)
         state["average"][name].fill_(torch.nan)
-        checkpoint.save(tmp_path / "nan.pt", state)
+        checkpoint.save_checkpoint(tmp_path / "nan.pt", state)
         with pytest.raises(UserError, match="nan.pt: its generator gives NaN or infinity"):
             ask(tmp_path / "out", tmp_path / "nan.pt")
         assert not (tmp_path / "out").exists()
@@ -244,8 +244,8 @@ class TestBadInput:
     def test_weights_come_before_all_work(
         self, tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(evaluator, "load", lambda *args, **options: pytest.fail("images were read"))
-        monkeypatch.setattr("gan.evaluation.targets.load", evaluator.load)
+        monkeypatch.setattr(evaluator, "load_images", lambda *args, **options: pytest.fail("images were read"))
+        monkeypatch.setattr("gan.evaluation.targets.load_images", evaluator.load_images)
         monkeypatch.setenv("MSN_GAN_INCEPTION", str(tmp_path / "absent.pth"))
         with pytest.raises(UserError, match="absent.pth: no such file; get it from https.*--features digits works"):
             ask(tmp_path / "out", image_folder, data="digits", looking=Looking(features="inception"))

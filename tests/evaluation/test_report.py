@@ -14,7 +14,7 @@ import torch
 
 from gan.evaluation import report
 from gan.metrics.protocol import Protocol
-from gan.report.terminal import show
+from gan.report.terminal import print_report
 from gan.sampling.grids import save_grid
 from tests.helpers.pages import Page
 
@@ -96,7 +96,7 @@ def log_of(folder: Path) -> Path:
 def test_the_page_is_one_whole_file(folder: Path, make: Make) -> None:
     log = str(log_of(folder))
     make(result(log=log), result("r, step 4", step=4, images_seen=32, fid=10.5, log=log))
-    report.render(folder)
+    report.write_evaluation_report(folder)
     text = (folder / "report.html").read_text()
     page = Page(text)
     assert page.open == []
@@ -115,7 +115,7 @@ def test_the_page_is_one_whole_file(folder: Path, make: Make) -> None:
 
 def test_markdown_and_charts(folder: Path, make: Make) -> None:
     make(result("a | b"), result("r, step 4", step=4, fid=10.5))
-    view = report.render(folder)
+    view = report.write_evaluation_report(folder)
     text = (folder / "report.md").read_text()
     assert "| a \\| b | 12.35 | 3.25 ± 0.12 |" in text and "| **10.50** |" in text
     assert "FID misleads" in text and "Of the 90 real images: 90 resized." in text
@@ -124,12 +124,12 @@ def test_markdown_and_charts(folder: Path, make: Make) -> None:
     assert len(list((folder / "report-images").glob("chart-*.svg"))) == 5 == len(view.charts)
     svg = (folder / "report-images" / "chart-1.svg").read_text()
     assert "currentColor" not in svg and "background: white" in svg
-    assert view == report.render(folder)  # the same again
+    assert view == report.write_evaluation_report(folder)  # the same again
 
 
 def test_the_table_names_the_best(folder: Path, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     make(result(fid=3.0, recall=0.1), result("other [b]", target="x", fid=0.01234, recall=0.9))
-    view = report.render(folder)
+    view = report.write_evaluation_report(folder)
     assert view.first.header == (
         "Target",
         "FID ↓",
@@ -140,7 +140,7 @@ def test_the_table_names_the_best(folder: Path, make: Make, capsys: pytest.Captu
         "Images",
     )
     assert {cell for cell in view.first.best if cell[1] in (1, 5)} == {(1, 1), (1, 5)}  # less FID, more recall
-    show(view)
+    print_report(view)
     out = capsys.readouterr().out
     assert "other [b]" in out and "0.0123" in out and "3.00" in out and "FID misleads" in out
 
@@ -148,7 +148,7 @@ def test_the_table_names_the_best(folder: Path, make: Make, capsys: pytest.Captu
 def test_one_score_of_one_target(folder: Path, make: Make) -> None:
     row = {key: value for key, value in result().items() if key not in ("inception_score", "kid", "precision")}
     make(row, real_grid=None, reference=None)
-    view = report.render(folder)
+    view = report.write_evaluation_report(folder)
     assert (
         view.first.header[:2] == ("Target", "FID ↓")
         and not view.first.best
@@ -160,7 +160,7 @@ def test_one_score_of_one_target(folder: Path, make: Make) -> None:
 def test_unlike_protocols_are_told_apart(folder: Path, make: Make) -> None:
     other = dataclasses.replace(PROTOCOL, generated_count=60, ema=True)
     make(result(), result("b", target="b", protocol=other.to_json()), result("c", target="c"))
-    view = report.render(folder)
+    view = report.write_evaluation_report(folder)
     assert [row[-1] for row in view.first.rows] == ["A", "B", "A"] and view.first.header[-1] == "Protocol"
     assert not view.first.best and "compare those of one protocol only" in view.first.notes[0]
     assert ("generated count", "A: 50; B: 60") in view.protocols
@@ -168,14 +168,14 @@ def test_unlike_protocols_are_told_apart(folder: Path, make: Make) -> None:
 
 def test_a_stopped_report_says_so(folder: Path, make: Make) -> None:
     make(result(), planned=3, stopped="interrupted")
-    report.render(folder)
+    report.write_evaluation_report(folder)
     for name in ("report.md", "report.html"):
         assert "Stopped after 1 of 3: interrupted" in (folder / name).read_text()
 
 
 def test_long_runs_show_some_grids(folder: Path, make: Make) -> None:
     make(*(result(f"step {step}", step=step, images_seen=8 * step) for step in range(1, 41)))
-    view = report.render(folder)
+    view = report.write_evaluation_report(folder)
     names = [picture.caption.split(":")[0] for picture in view.grids[1:]]
     assert len(names) == 6 and names[0] == "step 1" and names[-1] == "step 40"
 
@@ -184,13 +184,16 @@ def test_runs_of_unlike_batches_are_drawn_over_images(folder: Path, make: Make) 
     rows = [result(step=step, images_seen=8 * step) for step in (1, 2)]
     rows += [result(target="b", step=step, images_seen=64 * step) for step in (1, 2)]
     make(*rows)
-    assert "FID over real images seen: r from 12.35 at 8" in report.render(folder).charts[0].alt
+    assert "FID over real images seen: r from 12.35 at 8" in report.write_evaluation_report(folder).charts[0].alt
 
 
 def test_runs_of_one_name_are_told_apart(folder: Path, make: Make) -> None:
     rows = [result(target=f"{of}/checkpoints/r", step=step, images_seen=8 * step) for of in "ab" for step in (1, 2)]
     make(*rows)
-    assert "a/checkpoints/r from" in (chart := report.render(folder).charts[0].alt) and "b/checkpoints/r from" in chart
+    assert (
+        "a/checkpoints/r from" in (chart := report.write_evaluation_report(folder).charts[0].alt)
+        and "b/checkpoints/r from" in chart
+    )
 
 
 def test_scores_logged_under_unlike_protocols_are_not_joined(folder: Path, make: Make) -> None:
@@ -199,7 +202,7 @@ def test_scores_logged_under_unlike_protocols_are_not_joined(folder: Path, make:
     more = [{"step": step, "scores": {"fid": 5.0}, "protocol": other} for step in (1500, 2000)]
     log.write_text(log.read_text() + "".join(json.dumps(line) + "\n" for line in more))
     make(result(log=str(log)))
-    logged = [chart.alt for chart in report.render(folder).charts if "logged" in chart.alt]
+    logged = [chart.alt for chart in report.write_evaluation_report(folder).charts if "logged" in chart.alt]
     assert [alt.split(" over ")[0] for alt in logged] == [
         f"FID logged in training, {count} images, digits features" for count in ("50", "1,500")
     ]
@@ -208,11 +211,11 @@ def test_scores_logged_under_unlike_protocols_are_not_joined(folder: Path, make:
 def test_one_subset_has_no_spread(folder: Path, make: Make) -> None:
     protocol = {**PROTOCOL.to_json(), "kid_subsets": 1}
     make(result(kid_std=0.0, protocol=protocol))
-    assert report.render(folder).first.rows[0][3] == "1.50"
+    assert report.write_evaluation_report(folder).first.rows[0][3] == "1.50"
 
 
 def test_grids_say_what_they_show(folder: Path, make: Make) -> None:
     make(result(), result("cats", target="cats", kind="images"), passed_over=["r/step-3.pt: its generator gives NaN"])
-    view = report.render(folder)
+    view = report.write_evaluation_report(folder)
     assert [picture.alt.split(" of ")[0] for picture in view.grids] == ["Real images", "The first images", "Images"]
     assert "Passed over: r/step-3.pt: its generator gives NaN" in view.first.notes

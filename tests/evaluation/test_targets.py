@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from gan.errors import Diverged, UserError
-from gan.evaluation.evaluator import report
-from gan.evaluation.image_streams import part
-from gan.evaluation.options import Request
+from gan.evaluation.evaluator import evaluate
+from gan.evaluation.image_streams import random_part
+from gan.evaluation.options import EvaluationOptions
 from gan.evaluation.reference_statistics import Looking, write_statistics
-from gan.evaluation.targets import once, resolve
+from gan.evaluation.targets import resolve_targets, unique_targets
 from gan.runs import checkpoint
 from gan.sampling import generate, sample
 from tests.helpers.reports import DIGITS, ask, trained
@@ -26,11 +26,11 @@ from tests.helpers.reports import DIGITS, ask, trained
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the digits with two checkpoints, the weights of the second not numbers."""
     folder = trained(tmp_path_factory.mktemp("run"), channels=1, report_every=0)
-    state = checkpoint.load(folder / "step-00000004.pt")
+    state = checkpoint.load_checkpoint(folder / "step-00000004.pt")
     for value in state["average"].values():
         if value.is_floating_point():
             value.fill_(torch.nan)
-    checkpoint.save(folder / "step-00000003.pt", state)
+    checkpoint.save_checkpoint(folder / "step-00000003.pt", state)
     return folder
 
 
@@ -47,7 +47,7 @@ def test_a_part_of_a_sorted_set_is_of_the_whole_of_it(tmp_path: Path, kind: str)
     target = str(tmp_path / ("set.npz" if kind == "npz" else "set"))
 
     def shown(count: int, seed: int) -> list[int]:
-        (entry,) = resolve([target], ema=True, seed=seed, device="cpu")
+        (entry,) = resolve_targets([target], ema=True, seed=seed, device="cpu")
         stream = entry.stream(count)
         assert stream.count == count
         return torch.cat(list(stream.batches()))[:, 0, 0, 0].tolist()
@@ -59,7 +59,7 @@ def test_a_part_of_a_sorted_set_is_of_the_whole_of_it(tmp_path: Path, kind: str)
 
 
 def test_every_image_is_as_likely_to_be_in_a_part() -> None:
-    counts = torch.bincount(torch.cat([part(50, 10, seed) for seed in range(500)]), minlength=50)
+    counts = torch.bincount(torch.cat([random_part(50, 10, seed) for seed in range(500)]), minlength=50)
     assert counts.sum() == 5000 and 60 < counts.min() and counts.max() < 140  # 100 each, ± 9 (standard deviation)
 
 
@@ -67,7 +67,7 @@ def test_a_target_named_twice_is_scored_once(
     tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again = f"{image_folder}/../{image_folder.name}"
-    assert once([str(image_folder), "x", again]) == (str(image_folder), "x")
+    assert unique_targets([str(image_folder), "x", again]) == (str(image_folder), "x")
     record = ask(tmp_path / "out", image_folder, again, data="digits", num=None, metrics=("fid",))
     assert len(record["results"]) == 1
     assert f"TARGET {again}: named twice, scored once" in capsys.readouterr().err
@@ -93,7 +93,7 @@ def test_a_snapshot_without_images_is_passed_over(
     assert "step-00000003.pt: its generator gives NaN" in line and line in capsys.readouterr().err
     alone = run / "step-00000003.pt"
     with pytest.raises(UserError, match="step-00000003.pt: its generator gives NaN"):
-        report(Request((str(alone),), DIGITS, metrics=("is",), num=40), tmp_path / "alone")
+        evaluate(EvaluationOptions((str(alone),), DIGITS, metrics=("is",), num=40), tmp_path / "alone")
     assert not (tmp_path / "alone").exists()
 
 
@@ -101,7 +101,7 @@ def test_a_snapshot_without_images_is_passed_over(
 def test_no_image_is_written_of_a_generator_that_gives_none(tmp_path: Path, run: Path, name: str) -> None:
     out, frames = tmp_path / "out" / name, 3 if name == "walk.gif" else None
     with pytest.raises(Diverged, match="step-00000003.pt: its generator gives NaN or infinity.*earlier checkpoint"):
-        sample.write(run / "step-00000003.pt", out, num=4, frames=frames, device="cpu")
+        sample.write_samples(run / "step-00000003.pt", out, num=4, frames=frames, device="cpu")
     assert not list((tmp_path / "out").iterdir())
 
 

@@ -16,48 +16,48 @@ from gan.evaluation import training_evaluator
 from gan.metrics.protocol import Protocol
 from gan.runs import checkpoint
 from gan.runs import log as runlog
-from gan.runs.run_dir import RunFolder
+from gan.runs.run_dir import RunDirectory
 from gan.runtime import Runtime
 from gan.training import train as launch
-from gan.training.loop import train
+from gan.training.loop import run_training_loop
 from gan.training.trainer import Trainer
 from tests.helpers.reports import ask, trained
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A run that is scored while it trains."""
     root = tmp_path_factory.mktemp("scored")
     trained(root, channels=1, report_every=2, report_num=30, steps=6, keep=1)
-    return RunFolder("r", root)
+    return RunDirectory("r", root)
 
 
-def test_scores_are_logged_and_the_best_is_kept(run: RunFolder) -> None:
-    log = runlog.read(run.checkpoints / "log.jsonl")
+def test_scores_are_logged_and_the_best_is_kept(run: RunDirectory) -> None:
+    log = runlog.read_log(run.checkpoints / "log.jsonl")
     scored = {entry["step"]: entry["scores"] for entry in log if "scores" in entry}
     assert list(scored) == [2, 4, 6]
     best = min(scored, key=lambda step: scored[step]["fid"])
     told = json.loads((run.checkpoints / "best.json").read_text())
     assert told["checkpoint"] == f"step-{best:08d}.pt" and told["fid"] == scored[best]["fid"]
     assert Protocol.from_json(told["protocol"]).ema is True
-    kept = [path.name for path in checkpoint.listed(run.checkpoints)]
+    kept = [path.name for path in checkpoint.list_checkpoints(run.checkpoints)]
     assert kept == sorted({told["checkpoint"], "step-00000006.pt"})
 
 
-def test_they_are_those_of_report(run: RunFolder, tmp_path: Path) -> None:
-    scored = training_evaluator.logged(run)[6]["scores"]
+def test_they_are_those_of_report(run: RunDirectory, tmp_path: Path) -> None:
+    scored = training_evaluator.logged_scores(run)[6]["scores"]
     record = ask(tmp_path / "out", run.checkpoints / "step-00000006.pt", num=30, metrics=("fid", "is"))
     assert {name: record["results"][0][name] for name in scored} == scored
 
 
-def test_a_score_that_was_missed_is_made_up(run: RunFolder, tmp_path: Path) -> None:
+def test_a_score_that_was_missed_is_made_up(run: RunDirectory, tmp_path: Path) -> None:
     """A run killed between its last checkpoint and its score."""
     whole = (run.checkpoints / "log.jsonl").read_text()
     lines = whole.splitlines(keepends=True)
     assert "scores" in lines[-1]
     (run.checkpoints / "log.jsonl").write_text("".join(lines[:-1]))
     for _ in range(2):
-        launch.train("r", None, None, {}, resume=True, dry_run=False, root=run.root, device="cpu")
+        launch.train_run("r", None, None, {}, resume=True, dry_run=False, root=run.root, device="cpu")
         assert (run.checkpoints / "log.jsonl").read_text() == whole
 
 
@@ -66,7 +66,7 @@ def test_scoring_changes_nothing_of_the_run(
 ) -> None:
     states, drawn = [], []
     for every in (0, 1):
-        run = RunFolder(f"r{every}", tmp_path)
+        run = RunDirectory(f"r{every}", tmp_path)
         run.create()
         settings = tiny(report_every=every, report_num=20, report_features="digits", channels=1)
         data = image_set(channels=1)
@@ -75,15 +75,15 @@ def test_scoring_changes_nothing_of_the_run(
         on_snapshot = None
         if every:
             extractor = training_evaluator.training_extractor(settings, runtime.device)
-            on_snapshot = training_evaluator.TrainingScores(settings, run, extractor, data, 0)
-        train(job, run, on_snapshot=on_snapshot)
+            on_snapshot = training_evaluator.TrainingEvaluator(settings, run, extractor, data, 0)
+        run_training_loop(job, run, on_snapshot=on_snapshot)
         states.append(job.state())
         drawn.append(torch.get_rng_state())
     assert torch.equal(*drawn)
     for part in ("generator", "discriminator", "average"):
         for name, value in states[0][part].items():
             assert torch.equal(value, states[1][part][name]), name
-    assert {2, 3, 4} <= set(training_evaluator.logged(RunFolder("r1", tmp_path)))
+    assert {2, 3, 4} <= set(training_evaluator.logged_scores(RunDirectory("r1", tmp_path)))
 
 
 def test_a_recipe_scores_its_own_data_only() -> None:

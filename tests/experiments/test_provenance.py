@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gan.experiments.provenance import facts, origin, warnings
+from gan.experiments.provenance import provenance, provenance_facts, provenance_warnings
 from gan.runtime import Runtime
 
 
@@ -14,26 +14,28 @@ def made(threads: int = 2, torch: str = "2.0") -> dict[str, Any]:
 
 
 def test_one_origin_needs_no_warning() -> None:
-    assert warnings([]) == [] == warnings([made(), made()])
-    assert facts([made(), made()]) == [("machine", "cpu, fp32, a CPU, 2 threads"), ("program", "torch 2.0")]
+    assert provenance_warnings([]) == [] == provenance_warnings([made(), made()])
+    assert provenance_facts([made(), made()]) == [("machine", "cpu, fp32, a CPU, 2 threads"), ("program", "torch 2.0")]
 
 
 def test_what_differs_is_named() -> None:
-    assert warnings([made(), made(threads=1)]) == [
+    assert provenance_warnings([made(), made(threads=1)]) == [
         "Not all trainings had the same machine, precision or number of threads (threads); the result.json of each "
         "says which."
     ]
-    assert warnings([made(), made(torch="1.0")])[0].startswith("Not all trainings had the same versions (torch);")
-    text = dict(facts([made(), made(threads=1, torch="1.0")]))
+    assert provenance_warnings([made(), made(torch="1.0")])[0].startswith(
+        "Not all trainings had the same versions (torch);"
+    )
+    text = dict(provenance_facts([made(), made(threads=1, torch="1.0")]))
     assert text["machine"] == "cpu, fp32, a CPU, 2 threads; cpu, fp32, a CPU, 1 thread"
     assert text["program"] == "torch 2.0; torch 1.0"
 
 
 def test_what_one_of_them_does_not_know_is_not_held_against_the_other() -> None:
     old = {"runtime": {"device": "cpu", "precision": "fp32"}, "versions": {"torch": "2.0"}}
-    assert warnings([old, made()]) == []
+    assert provenance_warnings([old, made()]) == []
 
 
 def test_this_process(runtime: Runtime) -> None:
-    found = origin(runtime)
+    found = provenance(runtime)
     assert {"device", "precision", "cpu", "threads"} <= set(found["runtime"]) and found["versions"]["torch"]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan.models.classifiers import build_classifier, to_state
+from gan.models.classifiers import build_classifier, classifier_state
 from gan.norm import power_iterate
 from gan.runs import checkpoint
 from gan.training import train
@@ -48,9 +48,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made")
     flags: dict[str, Any] = {**TINY, "channels": 1, "report_every": 0, "g_lr": 0.1, "ema_half_life": 1e6}
     for name, more in (("plain", {}), ("classes", {"network": "resnet", "conditional": True})):
-        train.train(name, None, None, {**flags, **more}, resume=False, dry_run=False, root=root, device="cpu")
+        train.train_run(name, None, None, {**flags, **more}, resume=False, dry_run=False, root=root, device="cpu")
     network = build_classifier("cnn3", "msn", resolution=28, channels=1, classes=10)
-    checkpoint.save(root / "k.pt", to_state(network, "cnn3", "msn", "0123456789"))
+    checkpoint.save_checkpoint(root / "k.pt", classifier_state(network, "cnn3", "msn", "0123456789"))
     return root
 
 

@@ -17,12 +17,13 @@ from PIL import Image
 from torch import Tensor
 
 from gan.errors import UserError
-from gan.export import Request, formats, write
-from gan.export.verify import COUNT, Difference, Run, compare, require_alike
+from gan.export import formats
+from gan.export.export import ExportOptions, export_network
+from gan.export.verify import COMPARED_INPUTS, Difference, NetworkFunction, compare_outputs, require_close
 from gan.models import build_discriminator
 from gan.models.classifiers import build_classifier
 from gan.runs import checkpoint
-from gan.runs.checkpoint import config_of
+from gan.runs.checkpoint import train_config_of
 from gan.sampling import generate
 from gan.sampling.load_generator import load_generator
 from tests.conftest import TINY
@@ -39,7 +40,7 @@ Call = Callable[..., tuple[int, str]]
 def as_bytes(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trained generator of `plain`, not averaged, its images in bytes."""
     out = tmp_path_factory.mktemp("bytes") / "g.onnx"
-    return write(Request(made / "checkpoints" / "plain", ema=False, uint8=True, out=out))
+    return export_network(ExportOptions(made / "checkpoints" / "plain", ema=False, uint8=True, out=out))
 
 
 def latents(count: int = 5) -> Tensor:
@@ -100,8 +101,8 @@ def test_a_discriminator_as_safetensors(call: Call, here: Path) -> None:
     assert recipe["folded"] == {"spectral norm": 8, "centering": 7} and recipe["config"]["latent_dim"] == 8
     assert recipe["config"]["data"] == "digits" and "data_root" not in recipe["config"]
     assert inputs[0]["name"] == "images" and inputs[0]["range"] == [-1, 1] and inputs[0]["shape"][1:] == [1, 32, 32]
-    state = checkpoint.newest(here)[1]
-    discriminator = build_discriminator(config_of(state, here))
+    state = checkpoint.newest_checkpoint(here)[1]
+    discriminator = build_discriminator(train_config_of(state, here))
     discriminator.load_state_dict(state["discriminator"])
     norm = discriminator.layers[0].norm
     torch.testing.assert_close(bias, (norm.bias - norm.running_mean).detach())
@@ -152,7 +153,7 @@ def test_a_wrong_network_is_refused(
     Path("g.safetensors").write_text("what was there")
     right = formats.FORMATS["safetensors"]
 
-    def load(*arguments: Any) -> Run:
+    def load(*arguments: Any) -> NetworkFunction:
         run = right.load(*arguments)
         return lambda inputs: run(inputs) + by
 
@@ -163,19 +164,19 @@ def test_a_wrong_network_is_refused(
 
 
 def test_the_check_sees_what_it_should() -> None:
-    inputs = (torch.randn(COUNT, 3),)
+    inputs = (torch.randn(COMPARED_INPUTS, 3),)
     sizes: list[int] = []
 
     def exported(given: tuple[Tensor, ...]) -> Tensor:
         sizes.append(len(given[0]))
         return given[0] + (given[0] == inputs[0][40]) * 0.5  # one wrong row
 
-    found = compare(lambda given: given[0], exported, inputs, Path("x"))
+    found = compare_outputs(lambda given: given[0], exported, inputs, Path("x"))
     assert sizes == [64, 1, 63] and found.largest == pytest.approx(0.5) and found.share == pytest.approx(1 / 64)
     with pytest.raises(UserError, match="x: not written, the exported network gives torch.float32"):
-        compare(lambda given: given[0], lambda given: given[0][:, :2], inputs, Path("x"))
+        compare_outputs(lambda given: given[0], lambda given: given[0][:, :2], inputs, Path("x"))
     with pytest.raises(UserError, match="the trained network itself gives NaN"):
-        compare(lambda given: given[0] / 0, lambda given: given[0], inputs, Path("x"))
+        compare_outputs(lambda given: given[0] / 0, lambda given: given[0], inputs, Path("x"))
     for largest, reach, share, levels, fine in (
         (4.9e-5, 0.5, 1.0, False, True),
         (5.1e-5, 0.5, 1.0, False, False),
@@ -187,7 +188,7 @@ def test_the_check_sees_what_it_should() -> None:
         (2.0, 255.0, 1e-6, True, False),
     ):
         try:
-            require_alike(Difference(largest, reach, share, levels), Path("x"))
+            require_close(Difference(largest, reach, share, levels), Path("x"))
             assert fine
         except UserError:
             assert not fine
@@ -233,12 +234,12 @@ def test_bad_checkpoints(call: Call, here: Path) -> None:
     whole = Path("k.pt").read_bytes()
     Path("cut.pt").write_bytes(whole[:-100])
     Path("altered.pt").write_bytes(whole[:3000] + b"x" + whole[3001:])
-    state = checkpoint.load(Path("k.pt"))
-    checkpoint.save(Path("other.pt"), {**state, "norm": "bn"})
+    state = checkpoint.load_checkpoint(Path("k.pt"))
+    checkpoint.save_checkpoint(Path("other.pt"), {**state, "norm": "bn"})
     weights = {**state["weights"], "linear.bias": torch.full((10,), torch.nan)}
-    checkpoint.save(Path("nan.pt"), {**state, "weights": weights})
-    gan = checkpoint.newest(here)[1]
-    checkpoint.save(Path("unlike.pt"), {**gan, "config": {**gan["config"], "d_width": 6}})
+    checkpoint.save_checkpoint(Path("nan.pt"), {**state, "weights": weights})
+    gan = checkpoint.newest_checkpoint(here)[1]
+    checkpoint.save_checkpoint(Path("unlike.pt"), {**gan, "config": {**gan["config"], "d_width": 6}})
     for path, flags, expected, part in (
         ("cut.pt", [], 1, "is not a whole msn-gan checkpoint"),
         ("altered.pt", [], 1, "is damaged"),

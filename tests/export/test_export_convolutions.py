@@ -10,7 +10,7 @@ from torch import nn
 
 from gan.config.presets import PRESETS
 from gan.export.convolutions import with_merged_kernels, without_transposed
-from gan.export.folding import plain
+from gan.export.folding import fold_to_plain_layers
 from gan.models import build_generator
 from gan.nn.convolutions import PooledConv2d, UpsampledConv2d
 
@@ -64,7 +64,7 @@ def test_merged_layers_are_torchs_own(kind: type[nn.Module], bias: bool) -> None
 @pytest.mark.parametrize("name", ["msn-dcgan", "sngan-dcgan", "sngan-resnet"])
 def test_generators_have_none_left(lived: Callable[[nn.Module], nn.Module], name: str) -> None:
     config = PRESETS[name].replace({"g_width": 4, "latent_dim": 8, "conditional": True})
-    network = plain(lived(build_generator(config, 3))).network.double()
+    network = fold_to_plain_layers(lived(build_generator(config, 3))).network.double()
     z, labels = torch.randn(3, 8, dtype=torch.float64), torch.tensor([2, 0, 1])
     changed = without_transposed(network, (z, labels))
     assert not transposed(changed) and not any(isinstance(module, UpsampledConv2d) for module in changed.modules())

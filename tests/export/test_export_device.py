@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan.export import Request, write
+from gan.export.export import ExportOptions, export_network
 
 pytest.importorskip("onnxruntime", reason="needs the extra: pip install msn-gan[onnx]")
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow  # it installs packages; CI runs it by name
 def test_the_example_in_an_environment_of_its_own(made: Path, tmp_path: Path) -> None:
-    generator = write(Request(made / "checkpoints" / "plain", uint8=True, out=tmp_path / "g.onnx"))
+    generator = export_network(ExportOptions(made / "checkpoints" / "plain", uint8=True, out=tmp_path / "g.onnx"))
     venv.create(tmp_path / "device", with_pip=True)
     python = tmp_path / "device" / "bin" / "python"
 

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
-from gan.export.folding import ConditionalScaleShift, ScaleShift, plain
+from gan.export.folding import ConditionalScaleShift, ScaleShift, fold_to_plain_layers
 from gan.models import build_discriminator, build_generator
 from gan.models.blocks import ConditionalBatchNorm2d
 from gan.models.classifiers import CLASSIFIERS, build_classifier
@@ -32,7 +32,7 @@ def narrow(name: str) -> tuple[TrainConfig, int]:
 def agree(network: nn.Module, *inputs: Tensor) -> None:
     """Folded and unfolded outputs are the same function (in float64), and no normalization is left to compute."""
     network = copy.deepcopy(network).double()
-    folded = plain(network).network
+    folded = fold_to_plain_layers(network).network
     wide = [value.double() if value.is_floating_point() else value for value in inputs]
     with torch.no_grad():
         expected, got = network(*wide), folded(*wide)
@@ -55,7 +55,7 @@ def test_discriminators(lived: Live, name: str) -> None:
     network = lived(build_discriminator(config, classes))
     labels = (torch.tensor([2, 0, 1]),) if classes else ()
     agree(network, torch.randn(3, config.channels, config.resolution, config.resolution), *labels)
-    assert not plain(network).told()
+    assert not fold_to_plain_layers(network).told()
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -64,7 +64,7 @@ def test_norms_of_discriminators(lived: Live, network: str, norm: str) -> None:
     config = TrainConfig().replace({"d_width": 4, "norm": norm, "network": network})
     discriminator = lived(build_discriminator(config))
     agree(discriminator, torch.randn(3, 3, 32, 32))
-    folded = plain(discriminator)
+    folded = fold_to_plain_layers(discriminator)
     assert bool(folded.kept) == (norm in _INPUT_NORMS) and not folded.constant
     hidden, output = (7, 1) if network == "dcgan" else (10, 1)
     assert (
@@ -88,7 +88,7 @@ def test_norms_of_discriminators(lived: Live, network: str, norm: str) -> None:
 def test_classifiers(lived: Live, name: str, norm: str) -> None:
     network = lived(build_classifier(name, norm, resolution=32, channels=3, classes=5))
     agree(network, torch.rand(2, 3, 32, 32) * 2 - 1)
-    folded = plain(network)
+    folded = fold_to_plain_layers(network)
     # A batch norm may be left only as a constant, and only where it reads what several layers gave.
     assert not folded.constant or norm == "bn"
     assert bool(folded.kept) == (norm in _INPUT_NORMS)
@@ -97,10 +97,10 @@ def test_classifiers(lived: Live, name: str, norm: str) -> None:
 
 def test_what_stays_is_named(lived: Live) -> None:
     config, _ = narrow("sngan-resnet")
-    told = plain(lived(build_generator(config))).told()
+    told = fold_to_plain_layers(lived(build_generator(config))).told()
     assert len(told) == 1 and "a constant scale and shift now: blocks.0.norm (BatchNorm2d), blocks.1.norm" in told[0]
     assert told[0].endswith(", norm (BatchNorm2d)") and "conv1" not in told[0]
-    told = plain(lived(build_discriminator(config.replace({"norm": "ln"})))).told()
+    told = fold_to_plain_layers(lived(build_discriminator(config.replace({"norm": "ln"})))).told()
     assert len(told) == 1 and "exported as it is: blocks.0.conv1.norm (GroupNorm), " in told[0]
 
 
@@ -112,16 +112,16 @@ def test_pre_activation_order(lived: Live) -> None:
         )
     )
     agree(network, torch.randn(2, 3, 8, 8))
-    folded = plain(network)
+    folded = fold_to_plain_layers(network)
     assert folded.constant == {"0": "BatchNorm2d", "5": "Centering"} and folded.folded == {"batch norm": 1}
 
 
 def test_batch_norm_without_running_statistics_stays() -> None:
     network = Normalized(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2, track_running_stats=False)).eval()
-    assert plain(network).kept == {"norm": "BatchNorm2d"}
+    assert fold_to_plain_layers(network).kept == {"norm": "BatchNorm2d"}
     network = nn.Sequential(ConditionalBatchNorm2d(2, 3)).eval()
     network[0].norm = nn.BatchNorm2d(2, affine=False, track_running_stats=False)
-    assert plain(network).kept == {"0.norm": "BatchNorm2d"}
+    assert fold_to_plain_layers(network).kept == {"0.norm": "BatchNorm2d"}
 
 
 def test_constants_of_maps_and_vectors() -> None:
@@ -140,5 +140,5 @@ def test_constants_of_maps_and_vectors() -> None:
 def test_the_trained_network_is_not_changed(lived: Live) -> None:
     network = lived(build_generator(narrow("sngan-projection")[0], 3))
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    plain(network)
+    fold_to_plain_layers(network)
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.export import onnx_format
-from gan.export.folding import plain
-from gan.export.network import AsBytes, Port, Subject, random_inputs
-from gan.export.verify import compare, require_alike, runner
+from gan.export.folding import fold_to_plain_layers
+from gan.export.network import AsBytes, ExportSource, Port, random_inputs
+from gan.export.verify import as_function, compare_outputs, require_close
 from gan.models import build_discriminator, build_generator
 from gan.models.classifiers import CLASSIFIERS, build_classifier
 from gan.models.resnet import UpBlock
@@ -37,27 +37,27 @@ FOLDING = ("none", "bn", "wn", "mean", "sn", "msn-affine", "msn")
 COMPUTED = {"BatchNormalization", "InstanceNormalization", "Sub", "Div", "Sqrt", "Pow", "MatMul", "Reciprocal"}
 
 
-def subject(network: nn.Module, what: str, inputs: tuple[Port, ...], output: Port, classes: int = 0) -> Subject:
+def subject(network: nn.Module, what: str, inputs: tuple[Port, ...], output: Port, classes: int = 0) -> ExportSource:
     names = tuple(map(str, range(classes)))
-    return Subject(what, network, lambda: network, inputs, output, names, {}, trained_on=None, data_root="")
+    return ExportSource(what, network, lambda: network, inputs, output, names, {}, trained_on=None, data_root="")
 
 
-def of_generator(network: nn.Module, classes: int = 0, output: Port = IMAGES) -> Subject:
+def of_generator(network: nn.Module, classes: int = 0, output: Port = IMAGES) -> ExportSource:
     inputs = (Port("latents", (8,), "float32", ""), *([LABELS] if classes else []))
     return subject(network, "generator", inputs, output, classes)
 
 
-def of_discriminator(network: nn.Module, classes: int = 0) -> Subject:
+def of_discriminator(network: nn.Module, classes: int = 0) -> ExportSource:
     inputs = (IMAGES, *([LABELS] if classes else []))
     return subject(network, "discriminator", inputs, Port("logits", (), "float32", ""), classes)
 
 
-def exported(item: Subject, **options: Any) -> Any:
+def exported(item: ExportSource, **options: Any) -> Any:
     """The graph, which ONNX Runtime has been seen to run as torch runs the network."""
-    model = onnx_format.graph(item, plain(item.network), **options)
-    run = onnx_format.load(model.SerializeToString(), item)
-    found = compare(runner(item.network), run, random_inputs(item, 64), Path("x"))
-    require_alike(found, Path("x"))
+    model = onnx_format.onnx_graph(item, fold_to_plain_layers(item.network), **options)
+    run = onnx_format.load_onnx(model.SerializeToString(), item)
+    found = compare_outputs(as_function(item.network), run, random_inputs(item, 64), Path("x"))
+    require_close(found, Path("x"))
     return model
 
 
@@ -87,7 +87,7 @@ def test_generators_are_plain_layers(lived: Live, name: str) -> None:
     network = lived(build_generator(config))
     shape = (config.channels, config.resolution, config.resolution)
     model = exported(of_generator(network, output=Port("images", shape, "float32", "")))
-    found, constant = operators(model), len(plain(network).constant)
+    found, constant = operators(model), len(fold_to_plain_layers(network).constant)
     assert not COMPUTED & set(found) and "ReduceMean" not in found
     merged = layers(network, UpsampledConv2d)  # with the upsampling before it a transposed convolution
     assert found["Conv"] == layers(network, nn.Conv2d) - merged and found["Resize"] == merged  # those of shortcuts
@@ -150,7 +150,7 @@ def test_the_graph_of_every_classifier_is_that_of_none(lived: Live, name: str) -
         logits = Port("logits", (5,), "float32", "")
         found[norm] = operators(exported(subject(network, "classifier", (IMAGES,), logits)))
         # A batch norm before its convolution (DenseNet) is a multiplication and an addition.
-        constant = len(plain(network).constant)
+        constant = len(fold_to_plain_layers(network).constant)
         found[norm].subtract({"Mul": constant, "Add": constant} if constant else {})
         assert not COMPUTED & set(+found[norm])
         assert found[norm]["Conv"] == layers(network, nn.Conv2d) and found[norm]["Gemm"] == 1
@@ -216,7 +216,7 @@ def test_bytes_are_rounded_as_sampling_rounds_them() -> None:
     network = AsBytes(Same()).eval()
     latent_port = Port("latents", (256,), "float32", "")
     item = subject(network, "generator", (latent_port,), Port("images", (1, 16, 16), "uint8", ""))
-    run = onnx_format.load(onnx_format.graph(item, plain(network)).SerializeToString(), item)
+    run = onnx_format.load_onnx(onnx_format.onnx_graph(item, fold_to_plain_layers(network)).SerializeToString(), item)
     expected = generate.to_uint8(latents).unflatten(1, (1, 16, 16))
     torch.testing.assert_close(run((latents,)), expected, rtol=0, atol=0)
     assert expected[0].flatten().tolist() == list(range(256)) and expected[2].min() == 0 and expected[2].max() == 255

@@ -15,15 +15,15 @@ from PIL import Image
 
 from gan.data import ImageSet
 from gan.data.batches import to_float
-from gan.data.train_test_sets import load_sets
+from gan.data.train_test_sets import load_train_and_test
 from gan.errors import UserError
-from gan.evaluation.evaluator import report
-from gan.evaluation.options import Request
+from gan.evaluation.evaluator import evaluate
+from gan.evaluation.options import EvaluationOptions
 from gan.evaluation.reference_statistics import Looking
-from gan.experiments.classify.experiment import classify
+from gan.experiments.classify.experiment import run_classification
 from gan.export import calibration
-from gan.export.network import load as subject_of
-from gan.models.classifiers import build_classifier, from_state, to_state
+from gan.export.network import load_export_source as subject_of
+from gan.models.classifiers import build_classifier, classifier_from_state, classifier_state
 from gan.runs import checkpoint, log
 from gan.sampling import generate
 from gan.sampling.load_generator import load_generator
@@ -40,14 +40,14 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a training of `classify`: cnn3 with MSN that reads most digits."""
     root = tmp_path_factory.mktemp("classifier")
     settings = {"model": "cnn3", "norms": ["msn"], "lr": [0.002], "resolution": 28, "epochs": 2, "batch": 64}
-    classify("k", {**settings, "precision": "fp32"}, root=root, device="cpu")
+    run_classification("k", {**settings, "precision": "fp32"}, root=root, device="cpu")
     return root / "checkpoints" / "k" / "msn-lr0.002-seed0"
 
 
 @pytest.fixture(scope="module")
 def sets() -> tuple[ImageSet, ImageSet]:
     """The digits that classifiers are trained and tested on."""
-    return load_sets("digits", resolution=28, channels=1)
+    return load_train_and_test("digits", resolution=28, channels=1)
 
 
 def accuracy(run: Callable[[torch.Tensor], torch.Tensor], images: ImageSet) -> float:
@@ -63,14 +63,14 @@ def test_a_classifier_keeps_its_accuracy(call: Call, classifier: Path, sets: tup
     def int8(images: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
-    state = checkpoint.load(classifier / "classifier.pt")
-    network, test = from_state(state, classifier), sets[1]
+    state = checkpoint.load_checkpoint(classifier / "classifier.pt")
+    network, test = classifier_from_state(state, classifier), sets[1]
     with torch.no_grad():
         before, after = accuracy(network, test), accuracy(int8, test)
     assert before > 0.8 and abs(before - after) < 0.02
     shown = f"accuracy: {before:.2%} in fp32, {after:.2%} in int8 ({len(test)} test images of digits)"
     assert shown in told and "in fp32, " in told.split("size:")[1]
-    assert before == pytest.approx(log.read(classifier / "log.jsonl")[-1]["test_accuracy"])  # as `classify` told it
+    assert before == pytest.approx(log.read_log(classifier / "log.jsonl")[-1]["test_accuracy"])  # as `classify` told it
 
     model = onnx.load("int8.onnx")
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 21)]
@@ -89,8 +89,10 @@ def test_a_generator_is_scored_before_and_after(call: Call, here: Path, tmp_path
     assert code == 0, told
     found = re.search(r"FID: ([\d.]+) in fp32, ([\d.]+) in int8 \(70 images against 1,797 of digits\)", told)
     assert found
-    request = Request((str(checkpoint.listed(here)[-1]),), Looking(features="digits"), num=70, metrics=("fid",))
-    record, _ = report(request, tmp_path / "report")
+    request = EvaluationOptions(
+        (str(checkpoint.list_checkpoints(here)[-1]),), Looking(features="digits"), num=70, metrics=("fid",)
+    )
+    record, _ = evaluate(request, tmp_path / "report")
     assert float(found[1]) == pytest.approx(record["results"][0]["fid"], rel=0.01)
     model = onnx.load("g.onnx")
     types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
@@ -123,7 +125,7 @@ def test_a_discriminator_is_judged_by_its_verdicts(call: Call, here: Path) -> No
 
 def test_a_constant_discriminator_is_seen(here: Path) -> None:
     """Of real images alone, one that always says "real" would agree with one that tells them from others."""
-    quantizer = calibration.Quantizer(subject_of(here, "discriminator"), calibration.Options())
+    quantizer = calibration.Quantizer(subject_of(here, "discriminator"), calibration.QuantizationOptions())
     real = {tuple(image.flatten().tolist()) for batch in quantizer._judgements("") for image in batch[0]}
 
     def trained(inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -135,7 +137,7 @@ def test_a_constant_discriminator_is_seen(here: Path) -> None:
 
 def test_a_discriminator_is_shown_the_images_of_its_generator(here: Path) -> None:
     subject = subject_of(here, "discriminator")
-    quantizer = calibration.Quantizer(subject, calibration.Options())
+    quantizer = calibration.Quantizer(subject, calibration.QuantizationOptions())
     images = torch.cat([batch[0] for batch in quantizer.calibration()])
     generator = load_generator(here, ema=False, device="cpu")[0]
     with torch.no_grad():
@@ -148,7 +150,7 @@ def test_a_discriminator_is_shown_the_images_of_its_generator(here: Path) -> Non
 
 def test_calibration_inputs(classifier: Path, sets: tuple[ImageSet, ImageSet]) -> None:
     train, test = sets
-    quantizer = calibration.Quantizer(subject_of(classifier, None), calibration.Options())
+    quantizer = calibration.Quantizer(subject_of(classifier, None), calibration.QuantizationOptions())
     batches = quantizer.calibration()
     images = torch.cat([batch[0] for batch in batches])
     assert images.shape == (256, 1, 28, 28) and [len(batch) for batch in batches] == [1] * 4
@@ -162,16 +164,16 @@ def test_calibration_inputs(classifier: Path, sets: tuple[ImageSet, ImageSet]) -
 
 def test_test_images_can_be_named(call: Call, classifier: Path, image_folder: Path) -> None:
     """Of a checkpoint that says so, on the command line, or both."""
-    state = checkpoint.load(classifier / "classifier.pt")
+    state = checkpoint.load_checkpoint(classifier / "classifier.pt")
     network = build_classifier("cnn3", "msn", resolution=28, channels=1, classes=3)
     shutil.copytree("images", "others")
     for path in Path("others").rglob("*.png"):  # other images of the same classes
         Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path)
     named = {"data": "images", "test_data": "others", "data_root": "data", "limit": 3}
-    own = to_state(network, "cnn3", "msn", ["a", "b", "c"])
-    checkpoint.save(Path("named.pt"), {**own, "training": {**state["training"], "images": named}})
-    checkpoint.save(Path("old.pt"), own)
-    quantizer = calibration.Quantizer(subject_of(Path("named.pt"), None), calibration.Options())
+    own = classifier_state(network, "cnn3", "msn", ["a", "b", "c"])
+    checkpoint.save_checkpoint(Path("named.pt"), {**own, "training": {**state["training"], "images": named}})
+    checkpoint.save_checkpoint(Path("old.pt"), own)
+    quantizer = calibration.Quantizer(subject_of(Path("named.pt"), None), calibration.QuantizationOptions())
     assert (quantizer.data, quantizer.tested, len(quantizer.train)) == ("images", "others", 3)
     for path, flags in (("named.pt", []), ("old.pt", ["--data", "images", "--test-data", "others"])):
         code, told = call("export", path, "--int8", *flags, "--out", "x.onnx")
@@ -179,8 +181,8 @@ def test_test_images_can_be_named(call: Call, classifier: Path, image_folder: Pa
 
 
 def test_bad_images(call: Call, classifier: Path, here: Path, image_folder: Path) -> None:
-    state = checkpoint.load(classifier / "classifier.pt")
-    checkpoint.save(Path("bare.pt"), {key: value for key, value in state.items() if key != "training"})
+    state = checkpoint.load_checkpoint(classifier / "classifier.pt")
+    checkpoint.save_checkpoint(Path("bare.pt"), {key: value for key, value in state.items() if key != "training"})
     Path("flat").mkdir()
     for path in image_folder.rglob("*.png"):
         (Path("flat") / path.name).write_bytes(path.read_bytes())
@@ -201,7 +203,9 @@ def test_bad_images(call: Call, classifier: Path, here: Path, image_folder: Path
 
 
 def test_a_conditional_discriminator_needs_labels(here: Path, image_set: Callable[..., ImageSet]) -> None:
-    quantizer = calibration.Quantizer(subject_of(Path("checkpoints/classes"), "discriminator"), calibration.Options())
+    quantizer = calibration.Quantizer(
+        subject_of(Path("checkpoints/classes"), "discriminator"), calibration.QuantizationOptions()
+    )
     images, labels = quantizer.calibration()[0]
     assert images.shape == (64, 1, 32, 32) and labels.dtype == torch.int64
     quantizer.train = image_set(channels=1, labelled=False)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gan.experiments.compare.experiment import compare
+from gan.experiments.compare.experiment import run_comparison
 from gan.runs import checkpoint
 from tests.conftest import TINY
 
@@ -19,11 +19,11 @@ def states(root: Path, names: list[str], step: int = 4) -> dict[str, Any]:
     """The last checkpoints of some trainings, but for the time that they took."""
     found = {}
     for name in names:
-        found[name] = checkpoint.load(root / RUN / name / f"step-{step:08d}.pt")
+        found[name] = checkpoint.load_checkpoint(root / RUN / name / f"step-{step:08d}.pt")
         del found[name]["seconds"]
     return found
 
 
 def ask(root: Path, **given: Any) -> dict[str, Any]:
-    assert compare("r", None, None, given, root=root, device="cpu") is None
+    assert run_comparison("r", None, None, given, root=root, device="cpu") is None
     return json.loads((root / RUN / "report.json").read_text())

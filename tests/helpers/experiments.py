@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from gan.experiments.classify.trainer import ClassifierTraining
+from gan.experiments.classify.trainer import ClassifierTrainer
 
 SMALL: dict[str, Any] = {"model": "cnn3", "resolution": 8, "batch": 20, "epochs": 2, "limit": 40, "precision": "fp32"}
 RUN = Path("checkpoints/r")
 Run = Callable[..., dict[str, Any]]
 
 
-def before_each_step(patch: pytest.MonkeyPatch, action: Callable[[ClassifierTraining], object]) -> None:
+def before_each_step(patch: pytest.MonkeyPatch, action: Callable[[ClassifierTrainer], object]) -> None:
     """Call something with each training before each of its steps."""
-    real = ClassifierTraining.train_step
+    real = ClassifierTrainer.train_step
 
-    def watched(job: ClassifierTraining) -> None:
+    def watched(job: ClassifierTrainer) -> None:
         action(job)
         real(job)
 
-    patch.setattr(ClassifierTraining, "train_step", watched)
+    patch.setattr(ClassifierTrainer, "train_step", watched)

@@ -91,7 +91,7 @@ def _rank(number: int, count: int, port: int, file: Path, work: Callable[..., An
     if not joined:
         work(*arguments)
         return
-    with process_group.joined():
+    with process_group.joined_ranks():
         result = work(*arguments)
     file.write_bytes(pickle.dumps(result))
 

@@ -21,6 +21,6 @@ def train(folder: Path, count: int, *flags: Any, before: Callable[[], None] | No
 
 
 def state_of(folder: Path, step: int = STEPS) -> dict[str, Any]:
-    state = checkpoint.load(checkpoint.checkpoint_path(folder / "checkpoints" / "r", step))
+    state = checkpoint.load_checkpoint(checkpoint.checkpoint_path(folder / "checkpoints" / "r", step))
     del state["seconds"]
     return state

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gan.evaluation.evaluator import report
-from gan.evaluation.options import Request
+from gan.evaluation.evaluator import evaluate
+from gan.evaluation.options import EvaluationOptions
 from gan.evaluation.reference_statistics import Looking
 from gan.training import train
 from tests.conftest import TINY
@@ -18,13 +18,13 @@ DIGITS = Looking(features="digits", device="cpu")
 def trained(root: Path, **flags: Any) -> Path:
     """The folder of checkpoints of a run of a few steps, whose images differ."""
     flags = {**TINY, "g_lr": 0.1, **flags}
-    train.train("r", None, None, flags, resume=False, dry_run=False, root=root, device="cpu")
+    train.train_run("r", None, None, flags, resume=False, dry_run=False, root=root, device="cpu")
     return root / "checkpoints" / "r"
 
 
 def ask(out: Path, *targets: Path | str, **flags: Any) -> dict[str, Any]:
     flags = {"looking": DIGITS, "num": 40, **flags}
-    record, error = report(Request(tuple(map(str, targets)), **flags), out)
+    record, error = evaluate(EvaluationOptions(tuple(map(str, targets)), **flags), out)
     assert error is None
     assert json.loads((out / "report.json").read_text()) == record
     return record

@@ -16,9 +16,9 @@ import torch
 from gan import cli
 from gan.evaluation import training_evaluator
 from gan.experiments.classify import loop
-from gan.experiments.classify.experiment import classify
-from gan.experiments.classify.trainer import ClassifierTraining
-from gan.experiments.compare.experiment import compare
+from gan.experiments.classify.experiment import run_classification
+from gan.experiments.classify.trainer import ClassifierTrainer
+from gan.experiments.compare.experiment import run_comparison
 from gan.report import charts
 from gan.training import train, trainer
 from gan.utils import files
@@ -103,15 +103,15 @@ def _train(root: Path, flags: dict[str, Any], resume: bool, moment: tuple[str, f
     torch.set_num_threads(1)
     if moment is not None:
         _arm(*moment, trainer.Trainer)
-    train.train("r", None, None, flags, resume=resume, dry_run=False, root=root, device="cpu")
+    train.train_run("r", None, None, flags, resume=resume, dry_run=False, root=root, device="cpu")
 
 
 def _classify(root: Path, flags: dict[str, Any], moment: tuple[str, float] | None) -> None:
     torch.set_num_threads(1)
     if moment is not None:
-        _arm(*moment, ClassifierTraining)
+        _arm(*moment, ClassifierTrainer)
     loop.SAVE_SECONDS = 0.0  # a checkpoint after every step
-    classify("r", flags, root=root, device="cpu")
+    run_classification("r", flags, root=root, device="cpu")
 
 
 def plain_chart(lines: Any, *, alt: str, **labels: str) -> str:
@@ -121,12 +121,12 @@ def plain_chart(lines: Any, *, alt: str, **labels: str) -> str:
 
 def _compare(root: Path, flags: dict[str, Any], moment: tuple[str, float] | None) -> None:
     torch.set_num_threads(1)
-    charts.chart = plain_chart
+    charts.svg_chart = plain_chart
     if moment is not None and moment[0] == "score":
         _die_scoring(int(moment[1]))
     elif moment is not None:
         _arm(*moment, trainer.Trainer)
-    compare("r", None, None, flags, root=root, device="cpu")
+    run_comparison("r", None, None, flags, root=root, device="cpu")
 
 
 def _die_scoring(when: int) -> None:
@@ -145,7 +145,7 @@ def _die_scoring(when: int) -> None:
 
 def _run_and_signal(root: Path, number: int, flags: list[str], command: str) -> None:
     torch.set_num_threads(1)
-    trained: Any = {"train": trainer.Trainer, "classify": ClassifierTraining}[command]
+    trained: Any = {"train": trainer.Trainer, "classify": ClassifierTrainer}[command]
     step = trained.train_step
 
     def counted(self: Any, *arguments: Any) -> None:

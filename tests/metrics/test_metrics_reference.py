@@ -16,9 +16,15 @@ from gan.errors import UserError
 from gan.metrics.digits import DigitsExtractor
 from gan.metrics.feature_pass import ImageStream
 from gan.metrics.frechet import frechet_distance
-from gan.metrics.moments import Moments
-from gan.metrics.protocol import FEATURES, Protocol, differences, require_alike
-from gan.metrics.reference import cache_folder, cache_path, from_cache, load_statistics, save_statistics
+from gan.metrics.moments import FeatureMoments
+from gan.metrics.protocol import FEATURE_FIELDS, Protocol, protocol_differences, require_same_protocol
+from gan.metrics.reference import (
+    load_cached_reference,
+    load_statistics,
+    reference_cache_folder,
+    reference_cache_path,
+    save_statistics,
+)
 from gan.metrics.score import measure_reference
 
 Stream = Callable[..., ImageStream]
@@ -74,7 +80,7 @@ class TestStatistics:
         whole, injected = (fid_module.FrechetInceptionDistance(identity).set_dtype(torch.float64) for _ in range(2))
         for features, side in ((x, "real"), (y, "fake")):
             whole.update(torch.from_numpy(features), real=side == "real")
-            moments = Moments(16)
+            moments = FeatureMoments(16)
             moments.update(features)
             ours.append(moments)
             products = moments.covariance * (300 - 1) + 300 * np.outer(moments.mean, moments.mean)
@@ -145,7 +151,7 @@ class TestCache:
         self, digits: DigitsExtractor, stream: Stream, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first = measure_reference(stream(pictures(20)), digits)
-        assert [path.suffix for path in cache_folder().iterdir()] == [".npz"]
+        assert [path.suffix for path in reference_cache_folder().iterdir()] == [".npz"]
         monkeypatch.setattr(DigitsExtractor, "features", None)
         shuffled = pictures(20)[torch.randperm(20)]
         second = measure_reference(stream(shuffled, batch=3, name="elsewhere"), digits)
@@ -153,11 +159,15 @@ class TestCache:
         assert second.name == "elsewhere" and second.content == first.content
 
     def test_key_holds_all_that_matters(self, digits: DigitsExtractor) -> None:
-        paths = {cache_path("content", 10, digits), cache_path("other", 10, digits), cache_path("content", 11, digits)}
-        for field in FEATURES:
-            paths.add(cache_path("content", 10, like(digits, **{field: "other"})))
-        assert len(paths) == 3 + len(FEATURES)
-        assert cache_path("content", 10, like(digits, device="cuda", batch_size=3)) in paths
+        paths = {
+            reference_cache_path("content", 10, digits),
+            reference_cache_path("other", 10, digits),
+            reference_cache_path("content", 11, digits),
+        }
+        for field in FEATURE_FIELDS:
+            paths.add(reference_cache_path("content", 10, like(digits, **{field: "other"})))
+        assert len(paths) == 3 + len(FEATURE_FIELDS)
+        assert reference_cache_path("content", 10, like(digits, device="cuda", batch_size=3)) in paths
 
     def test_damaged_file_is_replaced(
         self,
@@ -167,7 +177,7 @@ class TestCache:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         first = measure_reference(stream(pictures(20)), digits)
-        (path,) = cache_folder().iterdir()
+        (path,) = reference_cache_folder().iterdir()
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
         second = measure_reference(stream(pictures(20)), digits)
@@ -179,10 +189,10 @@ class TestCache:
         self, digits: DigitsExtractor, stream: Stream, pictures: Pictures, capsys: pytest.CaptureFixture[str]
     ) -> None:
         measure_reference(stream(pictures(20)), digits)
-        (path,) = cache_folder().iterdir()
-        other = cache_path("other", 20, digits)
+        (path,) = reference_cache_folder().iterdir()
+        other = reference_cache_path("other", 20, digits)
         path.rename(other)
-        assert from_cache(other, "x", None, digits) is None
+        assert load_cached_reference(other, "x", None, digits) is None
         assert "not what its name says" in capsys.readouterr().err
 
     def test_failure_leaves_nothing(self, digits: DigitsExtractor, stream: Stream, pictures: Pictures) -> None:
@@ -194,7 +204,7 @@ class TestCache:
 
         with pytest.raises(KeyboardInterrupt):
             measure_reference(ImageStream("broken", 20, broken), digits)
-        assert not cache_folder().exists()
+        assert not reference_cache_folder().exists()
 
     def test_cache_that_cannot_be_written(
         self,
@@ -209,12 +219,12 @@ class TestCache:
         assert "set MSN_GAN_CACHE" in capsys.readouterr().err
 
     def test_where_it_lies(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        assert cache_folder() == tmp_path / "cache" / "reference"
+        assert reference_cache_folder() == tmp_path / "cache" / "reference"
         monkeypatch.delenv("MSN_GAN_CACHE")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-        assert cache_folder() == tmp_path / "xdg" / "msn-gan" / "reference"
+        assert reference_cache_folder() == tmp_path / "xdg" / "msn-gan" / "reference"
         monkeypatch.delenv("XDG_CACHE_HOME")
-        assert cache_folder() == Path.home() / ".cache" / "msn-gan" / "reference"
+        assert reference_cache_folder() == Path.home() / ".cache" / "msn-gan" / "reference"
 
 
 class TestProtocol:
@@ -222,19 +232,19 @@ class TestProtocol:
 
     def test_names_every_unlike_field(self) -> None:
         other = replace(self.one, weights="b" * 64, preprocess="pytorch-fid", generated_count=60, precision="bf16")
-        assert differences(self.one, other) == [
+        assert protocol_differences(self.one, other) == [
             "weights: aaaaaaaaaaaa against bbbbbbbbbbbb",
             "preprocess: clean against pytorch-fid",
             "precision: fp32 against bf16",
             "generated count: 50 against 60",
         ]
         with pytest.raises(UserError, match="run a and run b were not measured alike .*; use --mixed-protocols"):
-            require_alike(self.one, other, ("run a", "run b"), hint="use --mixed-protocols")
+            require_same_protocol(self.one, other, ("run a", "run b"), hint="use --mixed-protocols")
 
     def test_what_does_not_matter_passes(self) -> None:
         other = replace(self.one, seed=2, device="cuda", batch_size=7, versions={"torch": "9"}, ema=True, reference="x")
-        require_alike(self.one, other, ("a", "b"))  # ema: the one does not know
-        assert differences(other, replace(other, ema=False)) == ["ema: True against False"]
+        require_same_protocol(self.one, other, ("a", "b"))  # ema: the one does not know
+        assert protocol_differences(other, replace(other, ema=False)) == ["ema: True against False"]
 
     def test_json(self) -> None:
         record = json.loads(json.dumps(self.one.to_json()))

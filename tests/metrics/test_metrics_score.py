@@ -16,7 +16,7 @@ from gan.errors import UsageError, UserError
 from gan.metrics import score as module
 from gan.metrics.digits import DigitsExtractor, load_digits
 from gan.metrics.feature_pass import ImageStream, rebatched
-from gan.metrics.protocol import Protocol, require_alike
+from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.metrics.reference import load_statistics, save_statistics
 from gan.metrics.score import METRICS, measure_reference, score
 
@@ -152,7 +152,7 @@ def test_saved_statistics_give_the_same_fid(
     loaded = score(stream(pair[1]), load_statistics(tmp_path / "ref.npz"), digits)
     assert loaded["fid"] == direct["fid"]
     first, second = (Protocol.from_json(result["protocol"]) for result in (direct, loaded))
-    require_alike(first, second, ("direct", "loaded"))
+    require_same_protocol(first, second, ("direct", "loaded"))
 
 
 def test_foreign_statistics_are_labelled(

@@ -11,7 +11,7 @@ from torch import nn
 from gan.errors import UsageError, UserError
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.extractors import create_extractor
-from gan.models.classifiers import CLASSIFIERS, build_classifier, from_state, to_state
+from gan.models.classifiers import CLASSIFIERS, build_classifier, classifier_from_state, classifier_state
 from gan.norm import NORMS, spectral_norms
 from gan.runs import checkpoint
 
@@ -76,12 +76,14 @@ def test_unknown_names() -> None:
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     network = build_classifier("vgg7", "msn", resolution=32, channels=1, classes=10, seed=1)
-    checkpoint.save(tmp_path / "c.pt", to_state(network, "vgg7", "msn", [str(digit) for digit in range(10)]))
+    checkpoint.save_checkpoint(
+        tmp_path / "c.pt", classifier_state(network, "vgg7", "msn", [str(digit) for digit in range(10)])
+    )
     return tmp_path / "c.pt"
 
 
 def test_checkpoint_round_trip(saved: Path) -> None:
-    state = checkpoint.load(saved)
+    state = checkpoint.load_checkpoint(saved)
     assert {key: state[key] for key in ("schema", "kind", "model", "norm", "channels", "resolution")} == {
         "schema": 1,
         "kind": "classifier",
@@ -90,7 +92,7 @@ def test_checkpoint_round_trip(saved: Path) -> None:
         "channels": 1,
         "resolution": 32,
     }
-    loaded = from_state(state, saved)
+    loaded = classifier_from_state(state, saved)
     original = build_classifier("vgg7", "msn", resolution=32, channels=1, classes=10, seed=1).eval()
     x = torch.randn(2, 1, 32, 32)
     torch.testing.assert_close(loaded(x), original(x), rtol=0, atol=0)
@@ -98,12 +100,12 @@ def test_checkpoint_round_trip(saved: Path) -> None:
 
 
 def test_bad_checkpoints(saved: Path) -> None:
-    state = checkpoint.load(saved)
+    state = checkpoint.load_checkpoint(saved)
     with pytest.raises(UserError, match=r"c.pt: is not a checkpoint of a classifier \(kind: gan\)"):
-        from_state({**state, "kind": "gan"}, "c.pt")
+        classifier_from_state({**state, "kind": "gan"}, "c.pt")
     for changed in ({"model": "vgg99"}, {"norm": "bn"}, {"classes": ["one"]}, {"weights": None}):
         with pytest.raises(UserError, match="c.pt: does not fit this version of msn-gan, or is damaged"):
-            from_state({**state, **changed}, "c.pt")
+            classifier_from_state({**state, **changed}, "c.pt")
 
 
 def test_extractor(saved: Path) -> None:
@@ -113,7 +115,7 @@ def test_extractor(saved: Path) -> None:
     features, logits = extractor.features(images)
     assert torch.equal(torch.get_rng_state(), before)
     assert (features.shape, logits.shape) == ((7, 256), (7, 10)) == ((7, extractor.dimension), (7, extractor.classes))
-    network = from_state(checkpoint.load(saved), saved)
+    network = classifier_from_state(checkpoint.load_checkpoint(saved), saved)
     with torch.no_grad():
         expected = network.features(images.float().mean(1, keepdim=True) / 127.5 - 1)
     torch.testing.assert_close(features, expected[0], rtol=1e-4, atol=1e-5)
@@ -129,6 +131,6 @@ def test_extractor_refuses(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="name a trained checkpoint, as in classifier:"):
         create_extractor("classifier")
     small = build_classifier("cnn3", "sn", resolution=28, channels=1, classes=10)
-    checkpoint.save(tmp_path / "cnn3.pt", to_state(small, "cnn3", "sn", "0123456789"))
+    checkpoint.save_checkpoint(tmp_path / "cnn3.pt", classifier_state(small, "cnn3", "sn", "0123456789"))
     with pytest.raises(UserError, match="cnn3 has 8,192 features, too many for a covariance"):
         create_extractor("classifier", ExtractorOptions(weights=tmp_path / "cnn3.pt"))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan.config.presets import PRESETS, preset
+from gan.config.presets import PRESETS, preset_config
 from gan.config.train_config import NETWORKS, RESOLUTIONS, TrainConfig
 from gan.errors import UsageError
 from gan.models import build_discriminator, build_generator
@@ -31,7 +31,7 @@ def test_parameters_of_msn_dcgan() -> None:
     discriminator = conv(3, 64, 3) + conv(64, 64, 4) + conv(64, 128, 3) + conv(128, 128, 4)
     discriminator += conv(128, 256, 3) + conv(256, 256, 4) + conv(256, 512, 3) + 8192 + 1
     assert discriminator == 2_935_873
-    config = preset("msn-dcgan")
+    config = preset_config("msn-dcgan")
     assert count(build_generator(config)) == generator
     assert count(build_discriminator(config)) == discriminator
     channels = 64 + 64 + 128 + 128 + 256 + 256 + 512
@@ -40,7 +40,7 @@ def test_parameters_of_msn_dcgan() -> None:
 
 
 def test_parameters_of_sngan_dcgan() -> None:
-    config = preset("sngan-dcgan")
+    config = preset_config("sngan-dcgan")
     generator = (
         128 * 8192 + 8192 + 512 * 256 * 16 + 256 * 128 * 16 + 128 * 64 * 16 + 2 * (256 + 128 + 64) + conv(64, 3, 3)
     )
@@ -57,7 +57,7 @@ def test_parameters_of_sngan_resnet() -> None:
     plain = 2 * conv(128, 128, 3)
     discriminator = optimized + (plain + conv(128, 128, 1)) + 2 * plain + 128 + 1
     assert discriminator == 1_053_825
-    config = preset("sngan-resnet")
+    config = preset_config("sngan-resnet")
     assert count(build_generator(config)) == generator
     assert count(build_discriminator(config)) == discriminator
 
@@ -86,7 +86,7 @@ def test_parameters_of_deep_resnets(name: str) -> None:
         discriminator += conv(inputs, between, 3) + conv(between, outputs, 3)
         # The shortcut of the last block at 128 pixels changes neither size nor channels, and so learns nothing.
         discriminator += conv(inputs, outputs, 1) if inputs != outputs else 0
-    config = preset(name).replace({"norm": "none"})  # SN has no parameters of its own, nor a meta device
+    config = preset_config(name).replace({"norm": "none"})  # SN has no parameters of its own, nor a meta device
     with torch.device("meta"):
         assert count(build_generator(config)) == generator
         assert count(build_discriminator(config)) == discriminator
@@ -153,7 +153,7 @@ def test_projection_is_an_inner_product() -> None:
 
 
 def test_norm_layers_centre_only_there() -> None:
-    config = preset("msn-dcgan").replace({"norm_layers": [4, 6, 7], "d_width": 2})
+    config = preset_config("msn-dcgan").replace({"norm_layers": [4, 6, 7], "d_width": 2})
     discriminator = build_discriminator(config)
     centred = [index for index, layer in enumerate(discriminator.layers, 1) if hasattr(layer, "norm")]
     assert centred == [4, 6, 7]
@@ -210,14 +210,14 @@ def test_norms_that_pool_may_be_pooled_before(norm: str, training: bool, monkeyp
 
 
 def test_initial_weights() -> None:
-    dcgan = build_generator(preset("msn-dcgan"))
+    dcgan = build_generator(preset_config("msn-dcgan"))
     weight = dcgan.stages[1].layer.weight
     assert weight.std().item() == pytest.approx(0.02, rel=0.01)
     scales = torch.cat([m.weight for m in dcgan.modules() if isinstance(m, nn.BatchNorm2d)])
     assert scales.mean().item() == pytest.approx(1, abs=0.005) and scales.std().item() == pytest.approx(0.02, rel=0.1)
-    linear = build_generator(preset("sngan-dcgan")).linear
+    linear = build_generator(preset_config("sngan-dcgan")).linear
     assert linear.weight.std().item() == pytest.approx(0.02, rel=0.01)
-    block = build_generator(preset("sngan-resnet")).blocks[0]
+    block = build_generator(preset_config("sngan-resnet")).blocks[0]
     glorot = (6 / (2 * 256 * 9)) ** 0.5
     assert block.conv2.weight.abs().max().item() == pytest.approx(2**0.5 * glorot, rel=1e-3)
     assert block.shortcut.weight.abs().max().item() == pytest.approx((6 / 512) ** 0.5, rel=1e-3)
@@ -227,7 +227,7 @@ def test_initial_weights() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_all_biases_start_at_0(name: str, classes: int) -> None:
     """m of MSN and the shifts of batch norms, conditional ones too, among them."""
-    config = preset(name).replace({"g_width": 2, "d_width": 2})
+    config = preset_config(name).replace({"g_width": 2, "d_width": 2})
     for network in (build_generator(config, classes), build_discriminator(config, classes)):
         biases = [(key, value) for key, value in network.named_parameters() if key.endswith((".bias", "shift.weight"))]
         assert len(biases) > 3 and [key for key, value in biases if value.any()] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gan.nn.diff_augment import AUGMENTATIONS, augment, color, cutout, numbers, translation
+from gan.nn.diff_augment import AUGMENTATIONS, apply_augmentations, color, count_uniforms, cutout, translation
 
 ALL = tuple(AUGMENTATIONS)
 
@@ -47,17 +47,19 @@ def test_cutout_is_a_square_of_half_a_side_that_may_stand_out() -> None:
 
 def test_gradient_reaches_every_pixel_that_is_seen() -> None:
     x = images().requires_grad_()
-    uniform = torch.rand(5, numbers(ALL), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda x: augment(x[:, :, :8, :8], uniform, ALL), x[:1].detach().requires_grad_())
-    seen = augment(x, uniform, ALL)
+    uniform = torch.rand(5, count_uniforms(ALL), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda x: apply_augmentations(x[:, :, :8, :8], uniform, ALL), x[:1].detach().requires_grad_()
+    )
+    seen = apply_augmentations(x, uniform, ALL)
     (gradient,) = torch.autograd.grad(seen.square().sum(), x)
     assert gradient.isfinite().all() and (gradient != 0).float().mean() > 0.5
 
 
 @pytest.mark.parametrize("names", [(), ("color",), ("cutout", "translation"), ALL])
 def test_changes_are_functions_of_their_numbers(names: tuple[str, ...]) -> None:
-    x, uniform = images(), torch.rand(5, numbers(names), dtype=torch.float64)
-    whole = augment(x, uniform, names)
-    parts = torch.cat([augment(x[i : i + 1], uniform[i : i + 1], names) for i in range(5)])
+    x, uniform = images(), torch.rand(5, count_uniforms(names), dtype=torch.float64)
+    whole = apply_augmentations(x, uniform, names)
+    parts = torch.cat([apply_augmentations(x[i : i + 1], uniform[i : i + 1], names) for i in range(5)])
     torch.testing.assert_close(whole, parts, rtol=1e-12, atol=1e-12)
     assert (whole is x) == (not names)

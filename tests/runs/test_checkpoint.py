@@ -20,12 +20,12 @@ STATE = {"kind": "gan", "weights": {"a": torch.arange(6.0)}, "step": 3, "names":
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     path = checkpoint.checkpoint_path(tmp_path, 3)
-    checkpoint.save(path, STATE)
+    checkpoint.save_checkpoint(path, STATE)
     return path
 
 
 def test_round_trip(saved: Path) -> None:
-    state = checkpoint.load(saved)
+    state = checkpoint.load_checkpoint(saved)
     torch.testing.assert_close(state.pop("weights"), STATE["weights"], rtol=0, atol=0)
     assert state == {"schema": checkpoint.SCHEMA, "kind": "gan", "step": 3, "names": ["x", "y"]}
     assert saved.name == "step-00000003.pt"
@@ -41,7 +41,7 @@ def test_other_programs_can_read_it(saved: Path) -> None:
 def test_truncated(saved: Path, size: int) -> None:
     saved.write_bytes(saved.read_bytes()[:size])
     with pytest.raises(UserError, match=rf"{saved}: is not a whole msn-gan checkpoint"):
-        checkpoint.load(saved)
+        checkpoint.load_checkpoint(saved)
 
 
 def test_every_flipped_byte_is_noticed(saved: Path) -> None:
@@ -51,7 +51,7 @@ def test_every_flipped_byte_is_noticed(saved: Path) -> None:
         damaged[place] ^= 0x10
         saved.write_bytes(damaged)
         with pytest.raises(UserError, match="is not a whole|is damaged"):
-            checkpoint.load(saved)
+            checkpoint.load_checkpoint(saved)
 
 
 class Evil:
@@ -80,7 +80,7 @@ def test_a_pickle_with_code_is_never_run(
     path = tmp_path / "step-00000001.pt"
     path.write_bytes(signed(body) if signature else body)
     with pytest.raises(UserError, match="is refused" if signature else "is not a whole") as caught:
-        checkpoint.load(path)
+        checkpoint.load_checkpoint(path)
     assert len(str(caught.value).splitlines()) == 1
     assert not (tmp_path / "evil").exists()
 
@@ -89,9 +89,9 @@ def test_newer_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "step-00000001.pt"
     with monkeypatch.context() as newer:
         newer.setattr(checkpoint, "SCHEMA", 99)
-        checkpoint.save(path, STATE)
+        checkpoint.save_checkpoint(path, STATE)
     with pytest.raises(UserError, match=r"newer msn-gan \(schema 99, this one reads 1\); upgrade"):
-        checkpoint.load(path)
+        checkpoint.load_checkpoint(path)
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {"schema": "one"}])
@@ -100,14 +100,14 @@ def test_foreign_content(tmp_path: Path, content: object) -> None:
     torch.save(content, buffer)
     (tmp_path / "x.pt").write_bytes(signed(buffer.getvalue()))
     with pytest.raises(UserError, match="is not an msn-gan checkpoint"):
-        checkpoint.load(tmp_path / "x.pt")
+        checkpoint.load_checkpoint(tmp_path / "x.pt")
 
 
 def test_missing_and_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
-        checkpoint.load(tmp_path / "none.pt")
+        checkpoint.load_checkpoint(tmp_path / "none.pt")
     with pytest.raises(UserError, match="is a folder"):
-        checkpoint.load(tmp_path)
+        checkpoint.load_checkpoint(tmp_path)
 
 
 def test_full_disk_leaves_the_earlier_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,43 +119,43 @@ def test_full_disk_leaves_the_earlier_checkpoint(saved: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "fsync", full)
     for path in (saved, saved.with_name("step-00000004.pt")):
         with pytest.raises(UserError, match=rf"{path}: cannot be written: No space left on device.*--resume"):
-            checkpoint.save(path, STATE)
+            checkpoint.save_checkpoint(path, STATE)
     assert saved.read_bytes() == before
     assert os.listdir(saved.parent) == [saved.name]
 
 
 def test_newest_falls_back_and_names_the_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert checkpoint.newest(tmp_path) is None
+    assert checkpoint.newest_checkpoint(tmp_path) is None
     for step in (1, 2, 3):
-        checkpoint.save(checkpoint.checkpoint_path(tmp_path, step), {**STATE, "step": step})
+        checkpoint.save_checkpoint(checkpoint.checkpoint_path(tmp_path, step), {**STATE, "step": step})
     third = checkpoint.checkpoint_path(tmp_path, 3)
     third.write_bytes(third.read_bytes()[:-5])
-    found = checkpoint.newest(tmp_path)
+    found = checkpoint.newest_checkpoint(tmp_path)
     assert found is not None and found[1]["step"] == 2
     assert str(third) in capsys.readouterr().err
-    for path in checkpoint.listed(tmp_path):
+    for path in checkpoint.list_checkpoints(tmp_path):
         path.write_bytes(b"")
     with pytest.raises(UserError, match="none of its 3 checkpoints is whole"):
-        checkpoint.newest(tmp_path)
+        checkpoint.newest_checkpoint(tmp_path)
 
 
 def test_prune(tmp_path: Path) -> None:
     for step in range(5):
-        checkpoint.save(checkpoint.checkpoint_path(tmp_path, step), {"step": step})
-    checkpoint.prune(tmp_path, 2, ["step-00000001.pt"])
-    assert [path.name[-4:-3] for path in checkpoint.listed(tmp_path)] == ["1", "3", "4"]
+        checkpoint.save_checkpoint(checkpoint.checkpoint_path(tmp_path, step), {"step": step})
+    checkpoint.prune_checkpoints(tmp_path, 2, ["step-00000001.pt"])
+    assert [path.name[-4:-3] for path in checkpoint.list_checkpoints(tmp_path)] == ["1", "3", "4"]
 
 
 def test_prune_leaves_alone_what_is_later_than_the_newest_whole_one(tmp_path: Path) -> None:
     for step in range(5):
-        checkpoint.save(checkpoint.checkpoint_path(tmp_path, step), {"step": step})
-    checkpoint.prune(tmp_path, 1, step=2)
-    assert [path.name[-4:-3] for path in checkpoint.listed(tmp_path)] == ["2", "3", "4"]
+        checkpoint.save_checkpoint(checkpoint.checkpoint_path(tmp_path, step), {"step": step})
+    checkpoint.prune_checkpoints(tmp_path, 1, step=2)
+    assert [path.name[-4:-3] for path in checkpoint.list_checkpoints(tmp_path)] == ["2", "3", "4"]
 
 
 def test_refused_checkpoints_are_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for step in (1, 2, 3):
-        checkpoint.save(checkpoint.checkpoint_path(tmp_path, step), {"step": step})
-    checkpoint.set_aside(tmp_path, 2)
+        checkpoint.save_checkpoint(checkpoint.checkpoint_path(tmp_path, step), {"step": step})
+    checkpoint.set_aside_later(tmp_path, 2)
     assert sorted(os.listdir(tmp_path)) == ["step-00000001.pt", "step-00000002.pt", "step-00000003.pt.refused"]
     assert "renamed to step-00000003.pt.refused, the run goes on from step 2" in capsys.readouterr().err

@@ -8,8 +8,8 @@ import torch
 from gan.config.train_config import TrainConfig
 from gan.models import build_generator
 from gan.sampling import generate
-from gan.sampling.grids import grid, to_pil
-from gan.sampling.interpolation import slerp, walk
+from gan.sampling.grids import image_grid, to_pil
+from gan.sampling.interpolation import interpolate, slerp
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def generator() -> torch.nn.Module:
 
 
 def images(generator: torch.nn.Module, count: int, seed: int = 0, **options) -> torch.Tensor:
-    batches = generate.sample(generator, count, seed, latent_dim=16, classes=3, **options)
+    batches = generate.sample_images(generator, count, seed, latent_dim=16, classes=3, **options)
     return torch.cat([batch for batch, _ in batches])
 
 
@@ -41,9 +41,9 @@ def test_rendering_moves_no_state(generator: torch.nn.Module) -> None:
 
 
 def test_classes_take_turns_or_are_fixed() -> None:
-    assert generate.classes_of(range(5), 3).tolist() == [0, 1, 2, 0, 1]
-    assert generate.classes_of(range(3), 3, fixed=2).tolist() == [2, 2, 2]
-    assert generate.classes_of(range(3), 0) is None
+    assert generate.labels_in_turn(range(5), 3).tolist() == [0, 1, 2, 0, 1]
+    assert generate.labels_in_turn(range(3), 3, fixed=2).tolist() == [2, 2, 2]
+    assert generate.labels_in_turn(range(3), 0) is None
 
 
 def test_latents_are_normal_and_independent() -> None:
@@ -69,12 +69,12 @@ def test_all_256_levels_come_back() -> None:
 
 def test_walk() -> None:
     keys = torch.randn(3, 50, dtype=torch.float64)
-    path = walk(keys, 4)
+    path = interpolate(keys, 4)
     assert path.shape == (9, 50)
     torch.testing.assert_close(path[[0, 4, 8]], keys)
     lengths = path.norm(dim=1)
     assert lengths.min() > 0.95 * keys.norm(dim=1).min()  # on the sphere, not through it
-    closed = walk(keys, 4, closed=True)
+    closed = interpolate(keys, 4, closed=True)
     assert closed.shape == (12, 50)
     torch.testing.assert_close(closed[8], keys[2])
 
@@ -88,6 +88,6 @@ def test_slerp_of_parallel_vectors_is_linear() -> None:
 def test_pictures(channels: int, mode: str) -> None:
     image = to_pil(torch.zeros(channels, 4, 5, dtype=torch.uint8))
     assert image.mode == mode and image.size == (5, 4)
-    sheet = grid(torch.zeros(7, channels, 32, 32, dtype=torch.uint8), 3)
+    sheet = image_grid(torch.zeros(7, channels, 32, 32, dtype=torch.uint8), 3)
     assert sheet.shape == (3, 3 * 33 + 1, 3 * 33 + 1)
     assert sheet[:, 0].eq(255).all() and sheet[:, 1:33, 1:33].eq(0).all()

@@ -48,7 +48,7 @@ class DeviceAlone(TorchDispatchMode):
 
 
 def replayed(job: Trainer, capture: Callable[[Callable[[], None]], cuda_graph.Graph] = StandIn) -> Trainer:
-    job._update = cuda_graph.Replayed(job._update_networks, capture, nullcontext)
+    job._update = cuda_graph.CUDAGraphRunner(job._update_networks, capture, nullcontext)
     return job
 
 
@@ -70,7 +70,7 @@ def test_replayed_steps_take_new_inputs(
     for _ in range(cuda_graph.WARM_UP + 5):
         graph.train_step()
         plain.train_step()
-    assert isinstance(graph._update, cuda_graph.Replayed) and graph._update._graph is not None
+    assert isinstance(graph._update, cuda_graph.CUDAGraphRunner) and graph._update._graph is not None
     same_weights(graph, plain)
     ours, theirs = graph.log_entry(), plain.log_entry()
     assert {name: ours[name] for name in ("loss_d", "loss_g", "d_accuracy", "variety")} == {
@@ -120,12 +120,12 @@ def test_where_capturing_fails_training_goes_on(
     ],
 )
 def test_obstacles(tiny: Make, settings: dict[str, object], reason: str | None) -> None:
-    found = cuda_graph.obstacle(tiny(**settings))
+    found = cuda_graph.why_not_captured(tiny(**settings))
     assert found is None if reason is None else found is not None and reason in found
 
 
 def test_several_ranks_are_an_obstacle(tiny: Make) -> None:
-    assert "several ranks" in str(cuda_graph.obstacle(tiny(), ranks=2))
+    assert "several ranks" in str(cuda_graph.why_not_captured(tiny(), ranks=2))
 
 
 @pytest.mark.parametrize(
@@ -165,15 +165,15 @@ def test_a_step_works_on_the_device_alone(
 def test_cuda_graph_is_the_step_kernel_by_kernel(
     tiny: Make, image_set: MakeImages, settings: dict[str, object]
 ) -> None:
-    from gan.runtime import resolve
+    from gan.runtime import resolve_runtime
 
-    machine = resolve("cuda", "fp32")
+    machine = resolve_runtime("cuda", "fp32")
     torch.backends.cudnn.benchmark = False
     graph, plain = (Trainer(tiny(steps=12, **settings), machine, image_set()) for _ in range(2))
     plain._update = plain._update_networks
     for _ in range(cuda_graph.WARM_UP + 6):
         graph.train_step()
         plain.train_step()
-    assert isinstance(graph._update, cuda_graph.Replayed) and graph._update._graph is not None
+    assert isinstance(graph._update, cuda_graph.CUDAGraphRunner) and graph._update._graph is not None
     for ours, theirs in ((graph.generator, plain.generator), (graph.discriminator, plain.discriminator)):
         torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-3, atol=1e-5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from gan.training.ema import MovingAverage
+from gan.training.ema import ExponentialMovingAverage
 
 
 def network() -> nn.Module:
@@ -14,7 +14,7 @@ def network() -> nn.Module:
 
 def test_half_life() -> None:
     first = network()
-    average = MovingAverage(first, half_life=100, rampup=1.0)
+    average = ExponentialMovingAverage(first, half_life=100, rampup=1.0)
     second = network()
     expected = first[0].weight.detach() * 0.5 + second[0].weight.detach() * 0.5
     average.update(second, batch=100, images_seen=10_000)
@@ -22,21 +22,21 @@ def test_half_life() -> None:
 
 
 def test_rampup_forgets_the_first_weights() -> None:
-    average = MovingAverage(network(), half_life=1e6, rampup=0.05)
+    average = ExponentialMovingAverage(network(), half_life=1e6, rampup=0.05)
     newest = network()
     average.update(newest, batch=64, images_seen=64)  # half-life 3.2 images: nothing of the start is left
     torch.testing.assert_close(average.network[0].weight, newest[0].weight, rtol=0, atol=2e-6)
 
 
 def test_no_averaging() -> None:
-    average, newest = MovingAverage(network(), half_life=0, rampup=0.05), network()
+    average, newest = ExponentialMovingAverage(network(), half_life=0, rampup=0.05), network()
     average.update(newest, batch=1, images_seen=1)
     torch.testing.assert_close(average.network.state_dict(), newest.state_dict(), rtol=0, atol=0)
 
 
 def test_running_statistics_are_averaged_and_counts_copied() -> None:
     first, second = network(), network()
-    average = MovingAverage(first, half_life=10, rampup=1.0)
+    average = ExponentialMovingAverage(first, half_life=10, rampup=1.0)
     second(torch.randn(50, 2) * 3 + 2)
     average.update(second, batch=10, images_seen=1000)
     torch.testing.assert_close(average.network[1].running_mean, second[1].running_mean / 2)

@@ -14,13 +14,13 @@ import torch
 
 from gan.config.train_config import TrainConfig
 from gan.data import ImageSet
-from gan.dynamics.callback import Watch
+from gan.dynamics.callback import DynamicsCallback
 from gan.errors import Diverged
 from gan.runs import checkpoint, log
-from gan.runs.run_dir import RunFolder
+from gan.runs.run_dir import RunDirectory
 from gan.runtime import Runtime
 from gan.training import loop
-from gan.training.loop import train
+from gan.training.loop import run_training_loop
 from gan.training.trainer import Trainer
 from gan.utils import environment
 
@@ -29,22 +29,25 @@ MakeImages = Callable[..., ImageSet]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
-    folder = RunFolder("r", tmp_path)
+def run(tmp_path: Path) -> RunDirectory:
+    folder = RunDirectory("r", tmp_path)
     folder.create()
     return folder
 
 
-def test_files_of_a_run(run: RunFolder, tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+def test_files_of_a_run(run: RunDirectory, tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
     snapshots = []
     job = Trainer(tiny(steps=9, keep=2), runtime, image_set())
-    assert train(job, run, on_snapshot=lambda step, network: snapshots.append((step, network.training))) is None
+    assert (
+        run_training_loop(job, run, on_snapshot=lambda step, network: snapshots.append((step, network.training)))
+        is None
+    )
     names = sorted(os.listdir(run.checkpoints))
     assert names.pop(0).startswith("events.out.tfevents")
     assert names == ["log.jsonl", "step-00000008.pt", "step-00000009.pt"]
     assert sorted(os.listdir(run.samples)) == ["step-00000004.png", "step-00000008.png", "step-00000009.png"]
     assert snapshots == [(2, False), (4, False), (6, False), (8, False), (9, False)]
-    entries = log.read(run.checkpoints / "log.jsonl")
+    entries = log.read_log(run.checkpoints / "log.jsonl")
     assert [entry["step"] for entry in entries] == [2, 4, 6, 8, 9]
     wanted = {"images", "seconds", "images_per_second", "loss_d", "loss_g", "d_real", "d_fake", "d_accuracy"}
     assert wanted | {"grad_norm_d", "grad_norm_g", "sigma", "health", "variety"} <= set(entries[0])
@@ -52,11 +55,11 @@ def test_files_of_a_run(run: RunFolder, tiny: Make, image_set: MakeImages, runti
 
 
 def test_tensorboard_has_losses_sigma_and_grids(
-    run: RunFolder, tiny: Make, image_set: MakeImages, runtime: Runtime
+    run: RunDirectory, tiny: Make, image_set: MakeImages, runtime: Runtime
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    train(Trainer(tiny(), runtime, image_set()), run)
+    run_training_loop(Trainer(tiny(), runtime, image_set()), run)
     events = EventAccumulator(str(run.checkpoints))
     events.Reload()
     assert {"loss_d", "loss_g", "d_real", "d_fake", "sigma/head.linear"} <= set(events.Tags()["scalars"])
@@ -64,12 +67,12 @@ def test_tensorboard_has_losses_sigma_and_grids(
 
 
 def test_steps_are_waited_for_before_other_work_on_the_device(
-    run: RunFolder, tiny: Make, image_set: MakeImages, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    run: RunDirectory, tiny: Make, image_set: MakeImages, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a GPU steps are only asked for; a wait in a look at the networks or in a grid would hide what they take."""
     told: list[str] = []
 
-    class Look(Watch):
+    class Look(DynamicsCallback):
         def __init__(self) -> None:
             pass
 
@@ -80,24 +83,27 @@ def test_steps_are_waited_for_before_other_work_on_the_device(
             told.append(f"look {step}")
 
     job = Trainer(tiny(steps=4, log_every=4, sample_every=2, checkpoint_every=4), runtime, image_set())
-    monkeypatch.setattr(environment, "wait", lambda device: (told.append(f"wait {job.step}"), time.sleep(0.2)))
+    monkeypatch.setattr(environment, "synchronize", lambda device: (told.append(f"wait {job.step}"), time.sleep(0.2)))
     monkeypatch.setattr(
         loop, "fixed_samples", lambda job: told.append(f"grid {job.step}") or torch.zeros(64, 3, 32, 32)
     )
-    monkeypatch.setattr("gan.sampling.grids.save_grid", lambda *_: None)
-    train(job, run, watch=Look())
+    monkeypatch.setattr("gan.training.loop.save_grid", lambda *_: None)
+    run_training_loop(job, run, watch=Look())
     assert told == ["wait 2", "grid 2", "wait 3", "look 3", "wait 4", "wait 4", "grid 4"]
     assert job.seconds > 0.8
 
 
-def test_best_checkpoint_is_kept(run: RunFolder, tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+def test_best_checkpoint_is_kept(run: RunDirectory, tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
     (run.checkpoints / "best.json").write_text(json.dumps({"checkpoint": "step-00000002.pt"}))
-    train(Trainer(tiny(steps=8, keep=1), runtime, image_set()), run)
-    assert [path.name for path in checkpoint.listed(run.checkpoints)] == ["step-00000002.pt", "step-00000008.pt"]
+    run_training_loop(Trainer(tiny(steps=8, keep=1), runtime, image_set()), run)
+    assert [path.name for path in checkpoint.list_checkpoints(run.checkpoints)] == [
+        "step-00000002.pt",
+        "step-00000008.pt",
+    ]
 
 
 def test_divergence_keeps_the_last_good_checkpoint(
-    run: RunFolder, tiny: Make, image_set: MakeImages, runtime: Runtime
+    run: RunDirectory, tiny: Make, image_set: MakeImages, runtime: Runtime
 ) -> None:
     job = Trainer(tiny(steps=10, checkpoint_every=2), runtime, image_set())
     step = job.train_step
@@ -110,16 +116,16 @@ def test_divergence_keeps_the_last_good_checkpoint(
 
     job.train_step = poisoned  # type: ignore[method-assign]
     with pytest.raises(Diverged, match=r"step 6: .* diverged.*last good checkpoint is .*step-00000004\.pt") as error:
-        train(job, run)
+        run_training_loop(job, run)
     assert len(str(error.value).splitlines()) == 1
-    state = checkpoint.load(checkpoint.listed(run.checkpoints)[-1])
+    state = checkpoint.load_checkpoint(checkpoint.list_checkpoints(run.checkpoints)[-1])
     assert state["step"] == 4 and all(value.isfinite().all() for value in state["generator"].values())
-    assert log.read(run.checkpoints / "log.jsonl")[-1]["health"] == ["diverged"]
+    assert log.read_log(run.checkpoints / "log.jsonl")[-1]["health"] == ["diverged"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_stops(
-    run: RunFolder, tiny: Make, image_set: MakeImages, runtime: Runtime, number: int
+    run: RunDirectory, tiny: Make, image_set: MakeImages, runtime: Runtime, number: int
 ) -> None:
     job = Trainer(tiny(steps=50, checkpoint_every=40), runtime, image_set())
     step = job.train_step
@@ -131,12 +137,12 @@ def test_a_signal_saves_and_stops(
 
     job.train_step = interrupted  # type: ignore[method-assign]
     before = signal.getsignal(number)
-    assert train(job, run) == number
+    assert run_training_loop(job, run) == number
     assert signal.getsignal(number) is before
-    assert [path.name for path in checkpoint.listed(run.checkpoints)] == ["step-00000003.pt"]
+    assert [path.name for path in checkpoint.list_checkpoints(run.checkpoints)] == ["step-00000003.pt"]
 
 
-def test_a_second_signal_stops_at_once(run: RunFolder, tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+def test_a_second_signal_stops_at_once(run: RunDirectory, tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
     job = Trainer(tiny(steps=50, checkpoint_every=40), runtime, image_set())
     step = job.train_step
 
@@ -147,6 +153,6 @@ def test_a_second_signal_stops_at_once(run: RunFolder, tiny: Make, image_set: Ma
 
     job.train_step = interrupted_twice  # type: ignore[method-assign]
     with pytest.raises(SystemExit) as stopped:
-        train(job, run)
+        run_training_loop(job, run)
     assert stopped.value.code == 130
-    assert not checkpoint.listed(run.checkpoints)
+    assert not checkpoint.list_checkpoints(run.checkpoints)

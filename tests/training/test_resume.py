@@ -44,7 +44,7 @@ def flags_of(name: str, data: Path) -> dict[str, Any]:
 
 
 def final_state(root: Path) -> dict[str, Any]:
-    state = checkpoint.load(root / "checkpoints" / "r" / f"step-{STEPS:08d}.pt")
+    state = checkpoint.load_checkpoint(root / "checkpoints" / "r" / f"step-{STEPS:08d}.pt")
     del state["seconds"]
     return state
 
@@ -69,7 +69,7 @@ def test_killed_and_resumed_is_never_stopped(name: str, tmp_path: Path, image_fo
             path.name for path in (tmp_path / "whole" / folder / "r").iterdir() if "tfevents" not in path.name
         }
         assert files == whole_files
-    steps = [entry["step"] for entry in log.read(tmp_path / "killed" / "checkpoints" / "r" / "log.jsonl")]
+    steps = [entry["step"] for entry in log.read_log(tmp_path / "killed" / "checkpoints" / "r" / "log.jsonl")]
     assert steps == list(range(3, STEPS + 1, 3))
 
 
@@ -82,7 +82,7 @@ def begun(tmp_path: Path, image_folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def train(root: Path, flags: dict[str, Any], *, resume: bool) -> int | None:
-    return launch.train("r", None, None, flags, resume=resume, dry_run=False, root=root, device="cpu")
+    return launch.train_run("r", None, None, flags, resume=resume, dry_run=False, root=root, device="cpu")
 
 
 def test_resume_needs_no_flags_and_can_go_further(begun: tuple[Path, dict[str, Any]]) -> None:
@@ -141,7 +141,7 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(
     train(root, {}, resume=True)
     told = capsys.readouterr().err
     assert f"{newest}: is not a whole msn-gan checkpoint" in told and "going on with r at step 4 of 8" in told
-    checkpoint.load(newest)
+    checkpoint.load_checkpoint(newest)
     assert newest.with_name("step-00000008.pt.refused").stat().st_size == 1000
 
 
@@ -166,9 +166,9 @@ def test_refused_checkpoints_do_not_count_among_those_that_are_kept(begun: tuple
     for step in (30, 40):
         checkpoint.checkpoint_path(folder, step).write_bytes(b"damaged")
     train(root, {"keep": 1}, resume=True)  # it is done, and pruned
-    assert [path.name[-5:] for path in checkpoint.listed(folder)] == ["08.pt", "30.pt", "40.pt"]
+    assert [path.name[-5:] for path in checkpoint.list_checkpoints(folder)] == ["08.pt", "30.pt", "40.pt"]
     train(root, {"steps": STEPS, "keep": 1}, resume=True)
-    assert [path.name for path in checkpoint.listed(folder)] == [f"step-{STEPS:08d}.pt"]
+    assert [path.name for path in checkpoint.list_checkpoints(folder)] == [f"step-{STEPS:08d}.pt"]
     assert final_state(root)["step"] == STEPS
     assert sorted(path.read_bytes() for path in folder.glob("*.refused")) == [b"damaged"] * 2
 
@@ -176,9 +176,9 @@ def test_refused_checkpoints_do_not_count_among_those_that_are_kept(begun: tuple
 def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path: Path, image_folder: Path) -> None:
     flags = flags_of("dcgan-msn", image_folder)
     run_and_kill(tmp_path, flags, ("save", 1), resume=False)
-    assert not checkpoint.listed(tmp_path / "checkpoints" / "r")
+    assert not checkpoint.list_checkpoints(tmp_path / "checkpoints" / "r")
     train(tmp_path, {"steps": 4}, resume=True)
-    assert checkpoint.listed(tmp_path / "checkpoints" / "r")
+    assert checkpoint.list_checkpoints(tmp_path / "checkpoints" / "r")
     assert not list((tmp_path / "checkpoints" / "r").glob(".*"))
 
 

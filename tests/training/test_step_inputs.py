@@ -10,7 +10,7 @@ import torch
 from gan.config.train_config import TrainConfig
 from gan.data import Batches, ImageSet
 from gan.runtime import Runtime
-from gan.training.step_inputs import Inputs
+from gan.training.step_inputs import InputSampler
 
 Make = Callable[..., TrainConfig]
 
@@ -24,11 +24,11 @@ def images() -> ImageSet:
 
 
 @pytest.fixture(params=[False, True], ids=["on the host", "on the device"])
-def make(request: pytest.FixtureRequest, tiny: Make, images: ImageSet, runtime: Runtime) -> Callable[..., Inputs]:
+def make(request: pytest.FixtureRequest, tiny: Make, images: ImageSet, runtime: Runtime) -> Callable[..., InputSampler]:
     """Inputs of a run; the set lies with the host, or on the device, as it does on CUDA."""
 
-    def inputs(**settings: object) -> Inputs:
-        made = Inputs(tiny(conditional=True, **settings), runtime, images, 5)
+    def inputs(**settings: object) -> InputSampler:
+        made = InputSampler(tiny(conditional=True, **settings), runtime, images, 5)
         if request.param:
             made._resident = images.pixels
         return made
@@ -37,7 +37,7 @@ def make(request: pytest.FixtureRequest, tiny: Make, images: ImageSet, runtime: 
 
 
 def test_each_real_image_has_its_own_label_and_is_mirrored_sideways(
-    make: Callable[..., Inputs], images: ImageSet
+    make: Callable[..., InputSampler], images: ImageSet
 ) -> None:
     inputs = make(flip=True, n_dis=2)
     assert images.pixels is not None and images.labels is not None
@@ -54,7 +54,7 @@ def test_each_real_image_has_its_own_label_and_is_mirrored_sideways(
     assert 24 < mirrored < 72
 
 
-def test_draws_are_the_batches_of_the_run(make: Callable[..., Inputs], images: ImageSet) -> None:
+def test_draws_are_the_batches_of_the_run(make: Callable[..., InputSampler], images: ImageSet) -> None:
     inputs = make(flip=True, n_dis=2)
     batches = Batches(images, 8, 0, flip=True)
     for step in (0, 1, 5):
@@ -66,6 +66,6 @@ def test_draws_are_the_batches_of_the_run(make: Callable[..., Inputs], images: I
 
 
 def test_an_unconditional_run_has_no_labels(tiny: Make, images: ImageSet, runtime: Runtime) -> None:
-    inputs = Inputs(tiny(), runtime, images, 0)
+    inputs = InputSampler(tiny(), runtime, images, 0)
     (draw,) = inputs.draws(0, own_latents=False)
     assert draw.fake_labels is None and inputs.real(draw)[1] is None

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from gan.config.train_config import TrainConfig
 from gan.data import ImageSet
 from gan.errors import UsageError, UserError
-from gan.nn.diff_augment import augment
+from gan.nn.diff_augment import apply_augmentations
 from gan.nn.losses import LOSSES
 from gan.norm import NORMS, power_iterate, spectral_norms
 from gan.runtime import Runtime
@@ -221,7 +221,7 @@ def test_d_sees_augmented_images_and_g_learns_through_them(
     real, changes = job.inputs.real(draws[0])[0], draws[0].changes
     assert changes is not None and changes.shape == (8, 3, 7)
     size = 8 // job.config.accumulate
-    torch.testing.assert_close(seen[0], augment(real[:size], changes[:size, 0], names), rtol=0, atol=0)
+    torch.testing.assert_close(seen[0], apply_augmentations(real[:size], changes[:size, 0], names), rtol=0, atol=0)
     fake = job.config.n_dis * 2 * job.config.accumulate
     assert len(seen) == fake + job.config.accumulate * (2 if job.loss.uses_real else 1)
     assert any((before[key] != value).any() for key, value in weights(job.generator).items())
@@ -271,10 +271,10 @@ def test_bf16_trains(tiny: Make, image_set: MakeImages) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_trains_and_resumes(tiny: Make, image_set: MakeImages, request: pytest.FixtureRequest) -> None:
-    from gan.runtime import resolve
+    from gan.runtime import resolve_runtime
 
     request.addfinalizer(lambda: torch.use_deterministic_algorithms(False))
-    machine = resolve("cuda", "auto", deterministic=True)
+    machine = resolve_runtime("cuda", "auto", deterministic=True)
     jobs = [Trainer(tiny(n_dis=2, flip=True), machine, image_set()) for _ in range(2)]
     for _ in range(4):
         jobs[0].train_step()

@@ -12,7 +12,7 @@ import torch
 
 from gan.config.train_config import TrainConfig
 from gan.data import ImageSet
-from gan.runtime import Runtime, resolve
+from gan.runtime import Runtime, resolve_runtime
 from gan.training import step_inputs
 from gan.training.trainer import Trainer
 from tests.conftest import TINY
@@ -56,7 +56,7 @@ def in_float64() -> Iterator[None]:
 
 def _steps(settings: dict[str, Any], device: str = "cpu") -> dict[str, Any]:
     config = TrainConfig().replace({**TINY, "steps": STEPS, "log_every": 1, **settings})
-    trainer = Trainer(config, resolve(device, "fp32"), images())
+    trainer = Trainer(config, resolve_runtime(device, "fp32"), images())
     entries = []
     for _ in range(config.steps):
         trainer.train_step()
@@ -122,7 +122,7 @@ def test_two_ranks_are_one_in_every_way_of_training(tmp_path: Path, variant: str
 def _some(settings: dict[str, Any], state: dict[str, Any] | None, steps: int) -> dict[str, Any]:
     """The state after some steps in float64, from a state or from the beginning."""
     with in_float64():
-        trainer = Trainer(TrainConfig().replace({**TINY, **settings}), resolve("cpu", "fp32"), images())
+        trainer = Trainer(TrainConfig().replace({**TINY, **settings}), resolve_runtime("cpu", "fp32"), images())
         if state:
             trainer.load_state(state)
         for _ in range(steps):
@@ -145,7 +145,7 @@ def test_a_run_goes_on_with_another_number_of_ranks(tmp_path: Path) -> None:
 def _without_shared_statistics(settings: dict[str, Any]) -> dict[str, Any]:
     from gan.training import trainer as module
 
-    module.share_statistics = lambda network: None  # type: ignore[assignment]
+    module.synchronize_batch_statistics = lambda network: None  # type: ignore[assignment]
     trainer = Trainer(TrainConfig().replace({**TINY, **settings}), Runtime(torch.device("cpu"), False, 2), images())
     trainer.train_step()
     return trainer.log_entry()

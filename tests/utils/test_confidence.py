@@ -7,26 +7,26 @@ import math
 import pytest
 from scipy import stats
 
-from gan.utils.confidence import interval
+from gan.utils.confidence import confidence_interval
 
 
 def test_against_scipy() -> None:
     values = [0.81, 0.84, 0.79, 0.86]
-    found = interval(values)
+    found = confidence_interval(values)
     low, high = stats.t.interval(0.95, 3, loc=sum(values) / 4, scale=stats.sem(values))
     assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high), rel=1e-12)
 
 
 def test_two_runs() -> None:
     # The table of Student's t has 12.706 for one degree of freedom.
-    assert interval([1.0, 3.0]).half == pytest.approx(12.706 * math.sqrt(2) / math.sqrt(2), rel=1e-4)
-    assert interval([1.0, 3.0]).text() == "2.00 ± 12.71"
+    assert confidence_interval([1.0, 3.0]).half == pytest.approx(12.706 * math.sqrt(2) / math.sqrt(2), rel=1e-4)
+    assert confidence_interval([1.0, 3.0]).text() == "2.00 ± 12.71"
 
 
 def test_one_run_has_no_interval() -> None:
-    assert interval([0.5]) == (0.5, None) and interval([0.5]).text(3) == "0.500"
+    assert confidence_interval([0.5]) == (0.5, None) and confidence_interval([0.5]).text(3) == "0.500"
 
 
 def test_no_runs() -> None:
     with pytest.raises(ValueError, match="no values"):
-        interval([])
+        confidence_interval([])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gan.utils.environment import timed
+from gan.utils.environment import time_work
 
 
 @pytest.mark.parametrize("kind", ["cuda", "mps", "cpu"])
@@ -14,5 +14,5 @@ def test_a_gpu_is_waited_for_before_and_after(kind: str, monkeypatch: pytest.Mon
     done: list[str] = []
     for name in ("cuda", "mps"):
         monkeypatch.setattr(getattr(torch, name), "synchronize", lambda name=name: done.append(name))
-    assert timed(lambda: done.append("work"), torch.device(kind)) >= 0
+    assert time_work(lambda: done.append("work"), torch.device(kind)) >= 0
     assert done == (["work"] if kind == "cpu" else [kind, "work", kind])

@@ -11,7 +11,7 @@ import pytest
 
 _TOUCHED = """
 import json, resource, torch
-from gan import memory
+from gan.utils import memory
 
 def pages():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -21,7 +21,7 @@ def pages():
 
 pages()
 given_back = pages()
-assert memory.keep_freed()
+assert memory.keep_freed_memory()
 pages()
 print(json.dumps([given_back, pages()]))
 """
@@ -37,16 +37,16 @@ def test_freed_memory_is_used_again() -> None:
 
 _PEAK = """
 import json, sys, torch
-from gan import memory
+from gan.utils import memory
 
 cpu = torch.device("cpu")
-memory.keep_freed()
+memory.keep_freed_memory()
 work = [torch.ones(10 * 2**20) for _ in range(10)]  # 400 MiB
 del work
-known = memory.reset_peak(cpu)
-print(json.dumps([known, memory.peak_bytes(cpu)]))
+known = memory.reset_peak_memory(cpu)
+print(json.dumps([known, memory.peak_memory_bytes(cpu)]))
 work = [torch.ones(10 * 2**20) for _ in range(10)]
-print(json.dumps(memory.peak_bytes(cpu)))
+print(json.dumps(memory.peak_memory_bytes(cpu)))
 """
 
 

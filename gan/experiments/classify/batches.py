@@ -18,7 +18,7 @@ _SHARE = 0.5  # of a GPU's free memory that images may take
 _TEST_BATCH = 256
 
 
-class Labelled(NamedTuple):
+class LabelledBatch(NamedTuple):
     """Images, float32 (B, C, R, R) in [-1, 1], and labels, int64 (B,), on the device."""
 
     images: Tensor
@@ -47,22 +47,22 @@ class TrainingBatches:
         if self._pixels is not None and _fits(self._pixels, runtime.device):
             self._pixels = self._pixels.to(runtime.device)
 
-    def at(self, step: int) -> Labelled:
+    def at(self, step: int) -> LabelledBatch:
         """Batch number `step`."""
         shifts = self.shifts(step) if self.crops else None
         if self._pixels is None:  # a streamed set: it is read ahead, and mirrored already
             got = self._batches.at(step)
             assert got.labels is not None
             images, labels = got.images, got.labels
-            images = images if shifts is None else shifted(images, shifts)
+            images = images if shifts is None else shift_images(images, shifts)
         else:
             samples = self._batches.samples(step)
             pixels = self._pixels.index_select(0, self._beside(samples.indices))
             if shifts is not None:
                 flips = None if samples.flips is None else self._beside(samples.flips)
-                pixels = shifted(pixels, self._beside(shifts), flips)
+                pixels = shift_images(pixels, self._beside(shifts), flips)
             images, labels = to_float(pixels), self._labels[samples.indices]
-        return Labelled(self._send(images).to(memory_format=torch.channels_last), self._send(labels))
+        return LabelledBatch(self._send(images).to(memory_format=torch.channels_last), self._send(labels))
 
     def _beside(self, numbers: Tensor) -> Tensor:
         """What says which pixels to take, where the pixels are."""
@@ -78,7 +78,7 @@ class TrainingBatches:
         self._batches.close()
 
 
-def shifted(images: Tensor, shifts: Tensor, flips: Tensor | None = None) -> Tensor:
+def shift_images(images: Tensor, shifts: Tensor, flips: Tensor | None = None) -> Tensor:
     """Images (B, C, R, R), first mirrored where `flips` says so, then moved, with their borders reflected.
 
     The same as a crop of R pixels from the image padded by reflection.
@@ -98,12 +98,12 @@ def shifted(images: Tensor, shifts: Tensor, flips: Tensor | None = None) -> Tens
     return images.flatten(2).gather(2, at).view_as(images)
 
 
-def in_order(images: ImageSet, runtime: Runtime) -> Iterator[Labelled]:
+def ordered_batches(images: ImageSet, runtime: Runtime) -> Iterator[LabelledBatch]:
     """All images of a set once, in order, as they are."""
     assert images.labels is not None
     for indices in torch.arange(len(images)).split(_TEST_BATCH):
         x = to_float(images.fetch(indices).to(runtime.device))
-        yield Labelled(x.to(memory_format=torch.channels_last), images.labels[indices].to(runtime.device))
+        yield LabelledBatch(x.to(memory_format=torch.channels_last), images.labels[indices].to(runtime.device))
 
 
 def _reflected(positions: Tensor, size: int) -> Tensor:

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gan.config.base import Settings, dynamics_setting, setting
-from gan.models.classifiers import CLASSIFIERS, require_fit, require_statistics
+from gan.config.base import Config, config_field, dynamics_field
+from gan.models.classifiers import CLASSIFIERS, require_large_enough, require_statistics
 from gan.norm import NORMS
 from gan.runtime import PRECISIONS
 
-AUGMENTATIONS = ("auto", "none", "crop", "crop-flip")
+CLASSIFY_AUGMENTATIONS = ("auto", "none", "crop", "crop-flip")
 _GREY = ("digits", "mnist", "fashion-mnist")
 _NOT_MIRRORED = ("svhn",)  # a mirrored digit is no digit
 
 
-class Training(NamedTuple):
+class ClassifyTraining(NamedTuple):
     """One of the trainings of an experiment."""
 
     norm: str
@@ -34,7 +34,7 @@ class Training(NamedTuple):
         return f"{self.norm}, lr {self.lr!r}, seed {self.seed}"
 
 
-def command_of(name: str, config: ClassifyConfig) -> str:
+def classify_command(name: str, config: ClassifyConfig) -> str:
     """The command that makes an experiment anew, or goes on with it.
 
     Args:
@@ -44,51 +44,51 @@ def command_of(name: str, config: ClassifyConfig) -> str:
 
 
 @dataclass(frozen=True)
-class ClassifyConfig(Settings):
+class ClassifyConfig(Config):
     """Everything that decides how the trainings of an experiment go, but for the machine that they run on.
 
     Raises:
         UsageError: one message with a line for each problem, by flag, value and choices.
     """
 
-    model: str = setting("vgg7", "the classifier", choices=tuple(CLASSIFIERS))
-    norms: tuple[str, ...] = setting(
+    model: str = config_field("vgg7", "the classifier", choices=tuple(CLASSIFIERS))
+    norms: tuple[str, ...] = config_field(
         ("none", "bn", "mean", "sn", "msn"), "normalizations, with commas between them", choices=tuple(NORMS), free=True
     )
-    lr: tuple[float, ...] = setting((0.001,), "learning rates, with commas between them", free=True)
-    seeds: int = setting(1, "how many times each is trained: with seeds 0, 1, ...", low=1, free=True)
+    lr: tuple[float, ...] = config_field((0.001,), "learning rates, with commas between them", free=True)
+    seeds: int = config_field(1, "how many times each is trained: with seeds 0, 1, ...", low=1, free=True)
 
-    data: str = setting("digits", "a dataset's name, or the path of a folder or zip of images", free=True)
-    test_data: str | None = setting(
+    data: str = config_field("digits", "a dataset's name, or the path of a folder or zip of images", free=True)
+    test_data: str | None = config_field(
         None, "the images that are tested on (default: the test split of --data; a fifth of the digits)", free=True
     )
-    data_root: str = setting("data", "where named datasets are downloaded to", free=True)
-    resolution: int = setting(32, "side of the square images, in pixels; others are resized", low=8)
-    channels: int | None = setting(
+    data_root: str = config_field("data", "where named datasets are downloaded to", free=True)
+    resolution: int = config_field(32, "side of the square images, in pixels; others are resized", low=8)
+    channels: int | None = config_field(
         None, "colour channels (default: 1 for digits, mnist and fashion-mnist, else 3)", choices=(1, 3)
     )
-    limit: int | None = setting(None, "train on this many images, as many of each class (default: all)", low=2)
-    skip_bad_images: bool = setting(False, "go on without the images that cannot be read", free=True)
+    limit: int | None = config_field(None, "train on this many images, as many of each class (default: all)", low=2)
+    skip_bad_images: bool = config_field(False, "go on without the images that cannot be read", free=True)
 
-    epochs: int = setting(30, "times that every training image is seen", low=1)
-    batch: int = setting(128, "images in one update", low=1)
-    optimizer: str = setting("adam", "Adam, or SGD with momentum 0.9", choices=("adam", "sgd"))
-    weight_decay: float = setting(0.0, "L2 penalty of the optimizer (5e-4 is usual with sgd)", low=0)
-    decay: str = setting(
+    epochs: int = config_field(30, "times that every training image is seen", low=1)
+    batch: int = config_field(128, "images in one update", low=1)
+    optimizer: str = config_field("adam", "Adam, or SGD with momentum 0.9", choices=("adam", "sgd"))
+    weight_decay: float = config_field(0.0, "L2 penalty of the optimizer (5e-4 is usual with sgd)", low=0)
+    decay: str = config_field(
         "auto",
         "learning rate: constant (auto for adam), or along a cosine to 0 (auto for sgd)",
         choices=("auto", "none", "cosine"),
     )
-    augment: str = setting(
+    augment: str = config_field(
         "auto",
         "shift training images by up to 4 pixels, and mirror half (auto: both for colour images, svhn only shifted)",
-        choices=AUGMENTATIONS,
+        choices=CLASSIFY_AUGMENTATIONS,
     )
 
-    precision: str = setting("auto", "bf16 autocast or fp32; auto is bf16 where it is faster", choices=PRECISIONS)
-    deterministic: bool = setting(False, "the same bytes on every run on CUDA too, at some cost")
+    precision: str = config_field("auto", "bf16 autocast or fp32; auto is bf16 where it is faster", choices=PRECISIONS)
+    deterministic: bool = config_field(False, "the same bytes on every run on CUDA too, at some cost")
 
-    dynamics: int = dynamics_setting()
+    dynamics: int = dynamics_field()
 
     def _contradictions(self) -> list[str]:
         found = [f"--{name}: is empty; give at least one" for name in ("norms", "lr") if not getattr(self, name)]
@@ -101,7 +101,7 @@ class ClassifyConfig(Settings):
         Raises:
             UsageError: the classifier is too deep for the resolution, or for what a norm needs of it.
         """
-        require_fit(self.model, self.resolution)
+        require_large_enough(self.model, self.resolution)
         require_statistics(self.model, self.norms, self.resolution, self.batch)
         channels = self.channels or (1 if self.data in _GREY else 3)
         augment = "none" if channels == 1 else "crop" if self.data in _NOT_MIRRORED else "crop-flip"
@@ -115,12 +115,12 @@ class ClassifyConfig(Settings):
             precision=precision,
         )
 
-    def trainings(self) -> Iterator[Training]:
+    def trainings(self) -> Iterator[ClassifyTraining]:
         """All trainings, those of the first seed first, so that a stopped experiment has something of each norm."""
         for seed in range(self.seeds):
             for lr in self.lr:
                 for norm in self.norms:
-                    yield Training(norm, lr, seed)
+                    yield ClassifyTraining(norm, lr, seed)
 
     def united(self, other: ClassifyConfig) -> ClassifyConfig:
         """These settings with the norms, rates and seeds of another too."""

@@ -11,25 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from gan.data import ImageSet
-from gan.data.train_test_sets import load_sets
-from gan.dynamics.callback import Watch
-from gan.dynamics.measure import Subject
+from gan.data.train_test_sets import load_train_and_test
+from gan.dynamics.callback import DynamicsCallback
+from gan.dynamics.measure import DynamicsMeter
 from gan.dynamics.probe_batches import ClassifierProbe
 from gan.errors import UsageError
 from gan.experiments.classify import loop, results
-from gan.experiments.classify.config import ClassifyConfig, Training, command_of
-from gan.experiments.classify.trainer import ClassifierTraining, steps_of
-from gan.experiments.experiment import read_config, reads_elsewhere
-from gan.experiments.provenance import warnings
+from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining, classify_command
+from gan.experiments.classify.trainer import ClassifierTrainer, count_steps
+from gan.experiments.experiment import image_flags_differ, read_experiment_config
+from gan.experiments.provenance import provenance_warnings
 from gan.models import count_parameters
 from gan.models.classifiers import build_classifier
-from gan.report.terminal import show
+from gan.report.terminal import print_report
 from gan.runs import checkpoint, resume
-from gan.runs.command_line import place_flags, program
-from gan.runs.lock import held
-from gan.runs.run_dir import RunFolder
-from gan.runtime import Runtime, resolve
-from gan.utils.files import make_folder, write_json
+from gan.runs.command_line import location_flags, program_name
+from gan.runs.lock import exclusive_lock
+from gan.runs.run_dir import RunDirectory
+from gan.runtime import Runtime, resolve_runtime
+from gan.utils.files import prepare_folder, write_json
 from gan.utils.progress import progress, say
 from gan.utils.signals import StopSignals
 
@@ -37,7 +37,7 @@ NAME = KIND = "classify"  # of the files of results, and of the run
 RECORD = f"{NAME}.json"
 
 
-class Experiment:
+class Classification:
     """A run of `classify`: its folder, settings and images.
 
     Args:
@@ -51,9 +51,9 @@ class Experiment:
     """
 
     def __init__(self, name: str, given: Mapping[str, Any], *, root: Path = Path(), device: str = "auto") -> None:
-        self.run = RunFolder(name, root)
+        self.run = RunDirectory(name, root)
         self.folder = self.run.checkpoints
-        self.before = read_config(self.run, KIND, ClassifyConfig.from_dict)
+        self.before = read_experiment_config(self.run, KIND, ClassifyConfig.from_dict)
         self.asked, self.runtime = self._settings(given, device)
         self.planned = self.asked.united(self.before["config"]) if self.before else self.asked
 
@@ -62,7 +62,7 @@ class Experiment:
         if before and given.get("precision") == "auto":
             given = {**given, "precision": before.precision}  # what it meant when the run began
         after = (before or ClassifyConfig()).replace(given)
-        runtime = resolve(device, after.precision, deterministic=after.deterministic)
+        runtime = resolve_runtime(device, after.precision, deterministic=after.deterministic)
         after = after.resolved(runtime.precision)
         if before and (changes := before.differences(after)):
             raise UsageError(
@@ -80,16 +80,20 @@ class Experiment:
         todo = [training for training in self.asked.trainings() if not self._done(training)]
         if not todo:
             assert self.before is not None
-            if reads_elsewhere(self.before["config"], self.asked):
+            if image_flags_differ(self.before["config"], self.asked):
                 self._load_sets()
             self.run.update_config(self.planned)  # norms, rates or seeds may have been added that are done already
             return None
         train, test = self._load_sets()
-        make_folder(self.folder)
+        prepare_folder(self.folder)
         if self.before:
             self.run.update_config(self.planned)
         else:
-            data = {"classes": list(train.classes), "train": resume.facts(train), "test": resume.facts(test)}
+            data = {
+                "classes": list(train.classes),
+                "train": resume.image_set_record(train),
+                "test": resume.image_set_record(test),
+            }
             self.run.write_config(self.planned, {"kind": KIND, "data": data})
         self._say_what(len(todo), train, test)
         with StopSignals() as stop:
@@ -104,7 +108,7 @@ class Experiment:
     def _load_sets(self) -> tuple[ImageSet, ImageSet]:
         config = self.asked
         assert config.channels is not None
-        train, test = load_sets(
+        train, test = load_train_and_test(
             config.data,
             resolution=config.resolution,
             channels=config.channels,
@@ -116,53 +120,53 @@ class Experiment:
         )
         if self.before:
             for kind, images in (("train", train), ("test", test)):
-                resume.check_same(self.run, f"{kind} images", self.before["data"][kind], images)
+                resume.require_same_images(self.run, f"{kind} images", self.before["data"][kind], images)
         return train, test
 
     def _train(
-        self, training: Training, number: int, count: int, train: ImageSet, test: ImageSet, stop: StopSignals
+        self, training: ClassifyTraining, number: int, count: int, train: ImageSet, test: ImageSet, stop: StopSignals
     ) -> bool:
         folder = self.folder / training.name
-        make_folder(folder)
-        job = ClassifierTraining(self.asked, training, self.runtime, train, test)
+        prepare_folder(folder)
+        job = ClassifierTrainer(self.asked, training, self.runtime, train, test)
         # Now, while the weights are the initial ones.
         subject = self._dynamics_of(job, train) if self.asked.dynamics else None
-        loop.resume(job, folder)
+        loop.resume_classifier(job, folder)
         dynamics = None
         if subject:
-            dynamics = Watch(folder, subject, every=self.asked.dynamics, last=job.steps, step=job.step)
+            dynamics = DynamicsCallback(folder, subject, every=self.asked.dynamics, last=job.steps, step=job.step)
         if job.step:
             say(f"{training}: going on at step {job.step} of {job.steps}")
         start, total = (number - 1) * job.steps + job.step, count * job.steps
         title = f"{number}/{count} {training}"
         try:
             with progress(title, total, start=start, per_item=self.asked.batch) as advance:
-                done = loop.train(job, folder, train.classes, stop, advance, dynamics)
+                done = loop.train_classifier(job, folder, train.classes, stop, advance, dynamics)
         finally:
             job.batches.close()
         if not done:
             say(f"{training}: stopped at step {job.step} of {job.steps}, saved")
             return False
-        result = results.read(folder)
+        result = results.read_classify_result(folder)
         assert result is not None
         say(f"{training}: {_told(result)}")
         return True
 
-    def _dynamics_of(self, job: ClassifierTraining, train: ImageSet) -> Subject:
+    def _dynamics_of(self, job: ClassifierTrainer, train: ImageSet) -> DynamicsMeter:
         probe = ClassifierProbe(train, self.asked.batch, self.runtime.device)
-        return Subject(job.network, probe, {"kind": "classifier", "norm": job.training.norm})
+        return DynamicsMeter(job.network, probe, {"kind": "classifier", "norm": job.training.norm})
 
-    def _done(self, training: Training) -> bool:
+    def _done(self, training: ClassifyTraining) -> bool:
         folder = self.folder / training.name
         done = (folder / results.RESULT).exists()
         if done:  # it may have been killed before it did this
-            for path in checkpoint.listed(folder):
+            for path in checkpoint.list_checkpoints(folder):
                 path.unlink()
         return done
 
     def results(self) -> list[dict[str, Any]]:
         """What all trainings of the run that are done gave, in the order of the plan."""
-        found = (results.read(self.folder / training.name) for training in self.planned.trainings())
+        found = (results.read_classify_result(self.folder / training.name) for training in self.planned.trainings())
         known = self.before or {}
         # Older results have neither.
         older: dict[str, Any] = {key: known[key] for key in ("runtime", "versions") if key in known}
@@ -174,20 +178,20 @@ class Experiment:
         Raises:
             UserError: the file cannot be written.
         """
-        config = read_config(self.run, KIND, ClassifyConfig.from_dict)
+        config = read_experiment_config(self.run, KIND, ClassifyConfig.from_dict)
         assert config is not None
         done = self.results()
         plain = _parameters(self.planned, len(config["data"]["classes"]))
         record = {
             "schema": 1,
             "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-            "command": command_of(self.run.name, self.planned),
+            "command": classify_command(self.run.name, self.planned),
             "config": self.planned.to_dict(),
             "data": config["data"],
             "planned": len(list(self.planned.trainings())),
-            "rows": results.summaries(done, plain, self.planned.trainings()),
+            "rows": results.summarize_classifiers(done, plain, self.planned.trainings()),
             "trainings": done,
-            "warnings": warnings(done),
+            "warnings": provenance_warnings(done),
         }
         write_json(self.folder / RECORD, record)
 
@@ -195,7 +199,7 @@ class Experiment:
         config = self.asked
         say(
             f"{self.run.name}: {config.model}, {count} to train, {config.epochs} epochs "
-            f"({steps_of(config, len(train)):,} steps) each, {self.runtime.precision} on {self.runtime.device}, "
+            f"({count_steps(config, len(train)):,} steps) each, {self.runtime.precision} on {self.runtime.device}, "
             f"{len(train):,} images of {train.name}, tested on {len(test):,}"
         )
 
@@ -221,7 +225,7 @@ def _told(result: Mapping[str, Any]) -> str:
     )
 
 
-def classify(name: str, given: Mapping[str, Any], *, root: Path = Path(), device: str = "auto") -> int | None:
+def run_classification(name: str, given: Mapping[str, Any], *, root: Path = Path(), device: str = "auto") -> int | None:
     """Begin an experiment, or go on with it; writes classify.json, classify.md and classify.html and prints a table.
 
     Args:
@@ -234,19 +238,20 @@ def classify(name: str, given: Mapping[str, Any], *, root: Path = Path(), device
     Raises:
         UserError: anything that a user can put right.
     """
-    from gan.experiments.classify.report import view_of
+    from gan.experiments.classify.report import classification_report
     from gan.report import write  # brings matplotlib, which takes a second to load
 
-    experiment = Experiment(name, given, root=root, device=device)
+    experiment = Classification(name, given, root=root, device=device)
     folder = experiment.folder
-    with held(folder):
+    with exclusive_lock(folder):
         stopped = experiment.train()
         if experiment.results():
             experiment.write_record()
-            view = view_of(json.loads((folder / RECORD).read_text()), folder)
-            write.write(view, folder, NAME)
-            show(view)
+            view = classification_report(json.loads((folder / RECORD).read_text()), folder)
+            write.write_report(view, folder, NAME)
+            print_report(view)
             say(f"wrote {folder}/{NAME}.html, {NAME}.md and {RECORD}")
     if stopped is not None:
-        say(f"stopped, saved; go on with: {program()} {shlex.join(['classify', name, *place_flags(root, device)])}")
+        words = shlex.join(["classify", name, *location_flags(root, device)])
+        say(f"stopped, saved; go on with: {program_name()} {words}")
     return stopped

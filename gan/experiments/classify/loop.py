@@ -6,27 +6,27 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gan.dynamics.callback import Watch
+from gan.dynamics.callback import DynamicsCallback
 from gan.experiments.classify import results
-from gan.experiments.classify.trainer import ClassifierTraining
-from gan.experiments.provenance import origin
+from gan.experiments.classify.trainer import ClassifierTrainer
+from gan.experiments.provenance import provenance
 from gan.models import count_parameters
-from gan.models.classifiers import NETWORK, to_state
+from gan.models.classifiers import CLASSIFIER_FILE, classifier_state
 from gan.runs import checkpoint
-from gan.runs.log import RunLog
+from gan.runs.log import RunLogger
 from gan.utils.progress import Advance
 from gan.utils.signals import StopSignals
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch; one is written after each epoch too
 
 
-def train(
-    job: ClassifierTraining,
+def train_classifier(
+    job: ClassifierTrainer,
     folder: Path,
     classes: tuple[str, ...],
     stop: StopSignals,
     advance: Advance,
-    dynamics: Watch | None = None,
+    dynamics: DynamicsCallback | None = None,
 ) -> bool:
     """Train to the last step or until the loss is not finite, writing what `folder` holds of a training.
 
@@ -43,15 +43,15 @@ def train(
     Raises:
         UserError: a file cannot be written; what was written before is whole.
     """
-    log = RunLog(folder, job.step)
+    log = RunLogger(folder, job.step)
     saved, since = job.step, time.monotonic()
 
     def save() -> None:
         nonlocal saved, since
         job.read_losses()
         if saved != job.step and job.diverged is None:
-            checkpoint.save(checkpoint.checkpoint_path(folder, job.step), job.state())
-            checkpoint.prune(folder, keep=1, step=job.step)
+            checkpoint.save_checkpoint(checkpoint.checkpoint_path(folder, job.step), job.state())
+            checkpoint.prune_checkpoints(folder, keep=1, step=job.step)
             saved, since = job.step, time.monotonic()
 
     def sample() -> None:
@@ -83,20 +83,22 @@ def train(
     return True
 
 
-def _finish(job: ClassifierTraining, folder: Path, classes: tuple[str, ...]) -> None:
+def _finish(job: ClassifierTrainer, folder: Path, classes: tuple[str, ...]) -> None:
     """Write the trained network and the result, which says that the training is done; then drop the checkpoint."""
     diverged = None
     if job.diverged is not None:
         diverged = {"step": job.diverged, "epoch": job.epoch_of(job.diverged)}
     else:
-        state = to_state(job.network, job.config.model, job.training.norm, classes)
-        checkpoint.save(folder / NETWORK, {**state, "training": {**_facts(job), "images": _images(job)}})
-    results.write(folder, {**_facts(job), "diverged": diverged, **origin(job.runtime)})
-    for path in checkpoint.listed(folder):
+        state = classifier_state(job.network, job.config.model, job.training.norm, classes)
+        checkpoint.save_checkpoint(
+            folder / CLASSIFIER_FILE, {**state, "training": {**_facts(job), "images": _images(job)}}
+        )
+    results.write_classify_result(folder, {**_facts(job), "diverged": diverged, **provenance(job.runtime)})
+    for path in checkpoint.list_checkpoints(folder):
         path.unlink()
 
 
-def _facts(job: ClassifierTraining) -> dict[str, Any]:
+def _facts(job: ClassifierTrainer) -> dict[str, Any]:
     return {
         "norm": job.training.norm,
         "lr": job.training.lr,
@@ -107,17 +109,17 @@ def _facts(job: ClassifierTraining) -> dict[str, Any]:
     }
 
 
-def _images(job: ClassifierTraining) -> dict[str, Any]:
+def _images(job: ClassifierTrainer) -> dict[str, Any]:
     """Which images it was trained and tested on, in the words of the flags; the rule that splits them is `sets`'s."""
     return {name: getattr(job.config, name) for name in ("data", "test_data", "data_root", "limit")}
 
 
-def resume(job: ClassifierTraining, folder: Path) -> None:
+def resume_classifier(job: ClassifierTrainer, folder: Path) -> None:
     """Take up the newest whole checkpoint of a training, if it has one.
 
     Raises:
         UserError: it belongs to another training, or is damaged.
     """
-    found = checkpoint.newest(folder)
+    found = checkpoint.newest_checkpoint(folder)
     if found is not None:
         job.load_state(found[1], found[0])

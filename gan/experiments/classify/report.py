@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gan.dynamics.report import Findings, findings
+from gan.dynamics.report import Findings, dynamics_findings
 from gan.experiments import provenance
 from gan.report.charts import Line, line_chart, mean_line
-from gan.report.document import Picture, Table, View
+from gan.report.document import Figure, Report, Table
 from gan.utils.confidence import Interval
 
 Row = Mapping[str, Any]
@@ -24,7 +24,7 @@ _CURVES = (
 )
 
 
-def view_of(record: Mapping[str, Any], folder: Path | None = None) -> View:
+def classification_report(record: Mapping[str, Any], folder: Path | None = None) -> Report:
     """What the pages of an experiment show.
 
     Args:
@@ -41,7 +41,7 @@ def view_of(record: Mapping[str, Any], folder: Path | None = None) -> View:
         _marked(rows),
         (*_notes(record), *(note for found in dynamics for note in found.notes)),
     )
-    return View(
+    return Report(
         title=f"{config['model']} on {record['data']['train']['name']}, under {_counted(len(_norms(rows)), 'norm')}",
         first=results,
         stopped=_stopped(record),
@@ -116,7 +116,7 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _charts(record: Mapping[str, Any]) -> list[Picture]:
+def _charts(record: Mapping[str, Any]) -> list[Figure]:
     """For each learning rate, curves of all norms: means over the seeds that did not diverge."""
     pictures = []
     rates = list(dict.fromkeys(row["lr"] for row in record["rows"]))
@@ -140,7 +140,7 @@ def _dynamics(record: Mapping[str, Any], folder: Path) -> list[Findings]:
     for lr in rates:
         own = [result for result in record["trainings"] if result["lr"] == lr and not result["diverged"]]
         which = f"lr {lr!r}" if len(rates) > 1 else ""
-        found.append(findings([folder / result["folder"] for result in own], which))
+        found.append(dynamics_findings([folder / result["folder"] for result in own], which))
     return found
 
 
@@ -164,7 +164,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append((f"{kind} images", f"{text} (SHA-256 {found['fingerprint']})"))
     lines.append(("classes", _counted(len(data["classes"]), "class", "classes")))
     lines.append(("seeds", ", ".join(map(str, range(config["seeds"])))))
-    return [*lines, *provenance.facts(record["trainings"])]
+    return [*lines, *provenance.provenance_facts(record["trainings"])]
 
 
 def _counted(count: int, one: str, many: str = "") -> str:

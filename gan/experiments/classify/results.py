@@ -9,9 +9,9 @@ from statistics import median
 from typing import Any
 
 from gan.errors import UserError
-from gan.experiments.classify.config import Training
+from gan.experiments.classify.config import ClassifyTraining
 from gan.runs import log
-from gan.utils.confidence import interval
+from gan.utils.confidence import confidence_interval
 from gan.utils.files import write_json
 
 RESULT = "result.json"
@@ -19,7 +19,7 @@ RESULT = "result.json"
 _CURVE = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "step_seconds")
 
 
-def write(folder: Path, facts: dict[str, Any]) -> None:
+def write_classify_result(folder: Path, facts: dict[str, Any]) -> None:
     """Say that a training is done: `result.json`.
 
     Args:
@@ -31,7 +31,7 @@ def write(folder: Path, facts: dict[str, Any]) -> None:
     write_json(folder / RESULT, facts)
 
 
-def read(folder: Path) -> dict[str, Any] | None:
+def read_classify_result(folder: Path) -> dict[str, Any] | None:
     """The result of a training that is done, with its curve and what follows from it; None if it is not done.
 
     `curve` has a list for each of `_CURVE`, a value for each epoch. `final` and `best` have `epoch`, `test_accuracy`
@@ -46,7 +46,7 @@ def read(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         facts = json.loads(path.read_text())
-        entries = log.read(folder / log.LOG)
+        entries = log.read_log(folder / log.LOG)
         curve = {key: [entry[key] for entry in entries] for key in _CURVE}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}: is damaged ({error}); remove it, and it is trained again") from error
@@ -64,7 +64,9 @@ def read(folder: Path) -> dict[str, Any] | None:
     }
 
 
-def summaries(done: Sequence[dict[str, Any]], plain_parameters: int, order: Iterable[Training]) -> list[dict[str, Any]]:
+def summarize_classifiers(
+    done: Sequence[dict[str, Any]], plain_parameters: int, order: Iterable[ClassifyTraining]
+) -> list[dict[str, Any]]:
     """A row for each norm and learning rate: means over the seeds that did not diverge, and how many did.
 
     Args:
@@ -90,7 +92,7 @@ def summaries(done: Sequence[dict[str, Any]], plain_parameters: int, order: Iter
         }
         for kind in ("final", "best"):
             values = [result[kind]["test_accuracy"] for result in whole]
-            found = interval(values) if values else None
+            found = confidence_interval(values) if values else None
             row[f"{kind}_test_accuracy"] = found.mean if found else None
             row[f"{kind}_test_accuracy_half_width"] = found.half if found else None
         rows.append(row)

@@ -14,8 +14,8 @@ from torch.nn.utils import parametrize
 
 from gan.data import ImageSet
 from gan.errors import UserError
-from gan.experiments.classify.batches import TrainingBatches, in_order
-from gan.experiments.classify.config import ClassifyConfig, Training
+from gan.experiments.classify.batches import TrainingBatches, ordered_batches
+from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining
 from gan.models.classifiers import build_classifier
 from gan.norm import power_iterate
 from gan.runtime import Runtime
@@ -24,7 +24,7 @@ MOMENTUM = 0.9  # of SGD
 _UNREAD = 20  # steps between two readings of the losses where a reading waits for the device
 
 
-class ClassifierTraining:
+class ClassifierTrainer:
     """A network, its optimizer and the position of its training.
 
     Args:
@@ -36,7 +36,7 @@ class ClassifierTraining:
     """
 
     def __init__(
-        self, config: ClassifyConfig, training: Training, runtime: Runtime, train: ImageSet, test: ImageSet
+        self, config: ClassifyConfig, training: ClassifyTraining, runtime: Runtime, train: ImageSet, test: ImageSet
     ) -> None:
         self.config = config
         self.training = training
@@ -55,7 +55,7 @@ class ClassifierTraining:
         self.optimizer = self._optimizer()
         self.batches = TrainingBatches(train, config.batch, training.seed, config.augment, runtime)
         self._count = len(train)
-        self.steps = steps_of(config, len(train))
+        self.steps = count_steps(config, len(train))
         self.step = 0
         self.diverged: int | None = None
         """The first step whose loss, or after which a weight, was not finite."""
@@ -133,7 +133,7 @@ class ClassifierTraining:
         images, loss, right = self._sums
         if not all(torch.isfinite(weight).all() for weight in self.network.parameters()):
             self.diverged = self.step
-        test_loss, test_accuracy = evaluate(self.network, self.test, self.runtime)
+        test_loss, test_accuracy = evaluate_classifier(self.network, self.test, self.runtime)
         step_seconds = statistics.median(self._times)
         entry = {
             "step": self.step,
@@ -152,7 +152,7 @@ class ClassifierTraining:
         return entry
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed training needs, for `gan.runs.run_dir.checkpoint.save`."""
+        """All that a resumed training needs, for `gan.runs.checkpoint.save_checkpoint`."""
         self.read_losses()
         return {
             "kind": "classifier-training",
@@ -183,13 +183,13 @@ class ClassifierTraining:
             raise UserError(f"{where}: was written by another training ({reason})") from error
 
 
-def steps_of(config: ClassifyConfig, images: int) -> int:
+def count_steps(config: ClassifyConfig, images: int) -> int:
     """Steps of a training: as many as let every image be seen in each epoch, the last batch being full."""
     return -(-config.epochs * images // config.batch)
 
 
 @torch.inference_mode()
-def evaluate(network: nn.Module, images: ImageSet, runtime: Runtime) -> tuple[float, float]:
+def evaluate_classifier(network: nn.Module, images: ImageSet, runtime: Runtime) -> tuple[float, float]:
     """The mean cross entropy of a network on a set, and the share of images whose class it names.
 
     The network is in evaluation mode for it, and in training mode afterwards.
@@ -197,7 +197,7 @@ def evaluate(network: nn.Module, images: ImageSet, runtime: Runtime) -> tuple[fl
     network.eval()
     loss, right = torch.zeros((), device=runtime.device), torch.zeros((), device=runtime.device)
     with parametrize.cached():  # the weights do not change from batch to batch
-        for batch in in_order(images, runtime):
+        for batch in ordered_batches(images, runtime):
             with runtime.autocast():
                 logits = network(batch.images)
             logits = logits.float()

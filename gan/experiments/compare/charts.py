@@ -9,9 +9,9 @@ from typing import Any
 
 from gan.experiments.compare.results import SCORES, Score
 from gan.report.charts import SERIES, Line, line_chart, mean_line
-from gan.report.document import Picture
+from gan.report.document import Figure
 
-Result = Mapping[str, Any]
+TrainingResult = Mapping[str, Any]
 
 _AXES = (("images", "real images seen"), ("seconds", "seconds of training"))
 _LOGGED = (
@@ -21,7 +21,7 @@ _LOGGED = (
 )
 
 
-def charts(record: Mapping[str, Any]) -> list[Picture]:
+def comparison_charts(record: Mapping[str, Any]) -> list[Figure]:
     """Each score against images seen and against seconds, for each setting; then what the runs logged besides.
 
     With the grid of settings there are charts of FID alone: report.json has the others.
@@ -44,7 +44,7 @@ def _norms(record: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(row["norm"] for row in record["rows"]))
 
 
-def _score_lines(record: Mapping[str, Any], own: Sequence[Result], score: Score, axis: str) -> list[Line]:
+def _score_lines(record: Mapping[str, Any], own: Sequence[TrainingResult], score: Score, axis: str) -> list[Line]:
     """For each norm the mean over the seeds that did not diverge; those that did are lines of their own."""
     lines = []
     for number, norm in enumerate(_norms(record)):
@@ -84,7 +84,7 @@ def _rounded(values: Sequence[float]) -> list[float]:
     return [int(value) if float(value).is_integer() else round(value, 2) for value in values]
 
 
-def _logged_charts(record: Mapping[str, Any], own: Sequence[Result]) -> list[Picture]:
+def _logged_charts(record: Mapping[str, Any], own: Sequence[TrainingResult]) -> list[Figure]:
     """What every run logs: means over the seeds that did not diverge."""
     pictures = []
     for key, title in _LOGGED:
@@ -101,7 +101,7 @@ def _logged_charts(record: Mapping[str, Any], own: Sequence[Result]) -> list[Pic
     return pictures
 
 
-def grids(record: Mapping[str, Any], folder: Path) -> list[tuple[str, tuple[Picture, ...]]]:
+def sample_grids(record: Mapping[str, Any], folder: Path) -> list[tuple[str, tuple[Figure, ...]]]:
     """Sample grids in groups, a setting and a seed each, in which all norms have the same latents."""
     groups = []
     places = dict.fromkeys((result["setting"], result["seed"]) for result in record["trainings"])
@@ -111,19 +111,19 @@ def grids(record: Mapping[str, Any], folder: Path) -> list[tuple[str, tuple[Pict
             if (result["setting"], result["seed"]) == (setting, seed) and result["grid"]:
                 path = folder / result["grid"]["path"]
                 if path.exists():
-                    pictures.append(Picture(_alt(result), _caption(result), path))
+                    pictures.append(Figure(_alt(result), _caption(result), path))
         if pictures:
             which = f"setting {setting}, seed {seed}" if setting else f"seed {seed}"
             groups.append((f"Images of {which}, from the same latents", tuple(pictures)))
     return groups
 
 
-def _alt(result: Result) -> str:
+def _alt(result: TrainingResult) -> str:
     where = f"setting {result['setting']}, " if result["setting"] else ""
     return f"Grid of 64 images by {where}{result['norm']}, seed {result['seed']}, at step {result['grid']['step']:,}"
 
 
-def _caption(result: Result) -> str:
+def _caption(result: TrainingResult) -> str:
     if result["diverged"]:
         return f"{result['norm']}: diverged after step {result['diverged']['step']:,}; this is {_step(result)}"
     final = result["final"]
@@ -131,5 +131,5 @@ def _caption(result: Result) -> str:
     return f"{result['norm']}: {_step(result)}{fid}"
 
 
-def _step(result: Result) -> str:
+def _step(result: TrainingResult) -> str:
     return f"step {result['grid']['step']:,}"

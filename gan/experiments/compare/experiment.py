@@ -19,26 +19,26 @@ from gan.errors import Diverged, UsageError, UserError
 from gan.evaluation import training_evaluator
 from gan.experiments.compare import options, results, summary
 from gan.experiments.compare import resume as existing
-from gan.experiments.compare.initial_state import start_of
-from gan.experiments.compare.plan import LR_GRID, Plan, Training
-from gan.experiments.experiment import read_config, reads_elsewhere
-from gan.experiments.provenance import origin
+from gan.experiments.compare.initial_state import initial_state_hashes
+from gan.experiments.compare.plan import LR_GRID, ComparedTraining, ComparePlan
+from gan.experiments.experiment import image_flags_differ, read_experiment_config
+from gan.experiments.provenance import provenance
 from gan.metrics.extractor import Extractor
 from gan.metrics.reference import Reference
 from gan.metrics.score import METRICS
 from gan.models import build_discriminator, count_parameters
-from gan.report.document import View
-from gan.report.terminal import show
+from gan.report.document import Report
+from gan.report.terminal import print_report
 from gan.runs import checkpoint, resume
-from gan.runs.command_line import place_flags, program
-from gan.runs.lock import held
-from gan.runs.run_dir import RunFolder
-from gan.runtime import resolve
+from gan.runs.command_line import location_flags, program_name
+from gan.runs.lock import exclusive_lock
+from gan.runs.run_dir import RunDirectory
+from gan.runtime import resolve_runtime
 from gan.training import loop
-from gan.training.setup import dynamics_of, load_images, take_up, watch_of
+from gan.training.setup import begin_or_resume, dynamics_callback, dynamics_meter, load_training_images
 from gan.training.trainer import Trainer
-from gan.utils.files import make_folder, write_json
-from gan.utils.memory import peak_bytes, reset_peak
+from gan.utils.files import prepare_folder, write_json
+from gan.utils.memory import peak_memory_bytes, reset_peak_memory
 from gan.utils.progress import say
 
 KIND = "compare"
@@ -48,7 +48,7 @@ RECORD = f"{NAME}.json"
 _PAGES_SECONDS = 60.0  # between pages that are written while trainings go on
 
 
-class Experiment:
+class Comparison:
     """A run of `compare`: its folder, plan and images.
 
     Args:
@@ -71,13 +71,13 @@ class Experiment:
         root: Path = Path(),
         device: str = "auto",
     ) -> None:
-        self.run = RunFolder(name, root)
+        self.run = RunDirectory(name, root)
         self.folder = self.run.checkpoints
-        self.before = read_config(self.run, KIND, Plan.from_dict)
-        before: Plan | None = self.before["config"] if self.before else None
-        plan = options.plan_of(name, preset, file, given, before)
-        self.runtime = resolve(device, plan.train.precision, deterministic=plan.train.deterministic)
-        self.asked = Plan(plan.which, plan.train.replace({"precision": self.runtime.precision}))
+        self.before = read_experiment_config(self.run, KIND, ComparePlan.from_dict)
+        before: ComparePlan | None = self.before["config"] if self.before else None
+        plan = options.build_plan(name, preset, file, given, before)
+        self.runtime = resolve_runtime(device, plan.train.precision, deterministic=plan.train.deterministic)
+        self.asked = ComparePlan(plan.which, plan.train.replace({"precision": self.runtime.precision}))
         if before and (changes := before.differences(self.asked)):
             raise UsageError(
                 f"RUN {name}: exists already, and these settings would change it; leave them out or choose "
@@ -93,17 +93,17 @@ class Experiment:
                 with, or a file cannot be written.
         """
         self._check_existing(None)
-        todo = [one for one in self.asked.trainings() if not existing.is_done(self._run_of(one), self._config(one))]
+        todo = [one for one in self.asked.trainings() if not existing.is_finished(self._run_of(one), self._config(one))]
         if not todo:
             assert self.before is not None
-            if reads_elsewhere(self.before["config"].train, self.asked.train):
+            if image_flags_differ(self.before["config"].train, self.asked.train):
                 self._load_images()
             self.run.update_config(self.planned)  # norms or seeds may have been added that are done, or reordered
             return None
         extractor = training_evaluator.training_extractor(self.asked.train, self.runtime.device)
         self._check_existing(extractor)
         data = self._load_images()
-        reference = cache(lambda: training_evaluator.reference_of(data, extractor, METRICS))
+        reference = cache(lambda: training_evaluator.training_reference(data, extractor, METRICS))
         written = 0.0
         for number, training in enumerate(todo, 1):
             say(f"{self.run.name}, {number} of {len(todo)}: {training}")
@@ -117,47 +117,48 @@ class Experiment:
         return None
 
     def _load_images(self) -> ImageSet:
-        data = load_images(self.asked.train)
+        data = load_training_images(self.asked.train)
         if self.before:
-            resume.check_same(self.run, "images", self.before["data"], data)
+            resume.require_same_images(self.run, "images", self.before["data"], data)
         return data
 
     def _train(
-        self, training: Training, data: ImageSet, extractor: Extractor, reference: Callable[[], Reference]
+        self, training: ComparedTraining, data: ImageSet, extractor: Extractor, reference: Callable[[], Reference]
     ) -> int | None:
         """Begin one training or go on with it; returns the signal that stopped it, or None when it is done."""
         run, config = self._run_of(training), self._config(training)
         torch.manual_seed(config.seed)  # nothing draws from this stream, but it is a part of the checkpoint
-        found = checkpoint.newest(run.checkpoints)
+        found = checkpoint.newest_checkpoint(run.checkpoints)
         job = Trainer(config, self.runtime, data)
-        subject = dynamics_of(job)
+        subject = dynamics_meter(job)
         self._begin(job)
         run.create()
         state = found[1] if found else None
         if state is None:
-            results.drop_grids(run)
-        take_up(job, run, state, {} if state else {"comparison": {"start": start_of(job)}})
-        scores = training_evaluator.TrainingScores(
+            results.remove_old_grids(run)
+        begin_or_resume(job, run, state, {} if state else {"comparison": {"start": initial_state_hashes(job)}})
+        scores = training_evaluator.TrainingEvaluator(
             config, run, extractor, data, job.classes, metrics=METRICS, reference=reference
         )
         memory = TrainingMemory(self.runtime.device, scores)
         diverged = None
         try:
-            stopped = loop.train(job, run, on_snapshot=memory, watch=watch_of(job, run, subject))
+            stopped = loop.run_training_loop(job, run, on_snapshot=memory, watch=dynamics_callback(job, run, subject))
         except Diverged as error:
             stopped, diverged = None, {"step": job.step, "error": str(error)}
             say(f"{training}: diverged, which is recorded: {error}")
         if stopped is not None:
             say(f"{training}: stopped at step {job.step:,} of {config.steps:,}, saved")
             return stopped
-        facts = {"diverged": diverged, "peak_memory": memory.peak(), **origin(self.runtime)}
-        results.write(run, {**training._asdict(), **facts})
+        facts = {"diverged": diverged, "peak_memory": memory.peak(), **provenance(self.runtime)}
+        results.write_training_result(run, {**training._asdict(), **facts})
         return None
 
     def results(self) -> list[dict[str, Any]]:
         """What all trainings of the run that are done gave, in the order of the plan."""
         found = (
-            results.read(self._run_of(one), one, self._config(one), self.folder) for one in self.planned.trainings()
+            results.read_training_result(self._run_of(one), one, self._config(one), self.folder)
+            for one in self.planned.trainings()
         )
         return [result for result in found if result is not None]
 
@@ -167,71 +168,71 @@ class Experiment:
         Raises:
             UserError: the file cannot be written, or trainings were not scored alike.
         """
-        began = read_config(self.run, KIND, Plan.from_dict)
+        began = read_experiment_config(self.run, KIND, ComparePlan.from_dict)
         assert began is not None
         done = self.results()
-        results.require_alike_protocols(done)
+        results.require_same_protocols(done)
         write_json(
             self.folder / RECORD,
             {
                 "schema": 1,
                 "kind": KIND,
                 "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-                "command": options.command_of(self.run.name, self.planned),
+                "command": options.compare_command(self.run.name, self.planned),
                 "config": self.planned.to_dict(),
                 "lr_grid": LR_GRID if self.planned.which.lr_grid else None,
                 "data": began["data"],
                 "planned": len(list(self.planned.trainings())),
-                "rows": summary.summaries(done, self.planned, began["plain_parameters"]),
+                "rows": summary.summarize_trainings(done, self.planned, began["plain_parameters"]),
                 "paired": summary.paired_tests(done, self.planned),
-                "warnings": summary.warnings(done),
+                "warnings": summary.comparison_warnings(done),
                 "protocol": next((result["protocol"] for result in done if result["protocol"]), None),
                 "real_grid": self._real_grid(done),
                 "trainings": done,
             },
         )
 
-    def write_pages(self) -> View:
+    def write_pages(self) -> Report:
         """Write report.md and report.html from report.json; returns what they show.
 
         Raises:
             OSError: a file cannot be read or written.
         """
-        from gan.experiments.compare.report import view_of
+        from gan.experiments.compare.report import comparison_report
         from gan.report import write  # brings matplotlib, which takes a second to load
 
-        view = view_of(json.loads((self.folder / RECORD).read_text()), self.folder)
-        write.write(view, self.folder, NAME)
+        view = comparison_report(json.loads((self.folder / RECORD).read_text()), self.folder)
+        write.write_report(view, self.folder, NAME)
         return view
 
-    def _run_of(self, training: Training) -> RunFolder:
-        return RunFolder(f"{self.run.name}/{training.name}", self.run.root)
+    def _run_of(self, training: ComparedTraining) -> RunDirectory:
+        return RunDirectory(f"{self.run.name}/{training.name}", self.run.root)
 
-    def _config(self, training: Training) -> TrainConfig:
+    def _config(self, training: ComparedTraining) -> TrainConfig:
         return self.planned.config_of(training)
 
     def _check_existing(self, extractor: Extractor | None) -> None:
         lines = [
             line
             for one in self.planned.trainings()
-            if (line := existing.problem(self._run_of(one), self._config(one), extractor))
+            if (line := existing.resume_problem(self._run_of(one), self._config(one), extractor))
         ]
         if lines:
             raise UserError(f"RUN {self.run.name}: cannot go on:\n  " + "\n  ".join(lines))
         if extractor is None:
-            results.require_alike_protocols(self.results())
+            results.require_same_protocols(self.results())
 
     def _begin(self, job: Trainer) -> None:
         """Write config.json, once the first networks could be built on the images."""
         if self.before is not None and self.before["config"] == self.planned:
             return
-        make_folder(self.folder)
+        prepare_folder(self.folder)
         if self.before is not None:
             self.run.update_config(self.planned)
             self.before = {**self.before, "config": self.planned}
             return
         plain = build_discriminator(job.config.replace({"norm": "none", "norm_layers": None}), job.classes)
-        facts = {"data": resume.facts(job.data), "plain_parameters": count_parameters(plain)}
+        facts = {"data": resume.image_set_record(job.data), "plain_parameters": count_parameters(plain)}
         self.run.write_config(self.planned, {"kind": KIND, **facts})
         self.before = {**facts, "config": self.planned}
 
@@ -253,12 +254,12 @@ class TrainingMemory:
         self._device = device
         self._scores = scores
         self._highest = 0
-        self._known = reset_peak(device)
+        self._known = reset_peak_memory(device)
 
     def __call__(self, step: int, network: nn.Module) -> dict[str, Any] | None:
         self._look()
         entry = self._scores(step, network)
-        reset_peak(self._device)
+        reset_peak_memory(self._device)
         return entry
 
     def peak(self) -> int | None:
@@ -267,10 +268,10 @@ class TrainingMemory:
         return self._highest if self._known else None
 
     def _look(self) -> None:
-        self._highest = max(self._highest, peak_bytes(self._device))
+        self._highest = max(self._highest, peak_memory_bytes(self._device))
 
 
-def compare(
+def run_comparison(
     name: str,
     preset: str | None,
     file: Path | None,
@@ -292,13 +293,14 @@ def compare(
         UserError: anything that a user can put right.
     """
 
-    experiment = Experiment(name, preset, file, given, root=root, device=device)
-    with held(experiment.folder):
+    experiment = Comparison(name, preset, file, given, root=root, device=device)
+    with exclusive_lock(experiment.folder):
         stopped = experiment.train()
         if experiment.results():
             experiment.write_record()
-            show(experiment.write_pages())
+            print_report(experiment.write_pages())
             say(f"wrote {experiment.folder}/{NAME}.html, {NAME}.md and {RECORD}")
     if stopped is not None:
-        say(f"stopped, saved; go on with: {program()} {shlex.join(['compare', name, *place_flags(root, device)])}")
+        words = shlex.join(["compare", name, *location_flags(root, device)])
+        say(f"stopped, saved; go on with: {program_name()} {words}")
     return stopped

@@ -19,7 +19,7 @@ def raw_weights(network: nn.Module) -> Iterator[Tensor]:
     return (raw_weight(layer).detach() for layer in weighted_layers(network).values())
 
 
-def start_of(job: Trainer) -> dict[str, str]:
+def initial_state_hashes(job: Trainer) -> dict[str, str]:
     """SHA-256 of what a training that has not begun starts from, hex.
 
     `generator`: all its weights and statistics. `discriminator`: its raw weights. `inputs`: images and latents of the

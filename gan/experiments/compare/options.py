@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from gan.config import presets
-from gan.config.base import flag
-from gan.config.resolve import read_file, require_data, resolve_config
+from gan.config.base import flag_name
+from gan.config.resolve import read_config_file, require_data, resolve_config
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
-from gan.experiments.compare.plan import LR_GRID, OWN, RATES, CompareConfig, Plan
+from gan.experiments.compare.plan import LR_GRID, PER_TRAINING, RATES, CompareConfig, ComparePlan
 from gan.models import published_widths
 from gan.utils.progress import say
 
 _SNAPSHOTS = 10  # of a training, unless --report-every says otherwise
 
 
-def plan_of(name: str, preset: str | None, file: Path | None, given: Mapping[str, Any], before: Plan | None) -> Plan:
+def build_plan(
+    name: str, preset: str | None, file: Path | None, given: Mapping[str, Any], before: ComparePlan | None
+) -> ComparePlan:
     """What is asked for.
 
     Args:
@@ -34,21 +36,21 @@ def plan_of(name: str, preset: str | None, file: Path | None, given: Mapping[str
     Raises:
         UsageError: every problem found, a line each.
     """
-    read = read_file(file) if file else {}
+    read = read_config_file(file) if file else {}
     overrides = {**read, **given}
     own = {item.name for item in fields(CompareConfig)}
     which = before.which if before else CompareConfig()
     which = which.replace({key: value for key, value in overrides.items() if key in own})
     which = _each_once(which)
     if which.lr_grid and (rates := [key for key in RATES if key in overrides]):
-        named = ", ".join(flag(key) if key in given else f"{key} in {file}" for key in rates)
+        named = ", ".join(flag_name(key) if key in given else f"{key} in {file}" for key in rates)
         raise UsageError(f"{named}: set by --lr-grid, in each of its settings; leave out one or the other")
-    flags = {key: value for key, value in overrides.items() if key not in own and key not in OWN}
+    flags = {key: value for key, value in overrides.items() if key not in own and key not in PER_TRAINING}
     train = _goes_on(name, preset, flags, before.train) if before else _new(preset, flags)
     if not train.report_every:
         raise UsageError("--report-every 0: a comparison is made of scores; give the steps between them")
     require_data(train)
-    return Plan(which, train)
+    return ComparePlan(which, train)
 
 
 def _each_once(which: CompareConfig) -> CompareConfig:
@@ -63,7 +65,7 @@ def _new(preset: str | None, flags: Mapping[str, Any]) -> TrainConfig:
     train = resolve_config(preset, None, flags)
     if "report_every" not in flags:
         train = train.replace({"report_every": max(1, round(train.steps / _SNAPSHOTS))})
-    return _with_widths(train, presets.preset(train.preset))
+    return _with_widths(train, presets.preset_config(train.preset))
 
 
 def _goes_on(name: str, preset: str | None, flags: Mapping[str, Any], before: TrainConfig) -> TrainConfig:
@@ -87,21 +89,21 @@ def _with_widths(train: TrainConfig, base: TrainConfig) -> TrainConfig:
     )
 
 
-def command_of(name: str, plan: Plan) -> str:
+def compare_command(name: str, plan: ComparePlan) -> str:
     """The command that makes a comparison anew, or goes on with it."""
-    base = presets.preset(plan.train.preset)
+    base = presets.preset_config(plan.train.preset)
     train = plan.train
     if plan.which.lr_grid:
         train = train.replace({key: getattr(base, key) for key in RATES})
     words = ["msn-gan", "compare", name, "--preset", train.preset]
     words += ["--norms", ",".join(plan.which.norms), "--seeds", str(plan.which.seeds)]
     words += ["--lr-grid"] if plan.which.lr_grid else []
-    return shlex.join([*words, *train.flags(base.replace({**OWN, "report_every": 0}))])
+    return shlex.join([*words, *train.flags(base.replace({**PER_TRAINING, "report_every": 0}))])
 
 
-def grid_facts() -> list[tuple[str, str]]:
+def lr_grid_facts() -> list[tuple[str, str]]:
     """The settings of the grid, in words."""
     return [
-        (f"setting {name}", ", ".join(f"{flag(key)} {value}" for key, value in rates.items()))
+        (f"setting {name}", ", ".join(f"{flag_name(key)} {value}" for key, value in rates.items()))
         for name, rates in LR_GRID.items()
     ]

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gan.utils.confidence import interval
+from gan.utils.confidence import confidence_interval
 
 _ROUNDING = 1e-9  # relative: sums that differ by less are equal
 
 
-def sign_flip(differences: Sequence[float]) -> float:
+def sign_flip_p(differences: Sequence[float]) -> float:
     """The two-sided p of the exact sign-flip test: the share of all 2ⁿ sign settings whose |sum| is as large.
 
     The sums of two halves are combined by sorting one of them, so that all 2ⁿ are counted in the time of 2^(n/2).
@@ -50,7 +50,7 @@ def _sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return sums
 
 
-def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
+def paired_test(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
     """How much more the second has than the first, seed by seed.
 
     Returns:
@@ -62,19 +62,19 @@ def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
         ValueError: there are no values, or not as many of both.
     """
     differences = [b - a for a, b in zip(first, second, strict=True)]
-    found = interval(differences)
+    found = confidence_interval(differences)
     spread = stdev(differences) if len(differences) > 1 else 0.0
     return {
         "seeds": len(differences),
         "difference": found.mean,
         "half_width": found.half,
         "effect_size": found.mean / spread if spread > 0 else None,
-        "p": sign_flip(differences),
+        "p": sign_flip_p(differences),
         "least_p": 2.0 ** (1 - len(differences)),
     }
 
 
-def in_words(test: Mapping[str, Any], what: str, names: tuple[str, str], digits: int, factor: float = 1.0) -> str:
+def describe_test(test: Mapping[str, Any], what: str, names: tuple[str, str], digits: int, factor: float = 1.0) -> str:
     """The outcome in a sentence. A difference is claimed where its 95 % interval does not reach 0.
 
     Args:
@@ -103,7 +103,7 @@ def in_words(test: Mapping[str, Any], what: str, names: tuple[str, str], digits:
     return f"No difference in {what} that {seeds} seeds can show: {subject}'s is {side} by {size} than {other}'s ({p})."
 
 
-def how_many(tests: Sequence[Mapping[str, Any]]) -> str:
+def multiplicity_note(tests: Sequence[Mapping[str, Any]]) -> str:
     """How far tests may be trusted that are several.
 
     Args:

@@ -7,20 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gan.dynamics.report import Findings, findings
+from gan.dynamics.report import Findings, dynamics_findings
 from gan.experiments import provenance
-from gan.experiments.compare.charts import charts, grids
-from gan.experiments.compare.options import grid_facts
-from gan.experiments.compare.paired_test import how_many
+from gan.experiments.compare.charts import comparison_charts, sample_grids
+from gan.experiments.compare.options import lr_grid_facts
+from gan.experiments.compare.paired_test import multiplicity_note
 from gan.experiments.compare.results import SCORES, Score
-from gan.report.document import Picture, Table, View
-from gan.training.health import MEANINGS
+from gan.report.document import Figure, Report, Table
+from gan.training.health import FLAG_MEANINGS
 from gan.utils.confidence import Interval
 
 Row = Mapping[str, Any]
 
 
-def view_of(record: Mapping[str, Any], folder: Path) -> View:
+def comparison_report(record: Mapping[str, Any], folder: Path) -> Report:
     """What the pages show.
 
     Args:
@@ -28,21 +28,21 @@ def view_of(record: Mapping[str, Any], folder: Path) -> View:
         folder: of the comparison.
     """
     config = record["config"]
-    groups = grids(record, folder)
+    groups = sample_grids(record, folder)
     first = groups[0][1] if groups else ()
     if record["real_grid"]:
         name = Path(record["data"]["name"]).name
-        real = Picture(f"Grid of real images of {name}", f"Real: {name}", folder / record["real_grid"])
+        real = Figure(f"Grid of real images of {name}", f"Real: {name}", folder / record["real_grid"])
         first = (real, *first)
     table, *tables = _tables(record)
     dynamics = _dynamics(record, folder)
     told = (note for found in dynamics for note in found.notes)
-    return View(
+    return Report(
         title=f"{config['train']['preset']} on {Path(record['data']['name']).name}: {', '.join(config['norms'])}",
         first=replace(table, notes=(*table.notes, *told)),
         stopped=_stopped(record),
         grids=first,
-        charts=(*charts(record), *(picture for found in dynamics for picture in found.pictures)),
+        charts=(*comparison_charts(record), *(picture for found in dynamics for picture in found.pictures)),
         protocols=tuple(_facts(record)),
         command=record["command"],
         made=record["made"],
@@ -61,7 +61,9 @@ def _dynamics(record: Mapping[str, Any], folder: Path) -> list[Findings]:
     found = []
     for setting in dict.fromkeys(result["setting"] for result in record["trainings"]):
         own = [one for one in record["trainings"] if one["setting"] == setting and not one["diverged"]]
-        found.append(findings([folder / one["folder"] for one in own], f"setting {setting}" if setting else ""))
+        found.append(
+            dynamics_findings([folder / one["folder"] for one in own], f"setting {setting}" if setting else "")
+        )
     return found
 
 
@@ -186,7 +188,7 @@ def _paired(record: Mapping[str, Any]) -> Table:
         f"Difference: {second} minus {first}, seed by seed, and its 95 % interval (Student's t). Effect size: Cohen's "
         "d_z, the mean difference over its standard deviation. p: exact two-sided sign-flip test, over all 2ⁿ signs; "
         "n seeds cannot give less than 2 / 2ⁿ.",
-        how_many(record["paired"]),
+        multiplicity_note(record["paired"]),
     ]
     if left := {(test["setting"], tuple(test["left_out"])) for test in record["paired"] if test["left_out"]}:
         for setting, seeds in sorted(left):
@@ -218,7 +220,7 @@ def _training(rows: Sequence[Row]) -> Table:
         "Images/s: real images, in training alone (median of the log); seconds likewise, without scoring and files.",
         "Peak memory: on a GPU what torch held there; else that of the whole process while it trained, with the images "
         "and the network that scores, and with what trainings before it left behind: a few per cent follow the order.",
-        *(f"{name}: {MEANINGS[name]}." for name in raised if name in MEANINGS),
+        *(f"{name}: {FLAG_MEANINGS[name]}." for name in raised if name in FLAG_MEANINGS),
     ]
     header = ("Norm", "D parameters", "Added", "Images/s", "Seconds", "Peak memory, MB", "Health flags")
     return Table("Training", header, tuple(lines), frozenset(), tuple(notes))
@@ -266,7 +268,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("alike in all", "images and their order, latents, initial generator and raw discriminator weights of a seed"),
         ("snapshots", f"every {train['report_every']:,} steps and at the end, {train['report_num']:,} images each"),
         *_starts(record),
-        *(grid_facts() if record["lr_grid"] else ()),
+        *(lr_grid_facts() if record["lr_grid"] else ()),
     ]
     for key, value in (record["protocol"] or {}).items():
         if value is not None and key != "seed":
@@ -274,7 +276,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
             lines.append((f"scores: {key.replace('_', ' ')}", text))
     settings = ", ".join(f"{key} {value}" for key, value in train.items() if key not in ("norm", "seed"))
     lines.append(("all settings", settings))
-    return [*lines, *provenance.facts(record["trainings"])]
+    return [*lines, *provenance.provenance_facts(record["trainings"])]
 
 
 def _starts(record: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.errors import UserError
-from gan.experiments.compare.plan import Training
-from gan.metrics.protocol import Protocol, require_alike
+from gan.experiments.compare.plan import ComparedTraining
+from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.runs import log
-from gan.runs.run_dir import RunFolder
+from gan.runs.run_dir import RunDirectory
 from gan.utils.files import write_json
 
 RESULT = "result.json"
@@ -45,7 +45,7 @@ SCORES = (
 )
 
 
-def write(run: RunFolder, facts: dict[str, Any]) -> None:
+def write_training_result(run: RunDirectory, facts: dict[str, Any]) -> None:
     """Say that a training is done: `result.json`.
 
     Args:
@@ -57,7 +57,9 @@ def write(run: RunFolder, facts: dict[str, Any]) -> None:
     write_json(run.checkpoints / RESULT, facts)
 
 
-def read(run: RunFolder, training: Training, config: TrainConfig, folder: Path) -> dict[str, Any] | None:
+def read_training_result(
+    run: RunDirectory, training: ComparedTraining, config: TrainConfig, folder: Path
+) -> dict[str, Any] | None:
     """What a training gave; None if it is not done.
 
     `curve` has a list for `step`, `images`, `seconds` (in training) and each score, a value for each snapshot. `final`
@@ -78,7 +80,7 @@ def read(run: RunFolder, training: Training, config: TrainConfig, folder: Path) 
     try:
         facts = json.loads(path.read_text())
         began = json.loads(run.config_path.read_text())
-        entries = log.read(run.checkpoints / log.LOG)
+        entries = log.read_log(run.checkpoints / log.LOG)
         last = facts["diverged"]["step"] if facts["diverged"] else config.steps
         return {
             "norm": training.norm,
@@ -90,7 +92,7 @@ def read(run: RunFolder, training: Training, config: TrainConfig, folder: Path) 
             "parameters": began["parameters"],
             "start": began["comparison"]["start"],
             **{key: facts.get(key, began[key]) for key in ("runtime", "versions")},  # older results have neither
-            "command": command_of(config, run.name.replace("/", "-")),
+            "command": train_command(config, run.name.replace("/", "-")),
             **_curve(entries, config, last, bool(facts["diverged"])),
             "health": _health(entries),
             **_speed(entries),
@@ -102,13 +104,13 @@ def read(run: RunFolder, training: Training, config: TrainConfig, folder: Path) 
         raise UserError(f"{run.checkpoints}: is damaged ({reason}); remove it, and it is trained again") from error
 
 
-def command_of(config: TrainConfig, name: str) -> str:
+def train_command(config: TrainConfig, name: str) -> str:
     """The command that trains the same run by itself."""
     base = PRESETS[config.preset].replace({"report_every": 0})
     return shlex.join(["msn-gan", "train", name, "--preset", config.preset, *config.flags(base)])
 
 
-def require_alike_protocols(results: Sequence[Mapping[str, Any]]) -> None:
+def require_same_protocols(results: Sequence[Mapping[str, Any]]) -> None:
     """Let results pass if they were all scored alike.
 
     Raises:
@@ -116,7 +118,7 @@ def require_alike_protocols(results: Sequence[Mapping[str, Any]]) -> None:
     """
     scored = [result for result in results if result["protocol"]]
     for result in scored[1:]:
-        require_alike(
+        require_same_protocol(
             Protocol.from_json(scored[0]["protocol"]),
             Protocol.from_json(result["protocol"]),
             (scored[0]["folder"], result["folder"]),
@@ -178,7 +180,7 @@ def _logged(entries: Iterable[dict[str, Any]]) -> dict[str, list[float]]:
     }
 
 
-def drop_grids(run: RunFolder) -> None:
+def remove_old_grids(run: RunDirectory) -> None:
     """Remove the sample grids of an earlier training of this name, which would pass for those of one that begins anew.
 
     They outlive it where its folder of checkpoints was removed alone.
@@ -193,7 +195,7 @@ def drop_grids(run: RunFolder) -> None:
         raise UserError(f"{run.samples}: an old grid cannot be removed: {error.strerror}; remove it") from error
 
 
-def _grid(run: RunFolder, last: int, folder: Path) -> dict[str, Any] | None:
+def _grid(run: RunDirectory, last: int, folder: Path) -> dict[str, Any] | None:
     """The newest sample grid up to the last step, and its step."""
     steps = sorted(int(path.stem.removeprefix("step-")) for path in run.samples.glob(_GRIDS))
     steps = [step for step in steps if step <= last]

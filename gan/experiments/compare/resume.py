@@ -6,17 +6,17 @@ import json
 
 from gan.config.train_config import TrainConfig
 from gan.errors import UserError
-from gan.evaluation.training_evaluator import logged
+from gan.evaluation.training_evaluator import logged_scores
 from gan.experiments.compare import results
-from gan.experiments.compare.plan import unlike
+from gan.experiments.compare.plan import unlike_settings
 from gan.metrics.extractor import Extractor
-from gan.metrics.protocol import FEATURES, Protocol, differences
+from gan.metrics.protocol import FEATURE_FIELDS, Protocol, protocol_differences
 from gan.runs import checkpoint, log
-from gan.runs.checkpoint import config_of
-from gan.runs.run_dir import RunFolder
+from gan.runs.checkpoint import train_config_of
+from gan.runs.run_dir import RunDirectory
 
 
-def is_done(run: RunFolder, config: TrainConfig) -> bool:
+def is_finished(run: RunDirectory, config: TrainConfig) -> bool:
     """Whether it has diverged, or is at its end and its end is scored.
 
     Raises:
@@ -29,10 +29,10 @@ def is_done(run: RunFolder, config: TrainConfig) -> bool:
         diverged = json.loads(path.read_text())["diverged"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{run.checkpoints}: is damaged ({path.name}: {error}); {_REMEDY}") from error
-    return diverged is not None or config.steps in logged(run)
+    return diverged is not None or config.steps in logged_scores(run)
 
 
-def problem(run: RunFolder, config: TrainConfig, extractor: Extractor | None) -> str | None:
+def resume_problem(run: RunDirectory, config: TrainConfig, extractor: Extractor | None) -> str | None:
     """Why a training cannot be taken up: a line that says what to do. None where it can, or has not begun.
 
     Args:
@@ -42,16 +42,16 @@ def problem(run: RunFolder, config: TrainConfig, extractor: Extractor | None) ->
     try:
         if not run.exists() and not (run.checkpoints / results.RESULT).exists():
             return None
-        done = is_done(run, config)
+        done = is_finished(run, config)
         if lines := _unlike(run, config, done):
             return f"{run.checkpoints}: has other settings than the comparison ({'; '.join(lines)}); {_REMEDY}"
-        entries = log.read(run.checkpoints / log.LOG)
+        entries = log.read_log(run.checkpoints / log.LOG)
         if (last := max((entry["step"] for entry in entries), default=0)) > config.steps:
             return f"{run.checkpoints}: has gone on to step {last:,}, beyond {config.steps:,}; {_REMEDY}"
         for entry in entries:
             if extractor and "scores" in entry:
                 scored = Protocol.from_json(entry["protocol"])
-                if lines := differences(scored, extractor.protocol, FEATURES):
+                if lines := protocol_differences(scored, extractor.protocol, FEATURE_FIELDS):
                     return (
                         f"{run.checkpoints}: was scored with another network ({'; '.join(lines)}); score with that "
                         f"one again (--report-features), or {_REMEDY}"
@@ -66,7 +66,7 @@ def problem(run: RunFolder, config: TrainConfig, extractor: Extractor | None) ->
 _REMEDY = "remove this folder, and it is trained again"
 
 
-def _unlike(run: RunFolder, config: TrainConfig, done: bool) -> list[str]:
+def _unlike(run: RunDirectory, config: TrainConfig, done: bool) -> list[str]:
     """How the settings in its files differ from those that it must have.
 
     Raises:
@@ -76,12 +76,12 @@ def _unlike(run: RunFolder, config: TrainConfig, done: bool) -> list[str]:
         found = TrainConfig.from_dict(json.loads(run.config_path.read_text())["config"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as error:
         raise UserError(f"{run.config_path}: cannot be read ({error}); {_REMEDY}") from error
-    lines = unlike(found, config)
-    if not done and not lines and checkpoint.listed(run.checkpoints):
+    lines = unlike_settings(found, config)
+    if not done and not lines and checkpoint.list_checkpoints(run.checkpoints):
         try:
-            newest = checkpoint.newest(run.checkpoints)
+            newest = checkpoint.newest_checkpoint(run.checkpoints)
         except UserError as error:
             raise UserError(f"{run.checkpoints}: none of its checkpoints is whole; {_REMEDY}") from error
         assert newest is not None
-        lines = unlike(config_of(newest[1], newest[0]), config)
+        lines = unlike_settings(train_config_of(newest[1], newest[0]), config)
     return lines

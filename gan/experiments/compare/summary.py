@@ -8,13 +8,15 @@ from statistics import median
 from typing import Any
 
 from gan.experiments import provenance
-from gan.experiments.compare.paired_test import in_words, paired
-from gan.experiments.compare.plan import Plan
+from gan.experiments.compare.paired_test import describe_test, paired_test
+from gan.experiments.compare.plan import ComparePlan
 from gan.experiments.compare.results import SCORES
-from gan.utils.confidence import interval
+from gan.utils.confidence import confidence_interval
 
 
-def summaries(done: Sequence[dict[str, Any]], plan: Plan, plain_parameters: int) -> list[dict[str, Any]]:
+def summarize_trainings(
+    done: Sequence[dict[str, Any]], plan: ComparePlan, plain_parameters: int
+) -> list[dict[str, Any]]:
     """A row for each setting and norm: means over the seeds that did not diverge, and how many did.
 
     `survival` is what the seeds that are done came to: `diverged`, `collapsed` (flagged at the end) or `ok`, counted.
@@ -67,7 +69,7 @@ def _median(rows: Sequence[dict[str, Any]], key: str) -> float | None:
 
 
 def _interval(values: Sequence[float]) -> dict[str, Any]:
-    found = interval(values) if values else None
+    found = confidence_interval(values) if values else None
     return {
         "mean": found.mean if found else None,
         "half_width": found.half if found else None,
@@ -75,7 +77,7 @@ def _interval(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def paired_tests(done: Sequence[dict[str, Any]], plan: Plan) -> list[dict[str, Any]]:
+def paired_tests(done: Sequence[dict[str, Any]], plan: ComparePlan) -> list[dict[str, Any]]:
     """Tests of the first two norms, under each setting, for each score at the end and for the best FID.
 
     Only seeds with both norms at their end count; `left_out` are the others that have begun. Nothing corrects for how
@@ -101,7 +103,7 @@ def paired_tests(done: Sequence[dict[str, Any]], plan: Plan) -> list[dict[str, A
         for kind, scores in (("final", SCORES), ("best", SCORES[:1])):
             for score in scores:
                 first, second = ([end[seed][kind][score.key] for seed in seeds] for end in ends)
-                test = paired(first, second)
+                test = paired_test(first, second)
                 primary = (kind, score) == ("final", SCORES[0])
                 tests.append(
                     {
@@ -113,13 +115,15 @@ def paired_tests(done: Sequence[dict[str, Any]], plan: Plan) -> list[dict[str, A
                         **test,
                         "seeds_used": seeds,
                         "left_out": sorted(begun - set(seeds)),
-                        "words": in_words(test, score.title, names, score.digits, score.factor) if primary else None,
+                        "words": describe_test(test, score.title, names, score.digits, score.factor)
+                        if primary
+                        else None,
                     }
                 )
     return tests
 
 
-def warnings(done: Sequence[dict[str, Any]]) -> list[str]:
+def comparison_warnings(done: Sequence[dict[str, Any]]) -> list[str]:
     """What would make the comparison less than fair, or leaves something out of it."""
     lines = []
     for seed in sorted({result["seed"] for result in done}):
@@ -133,7 +137,7 @@ def warnings(done: Sequence[dict[str, Any]]) -> list[str]:
                 starts = {result["start"][part] for result in own if result["setting"] == setting}
                 if len(starts) > 1:
                     lines.append(f"Not fair: the norms of seed {seed} did not start from the same {what}.")
-    lines += provenance.warnings(done)
+    lines += provenance.provenance_warnings(done)
     for result in done:
         if result["missing"]:
             steps = ", ".join(f"{step:,}" for step in result["missing"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gan.experiments.classify.experiment import classify
+from gan.experiments.classify.experiment import run_classification
 from tests.helpers.experiments import RUN, Run
 
 
@@ -18,7 +18,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
 
     def classified(**given: Any) -> dict[str, Any]:
-        assert classify("r", given, device="cpu") is None
+        assert run_classification("r", given, device="cpu") is None
         return json.loads((RUN / "classify.json").read_text())
 
     return classified

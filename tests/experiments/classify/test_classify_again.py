@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gan.errors import UsageError, UserError
-from gan.experiments.classify.experiment import classify
-from gan.experiments.classify.trainer import ClassifierTraining
+from gan.experiments.classify.experiment import run_classification
+from gan.experiments.classify.trainer import ClassifierTrainer
 from tests.helpers.experiments import RUN, SMALL, Run, before_each_step
 
 
@@ -131,17 +131,17 @@ def test_a_run_of_another_command(run: Run) -> None:
 def test_a_stopped_experiment_shows_what_is_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(job: ClassifierTraining) -> None:
+    def interrupt(job: ClassifierTrainer) -> None:
         if (job.training.norm, job.step) == ("bn", 2):
             os.kill(os.getpid(), signal.SIGINT)
 
     before_each_step(monkeypatch, interrupt)
     given = {**SMALL, "norms": ["none", "bn", "msn"], "lr": [0.01]}
-    assert classify("r", given, root=tmp_path, device="cpu") == signal.SIGINT
+    assert run_classification("r", given, root=tmp_path, device="cpu") == signal.SIGINT
     told = capsys.readouterr()
     assert "bn, lr 0.01, seed 0: stopped at step 3 of 4, saved" in told.err
     assert told.err.rstrip().endswith(f" classify r --out {tmp_path} --device cpu")
     assert "1 of 3 trainings are done." in told.out
     assert "**1 of 3 trainings are done.**" in (tmp_path / RUN / "classify.md").read_text()
-    assert classify("r", {}, root=tmp_path, device="cpu") is None
+    assert run_classification("r", {}, root=tmp_path, device="cpu") is None
     assert "bn, lr 0.01, seed 0: going on at step 3 of 4" in capsys.readouterr().err

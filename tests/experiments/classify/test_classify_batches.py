@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan.data import Batches, ImageSet
-from gan.experiments.classify.batches import PAD, TrainingBatches, in_order, shifted
+from gan.experiments.classify.batches import PAD, TrainingBatches, ordered_batches, shift_images
 from gan.runtime import Runtime
 
 
@@ -25,7 +25,7 @@ def pixels() -> Tensor:
 def test_a_shift_is_a_crop_of_the_image_padded_by_reflection(pixels: Tensor, flip: bool) -> None:
     shifts = torch.tensor([[0, 0], [PAD, -PAD], [-PAD, PAD], [1, 2], [-3, 0], [0, 4]])
     flips = torch.tensor([True, False, True, False, True, True]) if flip else None
-    got = shifted(pixels, shifts, flips)
+    got = shift_images(pixels, shifts, flips)
     assert got.dtype == torch.uint8
     for image, (down, right), mirrored, result in zip(
         pixels, shifts.tolist(), [False] * 6 if flips is None else flips.tolist(), got, strict=True
@@ -98,7 +98,7 @@ def test_a_part_of_a_set(image_set: Callable[..., ImageSet]) -> None:
 
 def test_all_test_images_once(image_set: Callable[..., ImageSet], runtime: Runtime) -> None:
     images = image_set(count=300)
-    seen = list(in_order(images, runtime))
+    seen = list(ordered_batches(images, runtime))
     assert [len(batch.labels) for batch in seen] == [256, 44]
     assert images.labels is not None and torch.equal(torch.cat([batch.labels for batch in seen]), images.labels)
     assert seen[0].images.min() >= -1 and seen[0].images.max() <= 1

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gan.errors import UsageError
-from gan.experiments.classify.config import ClassifyConfig, Training
+from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining
 from gan.models.classifiers import CLASSIFIERS, build_classifier
 from gan.norm import NORMS
 
@@ -49,7 +49,7 @@ def test_resolving_is_done_once() -> None:
 
 def test_the_plan_has_all_norms_of_a_seed_first() -> None:
     plan = list(resolved(norms=["sn", "msn"], lr=[0.1, 0.00001], seeds=2).trainings())
-    assert len(plan) == 8 and plan[:2] == [Training("sn", 0.1, 0), Training("msn", 0.1, 0)]
+    assert len(plan) == 8 and plan[:2] == [ClassifyTraining("sn", 0.1, 0), ClassifyTraining("msn", 0.1, 0)]
     assert all(training.seed == 0 for training in plan[:4])
     assert len({training.name for training in plan}) == 8 and plan[2].name == "sn-lr1e-05-seed0"
 

@@ -14,12 +14,12 @@ import torch
 from gan.cli import main
 from gan.errors import UserError
 from gan.experiments.classify import results
-from gan.experiments.classify.experiment import classify
-from gan.experiments.classify.report import view_of
-from gan.experiments.classify.trainer import ClassifierTraining
+from gan.experiments.classify.experiment import run_classification
+from gan.experiments.classify.report import classification_report
+from gan.experiments.classify.trainer import ClassifierTrainer
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.extractors import create_extractor
-from gan.models.classifiers import from_state
+from gan.models.classifiers import classifier_from_state
 from gan.runs import checkpoint
 from gan.runs import log as runlog
 from tests.helpers.experiments import RUN, SMALL, Run, before_each_step
@@ -61,7 +61,7 @@ def test_the_stated_command_trains_the_same_bytes(run: Run) -> None:
     assert json.loads(("elsewhere" / RUN / "classify.json").read_text())["config"] == record["config"]
     for result in record["trainings"]:
         weights = [
-            checkpoint.load(root / RUN / result["folder"] / "classifier.pt")["weights"]
+            checkpoint.load_checkpoint(root / RUN / result["folder"] / "classifier.pt")["weights"]
             for root in (Path(), Path("elsewhere"))
         ]
         same_bytes(*weights)
@@ -73,7 +73,7 @@ def test_files(run: Run) -> None:
     assert config["config"]["norms"] == ["msn"] and config["data"]["train"]["images"] == 40
     assert config["config"]["channels"] == 1 and config["versions"]["torch"]
     folder = RUN / "msn-lr0.01-seed0"
-    log = runlog.read(folder / "log.jsonl")
+    log = runlog.read_log(folder / "log.jsonl")
     assert [entry["epoch"] for entry in log] == [1, 2]
     keys = {
         "train_loss",
@@ -85,8 +85,8 @@ def test_files(run: Run) -> None:
         "step_seconds",
     }
     assert keys <= set(log[0]) and all(log[0][key] > 0 for key in keys - {"train_accuracy", "test_accuracy"})
-    state = checkpoint.load(folder / "classifier.pt")
-    network = from_state(state, folder)
+    state = checkpoint.load_checkpoint(folder / "classifier.pt")
+    network = classifier_from_state(state, folder)
     assert state["classes"] == [str(digit) for digit in range(10)] and network.resolution == 8
     assert not list(folder.glob("step-*"))
 
@@ -102,7 +102,7 @@ def test_pages(run: Run) -> None:
     assert "| Norm | lr | Final test accuracy, % |" in markdown and "## Settings" in markdown
     assert "± is half of the 95 % interval" in markdown and "no interval" not in markdown
     assert "trainings are done" not in markdown
-    view = view_of(record)
+    view = classification_report(record)
     assert len(view.first.rows) == 4 and view.first.heading == "Results" and view.stopped is None
     assert all((RUN / "classify-images" / f"chart-{number}.svg").exists() for number in range(1, 7))
 
@@ -134,20 +134,20 @@ def test_a_damaged_log_is_named(run: Run) -> None:
     folder = RUN / "none-lr0.01-seed0"
     (folder / "log.jsonl").write_text('{"step": 1}\n')
     with pytest.raises(UserError, match="none-lr0.01-seed0: is damaged .*; remove it, and it is trained again"):
-        results.read(folder)
+        results.read_classify_result(folder)
 
 
 def test_the_norms_of_one_seed_see_the_same_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the same order, shifted and mirrored alike, whatever the norm and the rate; other seeds see others."""
     seen: dict[Any, list[Any]] = {}
 
-    def keep(job: ClassifierTraining) -> None:
+    def keep(job: ClassifierTrainer) -> None:
         batch = job.batches.at(job.step)
         seen.setdefault(job.training, []).append((batch.images.clone(), batch.labels.clone()))
 
     before_each_step(monkeypatch, keep)
     given = {**SMALL, "channels": 3, "norms": ["none", "bn", "msn"], "lr": [0.01, 0.001], "seeds": 2}
-    assert classify("r", given, root=tmp_path, device="cpu") is None
+    assert run_classification("r", given, root=tmp_path, device="cpu") is None
     first, *others = seen
     assert len(seen) == 12 and len(seen[first]) == 4
     for training in others:

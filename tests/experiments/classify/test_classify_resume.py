@@ -36,10 +36,10 @@ def outcome(root: Path) -> dict[str, Any]:
     found = {}
     for name in TRAININGS:
         folder = root / "checkpoints" / "r" / name
-        state = checkpoint.load(folder / "classifier.pt")
+        state = checkpoint.load_checkpoint(folder / "classifier.pt")
         result = json.loads((folder / "result.json").read_text())
         del state["training"]["seconds"], result["seconds"]
-        log = [{key: entry[key] for key in entry.keys() - TIMES} for entry in runlog.read(folder / "log.jsonl")]
+        log = [{key: entry[key] for key in entry.keys() - TIMES} for entry in runlog.read_log(folder / "log.jsonl")]
         files = sorted(path.name for path in folder.iterdir() if "tfevents" not in path.name)
         assert files == ["classifier.pt", "log.jsonl", "result.json"]
         found[name] = {"state": state, "result": result, "log": log}
@@ -73,6 +73,6 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(whole: dict[str, Any], tmp_pa
     flags = [str(word) for name, value in given.items() for word in (f"--{name}", value)]
     assert signalled_exit_code(tmp_path, signal.SIGINT, flags, "classify") == 130
     folder = tmp_path / "checkpoints" / "r" / TRAININGS[0]
-    assert [path.name for path in checkpoint.listed(folder)] == ["step-00000003.pt"]
+    assert [path.name for path in checkpoint.list_checkpoints(folder)] == ["step-00000003.pt"]
     assert classify_to_end(tmp_path, {})  # settings may be left out
     same_bytes(outcome(tmp_path), whole)

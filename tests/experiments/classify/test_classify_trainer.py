@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from gan.data import Batches, ImageSet
-from gan.experiments.classify.config import ClassifyConfig, Training
-from gan.experiments.classify.trainer import ClassifierTraining, evaluate, steps_of
+from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining
+from gan.experiments.classify.trainer import ClassifierTrainer, count_steps, evaluate_classifier
 from gan.models.classifiers import build_classifier
 from gan.norm import power_iterate
 from gan.runtime import Runtime
 
-Make = Callable[..., ClassifierTraining]
+Make = Callable[..., ClassifierTrainer]
 
 
 @pytest.fixture
@@ -26,15 +26,15 @@ def make(image_set: Callable[..., ImageSet], runtime: Runtime) -> Make:
     """A training of cnn3 on 24 images of 8 pixels."""
     images = image_set(resolution=8)
 
-    def build(norm: str = "msn", lr: float = 0.01, **given: Any) -> ClassifierTraining:
+    def build(norm: str = "msn", lr: float = 0.01, **given: Any) -> ClassifierTrainer:
         settings = {"model": "cnn3", "resolution": 8, "batch": 7, "epochs": 3, "augment": "none", **given}
         config = ClassifyConfig().replace(settings).resolved("fp32")
-        return ClassifierTraining(config, Training(norm, lr, 0), runtime, images, images)
+        return ClassifierTrainer(config, ClassifyTraining(norm, lr, 0), runtime, images, images)
 
     return build
 
 
-def reference(job: ClassifierTraining, optimizer: Callable[..., torch.optim.Optimizer], steps: int) -> nn.Module:
+def reference(job: ClassifierTrainer, optimizer: Callable[..., torch.optim.Optimizer], steps: int) -> nn.Module:
     """The same steps written out."""
     training = job.training
     network = build_classifier("cnn3", training.norm, resolution=8, channels=3, classes=3, seed=0)
@@ -78,7 +78,7 @@ def test_epochs_end_when_all_images_were_seen(make: Make) -> None:
         if job.at_end_of_epoch:
             entry = job.end_epoch()
             ends.append((entry["step"], entry["epoch"], entry["images"]))
-    assert ends == [(4, 1, 28), (7, 2, 49), (11, 3, 77)] and job.steps == steps_of(job.config, 24) == 11
+    assert ends == [(4, 1, 28), (7, 2, 49), (11, 3, 77)] and job.steps == count_steps(job.config, 24) == 11
 
 
 def test_a_line_of_the_log(make: Make) -> None:
@@ -93,7 +93,7 @@ def test_a_line_of_the_log(make: Make) -> None:
         logits = network(images)
     assert entry["train_loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
     assert entry["train_accuracy"] == pytest.approx((logits.argmax(1) == labels).float().mean().item())
-    assert entry["test_loss"] == pytest.approx(evaluate(network, job.test, job.runtime)[0], rel=1e-5)
+    assert entry["test_loss"] == pytest.approx(evaluate_classifier(network, job.test, job.runtime)[0], rel=1e-5)
     assert entry["step_seconds"] > 0 and entry["images_per_second"] > 0 and entry["lr"] == 1e-9
     assert job.network.training
 
@@ -102,7 +102,7 @@ def test_evaluation(make: Make, runtime: Runtime) -> None:
     job = make("bn")
     job.train_step()
     before = {name: value.clone() for name, value in job.network.state_dict().items()}
-    loss, accuracy = evaluate(job.network, job.test, runtime)
+    loss, accuracy = evaluate_classifier(job.network, job.test, runtime)
     job.network.eval()
     batch = Batches(job.test, 24, 0).at(0)
     assert batch.labels is not None

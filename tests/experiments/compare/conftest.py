@@ -22,7 +22,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _plain_charts(monkeypatch: pytest.MonkeyPatch) -> None:
     """But for `made`, whose charts are drawn: they take most of the time."""
-    monkeypatch.setattr("gan.report.charts.chart", plain_chart)
+    monkeypatch.setattr("gan.report.charts.svg_chart", plain_chart)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from gan.errors import Diverged, UsageError, UserError
 from gan.evaluation import training_evaluator
-from gan.experiments.compare.experiment import compare
+from gan.experiments.compare.experiment import run_comparison
 from gan.training import train
 from gan.training.trainer import Trainer
 from gan.utils import files
@@ -50,7 +50,7 @@ def test_contradictions_are_refused_with_a_diff(copy: Path) -> None:
     with pytest.raises(UsageError, match="these settings would change it.*\n  --lr-grid: False -> True"):
         ask(copy, lr_grid=True)
     with pytest.raises(UsageError, match="--preset msn-dcgan: the run r was begun with quickstart"):
-        compare("r", "msn-dcgan", None, {}, root=copy, device="cpu")
+        run_comparison("r", "msn-dcgan", None, {}, root=copy, device="cpu")
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
     ask(copy, precision="auto", keep=2)  # what it meant when the run began; keep decides nothing
 
@@ -108,7 +108,7 @@ def test_folders_changed_by_hand(copy: Path) -> None:
     (folder / "step-00000002.pt").unlink(missing_ok=True)
     refused("msn-seed0: none of its checkpoints is whole; remove this folder")
     shutil.rmtree(folder)
-    train.train("r/sn-seed0", None, None, {"steps": 6}, resume=True, dry_run=False, root=copy, device="cpu")
+    train.train_run("r/sn-seed0", None, None, {"steps": 6}, resume=True, dry_run=False, root=copy, device="cpu")
     refused(r"sn-seed0: has other settings than the comparison \(--steps: 6 -> 4\); remove this folder")
     config_path = copy / RUN / "sn-seed0" / "config.json"
     config_path.write_text(config_path.read_text().replace('"steps": 6', '"steps": 4'))
@@ -219,14 +219,14 @@ def test_ctrl_c_while_scoring(
 
     monkeypatch.setattr(training_evaluator, "score", interrupted)
     if presses == 1:
-        assert compare("r", None, None, BOTH, root=tmp_path, device="cpu") == signal.SIGINT
+        assert run_comparison("r", None, None, BOTH, root=tmp_path, device="cpu") == signal.SIGINT
         told = capsys.readouterr()
         assert "msn, seed 0: stopped at step 2 of 4, saved" in told.err
         assert told.err.rstrip().endswith(f" compare r --out {tmp_path} --device cpu")
         assert "1 of 2 trainings are done." in told.out
     else:
         with pytest.raises(SystemExit):
-            compare("r", None, None, BOTH, root=tmp_path, device="cpu")
+            run_comparison("r", None, None, BOTH, root=tmp_path, device="cpu")
     record = ask(tmp_path)
     assert [result["missing"] for result in record["trainings"]] == [[], []]
     same_bytes(states(tmp_path, ["sn-seed0", "msn-seed0"]), states(made, ["sn-seed0", "msn-seed0"]))
@@ -236,6 +236,6 @@ def test_ctrl_c_while_scoring(
 
 
 def test_a_run_of_another_command(tmp_path: Path) -> None:
-    train.train("r", None, None, {**TINY, "channels": 1}, resume=False, dry_run=False, root=tmp_path, device="cpu")
+    train.train_run("r", None, None, {**TINY, "channels": 1}, resume=False, dry_run=False, root=tmp_path, device="cpu")
     with pytest.raises(UsageError, match="RUN r: is a run of another command .*choose another name"):
         ask(tmp_path, **BOTH)

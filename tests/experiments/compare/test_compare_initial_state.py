@@ -11,8 +11,8 @@ import pytest
 
 from gan.config.train_config import TrainConfig
 from gan.data import ImageSet
-from gan.experiments.compare.initial_state import raw_weights, start_of
-from gan.experiments.compare.plan import CompareConfig, Plan, unlike
+from gan.experiments.compare.initial_state import initial_state_hashes, raw_weights
+from gan.experiments.compare.plan import CompareConfig, ComparePlan, unlike_settings
 from gan.norm import NORMS
 from gan.runtime import Runtime
 from gan.training.trainer import Trainer
@@ -26,20 +26,20 @@ def test_all_norms_start_alike(
     """The networks and inputs that a plan gives: equal but for the norm, and for what the norm owns."""
     norms = tuple(NORMS)
     settings = tiny(network=network, conditional=True, flip=True, n_dis=2)
-    plan = Plan(CompareConfig(norms=norms, seeds=2), settings)
+    plan = ComparePlan(CompareConfig(norms=norms, seeds=2), settings)
     assert [(one.seed, one.norm) for one in plan.trainings()] == [(seed, norm) for seed in (0, 1) for norm in norms]
     data = image_set()
     jobs = [Trainer(plan.config_of(one), runtime, data) for one in plan.trainings()]
     for first, job in ((jobs[0], job) for job in jobs[1 : len(norms)]):
-        assert unlike(first.config, job.config) == [f"--norm: none -> {job.config.norm}"]
+        assert unlike_settings(first.config, job.config) == [f"--norm: none -> {job.config.norm}"]
         same_bytes(dict(first.generator.state_dict()), dict(job.generator.state_dict()))
         same_bytes(list(raw_weights(first.discriminator)), list(raw_weights(job.discriminator)))
         for step in (0, 7):
             pair = [trained.inputs.draws(step, own_latents=True) for trained in (first, job)]
             same_bytes(*([tensor for draw in draws for tensor in draw.tensors()] for draws in pair))
-        assert start_of(job) == start_of(first)
-    other = start_of(jobs[len(norms)])  # of another seed
-    assert all(other[part] != value for part, value in start_of(jobs[0]).items())
+        assert initial_state_hashes(job) == initial_state_hashes(first)
+    other = initial_state_hashes(jobs[len(norms)])  # of another seed
+    assert all(other[part] != value for part, value in initial_state_hashes(jobs[0]).items())
     count = len(list(raw_weights(jobs[0].discriminator)))
     assert count == sum(name.endswith("weight") for name, _ in jobs[0].discriminator.named_parameters())
 
@@ -48,15 +48,17 @@ def test_a_start_that_differs_is_seen(
     tiny: Callable[..., TrainConfig], runtime: Runtime, image_set: Callable[..., ImageSet]
 ) -> None:
     job = Trainer(tiny(), runtime, image_set())
-    before = start_of(job)
+    before = initial_state_hashes(job)
     next(raw_weights(job.discriminator))[0, 0, 0, 0] += 1e-3
-    after = start_of(job)
+    after = initial_state_hashes(job)
     assert after["discriminator"] != before["discriminator"] and after["generator"] == before["generator"]
 
 
 def test_settings_round_trip() -> None:
-    plan = Plan(CompareConfig(norms=("sn", "msn"), seeds=4, lr_grid=True), TrainConfig(g_lr=1e-3, norm="bn", seed=7))
-    assert Plan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+    plan = ComparePlan(
+        CompareConfig(norms=("sn", "msn"), seeds=4, lr_grid=True), TrainConfig(g_lr=1e-3, norm="bn", seed=7)
+    )
+    assert ComparePlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
     assert (plan.train.norm, plan.train.seed) == ("none", 0)
     assert dataclasses.replace(plan, which=CompareConfig(norms=("bn",), seeds=1)).united(plan).which == CompareConfig(
         norms=("bn", "sn", "msn"), seeds=4

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gan.experiments.compare.paired_test import how_many, in_words, paired, sign_flip
+from gan.experiments.compare.paired_test import describe_test, multiplicity_note, paired_test, sign_flip_p
 
 
 @pytest.mark.parametrize("count", range(1, 12))
@@ -20,41 +20,41 @@ def test_sign_flip_counts_all_signs(count: int) -> None:
         for signs in itertools.product((1, -1), repeat=count)
     ]
     expected = sum(total >= abs(values.sum()) - 1e-12 for total in sums) / 2**count
-    assert sign_flip(values.tolist()) == expected
+    assert sign_flip_p(values.tolist()) == expected
 
 
 @pytest.mark.parametrize("values", [[1.0, 2.0, 3.0, -1.0, 2.5], [0.3, 0.1, -0.2, 0.4, 0.7, 0.2, -0.1]])
 def test_sign_flip_is_scipys_permutation_test(values: list[float]) -> None:
     reference = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=np.inf)
-    assert sign_flip(values) == pytest.approx(reference.pvalue, abs=1e-12)
+    assert sign_flip_p(values) == pytest.approx(reference.pvalue, abs=1e-12)
 
 
 def test_ties_and_extremes() -> None:
-    assert sign_flip([2.0, 2.0, 2.0]) == 0.25  # all plus, or all minus
-    assert sign_flip([1.0, -1.0]) == 1.0 == sign_flip([0.0, 0.0, 0.0])
-    assert sign_flip([0.1, 0.2, 0.3, -0.3]) == pytest.approx(12 / 16)  # sums that are equal but for rounding count
-    assert sign_flip([1.0] * 40) == 2.0**-39
+    assert sign_flip_p([2.0, 2.0, 2.0]) == 0.25  # all plus, or all minus
+    assert sign_flip_p([1.0, -1.0]) == 1.0 == sign_flip_p([0.0, 0.0, 0.0])
+    assert sign_flip_p([0.1, 0.2, 0.3, -0.3]) == pytest.approx(12 / 16)  # sums that are equal but for rounding count
+    assert sign_flip_p([1.0] * 40) == 2.0**-39
     with pytest.raises(ValueError, match="a test of no differences"):
-        sign_flip([])
+        sign_flip_p([])
 
 
 def test_paired_numbers() -> None:
     first, second = [12.0, 11.0, 13.0], [10.0, 9.5, 10.2]
-    test = paired(first, second)
+    test = paired_test(first, second)
     assert test["difference"] == pytest.approx(-2.1) and test["seeds"] == 3
     assert test["p"] == 0.25 == test["least_p"]
     spread = np.std([-2.0, -1.5, -2.8], ddof=1)
     assert test["effect_size"] == pytest.approx(-2.1 / spread)
     low, high = stats.t.interval(0.95, 2, -2.1, spread / np.sqrt(3))
     assert test["half_width"] == pytest.approx((high - low) / 2)
-    assert paired(second, first)["difference"] == pytest.approx(2.1)  # not swapped
+    assert paired_test(second, first)["difference"] == pytest.approx(2.1)  # not swapped
     with pytest.raises(ValueError):
-        paired(first, second[:2])
+        paired_test(first, second[:2])
 
 
 def test_words() -> None:
     def words(first: list[float], second: list[float], **options: float) -> str:
-        return in_words(paired(first, second), "FID", ("sn", "msn"), 1, **options)
+        return describe_test(paired_test(first, second), "FID", ("sn", "msn"), 1, **options)
 
     assert words([12.0, 11.0, 13.0], [10.0, 9.2, 10.7]) == (
         "msn's FID is lower by 2.0 ± 0.6 than sn's over 3 seeds (exact sign-flip test p = 0.25: "
@@ -73,8 +73,8 @@ def test_words() -> None:
 
 
 def test_several_tests_are_said_to_be_several() -> None:
-    of_one = how_many([{"primary": number == 0} for number in range(6)])
+    of_one = multiplicity_note([{"primary": number == 0} for number in range(6)])
     assert of_one.startswith("The test is that of FID at the end. 5 of the 6 rows are other scores: their intervals")
-    of_grid = how_many([{"primary": number % 6 == 0} for number in range(36)])
+    of_grid = multiplicity_note([{"primary": number % 6 == 0} for number in range(36)])
     assert "FID at the end under each of the 6 settings. 30 of the 36 rows are other scores" in of_grid
     assert of_grid.endswith("Nor are those of FID at the end corrected for being several.")

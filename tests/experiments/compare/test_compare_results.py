@@ -13,16 +13,16 @@ import torch
 from gan.config.train_config import TrainConfig
 from gan.errors import Diverged, UsageError
 from gan.evaluation import evaluator
-from gan.evaluation.options import Request
+from gan.evaluation.options import EvaluationOptions
 from gan.evaluation.reference_statistics import Looking
 from gan.experiments.compare import results
-from gan.experiments.compare.experiment import compare
-from gan.experiments.compare.options import command_of, plan_of
-from gan.experiments.compare.plan import LR_GRID, Plan, Training
+from gan.experiments.compare.experiment import run_comparison
+from gan.experiments.compare.options import build_plan, compare_command
+from gan.experiments.compare.plan import LR_GRID, ComparedTraining, ComparePlan
 from gan.models import build_discriminator, build_generator, count_parameters
 from gan.runs import checkpoint
 from gan.runs import log as runlog
-from gan.runs.run_dir import RunFolder
+from gan.runs.run_dir import RunDirectory
 from gan.sampling import sample
 from gan.training import train
 from gan.training.trainer import Trainer
@@ -40,7 +40,9 @@ def test_results(made: Path) -> None:
         own = [result for result in record["trainings"] if result["norm"] == norm]
         assert (row["seeds"], row["diverged"], row["survival"]) == (2, 0, {"ok": 2}) or row["health"]
         for result in own:
-            scored = [entry for entry in runlog.read(made / RUN / result["folder"] / "log.jsonl") if "scores" in entry]
+            scored = [
+                entry for entry in runlog.read_log(made / RUN / result["folder"] / "log.jsonl") if "scores" in entry
+            ]
             assert [entry["step"] for entry in scored] == [2, 4] == result["curve"]["step"]
             assert result["curve"]["images"] == [16, 32] and 0 < result["curve"]["seconds"][0]
             assert result["curve"]["seconds"] == [entry["seconds"] for entry in scored]
@@ -104,19 +106,21 @@ def test_one_score_is_tested_and_the_others_are_hints(made: Path) -> None:
 
 def test_trainings_are_ordinary_runs(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = copy / RUN / "msn-seed1"
-    assert sample.write(folder, copy / "a.png", num=4, device="cpu").exists()
-    request = Request((str(folder),), Looking(features="digits", device="cpu"), num=20, seed=1)
-    found, error = evaluator.report(request, copy / "scores")
-    final = results.read(RunFolder("r/msn-seed1", copy), Training("msn", 1), _config(copy, "msn", 1), copy / RUN)
+    assert sample.write_samples(folder, copy / "a.png", num=4, device="cpu").exists()
+    request = EvaluationOptions((str(folder),), Looking(features="digits", device="cpu"), num=20, seed=1)
+    found, error = evaluator.evaluate(request, copy / "scores")
+    final = results.read_training_result(
+        RunDirectory("r/msn-seed1", copy), ComparedTraining("msn", 1), _config(copy, "msn", 1), copy / RUN
+    )
     assert error is None and final is not None
     assert found["results"][-1]["fid"] == final["final"]["fid"] and found["results"][-1]["kid"] == final["final"]["kid"]
-    train.train("r/msn-seed1", None, None, {}, resume=True, dry_run=False, root=copy, device="cpu")
+    train.train_run("r/msn-seed1", None, None, {}, resume=True, dry_run=False, root=copy, device="cpu")
     assert "r/msn-seed1 is done: step 4 of 4" in capsys.readouterr().err
 
 
 def _config(root: Path, norm: str, seed: int) -> TrainConfig:
-    plan = Plan.from_dict(json.loads((root / RUN / "config.json").read_text())["config"])
-    return plan.config_of(Training(norm, seed))
+    plan = ComparePlan.from_dict(json.loads((root / RUN / "config.json").read_text())["config"])
+    return plan.config_of(ComparedTraining(norm, seed))
 
 
 def test_the_stated_commands_train_the_same_bytes(copy: Path, tmp_path: Path) -> None:
@@ -125,7 +129,7 @@ def test_the_stated_commands_train_the_same_bytes(copy: Path, tmp_path: Path) ->
     words = shlex.split(result["command"])
     assert words[:3] == ["msn-gan", "train", "r-msn-seed1"]
     assert command_line([*words[1:], "--out", str(tmp_path), "--device", "cpu"]) == 0
-    alone = checkpoint.load(tmp_path / "checkpoints" / "r-msn-seed1" / "step-00000004.pt")
+    alone = checkpoint.load_checkpoint(tmp_path / "checkpoints" / "r-msn-seed1" / "step-00000004.pt")
     del alone["seconds"]
     same_bytes(alone, states(copy, ["msn-seed1"])["msn-seed1"])
     assert command_line([*shlex.split(record["command"])[1:], "--out", str(copy), "--device", "cpu"]) == 0
@@ -192,7 +196,7 @@ def test_the_grid_of_settings(tmp_path: Path) -> None:
     file = tmp_path / "rates.toml"
     file.write_text("d_lr = 0.1\nsteps = 1\n")
     with pytest.raises(UsageError, match=r"--g-lr, d_lr in .*rates.toml: set by --lr-grid, in each of its settings"):
-        compare("r", None, file, {**SMALL, "lr_grid": True, "g_lr": 0.1}, root=tmp_path, device="cpu")
+        run_comparison("r", None, file, {**SMALL, "lr_grid": True, "g_lr": 0.1}, root=tmp_path, device="cpu")
     record = ask(tmp_path, **{**SMALL, "lr_grid": True, "norms": ["sn"], "seeds": 1, "steps": 1})
     assert [row["setting"] for row in record["rows"]] == list("ABCDEF") and record["lr_grid"] == LR_GRID
     config = json.loads((tmp_path / RUN / "F-sn-seed0" / "config.json").read_text())["config"]
@@ -212,10 +216,10 @@ def test_the_command_says_a_width_that_a_file_takes_back(preset: str, widths: tu
     """null in a file is the published width, for which there is no flag, where the recipe has another."""
     file = tmp_path / "widths.json"
     file.write_text('{"g_width": null, "d_width": null}')
-    plan = plan_of("r", preset, file, {}, None)
-    assert f"--g-width {widths[0]} --d-width {widths[1]}" in command_of("r", plan)
-    named = plan_of("r", preset, None, {"g_width": widths[0], "d_width": widths[1]}, None)
-    assert plan == named and not plan.differences(plan_of("r", preset, file, {}, plan))
+    plan = build_plan("r", preset, file, {}, None)
+    assert f"--g-width {widths[0]} --d-width {widths[1]}" in compare_command("r", plan)
+    named = build_plan("r", preset, None, {"g_width": widths[0], "d_width": widths[1]}, None)
+    assert plan == named and not plan.differences(build_plan("r", preset, file, {}, plan))
     built = [build_generator(plan.train.replace({"g_width": width})) for width in (None, widths[0])]
     assert count_parameters(built[0]) == count_parameters(built[1])
     built = [build_discriminator(plan.train.replace({"d_width": width})) for width in (None, widths[1])]
@@ -237,14 +241,14 @@ def test_dynamics_are_sampled_and_shown(tmp_path: Path) -> None:
     """`--dynamics` comes along with the flags of train, and the pages say which claims the runs support."""
     ask(tmp_path, **BOTH, dynamics=2)
     for name in ("sn-seed0", "msn-seed0"):
-        assert [entry["step"] for entry in runlog.read(tmp_path / RUN / name / "dynamics.jsonl")][:3] == [0, 2, 4]
+        assert [entry["step"] for entry in runlog.read_log(tmp_path / RUN / name / "dynamics.jsonl")][:3] == [0, 2, 4]
     assert "Training dynamics, by 2 runs" in (tmp_path / RUN / "report.html").read_text()
 
 
 def test_flags_raised_while_training_are_told(copy: Path) -> None:
     for name in ("sn-seed0", "sn-seed1"):
         log = copy / RUN / name / "log.jsonl"
-        entries = runlog.read(log)
+        entries = runlog.read_log(log)
         for entry in entries:
             if "health" in entry and (entry["step"] == 2 or name == "sn-seed1"):
                 entry["health"] = ["g-collapsed"]

@@ -20,7 +20,7 @@ def outcome(root: Path) -> dict[str, Any]:
     """All that a comparison gave, but for the time that it took."""
     found: dict[str, Any] = {"states": states(root, NAMES, 6)}
     for name in NAMES:
-        log = runlog.read(root / RUN / name / "log.jsonl")
+        log = runlog.read_log(root / RUN / name / "log.jsonl")
         found[name] = [{key: entry[key] for key in entry.keys() - TIMES} for entry in log]
         names = [path.name for folder in (RUN, Path("samples/r")) for path in (root / folder / name).iterdir()]
         found[f"files of {name}"] = sorted(name for name in names if "tfevents" not in name)
