@@ -11,10 +11,10 @@ from torch import Tensor
 from gan.config.train_config import TrainConfig
 from gan.data import Batches, ImageSet
 from gan.data.batches import to_float
+from gan.data.device_resident import pixels_on_gpu
 from gan.distributed import process_group
 from gan.nn.diff_augment import count_uniforms
 from gan.runtime import Runtime
-from gan.utils.progress import say
 from gan.utils.random_streams import AUGMENTATION, INTERPOLATION, LATENTS, random_stream
 
 ImagesAndLabels = tuple[
@@ -70,7 +70,7 @@ class InputSampler:
         self._positions = process_group.own_batch_positions(config.batch, config.accumulate)
         self.batches = Batches(data, config.batch, config.seed, flip=config.flip, positions=self._positions)
         self._labels = data.labels
-        self._resident = _on_device(data, runtime.device)
+        self._resident = pixels_on_gpu(data, runtime.device, share=_SHARE_OF_MEMORY)
 
     def draws(self, step: int, own_latents: bool) -> list[StepInputs]:
         """Of the `n_dis` updates of D in a step and, with `own_latents`, of G's update."""
@@ -126,16 +126,3 @@ class InputSampler:
     def _own(self, drawn: Tensor) -> Tensor:
         """This rank's part of what was drawn for a whole batch, on the device."""
         return self.runtime.send(drawn if self._positions is None else drawn[self._positions])
-
-
-def _on_device(data: ImageSet, device: torch.device) -> Tensor | None:
-    """The pixels of a set in a CUDA device's memory, or None where they stay with the host."""
-    if device.type != "cuda" or data.pixels is None:
-        return None
-    free, _ = torch.cuda.mem_get_info(device)
-    if data.pixels.nbytes > _SHARE_OF_MEMORY * free:
-        say(
-            f"{data.name}: its {data.pixels.nbytes / 1e9:.1f} GB stay in main memory, the GPU has {free / 1e9:.1f} free"
-        )
-        return None
-    return data.pixels.to(device)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gan.data import Batches, ImageSet
 from gan.data.batches import to_float
+from gan.data.device_resident import pixels_on_gpu
 from gan.runtime import Runtime
 from gan.utils.random_streams import CROPS, random_stream
 
@@ -44,8 +45,8 @@ class TrainingBatches:
         self._batches = Batches(images, batch, seed, flip=augment == "crop-flip")
         self._send = runtime.send
         self._pixels, self._labels = images.pixels, images.labels
-        if self._pixels is not None and _fits(self._pixels, runtime.device):
-            self._pixels = self._pixels.to(runtime.device)
+        if (on_gpu := pixels_on_gpu(images, runtime.device, share=_SHARE)) is not None:
+            self._pixels = on_gpu
 
     def at(self, step: int) -> LabelledBatch:
         """Batch number `step`."""
@@ -110,7 +111,3 @@ def _reflected(positions: Tensor, size: int) -> Tensor:
     """Positions beside 0..size-1 mirrored back into it; the border itself is not repeated."""
     positions = positions.abs()
     return torch.where(positions >= size, 2 * (size - 1) - positions, positions)
-
-
-def _fits(pixels: Tensor, device: torch.device) -> bool:
-    return device.type == "cuda" and pixels.nbytes < _SHARE * torch.cuda.mem_get_info(device)[0]
