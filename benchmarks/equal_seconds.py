@@ -186,7 +186,7 @@ def ours(text: str, data: ImageSet, runtime: Runtime, flags: argparse.Namespace)
         entry = job.log_entry()
         return {name: entry[name] for name in ("d_accuracy", "variety", "health")}
 
-    return Program(text, config, job.train_step, job.average.network, job.classes, tell)
+    return Program(text, config, job.train_step, job.ema.network, job.classes, tell)
 
 
 def scored(program: Program, data: ImageSet, extractor: Extractor, num: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""A training step as one CUDA graph: the whole step is started by one call, not kernel by kernel.
+"""Capture a training step as one CUDA graph, so that one call starts all of its kernels.
 
-A DCGAN's step at batch 64 is some thousand kernels of a few microseconds; starting them one by one takes a host longer
-than a large GPU needs to run them.
+A DCGAN's step at batch 64 is about a thousand kernels of a few microseconds each; to start them one by one takes the
+host longer than a large GPU needs to run them.
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ from typing import Any, Protocol
 import torch
 
 from gan.config.train_config import TrainConfig
+from gan.runtime import Runtime
 from gan.training.step_inputs import StepInputs
 from gan.utils.progress import say
 
-WARM_UP = 3  # steps that run kernel by kernel first: libraries choose algorithms, optimizers make their state
+WARM_UP = 3  # steps run kernel by kernel first: libraries choose algorithms, optimizers create their state
+
+Step = Callable[[int, list[StepInputs]], None]
 
 
 class Graph(Protocol):
-    """What is used of torch.cuda.CUDAGraph."""
+    """The part of torch.cuda.CUDAGraph that is used."""
 
     def replay(self) -> None: ...
 
 
 def why_not_captured(config: TrainConfig, ranks: int = 1) -> str | None:
-    """Why the steps of a run cannot be captured, or None if they can."""
+    """The reason why the steps of a run cannot be captured, or None if they can."""
     if ranks > 1:
         return "several ranks exchange sums within a step"
     if config.deterministic:
@@ -38,21 +41,32 @@ def why_not_captured(config: TrainConfig, ranks: int = 1) -> str | None:
     return None
 
 
-class CUDAGraphRunner:
-    """A function of draws, captured at its fourth call and replayed from then on. All calls have draws of one shape.
+def capture_if_possible(step: Step, config: TrainConfig, runtime: Runtime) -> Step:
+    """The step as a CUDA graph where the device and the config allow it, else the step as it is."""
+    if runtime.device.type != "cuda":
+        return step
+    if reason := why_not_captured(config, runtime.ranks):
+        say(f"steps run kernel by kernel, not as one CUDA graph: {reason}")
+        return step
+    return CUDAGraphRunner(step)
 
-    The first three calls run it as it is, on a stream of their own as capturing wants it. Where capturing fails it says
-    why, and goes on without.
+
+class CUDAGraphRunner:
+    """Runs a step, captures it at the fourth call and replays it from then on. All calls have inputs of one shape.
+
+    The first three calls run the step kernel by kernel on a stream of their own, as capturing requires. If capturing
+    fails, a message gives the reason and all further calls run kernel by kernel.
 
     Args:
-        function: works on the device alone, on memory that stays where it is; what it changes, it changes in place.
-        capture: makes a graph of a call; `torch.cuda`'s unless a test gives its own.
-        stream: in which the first calls run.
+        function: called with the number of the step and its inputs. It works on the device alone, changes tensors in
+            place, and does not depend on the number when captured.
+        capture: makes a graph of a call; `torch.cuda`'s unless a test passes its own.
+        stream: context in which the first calls run.
     """
 
     def __init__(
         self,
-        function: Callable[[list[StepInputs]], None],
+        function: Step,
         capture: Callable[[Callable[[], None]], Graph] | None = None,
         stream: Callable[[], AbstractContextManager[Any]] | None = None,
     ) -> None:
@@ -64,52 +78,52 @@ class CUDAGraphRunner:
         self._graph: Graph | None = None
         self._failed = False
 
-    def __call__(self, draws: list[StepInputs]) -> None:
+    def __call__(self, step: int, inputs: list[StepInputs]) -> None:
         if self._failed:
-            self._function(draws)
+            self._function(step, inputs)
             return
         if self._calls < WARM_UP:
             self._calls += 1
             with self._stream():
-                self._function(draws)
+                self._function(step, inputs)
             return
         if self._graph is None:
-            self._inputs = [draw.clone() for draw in draws]
+            self._inputs = [update.clone() for update in inputs]
             try:
-                self._graph = self._capture(lambda: self._function(self._inputs))
+                self._graph = self._capture(lambda: self._function(step, self._inputs))
             except RuntimeError as error:
                 self._failed = True
-                say(f"steps run one kernel at a time, a CUDA graph could not be made: {str(error).splitlines()[0]}")
-        if self._graph is None:  # here, where the error does not hold what it was made of in memory any more
-            self._function(draws)
+                say(f"steps run kernel by kernel, a CUDA graph could not be made: {str(error).splitlines()[0]}")
+        if self._graph is None:  # outside of the except block, where the error would keep the step's tensors alive
+            self._function(step, inputs)
             return
-        for mine, theirs in zip(self._inputs, draws, strict=True):
-            for target, source in zip(mine.tensors(), theirs.tensors(), strict=True):
+        for captured, update in zip(self._inputs, inputs, strict=True):
+            for target, source in zip(captured.tensors(), update.tensors(), strict=True):
                 target.copy_(source, non_blocking=True)
         self._graph.replay()
 
 
 def _capture(call: Callable[[], None]) -> Graph:
-    graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-    gc.collect()  # to free another graph's memory while one is made is an error
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    gc.collect()  # freeing another graph's memory during a capture is an error
     try:
-        # Other threads may go on with CUDA, those that load images among them.
+        # Other threads, such as those that load images, may use CUDA meanwhile.
         with torch.cuda.graph(graph, stream=_own_stream(), capture_error_mode="thread_local"):
             call()
     except BaseException:
-        torch.cuda.set_stream(before)  # torch before 2.10 would stay in the one that it captured in
+        torch.cuda.set_stream(stream)  # after a failure, torch before 2.10 stays in the stream of the capture
         raise
     return graph
 
 
 @cache
 def _own_stream() -> torch.cuda.Stream:
-    """The stream that steps are warmed up and captured in: one, for cuBLAS keeps memory for each that it works in."""
+    """The stream in which steps are warmed up and captured; a single one, as cuBLAS reserves memory for each."""
     return torch.cuda.Stream()
 
 
 class _SideStream:
-    """A context in which work runs on a stream of its own, after what was asked for before and before what comes."""
+    """A context whose work runs on `_own_stream`, after earlier and before later work of the current stream."""
 
     def __enter__(self) -> None:
         self._stream = _own_stream()

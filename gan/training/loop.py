@@ -71,7 +71,7 @@ def run_training_loop(
     def snapshot() -> None:
         save()
         try:
-            entry = on_snapshot(trainer.step, trainer.average.network) if on_snapshot else None
+            entry = on_snapshot(trainer.step, trainer.ema.network) if on_snapshot else None
         except Diverged:  # a checkpoint of such a generator is not to be kept
             checkpoint.checkpoint_path(run.checkpoints, trainer.step).unlink(missing_ok=True)
             raise
@@ -82,7 +82,7 @@ def run_training_loop(
 
     def look() -> None:
         if watch and watch.due(trainer.step):
-            trainer.settle()
+            trainer.synchronize()
             watch(trainer.step)
 
     def signalled() -> int | None:
@@ -106,7 +106,7 @@ def run_training_loop(
                     note = f"D {entry['loss_d']:.3f}  G {entry['loss_g']:.3f}"
                 advance(1, note)
                 if log and due(config.sample_every):
-                    trainer.settle()
+                    trainer.synchronize()
                     images = fixed_samples(trainer)
                     save_grid(run.sample_path(trainer.step), images, _GRID)
                     log.image("samples", image_grid(images, _GRID), trainer.step)
@@ -132,7 +132,7 @@ def fixed_samples(trainer: Trainer) -> Tensor:
     indices = range(_GRID**2)
     z = generate.latents(trainer.config.seed, indices, trainer.config.latent_dim)
     try:
-        return generate.render(trainer.average.network, z, generate.labels_in_turn(indices, trainer.classes))
+        return generate.render(trainer.ema.network, z, generate.labels_in_turn(indices, trainer.classes))
     except Diverged as error:
         raise Diverged(f"step {trainer.step}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""The Adam of a GAN's networks, learning rates that a captured step can read, and a network that does not learn."""
+"""Adam for a network, learning rates that a captured step can read, and freezing of weights."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gan.config.train_config import TrainConfig
 
 
 def adam(network: nn.Module, rate: float, config: TrainConfig, device: torch.device) -> torch.optim.Adam:
-    """Adam with the betas of the run, in its fastest form on the device.
+    """Adam with the betas of the run, in the fastest implementation for the device.
 
-    On CUDA the step count and the rate lie on the device, so that a graph can be made of the update.
+    On CUDA the step count and the learning rate are tensors on the device, so that the update can be captured.
     """
     betas = (config.beta1, config.beta2)
     if device.type == "cuda":
@@ -24,7 +24,7 @@ def adam(network: nn.Module, rate: float, config: TrainConfig, device: torch.dev
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give all parameters this learning rate: in place where it lies on the device, where a captured step reads it."""
+    """Set the learning rate of all parameters; in place if it is a tensor, which a captured step reads."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)
@@ -34,7 +34,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """Compute no gradients of a network's weights meanwhile, whatever happens: a failed capture must leave it whole."""
+    """Compute no gradients of a network's weights within the block, and restore them also if it fails."""
     network.requires_grad_(False)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a training step is made of: images, labels and latents, all of them functions of (seed, step)."""
+"""Inputs of a training step: images, labels, latents and random numbers, all functions of (seed, step)."""
 
 from __future__ import annotations
 
@@ -17,38 +17,37 @@ from gan.nn.diff_augment import count_uniforms
 from gan.runtime import Runtime
 from gan.utils.random_streams import AUGMENTATION, INTERPOLATION, LATENTS, random_stream
 
-ImagesAndLabels = tuple[
-    Tensor, Tensor | None
-]  # images (N, C, H, W) in [-1, 1], or latents (N, latent_dim), and labels (N,)
+# Images (N, C, H, W) in [-1, 1], or latents (N, latent_dim), and labels (N,).
+ImagesAndLabels = tuple[Tensor, Tensor | None]
 
-_SHARE_OF_MEMORY = 0.25  # of a GPU's free memory, that a set may take to lie there
+_SHARE_OF_MEMORY = 0.25  # largest share of a GPU's free memory that the image set may take
 
 
 @dataclass(frozen=True, eq=False)
 class StepInputs:
-    """What one update draws, on the run's device. B is the batch, or this rank's part of it."""
+    """Inputs of one update, on the run's device. B is the batch size, or that of this rank's part."""
 
     latents: Tensor
     """float32 (B, latent_dim)."""
     fake_labels: Tensor | None = None
     """int64 (B,), of a conditional run."""
     pixels: Tensor | None = None
-    """Real images, uint8 (B, C, R, R), or their numbers, int64 (B,), where the set lies on the device."""
+    """Real images, uint8 (B, C, R, R), or their indices, int64 (B,), if the image set is on the device."""
     flips: Tensor | None = None
-    """bool (B,): which real images are mirrored."""
+    """bool (B,): True for real images that are mirrored."""
     real_labels: Tensor | None = None
     """int64 (B,), of a conditional run."""
-    share: Tensor | None = None
-    """float32 (B, 1, 1, 1) in [0, 1]: where the gradient penalty stands between real and fake images."""
-    changes: Tensor | None = None
-    """float32 (B, 3, n) in [0, 1): for `gan.nn.diff_augment`, of D's real and fake images and of G's."""
+    interpolation: Tensor | None = None
+    """float32 (B, 1, 1, 1) in [0, 1]: interpolation weight of the gradient penalty, 0 at the real images."""
+    augmentation: Tensor | None = None
+    """float32 (B, 3, n) in [0, 1): uniforms of `gan.nn.diff_augment` for D's real, D's fake and G's images."""
 
     def tensors(self) -> list[Tensor]:
-        """All that is there, in a fixed order."""
+        """All tensors that are not None, in a fixed order."""
         return [value for item in fields(self) if (value := getattr(self, item.name)) is not None]
 
     def clone(self) -> StepInputs:
-        """A copy that shares no memory."""
+        """A deep copy."""
         copies: dict[str, Any] = {}
         for item in fields(self):
             value = getattr(self, item.name)
@@ -57,12 +56,12 @@ class StepInputs:
 
 
 class InputSampler:
-    """Draws the inputs of any step of a run, and makes images of them.
+    """Draws the inputs of any step of a run, and makes the batches of real images.
 
-    Each of several ranks draws for all, and takes what is its own.
+    Each of several ranks draws the whole batch and takes its own part.
 
-    On a CUDA device the whole set lies there as uint8, if it takes no more than a quarter of the free memory, and
-    batches are made there; what is copied for a step are numbers of images.
+    If the whole image set takes no more than a quarter of a CUDA device's free memory, it is copied there as uint8 and
+    batches are made there; only indices are copied for each step.
     """
 
     def __init__(self, config: TrainConfig, runtime: Runtime, data: ImageSet, classes: int) -> None:
@@ -72,57 +71,57 @@ class InputSampler:
         self._labels = data.labels
         self._resident = pixels_on_gpu(data, runtime.device, share=_SHARE_OF_MEMORY)
 
-    def draws(self, step: int, own_latents: bool) -> list[StepInputs]:
-        """Of the `n_dis` updates of D in a step and, with `own_latents`, of G's update."""
-        turns = [self._draw(step, turn) for turn in range(self.config.n_dis)]
+    def step_inputs(self, step: int, own_latents: bool) -> list[StepInputs]:
+        """Inputs of the `n_dis` updates of D in a step and, with `own_latents`, of G's update."""
+        updates = [self._d_inputs(step, update) for update in range(self.config.n_dis)]
         if own_latents:
-            turn = self.config.n_dis
-            turns.append(StepInputs(*self._latents(step, turn), changes=self._changes(step, turn)))
-        return turns
+            last = self.config.n_dis
+            updates.append(StepInputs(*self._latents(step, last), augmentation=self._augmentation(step, last)))
+        return updates
 
-    def real(self, draw: StepInputs) -> ImagesAndLabels:
-        """The real images of a draw, float32 in [-1, 1], and their labels. Work of the device alone."""
-        pixels = draw.pixels
+    def real(self, inputs: StepInputs) -> ImagesAndLabels:
+        """The real images of an update, float32 in [-1, 1], and their labels. Works on the device alone."""
+        pixels = inputs.pixels
         assert pixels is not None
         if self._resident is not None:
             pixels = self._resident.index_select(0, pixels)  # (B,) -> (B, C, R, R)
-        if draw.flips is not None:
-            pixels = torch.where(draw.flips[:, None, None, None], pixels.flip(3), pixels)
-        return to_float(pixels).contiguous(memory_format=torch.channels_last), draw.real_labels
+        if inputs.flips is not None:
+            pixels = torch.where(inputs.flips[:, None, None, None], pixels.flip(3), pixels)
+        return to_float(pixels).contiguous(memory_format=torch.channels_last), inputs.real_labels
 
-    def _draw(self, step: int, turn: int) -> StepInputs:
-        number = step * self.config.n_dis + turn
+    def _d_inputs(self, step: int, update: int) -> StepInputs:
+        number = step * self.config.n_dis + update
         samples = self.batches.samples(number)
         pixels = samples.indices if self._resident is not None else self.batches.pixels(number)
         labels = self._labels[samples.indices] if self.classes and self._labels is not None else None
-        share = None
+        interpolation = None
         if self.config.gradient_penalty:
-            stream = random_stream(self.config.seed, INTERPOLATION, step, turn)
-            share = self._own(torch.rand(self.config.batch, 1, 1, 1, generator=stream))
-        latents, fake_labels = self._latents(step, turn)
+            stream = random_stream(self.config.seed, INTERPOLATION, step, update)
+            interpolation = self._own(torch.rand(self.config.batch, 1, 1, 1, generator=stream))
+        latents, fake_labels = self._latents(step, update)
         return StepInputs(
             latents,
             fake_labels,
             self.runtime.send(pixels),
             None if samples.flips is None else self.runtime.send(samples.flips),
             None if labels is None else self.runtime.send(labels),
-            share,
-            self._changes(step, turn),
+            interpolation,
+            self._augmentation(step, update),
         )
 
-    def _changes(self, step: int, turn: int) -> Tensor | None:
+    def _augmentation(self, step: int, update: int) -> Tensor | None:
         if not self.config.augment:
             return None
-        stream = random_stream(self.config.seed, AUGMENTATION, step, turn)
+        stream = random_stream(self.config.seed, AUGMENTATION, step, update)
         return self._own(torch.rand(self.config.batch, 3, count_uniforms(self.config.augment), generator=stream))
 
-    def _latents(self, step: int, turn: int) -> ImagesAndLabels:
-        stream = random_stream(self.config.seed, LATENTS, step, turn)
+    def _latents(self, step: int, update: int) -> ImagesAndLabels:
+        stream = random_stream(self.config.seed, LATENTS, step, update)
         z = self._own(torch.randn(self.config.batch, self.config.latent_dim, generator=stream))
         if not self.classes:
             return z, None
         return z, self._own(torch.randint(self.classes, (self.config.batch,), generator=stream))
 
-    def _own(self, drawn: Tensor) -> Tensor:
-        """This rank's part of what was drawn for a whole batch, on the device."""
-        return self.runtime.send(drawn if self._positions is None else drawn[self._positions])
+    def _own(self, batch: Tensor) -> Tensor:
+        """This rank's part of a whole batch, on the device."""
+        return self.runtime.send(batch if self._positions is None else batch[self._positions])

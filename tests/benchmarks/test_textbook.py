@@ -62,7 +62,7 @@ def follower(job: Trainer, images: ZipImages | TensorImages | None = None, **opt
     textbook = Textbook(job.config, job.runtime.device, images, order=order, latents=latents, **options)
     take_over(textbook.generator, job.generator)
     take_over(textbook.discriminator, job.discriminator)
-    take_over(textbook.average, job.average.network)
+    take_over(textbook.average, job.ema.network)
     return textbook
 
 
@@ -148,7 +148,7 @@ def test_updates_and_moving_average_are_ours(image_set: MakeImages, runtime: Run
         textbook.train_step()
     pairs = (
         (textbook.generator, job.generator),
-        (textbook.average, job.average.network),
+        (textbook.average, job.ema.network),
         (textbook.discriminator, job.discriminator),
     )
     for theirs, ours in pairs:

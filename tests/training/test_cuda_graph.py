@@ -48,7 +48,7 @@ class DeviceAlone(TorchDispatchMode):
 
 
 def replayed(job: Trainer, capture: Callable[[Callable[[], None]], cuda_graph.Graph] = StandIn) -> Trainer:
-    job._update = cuda_graph.CUDAGraphRunner(job._update_networks, capture, nullcontext)
+    job._run_step = cuda_graph.CUDAGraphRunner(job.gan_step, capture, nullcontext)
     return job
 
 
@@ -70,7 +70,7 @@ def test_replayed_steps_take_new_inputs(
     for _ in range(cuda_graph.WARM_UP + 5):
         graph.train_step()
         plain.train_step()
-    assert isinstance(graph._update, cuda_graph.CUDAGraphRunner) and graph._update._graph is not None
+    assert isinstance(graph._run_step, cuda_graph.CUDAGraphRunner) and graph._run_step._graph is not None
     same_weights(graph, plain)
     ours, theirs = graph.log_entry(), plain.log_entry()
     assert {name: ours[name] for name in ("loss_d", "loss_g", "d_accuracy", "variety")} == {
@@ -91,9 +91,9 @@ def test_where_capturing_fails_training_goes_on(
         networks = (graph.generator, graph.discriminator)
         before = copy.deepcopy([network.state_dict() for network in networks])
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(graph, part, stop)
+            patch.setattr(graph.gan_step, part, stop)
             if part == "_logits":
-                patch.setattr(graph, "_update_discriminator", lambda *_, **__: None)
+                patch.setattr(graph.gan_step, "_update_discriminator", lambda *_, **__: None)
             try:
                 call()
             finally:  # a capture runs nothing
@@ -147,16 +147,17 @@ def test_a_step_works_on_the_device_alone(
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
     data = image_set()
     job = Trainer(tiny(**settings), Runtime(torch.device("meta"), bf16=False), data)
-    job._looks_late = True
+    step = job.gan_step
+    step.check_finite = False
     # On other devices than CUDA Adam counts its steps on the host.
-    job.g_optimizer, job.d_optimizer = (torch.optim.SGD(n.parameters()) for n in (job.generator, job.discriminator))  # type: ignore[assignment]
+    step.g_optimizer, step.d_optimizer = (torch.optim.SGD(n.parameters()) for n in (job.generator, job.discriminator))
     assert data.pixels is not None
     job.inputs._resident = data.pixels.to("meta")
-    draws = job.inputs.draws(0, own_latents=not job.reuses_latents)
-    job._update_networks(draws)  # optimizers and sums make their state
+    inputs = job.inputs.step_inputs(0, own_latents=not step.reuses_latents)
+    step(0, inputs)  # optimizers and sums make their state
     with DeviceAlone():
-        job._update_networks(draws)
-        job.average.update(job.generator, 8, 8)
+        step(1, inputs)
+        job.ema.update(job.generator, 8, 8)
     assert all(p.grad is not None and p.grad.is_meta for p in job.generator.parameters())
 
 
@@ -170,10 +171,10 @@ def test_cuda_graph_is_the_step_kernel_by_kernel(
     machine = resolve_runtime("cuda", "fp32")
     torch.backends.cudnn.benchmark = False
     graph, plain = (Trainer(tiny(steps=12, **settings), machine, image_set()) for _ in range(2))
-    plain._update = plain._update_networks
+    plain._run_step = plain.gan_step
     for _ in range(cuda_graph.WARM_UP + 6):
         graph.train_step()
         plain.train_step()
-    assert isinstance(graph._update, cuda_graph.CUDAGraphRunner) and graph._update._graph is not None
+    assert isinstance(graph._run_step, cuda_graph.CUDAGraphRunner) and graph._run_step._graph is not None
     for ours, theirs in ((graph.generator, plain.generator), (graph.discriminator, plain.discriminator)):
         torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-3, atol=1e-5)

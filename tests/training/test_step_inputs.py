@@ -43,7 +43,7 @@ def test_each_real_image_has_its_own_label_and_is_mirrored_sideways(
     assert images.pixels is not None and images.labels is not None
     mirrored = 0
     for step in range(6):  # 96 images of 24: over four epochs
-        for draw in inputs.draws(step, own_latents=True)[:2]:
+        for draw in inputs.step_inputs(step, own_latents=True)[:2]:
             real, labels = inputs.real(draw)
             assert labels is not None
             for image, label in zip(((real + 1) * 127.5).round().to(torch.uint8), labels, strict=True):
@@ -58,7 +58,7 @@ def test_draws_are_the_batches_of_the_run(make: Callable[..., InputSampler], ima
     inputs = make(flip=True, n_dis=2)
     batches = Batches(images, 8, 0, flip=True)
     for step in (0, 1, 5):
-        for turn, draw in enumerate(inputs.draws(step, own_latents=True)[:2]):
+        for turn, draw in enumerate(inputs.step_inputs(step, own_latents=True)[:2]):
             expected = batches.at(2 * step + turn)
             real, labels = inputs.real(draw)
             torch.testing.assert_close(real, expected.images, rtol=0, atol=0)
@@ -67,5 +67,5 @@ def test_draws_are_the_batches_of_the_run(make: Callable[..., InputSampler], ima
 
 def test_an_unconditional_run_has_no_labels(tiny: Make, images: ImageSet, runtime: Runtime) -> None:
     inputs = InputSampler(tiny(), runtime, images, 0)
-    (draw,) = inputs.draws(0, own_latents=False)
+    (draw,) = inputs.step_inputs(0, own_latents=False)
     assert draw.fake_labels is None and inputs.real(draw)[1] is None

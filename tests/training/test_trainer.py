@@ -51,7 +51,7 @@ def test_one_step_is_the_recipe(tiny: Make, image_set: MakeImages, runtime: Runt
         g_adam.step()
     torch.testing.assert_close(weights(job.generator), weights(generator), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(weights(job.discriminator), weights(discriminator), rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(weights(job.average.network), weights(job.generator), rtol=0, atol=0)
+    torch.testing.assert_close(weights(job.ema.network), weights(job.generator), rtol=0, atol=0)
 
 
 def test_n_dis_draws_new_batches_and_latents(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
@@ -59,7 +59,7 @@ def test_n_dis_draws_new_batches_and_latents(tiny: Make, image_set: MakeImages, 
     drawn: list[int] = []
     pixels = job.inputs.batches.pixels
     job.inputs.batches.pixels = lambda index: drawn.append(index) or pixels(index)  # type: ignore[method-assign,func-returns-value]
-    latents = [draw.latents for draw in job.inputs.draws(0, own_latents=True)]
+    latents = [draw.latents for draw in job.inputs.step_inputs(0, own_latents=True)]
     drawn.clear()
     assert len({z.sum().item() for z in latents}) == 4
     job.train_step()
@@ -124,7 +124,7 @@ def test_r1_and_r2_add_their_gradient(tiny: Make, image_set: MakeImages, runtime
     penalised.train_step()
     fresh = Trainer(tiny(**settings), runtime, image_set())
     real = fresh.inputs.batches.at(0).images.requires_grad_()
-    fake = fresh._generate((fresh.inputs.draws(0, False)[0].latents, None)).detach().requires_grad_()
+    fake = fresh.gan_step._generate((fresh.inputs.step_inputs(0, False)[0].latents, None)).detach().requires_grad_()
     penalty = torch.zeros(())
     for gamma, images in ((3.0, real), (0.5, fake)):
         for index in range(len(images)):
@@ -145,14 +145,14 @@ def test_gradient_penalty_is_that_of_wgan_gp(tiny: Make, image_set: MakeImages, 
     settings = {"loss": "wgan", "gradient_penalty": 10.0, "norm": "sn", "d_lr": 0.0, "conditional": True}
     job = Trainer(tiny(**settings), runtime, image_set())
     generator, discriminator = copy.deepcopy(job.generator), copy.deepcopy(job.discriminator)
-    draw = job.inputs.draws(0, own_latents=True)[0]
+    update = job.inputs.step_inputs(0, own_latents=True)[0]
     job.train_step()
 
-    assert draw.share is not None and draw.share.shape == (8, 1, 1, 1)
-    (real, labels), fake_labels = job.inputs.real(draw), draw.fake_labels
-    fake = generator(draw.latents, fake_labels).detach()
+    assert update.interpolation is not None and update.interpolation.shape == (8, 1, 1, 1)
+    (real, labels), fake_labels = job.inputs.real(update), update.fake_labels
+    fake = generator(update.latents, fake_labels).detach()
     power_iterate(discriminator)
-    between = (real + draw.share * (fake - real)).requires_grad_()
+    between = (real + update.interpolation * (fake - real)).requires_grad_()
     (slope,) = torch.autograd.grad(discriminator(between, labels).sum(), between, create_graph=True)
     loss = discriminator(fake, fake_labels).mean() - discriminator(real, labels).mean()
     (loss + 10 * (slope.flatten(1).norm(dim=1) - 1).square().mean()).backward()
@@ -170,7 +170,7 @@ def test_the_average_counts_every_image_that_d_is_shown(tiny: Make, image_set: M
         decay = 0.5 ** (16 / min(20.0, 0.9 * seen))
         for key, value in weights(job.generator).items():
             expected[key] = decay * expected[key] + (1 - decay) * value if value.is_floating_point() else value
-    torch.testing.assert_close(weights(job.average.network), expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(weights(job.ema.network), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_lazy_penalties_come_seldom_and_weigh_more(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
@@ -200,10 +200,10 @@ def test_lazy_penalties_come_seldom_and_weigh_more(tiny: Make, image_set: MakeIm
 def test_joint_batches_are_seen_together(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
     job = Trainer(tiny(d_batch="joint", norm="msn"), runtime, image_set())
     real, fake = torch.rand(8, 3, 32, 32) + 1, torch.rand(8, 3, 32, 32) - 1
-    together = job._judge((real, None), (fake, None))
+    together = job.gan_step._discriminate((real, None), (fake, None))
     expected = job.discriminator(torch.cat([real, fake])).chunk(2)
     torch.testing.assert_close(together, expected)
-    separate = Trainer(tiny(norm="msn"), runtime, image_set())._judge((real, None), (fake, None))
+    separate = Trainer(tiny(norm="msn"), runtime, image_set()).gan_step._discriminate((real, None), (fake, None))
     assert (separate[0] - together[0]).abs().max() > 1e-4
 
 
@@ -215,15 +215,15 @@ def test_d_sees_augmented_images_and_g_learns_through_them(
     job = Trainer(tiny(augment=names, **settings), runtime, image_set())
     seen: list[torch.Tensor] = []
     job.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
-    draws = job.inputs.draws(0, own_latents=not job.reuses_latents)
+    updates = job.inputs.step_inputs(0, own_latents=not job.gan_step.reuses_latents)
     before = weights(job.generator)
     job.train_step()
-    real, changes = job.inputs.real(draws[0])[0], draws[0].changes
-    assert changes is not None and changes.shape == (8, 3, 7)
+    real, uniforms = job.inputs.real(updates[0])[0], updates[0].augmentation
+    assert uniforms is not None and uniforms.shape == (8, 3, 7)
     size = 8 // job.config.accumulate
-    torch.testing.assert_close(seen[0], apply_augmentations(real[:size], changes[:size, 0], names), rtol=0, atol=0)
+    torch.testing.assert_close(seen[0], apply_augmentations(real[:size], uniforms[:size, 0], names), rtol=0, atol=0)
     fake = job.config.n_dis * 2 * job.config.accumulate
-    assert len(seen) == fake + job.config.accumulate * (2 if job.loss.uses_real else 1)
+    assert len(seen) == fake + job.config.accumulate * (2 if job.gan_step.loss.uses_real else 1)
     assert any((before[key] != value).any() for key, value in weights(job.generator).items())
     again = Trainer(tiny(augment=names, **settings), runtime, image_set())
     again.train_step()

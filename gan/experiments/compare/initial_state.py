@@ -25,7 +25,7 @@ def initial_state_hashes(job: Trainer) -> dict[str, str]:
     `generator`: all its weights and statistics. `discriminator`: its raw weights. `inputs`: images and latents of the
     first step; those of later steps are functions of the same seed.
     """
-    draws = job.inputs.draws(0, own_latents=True)
+    draws = job.inputs.step_inputs(0, own_latents=True)
     return {
         "generator": _hash(job.generator.state_dict().values()),
         "discriminator": _hash(raw_weights(job.discriminator)),

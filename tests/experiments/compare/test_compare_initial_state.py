@@ -35,7 +35,7 @@ def test_all_norms_start_alike(
         same_bytes(dict(first.generator.state_dict()), dict(job.generator.state_dict()))
         same_bytes(list(raw_weights(first.discriminator)), list(raw_weights(job.discriminator)))
         for step in (0, 7):
-            pair = [trained.inputs.draws(step, own_latents=True) for trained in (first, job)]
+            pair = [trained.inputs.step_inputs(step, own_latents=True) for trained in (first, job)]
             same_bytes(*([tensor for draw in draws for tensor in draw.tensors()] for draws in pair))
         assert initial_state_hashes(job) == initial_state_hashes(first)
     other = initial_state_hashes(jobs[len(norms)])  # of another seed

@@ -159,7 +159,7 @@ def test_divergence_is_recorded_and_the_others_go_on(
             raise Diverged("step 4: the discriminator has diverged")
         step(self)
         if (self.config.norm, self.config.seed, self.step) == ("none", 0, 4):  # seen when it is scored
-            next(self.average.network.parameters()).data.fill_(torch.nan)
+            next(self.ema.network.parameters()).data.fill_(torch.nan)
 
     monkeypatch.setattr(Trainer, "train_step", exploding)
     record = ask(tmp_path, **{**SMALL, "norms": ["sn", "none", "msn"], "seeds": 2})
