@@ -1,1 +1,1 @@
-"""Speed and size of networks under each normalization: `timing` measures, `results` says what it means."""
+"""Speed and size of networks under each normalization."""

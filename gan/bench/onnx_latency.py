@@ -1,7 +1,8 @@
-"""What exported networks cost in ONNX Runtime: latency, file size, peak memory.
+"""Latency, file size and peak memory of exported networks in ONNX Runtime.
 
-Each file is run in processes of its own, which load ONNX Runtime and numpy and nothing else of this program: what they
-take is what a device would need. The files take turns in several rounds, so that a machine that slows down slows all.
+Each file is run in processes of its own, which load ONNX Runtime and numpy but neither torch nor rich, so that their
+memory is what a deployment would need. Files take turns in several rounds, so that changes in the machine's speed
+affect all of them.
 """
 
 from __future__ import annotations
@@ -18,99 +19,94 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import UserError
-from gan.utils import optional_packages
+from gan.utils.markdown_table import markdown_table
+from gan.utils.optional_packages import require_packages
+from gan.utils.process_memory import peak_process_memory
 
 THREADS = (1, 2)
 _ROUNDS = 3
-_WARM_UP = 10  # runs that are not counted, or a tenth of those that are, where that is more
+_WARM_UP = 10  # untimed runs, or a tenth of the timed ones if that is more
 
 
 def measure_onnx(files: Sequence[Path], runs: int) -> list[dict[str, Any]]:
-    """Time each file, a batch of one item at a time.
+    """Time each file on batches of one item.
 
     Args:
-        runs: how often, for each number of threads; in three rounds.
+        runs: timed runs of each file with each number of threads, over all rounds.
 
     Returns:
-        for each file a dict fit for JSON: `file`, `bytes`, `runs`, and `threads`, by whose number (as text) there are
-        `median_ms`, `p99_ms`, `peak_memory_mb` of the whole process, and `runtime_memory_mb`, which Python, numpy and
-        ONNX Runtime took of it before the network was loaded.
+        for each file a dict fit for JSON: `file`, `bytes`, `runs`, and `threads`, which maps the number of threads (as
+        text) to `median_ms`, `p99_ms`, `peak_memory_mb` of the whole process, and `runtime_memory_mb`, the memory
+        before the network was loaded: Python, numpy and ONNX Runtime.
 
     Raises:
-        UserError: ONNX Runtime is not installed, or cannot run a file.
+        UserError: ONNX Runtime is not installed or cannot run a file.
     """
-    from gan.utils.progress import progress  # here: the processes that are measured need no progress bar
+    from gan.bench.turns import take_turns  # imports rich, which the measured processes do not load
 
-    optional_packages.require_packages("--onnx", ("onnxruntime",))
+    require_packages("--onnx", ("onnxruntime",))
     for file in files:
         if not file.is_file():
             raise UserError(f"--onnx {file}: no such file; `msn-gan export` writes them")
-    seen: dict[tuple[Path, int], list[dict[str, Any]]] = {(file, count): [] for file in files for count in THREADS}
-    with progress("timing", _ROUNDS * len(seen), "processes") as advance:
-        for _ in range(_ROUNDS):
-            for (file, threads), rounds in seen.items():
-                rounds.append(_in_own_process(file, threads, -(-runs // _ROUNDS)))
-                advance()
+    cases = [(file, threads) for file in files for threads in THREADS]
+    runs_per_round = -(-runs // _ROUNDS)
+    rounds = list(take_turns(cases, _ROUNDS, lambda case: _run_process(*case, runs_per_round), label="timing"))
+    summaries = {case: _summary([results[number] for results in rounds]) for number, case in enumerate(cases)}
     return [
         {
             "file": str(file),
             "bytes": file.stat().st_size,
             "runs": runs,
-            "threads": {str(threads): _summary(seen[file, threads]) for threads in THREADS},
+            "threads": {str(threads): summaries[file, threads] for threads in THREADS},
         }
         for file in files
     ]
 
 
 def _summary(rounds: list[dict[str, Any]]) -> dict[str, float]:
-    """The figures of all rounds of a file and number of threads."""
-    times = sorted(time for found in rounds for time in found["ms"])
+    """Latency over all rounds, and the largest memory of any round."""
+    times = sorted(time for result in rounds for time in result["ms"])
     return {
         "median_ms": statistics.median(times),
         "p99_ms": times[math.ceil(0.99 * len(times)) - 1],
-        **{name: max(found[name] for found in rounds) for name in ("peak_memory_mb", "runtime_memory_mb")},
+        **{name: max(result[name] for result in rounds) for name in ("peak_memory_mb", "runtime_memory_mb")},
     }
 
 
 def onnx_table(results: list[dict[str, Any]]) -> str:
-    """The results as a Markdown table, a row for each file."""
-    rows = [
-        ["file", "kB"]
-        + [f"{name}, {count} thread{'s' * (count > 1)}" for count in THREADS for name in ("median ms", "p99 ms")]
-        + ["peak MB", "of which runtime"]
-    ]
+    """Format the results as a Markdown table, one row for each file."""
+    header = ["file", "kB"]
+    header += [f"{name}, {count} thread{'s' * (count > 1)}" for count in THREADS for name in ("median ms", "p99 ms")]
+    rows = []
     for result in results:
-        timed = [result["threads"][str(count)] for count in THREADS]
-        largest = max(timed, key=lambda one: one["peak_memory_mb"])
+        timings = [result["threads"][str(count)] for count in THREADS]
+        largest = max(timings, key=lambda timing: timing["peak_memory_mb"])
         rows.append(
             [Path(result["file"]).name, f"{result['bytes'] / 1000:,.0f}"]
-            + [f"{one[name]:.3f}" for one in timed for name in ("median_ms", "p99_ms")]
+            + [f"{timing[name]:.3f}" for timing in timings for name in ("median_ms", "p99_ms")]
             + [f"{largest['peak_memory_mb']:.1f}", f"{largest['runtime_memory_mb']:.1f}"]
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    rows.insert(1, ["-" * width for width in widths])
-    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in padded)
+    return markdown_table([*header, "peak MB", "of which runtime"], rows, pad=True)
 
 
-def _in_own_process(file: Path, threads: int, runs: int) -> dict[str, Any]:
+def _run_process(file: Path, threads: int, runs: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "gan.bench.onnx_latency", str(file), str(threads), str(runs)]
-    # The modules of this process, also where its search path was changed or the program is not installed.
+    # The same modules as in this process, even if its search path was changed or the program is not installed.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         lines = done.stderr.strip().splitlines()
-        reason = lines[-1] if lines else f"it ended with code {done.returncode}"
+        reason = lines[-1] if lines else f"exit code {done.returncode}"
         raise UserError(f"--onnx {file}: ONNX Runtime cannot run it ({reason})")
     return json.loads(done.stdout)
 
 
 def time_onnx_file(file: str, threads: int, runs: int) -> dict[str, Any]:
-    """Latencies (`ms`, a list) and memory of one file in this process."""
+    """Time a file in this process; returns latencies (`ms`, a list) and memory in MB (10^6 bytes)."""
     import numpy as np
     import onnxruntime
 
-    runtime_memory = process_peak_memory()
+    runtime_memory = _peak_memory_mb()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -119,32 +115,20 @@ def time_onnx_file(file: str, threads: int, runs: int) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     inputs: dict[str, Any] = {}
     for port in session.get_inputs():
-        shape = [size if isinstance(size, int) else 1 for size in port.shape]  # a free dimension is the batch
-        whole = port.type == "tensor(int64)"
-        inputs[port.name] = np.zeros(shape, np.int64) if whole else rng.standard_normal(shape, np.float32)
+        shape = [size if isinstance(size, int) else 1 for size in port.shape]  # a dynamic dimension is the batch
+        labels = port.type == "tensor(int64)"
+        inputs[port.name] = np.zeros(shape, np.int64) if labels else rng.standard_normal(shape, np.float32)
     times = []
     for run in range(-max(_WARM_UP, runs // 10), runs):
-        began = time.perf_counter()
+        start = time.perf_counter()
         session.run(None, inputs)
         if run >= 0:
-            times.append((time.perf_counter() - began) * 1000)
-    return {"ms": times, "peak_memory_mb": process_peak_memory(), "runtime_memory_mb": runtime_memory}
+            times.append((time.perf_counter() - start) * 1000)
+    return {"ms": times, "peak_memory_mb": _peak_memory_mb(), "runtime_memory_mb": runtime_memory}
 
 
-def process_peak_memory() -> float:
-    """The most memory that this process has held, in MB (10^6 bytes)."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # getrusage would do, but on Linux a new program inherits the number of the process that started it.
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        if "VmHWM" in lines:
-            return int(lines["VmHWM"].split()[0]) * 1024 / 1e6
-    try:
-        import resource
-    except ImportError:  # Windows
-        return float("nan")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+def _peak_memory_mb() -> float:
+    return peak_process_memory() / 1e6 or math.nan
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the timings mean: medians, ratios of norms, and which of them the paper's "16 % faster" could be."""
+"""Summaries of timings: medians, ratios of norms, and whether they match the paper's "16 % faster"."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gan.bench.workload import LARGE_BATCH, QUANTITIES
+from gan.utils.markdown_table import markdown_table
 
-# Which norm is held against which, where both were measured.
+# Ratios (numerator, denominator) that are reported where both norms were measured.
 PAIRS = (("msn", "bn"), ("msn", "sn"), ("msn", "none"))
 CLAIM = 16  # per cent
-TURN = 0.1  # seconds of a turn; what takes longer has one call in it
+MAX_TIME_RATIO, MAX_RATE_RATIO = 1 - CLAIM / 100, 1 / (1 + CLAIM / 100)
+TURN = 0.1  # seconds of a turn; a slower call has a turn of its own
 
 LABELS = {
     "train": "training step",
@@ -24,21 +26,21 @@ LABELS = {
     "peak_memory_bytes": "peak memory",
 }
 DEFINITIONS = {
-    "train": "a training step on one batch of random images: power iteration where the norm has one, forward, "
-    "backward, Adam (fused); on CUDA kernel by kernel, so that a small network may wait for the host",
+    "train": "a training step on one batch of random images: power iteration if the norm has one, forward, backward, "
+    "Adam (fused); without CUDA graphs, so that the host limits small networks on a GPU",
     "infer": "the trained network in evaluation mode; SN and MSN divide their weights by σ at each call",
-    "folded": "the same after gan.norm.fold, which merges norms into layers; what cannot fold stays as it is",
-    "time": f"the mean of the calls of a turn (one, or about {TURN} s of the fastest norm); norms take turns in "
-    "each round, every other round backwards; medians and (quartiles) over rounds",
-    "ratio": "of times, taken within a round: the median and (quartiles) over rounds; below 1 the first is faster",
-    "parameters": "numbers that are learned",
-    "peak_memory": "of making the network and its folded copy and of four training steps: on a CPU the growth of a "
-    "process of its own (its resident memory), on CUDA what torch had allocated in the last three of them",
-    "flop": "of the folded network for one image: convolutions and matrix products, forward and forward with backward; "
-    "a multiplication and an addition are two",
+    "folded": "inference after gan.norm.fold, which merges norms into layers where that is possible",
+    "time": f"mean over the calls of a turn (one, or about {TURN} s of the fastest norm); norms take turns in each "
+    "round, every other round in reverse order; medians and (quartiles) over rounds",
+    "ratio": "of times within a round; median and (quartiles) over rounds; below 1 the first norm is faster",
+    "parameters": "trainable parameters",
+    "peak_memory": "memory to build the network and its folded copy and run four training steps: on a CPU the growth "
+    "of a separate process's resident memory, on CUDA what torch allocated in the last three steps",
+    "flop": "of the folded network for one image: convolutions and matrix products, forward, and forward with "
+    "backward; a multiplication and an addition count as two",
     "faster": f"A is {CLAIM} % faster than B in the strict sense if it takes at least {CLAIM} % less time (A/B at most "
-    f"{1 - CLAIM / 100:.2f}); as a rate if it does at least {CLAIM} % more in the same time (A/B at most 1/"
-    f"{1 + CLAIM / 100:.2f} = {1 / (1 + CLAIM / 100):.3f})",
+    f"{MAX_TIME_RATIO:.2f}); as a rate if it does at least {CLAIM} % more in the same time (A/B at most 1/"
+    f"{1 + CLAIM / 100:.2f} = {MAX_RATE_RATIO:.3f})",
 }
 
 
@@ -51,25 +53,42 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float] | np.ndarray) -> Spread:
+        """Compute the spread of some values."""
         low, median, high = np.percentile(values, [25, 50, 75]).tolist()
         return cls(median, low, high)
 
+    @classmethod
+    def of_ratios(cls, numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
+        """Compute the spread of ratios, each taken within a round."""
+        return cls.of(np.divide(numerators, denominators))
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Spread:
+        """Read the dict that `to_dict` made."""
+        return cls(record["median"], *record["quartiles"])
+
     def to_dict(self) -> dict[str, Any]:
+        """Return a dict fit for JSON."""
         return {"median": self.median, "quartiles": [self.low, self.high]}
+
+    def text(self, unit: float = 1) -> str:
+        """Format as `median (low to high)`, each value multiplied by `unit`."""
+        quartiles = "" if self.low == self.high else f" ({self.low * unit:.4g} to {self.high * unit:.4g})"
+        return f"{self.median * unit:.4g}{quartiles}"
 
 
 def summarize_model(
     model: str, sizes: Mapping[str, Mapping[str, Any]], rounds: Sequence[Mapping[str, Mapping[str, float]]]
 ) -> dict[str, Any]:
-    """The part of the results that is about one model.
+    """Summarize the measurements of one model.
 
     Args:
-        sizes: of each norm: `parameters`, `peak_memory_bytes` (or None) and `flop`.
-        rounds: of each round: quantity -> norm -> seconds of a call.
+        sizes: `parameters`, `peak_memory_bytes` (or None) and `flop` of each norm.
+        rounds: seconds of a call by quantity and norm, for each round.
     """
     norms: dict[str, Any] = {}
     for norm, size in sizes.items():
-        times = {quantity: [found[quantity][norm] for found in rounds] for quantity in QUANTITIES}
+        times = {quantity: [seconds[quantity][norm] for seconds in rounds] for quantity in QUANTITIES}
         seconds = {name: {**Spread.of(values).to_dict(), "rounds": values} for name, values in times.items()}
         norms[norm] = {**size, "seconds": seconds}
     ratios = [
@@ -88,111 +107,90 @@ def summarize_model(
 
 
 def _ratios(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Spread]:
-    """Of each quantity, a over b."""
-    found = {
-        quantity: Spread.of(np.divide(a["seconds"][quantity]["rounds"], b["seconds"][quantity]["rounds"]))
+    """Ratios a / b of all quantities and sizes."""
+    ratios = {
+        quantity: Spread.of_ratios(a["seconds"][quantity]["rounds"], b["seconds"][quantity]["rounds"])
         for quantity in QUANTITIES
     }
     for size in ("parameters", "peak_memory_bytes"):
         if a[size] and b[size]:
-            found[size] = Spread(*(a[size] / b[size],) * 3)
-    return found
+            ratios[size] = Spread.of([a[size] / b[size]])
+    return ratios
 
 
 def verdict(ratio: Spread) -> str:
-    """In words, whether A is 16 % faster than B, from the ratio of their times."""
-    strict, rate = 1 - CLAIM / 100, 1 / (1 + CLAIM / 100)
+    """State whether A is 16 % faster than B, given the ratio of their times A/B."""
     less, more = f"{abs(1 - ratio.median):.1%} less time", f"{1 / ratio.median - 1:.1%} more in the same time"
-    if ratio.median <= strict:
-        found, limit = f"yes: {less}", strict
-    elif ratio.median <= rate:
-        found, limit = f"as a rate only: {more}, {less}", rate
+    if ratio.median <= MAX_TIME_RATIO:
+        text, limit = f"yes: {less}", MAX_TIME_RATIO
+    elif ratio.median <= MAX_RATE_RATIO:
+        text, limit = f"as a rate only: {more}, {less}", MAX_RATE_RATIO
     elif ratio.median < 1:
         return f"no: faster, but {less} is not {CLAIM} %"
     else:
         return f"no: {ratio.median - 1:.1%} more time"
-    return found if ratio.high <= limit else f"{found}; not sure, the upper quartile is above {limit:.3f}"
+    return text if ratio.high <= limit else f"{text}; not certain, the upper quartile is above {limit:.3f}"
 
 
 def _claim(model: str, ratios: Sequence[Mapping[str, Any]], norms: Mapping[str, Any]) -> list[str]:
-    """Which quantities the paper's words could mean, a line each; empty without MSN and BN."""
-    lines, could = [], []
+    """Compare each time of MSN and BN with the paper's claim, one line each; empty without MSN and BN."""
+    lines, matching = [], []
     for ratio in ratios:
-        if ratio["norms"] != "msn/bn" or ratio["of"] not in QUANTITIES:
-            continue
-        outcome = verdict(Spread(ratio["median"], *ratio["quartiles"]))
-        lines.append(f"{LABELS[ratio['of']]}: {outcome}{_other_work(norms, ratio['of'])}")
-        if not outcome.startswith("no"):
-            could.append(LABELS[ratio["of"]])
+        if ratio["norms"] == "msn/bn" and ratio["of"] in QUANTITIES:
+            label, text = LABELS[ratio["of"]], verdict(Spread.from_dict(ratio))
+            lines.append(f"{label}: {text}{_flop_caveat(norms, ratio['of'])}")
+            if not text.startswith("no"):
+                matching.append(label)
     if not lines:
         return []
-    meaning = "; ".join(could) or "none of these times"
+    meaning = "; ".join(matching) or "none of these times"
     return [f'On this machine, "MSN is {CLAIM} % faster than BN" on {model} could mean: {meaning}', *lines]
 
 
-def _other_work(norms: Mapping[str, Any], quantity: str) -> str:
-    """A warning where MSN's and BN's networks differ in more than the norm: one may merge layers that the other keeps.
-
-    The FLOP are those of the folded networks, whose layers are merged, or not, as in training.
-    """
+def _flop_caveat(norms: Mapping[str, Any], quantity: str) -> str:
+    """A caveat where the networks of MSN and BN differ in FLOP because only one of them can merge layers."""
     kind = "training" if quantity == "train" else "forward"
     msn, bn = (norms[norm]["flop"][kind] for norm in ("msn", "bn"))
-    return "" if msn == bn else f"; but not by the norm alone, MSN's network has {msn / bn:.0%} of the FLOP of BN's"
+    return "" if msn == bn else f"; not only due to the norm: MSN's network has {msn / bn:.0%} of the FLOP of BN's"
 
 
 def bench_markdown(record: Mapping[str, Any]) -> str:
-    """All results as Markdown: the machine, the definitions, and for each model its tables and sentences."""
+    """Format all results as Markdown: machine, definitions, and the tables and claim of each model."""
     settings = record["settings"]
-    machine = ", ".join(f"{name} {value}" for name, value in {**record["hardware"], **record["versions"]}.items())
     lines = [
-        machine,
+        ", ".join(f"{name} {value}" for name, value in {**record["hardware"], **record["versions"]}.items()),
         f"{settings['device']}, {settings['precision']}, training batch {settings['batch']}",
         "",
         *(f"- {name}: {meaning}" for name, meaning in record["definitions"].items()),
     ]
-    for found in record["models"]:
-        lines += ["", f"## {found['model']}, {found['rounds']} rounds", "", *_times(found), ""]
-        if found["ratios"]:
-            lines += [*_ratio_table(found["ratios"]), ""]
-        lines += [f"- {line}" for line in found["claim"]]
+    for result in record["models"]:
+        lines += ["", f"## {result['model']}, {result['rounds']} rounds", "", _time_table(result["norms"]), ""]
+        if result["ratios"]:
+            lines += [_ratio_table(result["ratios"]), ""]
+        lines += [f"- {line}" for line in result["claim"]]
     return "\n".join(lines)
 
 
-def _times(found: Mapping[str, Any]) -> list[str]:
+def _time_table(norms: Mapping[str, Any]) -> str:
     header = ["norm", *(f"{LABELS[quantity]}, ms" for quantity in QUANTITIES)]
     header += ["parameters", "peak memory, MiB", "MFLOP forward", "MFLOP training"]
     rows = []
-    for norm, of in found["norms"].items():
-        memory = of["peak_memory_bytes"]
-        times = (of["seconds"][quantity] for quantity in QUANTITIES)
+    for norm, result in norms.items():
+        memory = result["peak_memory_bytes"]
         rows.append(
             [
                 norm,
-                *(_spread(time["median"], time["quartiles"], 1000) for time in times),
-                f"{of['parameters']:,}",
+                *(Spread.from_dict(result["seconds"][quantity]).text(1000) for quantity in QUANTITIES),
+                f"{result['parameters']:,}",
                 "" if memory is None else f"{memory / 2**20:.0f}",
-                *(f"{of['flop'][kind] / 1e6:.1f}" for kind in ("forward", "training")),
+                *(f"{result['flop'][kind] / 1e6:.1f}" for kind in ("forward", "training")),
             ]
         )
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
-def _ratio_table(ratios: Sequence[Mapping[str, Any]]) -> list[str]:
-    pairs = list(dict.fromkeys(ratio["norms"] for ratio in ratios))
-    by_place = {(ratio["of"], ratio["norms"]): ratio for ratio in ratios}
-    rows = []
-    for quantity in dict.fromkeys(ratio["of"] for ratio in ratios):
-        cells = [by_place.get((quantity, pair)) for pair in pairs]
-        shown = ["" if cell is None else _spread(cell["median"], cell["quartiles"]) for cell in cells]
-        rows.append([LABELS[quantity], *shown])
-    return _table(["ratio of", *(pair.upper() for pair in pairs)], rows)
-
-
-def _spread(median: float, quartiles: Sequence[float], unit: float = 1) -> str:
-    low, high = quartiles
-    spread = "" if low == high else f" ({low * unit:.4g} to {high * unit:.4g})"
-    return f"{median * unit:.4g}{spread}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows)]
+def _ratio_table(ratios: Sequence[Mapping[str, Any]]) -> str:
+    texts = {(ratio["of"], ratio["norms"]): Spread.from_dict(ratio).text() for ratio in ratios}
+    quantities, pairs = (list(dict.fromkeys(ratio[key] for ratio in ratios)) for key in ("of", "norms"))
+    rows = [[LABELS[quantity], *(texts.get((quantity, pair), "") for pair in pairs)] for quantity in quantities]
+    return markdown_table(["ratio of", *(pair.upper() for pair in pairs)], rows)

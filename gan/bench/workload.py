@@ -1,4 +1,4 @@
-"""One network under one normalization, and the five things that are timed of it."""
+"""A network under one normalization, with the training step and the four kinds of inference to time."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from gan.norm import fold, power_iterate
 from gan.runtime import Runtime
 from gan.utils.environment import time_work
 
-RESOLUTION, CHANNELS, CLASSES = 32, 3, 10  # of a classifier; a preset has its own
-LARGE_BATCH = 64  # images of the larger inference
+RESOLUTION, CHANNELS, CLASSES = 32, 3, 10  # of a classifier
+LARGE_BATCH = 64  # of inference; the other batch is 1
 
 MODELS = (*CLASSIFIERS, *PRESETS)
-# What is timed, by its name in the JSON; train and infer are of the network as it is trained.
+# Names in the JSON.
 QUANTITIES = ("train", "infer_1", f"infer_{LARGE_BATCH}", "folded_1", f"folded_{LARGE_BATCH}")
 
 
 def build_model(model: str, norm: str) -> tuple[nn.Module, tuple[int, int, int], bool]:
-    """A classifier, or the discriminator of a preset, the shape (channels, R, R) of its images, whether it has labels.
+    """Build a classifier, or the discriminator of a preset; a conditional one has `CLASSES` classes.
 
-    A discriminator that is told labels knows `CLASSES` of them.
+    Returns:
+        the network, the shape (channels, R, R) of its images, and whether it takes labels.
     """
     if model in CLASSIFIERS:
         network = build_classifier(model, norm, resolution=RESOLUTION, channels=CHANNELS, classes=CLASSES)
@@ -38,14 +39,14 @@ def build_model(model: str, norm: str) -> tuple[nn.Module, tuple[int, int, int],
 
 
 def bench_loss(logits: Tensor) -> Tensor:
-    """Cross entropy of a classifier's (N, K) against label 0; of a discriminator's (N,), the logistic loss of fakes."""
+    """Cross entropy of (N, K) logits with label 0, or the logistic loss of (N,) logits of generated images."""
     if logits.dim() == 1:
         return F.softplus(logits).mean()
     return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
 
 
 class Workload:
-    """A network, its optimizer, its folded copy, and images of random numbers with labels where it takes them.
+    """A network with its optimizer, its folded copy, and random inputs.
 
     Args:
         model: a name in `MODELS`.
@@ -57,29 +58,29 @@ class Workload:
     def __init__(self, model: str, norm: str, batch: int, runtime: Runtime) -> None:
         self.norm = norm
         self.runtime = runtime
-        network, shape, labelled = build_model(model, norm)
+        network, shape, conditional = build_model(model, norm)
         self.network = runtime.place(network)
         fused = runtime.device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.Adam(self.network.parameters(), 1e-4, fused=fused)
-        self._inputs = {size: self._random(size, shape, labelled=labelled) for size in {batch, 1, LARGE_BATCH}}
+        self._inputs = {size: self._random(size, shape, conditional=conditional) for size in {batch, 1, LARGE_BATCH}}
         self.batch = batch
-        self.train_step()  # running statistics that are not those of the beginning
+        self.train_step()  # moves running statistics away from their initial values
         self.folded = fold(self.network, strict=False)
         self.work: dict[str, Callable[[], object]] = {
             "train": self.train_step,
-            "infer_1": lambda: self.answer(self.network, 1),
-            f"infer_{LARGE_BATCH}": lambda: self.answer(self.network, LARGE_BATCH),
-            "folded_1": lambda: self.answer(self.folded, 1),
-            f"folded_{LARGE_BATCH}": lambda: self.answer(self.folded, LARGE_BATCH),
+            "infer_1": lambda: self.infer(self.network, 1),
+            f"infer_{LARGE_BATCH}": lambda: self.infer(self.network, LARGE_BATCH),
+            "folded_1": lambda: self.infer(self.folded, 1),
+            f"folded_{LARGE_BATCH}": lambda: self.infer(self.folded, LARGE_BATCH),
         }
 
-    def _random(self, count: int, shape: tuple[int, int, int], *, labelled: bool) -> tuple[Tensor, ...]:
+    def _random(self, count: int, shape: tuple[int, int, int], *, conditional: bool) -> tuple[Tensor, ...]:
         images = torch.randn(count, *shape, generator=torch.Generator().manual_seed(count))
         images = images.to(self.runtime.device).contiguous(memory_format=torch.channels_last)
-        return (images, torch.arange(count, device=self.runtime.device) % CLASSES) if labelled else (images,)
+        return (images, torch.arange(count, device=self.runtime.device) % CLASSES) if conditional else (images,)
 
     def train_step(self) -> None:
-        """Power iteration where the norm has one, forward, backward, Adam."""
+        """Run power iteration if the norm has one, forward, backward and Adam."""
         power_iterate(self.network)
         with self.runtime.autocast():
             logits = self.network(*self._inputs[self.batch])
@@ -88,13 +89,13 @@ class Workload:
         self.optimizer.step()
 
     @torch.inference_mode()
-    def answer(self, network: nn.Module, count: int) -> Tensor:
-        """What the network or its folded copy says of some images."""
+    def infer(self, network: nn.Module, count: int) -> Tensor:
+        """Return the logits of the network or its folded copy for a batch of `count` images."""
         with self.runtime.autocast():
             return network(*self._inputs[count])
 
     def seconds(self, quantity: str, repeats: int, *, warm: bool) -> float:
-        """Of one call, the mean of several; with `warm` after one that is not timed."""
+        """Return the mean time of `repeats` calls; with `warm`, after one untimed call."""
         self.network.train(quantity == "train")
         work = self.work[quantity]
         if warm:
@@ -103,19 +104,22 @@ class Workload:
 
     @property
     def parameters(self) -> int:
-        """Numbers that are learned."""
+        """Number of trainable parameters."""
         return count_parameters(self.network)
 
 
 def count_flop(model: str, norm: str) -> dict[str, int]:
-    """FLOP for one image, of the folded network: convolutions and matrix products, an addition and a product are two.
+    """Count the FLOP of the folded network for one image: convolutions and matrix products.
 
-    `forward` is inference, `training` forward and backward. The norm's own work is not counted; networks differ where
-    a norm lets a layer be merged with its neighbour.
+    A multiplication and an addition count as two. The work of the norm itself is not counted; norms differ only where
+    they allow layers to be merged.
+
+    Returns:
+        `forward`: FLOP of inference; `training`: of forward and backward.
     """
-    network, shape, labelled = build_model(model, norm)
+    network, shape, conditional = build_model(model, norm)
     network = fold(network, strict=False)
-    inputs = (torch.zeros(1, *shape), *([torch.zeros(1, dtype=torch.long)] if labelled else []))
+    inputs = (torch.zeros(1, *shape), *([torch.zeros(1, dtype=torch.long)] if conditional else []))
     with FlopCounterMode(display=False) as forward, torch.no_grad():
         network(*inputs)
     with FlopCounterMode(display=False) as training:

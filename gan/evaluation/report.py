@@ -1,135 +1,112 @@
-"""From report.json and the logs of runs to report.md, report.html and charts.
-
-It reads files only, so a report can be made again from its folder: `render(folder)`.
-"""
+"""The report of an evaluation: report.md, report.html and charts, made from report.json and the logs of runs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gan.dynamics import report
+from gan.dynamics.report import dynamics_findings
 from gan.metrics.protocol import Protocol, protocol_differences
-from gan.report import write
+from gan.metrics.score_table import SCORES, Score
 from gan.report.charts import Line, line_chart
-from gan.report.document import Figure, Report, Table
-from gan.runs import log
+from gan.report.document import Figure, Report, Table, best_cells
+from gan.report.write import write_report
+from gan.runs.log import read_log
 
-_MOST_GRIDS = 6  # of one run
+_MAX_GRIDS = 6  # of one run
+_FACT_NAMES = {
+    "engine": "scoring version",
+    "quantisation": "images rounded to",
+    "ema": "EMA generator",
+    "neighbours": "k of precision and recall",
+}
 
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Column:
-    """A score as tables show it. `better` is -1 where less is better, 1 where more is."""
-
-    key: str
-    title: str
-    text: Callable[[Row], str]
-    better: int
-    spread: str | None = None
-    """Key of its standard deviation."""
-
-
-COLUMNS = (
-    Column("fid", "FID", lambda row: _fid(row["fid"]), -1),
-    Column(
-        "inception_score",
-        "Inception score",
-        lambda row: f"{row['inception_score']:.2f} ± {row['inception_score_std']:.2f}",
-        1,
-        "inception_score_std",
-    ),
-    Column("kid", "KID × 10³", lambda row: _kid(row), -1, "kid_std"),
-    Column("precision", "Precision", lambda row: f"{row['precision']:.3f}", 1),
-    Column("recall", "Recall", lambda row: f"{row['recall']:.3f}", 1),
-)
-
-
 def write_evaluation_report(folder: Path) -> Report:
-    """Write report.md and report.html beside the report.json of a folder, and charts as files of their own.
+    """Write report.md, report.html and charts beside the report.json of a folder.
 
     Raises:
         OSError: a file cannot be read or written.
     """
-    view = evaluation_report(json.loads((folder / "report.json").read_text(encoding="utf-8")), folder)
-    write.write_report(view, folder, "report")
-    return view
+    report = evaluation_report(json.loads((folder / "report.json").read_text(encoding="utf-8")), folder)
+    write_report(report, folder, "report")
+    return report
 
 
 def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
-    """What the pages of a report show. Grids are looked for in `folder`, logs where they were."""
+    """Build the report from the content of report.json.
+
+    Args:
+        folder: contains the grids; logs are read from the paths in the record.
+    """
     results: list[Row] = record["results"]
-    columns = [column for column in COLUMNS if column.key in results[0]]
-    letters = _letters(results)
+    scores = [score for score in SCORES if score.key in results[0]]
+    letters = _protocol_letters(results)
     mixed = len(set(letters)) > 1
-    dynamics = report.dynamics_findings(
-        list(dict.fromkeys(Path(row["log"]).parent for row in results if row.get("log")))
-    )
-    header = ["Target", *(f"{column.title} {'↑' if column.better > 0 else '↓'}" for column in columns), "Images"]
-    rows = []
-    for row, letter in zip(results, letters, strict=True):
-        count = f"{row['protocol']['generated_count']:,}"
-        rows.append((row["name"], *(column.text(row) for column in columns), count, *([letter] if mixed else [])))
-    scores = Table(
+    runs = dict.fromkeys(Path(row["log"]).parent for row in results if row.get("log"))
+    dynamics = dynamics_findings(list(runs))
+    table = Table(
         "Scores",
-        (*header, "Protocol") if mixed else tuple(header),
-        tuple(rows),
-        frozenset() if mixed or len(rows) == 1 else _best(results, columns),
-        (*_notes(record, columns, mixed), *dynamics.notes),
+        ("Target", *(score.header for score in scores), "Images", *(["Protocol"] if mixed else [])),
+        tuple(
+            (
+                row["name"],
+                *(_score_text(score, row) for score in scores),
+                f"{row['protocol']['generated_count']:,}",
+                *([letter] if mixed else []),
+            )
+            for row, letter in zip(results, letters, strict=True)
+        ),
+        frozenset() if mixed else _best_scores(results, scores),
+        (*_notes(record, scores, mixed), *dynamics.notes),
     )
     return Report(
-        title=_title(results),
-        first=scores,
+        title=_title(results[0]["protocol"]),
+        first=table,
         stopped=_stopped(record),
         grids=tuple(_grids(record, folder)),
-        charts=(*_trajectories(results, columns), *_training(results), *dynamics.pictures),
-        protocols=tuple(_protocols(record, letters)),
+        charts=(*_score_charts(results, scores), *_training_charts(results), *dynamics.pictures),
+        facts=tuple(_facts(record, letters)),
         command=record["command"],
         made=record["made"],
     )
 
 
-def _fid(value: float) -> str:
-    return f"{value:,.2f}" if value >= 1 else f"{abs(value):.4f}"
+def _score_text(score: Score, row: Row) -> str:
+    value = score.factor * row[score.key]
+    if score.key == "fid":
+        return f"{value:,.2f}" if value >= 1 else f"{abs(value):.4f}"
+    text = f"{value:.{score.digits}f}"
+    if score.spread is None or (score.key == "kid" and row["protocol"]["kid_subsets"] == 1):
+        return text
+    return f"{text} ± {score.factor * row[score.spread]:.{score.digits}f}"
 
 
-def _kid(row: Row) -> str:
-    alone = row["protocol"]["kid_subsets"] == 1
-    return f"{1e3 * row['kid']:.2f}" + ("" if alone else f" ± {1e3 * row['kid_std']:.2f}")
+def _best_scores(results: Sequence[Row], scores: Sequence[Score]) -> frozenset[tuple[int, int]]:
+    return best_cells(
+        {column: [score.better * row[score.key] for row in results] for column, score in enumerate(scores, start=1)}
+    )
 
 
-def _title(results: Sequence[Row]) -> str:
-    extractor = results[0]["protocol"]["extractor"]
-    reference = results[0]["protocol"]["reference"]
-    against = f" against {Path(reference).name}" if reference else ""
-    return f"Image quality{against} ({extractor} features)"
+def _title(protocol: Mapping[str, Any]) -> str:
+    against = f" against {Path(protocol['reference']).name}" if protocol["reference"] else ""
+    return f"Image quality{against} ({protocol['extractor']} features)"
 
 
-def _best(results: Sequence[Row], columns: Sequence[Column]) -> frozenset[tuple[int, int]]:
-    found = []
-    for number, column in enumerate(columns, 1):
-        values = [column.better * row[column.key] for row in results]
-        if min(values) < max(values):
-            found += [(row, number) for row, value in enumerate(values) if value == max(values)]
-    return frozenset(found)
-
-
-def _letters(results: Sequence[Row]) -> list[str]:
-    """A letter for the protocol of each row: alike, the same letter."""
-    kinds: list[Protocol] = []
+def _protocol_letters(rows: Iterable[Row]) -> list[str]:
+    """A letter for each row; rows whose protocols agree have the same letter."""
+    distinct: list[Protocol] = []
     letters = []
-    for row in results:
+    for row in rows:
         protocol = Protocol.from_json(row["protocol"])
-        number = next(
-            (index for index, kind in enumerate(kinds) if not protocol_differences(kind, protocol)), len(kinds)
-        )
-        if number == len(kinds):
-            kinds.append(protocol)
+        same = (number for number, other in enumerate(distinct) if not protocol_differences(other, protocol))
+        number = next(same, len(distinct))
+        if number == len(distinct):
+            distinct.append(protocol)
         letters.append(chr(ord("A") + number))
     return letters
 
@@ -140,17 +117,17 @@ def _stopped(record: Mapping[str, Any]) -> str | None:
     return f"Stopped after {len(record['results'])} of {record['planned']}: {record['stopped']}"
 
 
-def _notes(record: Mapping[str, Any], columns: Sequence[Column], mixed: bool) -> list[str]:
+def _notes(record: Mapping[str, Any], scores: Sequence[Score], mixed: bool) -> list[str]:
     results = record["results"]
     notes = []
     if mixed:
-        notes.append("The rows were not all measured alike: compare those of one protocol only.")
-    if columns:
+        notes.append("The rows have different protocols: compare only rows with the same letter.")
+    if scores:
         notes.append("↓ less is better, ↑ more is better.")
     for warning in dict.fromkeys(line for row in results for line in row["warnings"]):
         names = [row["name"] for row in results if warning in row["warnings"]]
         notes.append(warning if len(names) == len(results) else f"{', '.join(names)}: {warning}")
-    notes += [f"Passed over: {line}" for line in record.get("passed_over", [])]
+    notes += [f"Skipped: {line}" for line in record.get("passed_over", [])]
     reference = record["reference"]
     if reference and reference["conversions"]:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in reference["conversions"].items())
@@ -159,54 +136,57 @@ def _notes(record: Mapping[str, Any], columns: Sequence[Column], mixed: bool) ->
 
 
 def _grids(record: Mapping[str, Any], folder: Path) -> list[Figure]:
-    pictures = []
+    """The grids that exist: real images, then at most `_MAX_GRIDS` of each target, evenly spaced."""
+    figures = []
     if record["real_grid"]:
         name = Path(record["results"][0]["protocol"]["reference"]).name
-        pictures.append(Figure(f"Real images of {name}, in a grid", f"Real: {name}", folder / record["real_grid"]))
-    for target in dict.fromkeys(row["target"] for row in record["results"]):
-        rows = [row for row in record["results"] if row["target"] == target]
-        step = (len(rows) - 1) / max(1, min(len(rows), _MOST_GRIDS) - 1)
-        for row in [rows[round(index * step)] for index in range(min(len(rows), _MOST_GRIDS))]:
-            scores = ", ".join(f"{column.title} {column.text(row)}" for column in COLUMNS[:1] if column.key in row)
-            caption = f"{row['name']}{': ' * bool(scores)}{scores}"
-            which = "The first images" if row["kind"] == "checkpoint" else "Images"
-            pictures.append(Figure(f"{which} of {row['name']}, in a grid", caption, folder / row["grid"]))
-    return [picture for picture in pictures if picture.path and picture.path.exists()]
+        figures.append(Figure(f"Real images of {name}, in a grid", f"Real: {name}", folder / record["real_grid"]))
+    for rows in _by_target(record["results"]):
+        count = min(len(rows), _MAX_GRIDS)
+        step = (len(rows) - 1) / max(1, count - 1)
+        for row in (rows[round(index * step)] for index in range(count)):
+            fid = f": FID {_score_text(SCORES[0], row)}" if "fid" in row else ""
+            images = "The first images" if row["kind"] == "checkpoint" else "Images"
+            figures.append(Figure(f"{images} of {row['name']}, in a grid", f"{row['name']}{fid}", folder / row["grid"]))
+    return [figure for figure in figures if figure.path and figure.path.exists()]
 
 
-def _trajectories(results: Sequence[Row], columns: Sequence[Column]) -> list[Figure]:
-    """A chart of every score, with a line for each run of several snapshots."""
-    runs = [
-        [row for row in results if row["target"] == target] for target in dict.fromkeys(r["target"] for r in results)
-    ]
-    runs = [sorted(rows, key=lambda row: row["step"]) for rows in runs if len(rows) > 1]
+def _by_target(results: Sequence[Row]) -> list[list[Row]]:
+    targets = dict.fromkeys(row["target"] for row in results)
+    return [[row for row in results if row["target"] == target] for target in targets]
+
+
+def _score_charts(results: Sequence[Row], scores: Sequence[Score]) -> list[Figure]:
+    """One chart for each score, with a line for each run that has several checkpoints."""
+    runs = [sorted(rows, key=lambda row: row["step"]) for rows in _by_target(results) if len(rows) > 1]
     if not runs:
         return []
     names = _short_names([rows[0]["target"] for rows in runs])
-    # Runs that see unlike numbers of images in a step are held against each other by images.
+    # Runs with different numbers of images in a step are compared by images.
     rates = {row["images_seen"] / row["step"] for rows in runs for row in rows if row["step"]}
     key, x_label = ("step", "generator steps") if len(rates) == 1 else ("images_seen", "real images seen")
-    pictures = []
-    for column in columns:
-        factor = 1e3 if column.key == "kid" else 1.0
-        lines = []
-        for name, rows in zip(names, runs, strict=True):
-            spread = [factor * row[column.spread] for row in rows] if column.spread else None
-            values = [factor * row[column.key] for row in rows]
-            lines.append(Line(name, [row[key] for row in rows], values, spread))
-        pictures.append(
-            line_chart(column.title, lines, x_label, "less is better" if column.better < 0 else "more is better")
-        )
-    return pictures
+    charts = []
+    for score in scores:
+        lines = [
+            Line(
+                name,
+                [row[key] for row in rows],
+                [score.factor * row[score.key] for row in rows],
+                [score.factor * row[score.spread] for row in rows] if score.spread else None,
+            )
+            for name, rows in zip(names, runs, strict=True)
+        ]
+        charts.append(line_chart(score.title, lines, x_label, score.direction))
+    return charts
 
 
-def _training(results: Sequence[Row]) -> list[Figure]:
-    """Charts of what the runs logged: losses, and scores taken while they trained."""
-    pictures: list[Figure] = []
+def _training_charts(results: Sequence[Row]) -> list[Figure]:
+    """Charts of the logged losses of each run, then of the FID logged during training."""
+    charts: list[Figure] = []
     scored: list[tuple[str, Row]] = []
-    logs = [Path(path) for path in dict.fromkeys(row["log"] for row in results if row.get("log"))]
-    for path, name in zip(logs, _short_names([str(path.parent) for path in logs]), strict=True):
-        entries = log.read_log(path)
+    paths = [Path(path) for path in dict.fromkeys(row["log"] for row in results if row.get("log"))]
+    for path, name in zip(paths, _short_names([str(path.parent) for path in paths]), strict=True):
+        entries = read_log(path)
         losses = [entry for entry in entries if entry.get("loss_d") is not None and entry.get("loss_g") is not None]
         if len(losses) > 1:
             steps = [entry["step"] for entry in losses]
@@ -214,44 +194,51 @@ def _training(results: Sequence[Row]) -> list[Figure]:
                 Line(label, steps, [entry[key] for entry in losses])
                 for label, key in (("discriminator", "loss_d"), ("generator", "loss_g"))
             ]
-            pictures.append(line_chart(f"Losses of {name}", lines, "generator steps", "", y_label="loss"))
+            charts.append(line_chart(f"Losses of {name}", lines, "generator steps", "", y_label="loss"))
         scored += [(name, entry) for entry in entries if "scores" in entry]
-    return [*pictures, *_logged_scores(scored)]
+    return [*charts, *_logged_score_charts(scored)]
 
 
-def _logged_scores(scored: Sequence[tuple[str, Row]]) -> list[Figure]:
-    """A chart of the FID that was logged, with a line for each run; one for each protocol."""
-    letters = _letters([entry for _, entry in scored])
-    pictures = []
+def _logged_score_charts(scored: Sequence[tuple[str, Row]]) -> list[Figure]:
+    """One chart of the logged FID for each protocol, with a line for each run.
+
+    Args:
+        scored: (name of the run, log entry).
+    """
+    letters = _protocol_letters(entry for _, entry in scored)
+    charts = []
     for letter in dict.fromkeys(letters):
-        alike = [pair for pair, its in zip(scored, letters, strict=True) if its == letter]
-        lines = []
-        for name in dict.fromkeys(name for name, _ in alike):
-            entries = [entry for of, entry in alike if of == name]
-            if len(entries) > 1:
-                lines.append(Line(name, [e["step"] for e in entries], [e["scores"]["fid"] for e in entries]))
+        runs: dict[str, list[Row]] = {}
+        for (name, entry), other in zip(scored, letters, strict=True):
+            if other == letter:
+                runs.setdefault(name, []).append(entry)
+        lines = [
+            Line(name, [entry["step"] for entry in entries], [entry["scores"]["fid"] for entry in entries])
+            for name, entries in runs.items()
+            if len(entries) > 1
+        ]
         if lines:
-            protocol = alike[0][1]["protocol"]
-            what = f", {protocol['generated_count']:,} images, {protocol['extractor']} features"
-            title = f"FID logged in training{what if len(set(letters)) > 1 else ''}"
-            pictures.append(line_chart(title, lines, "generator steps", "less is better"))
-    return pictures
+            protocol = next(iter(runs.values()))[0]["protocol"]
+            details = f", {protocol['generated_count']:,} images, {protocol['extractor']} features"
+            title = f"FID logged in training{details if len(set(letters)) > 1 else ''}"
+            charts.append(line_chart(title, lines, "generator steps", SCORES[0].direction))
+    return charts
 
 
 def _short_names(paths: Sequence[str]) -> list[str]:
-    """The last part of each path; the whole of those that share it."""
+    """The last component of each path; the whole path where several share it."""
     last = [Path(path).name for path in paths]
     return [path if last.count(name) > 1 else name for path, name in zip(paths, last, strict=True)]
 
 
-def _protocols(record: Mapping[str, Any], letters: Sequence[str]) -> list[tuple[str, str]]:
-    """Every field of the protocol and its value; where rows differ, the value of each protocol or row."""
-    lines = []
-    kinds = dict.fromkeys(letters)
-    for key in dict.fromkeys(key for row in record["results"] for key in row["protocol"]):
-        values: dict[str, list[str]] = {letter: [] for letter in kinds}
-        for row, letter in zip(record["results"], letters, strict=True):
-            text = _value(row["protocol"].get(key))
+def _facts(record: Mapping[str, Any], letters: Sequence[str]) -> list[tuple[str, str]]:
+    """Every field of the protocol, versions and checksums; where protocols differ, the value under each letter."""
+    facts = []
+    results = record["results"]
+    for key in dict.fromkeys(key for row in results for key in row["protocol"]):
+        values: dict[str, list[str]] = {letter: [] for letter in letters}
+        for row, letter in zip(results, letters, strict=True):
+            text = _value_text(row["protocol"].get(key))
             if text and text not in values[letter]:
                 values[letter].append(text)
         texts = {letter: ", ".join(value) for letter, value in values.items()}
@@ -260,13 +247,12 @@ def _protocols(record: Mapping[str, Any], letters: Sequence[str]) -> list[tuple[
         else:
             text = "; ".join(f"{letter}: {value or '-'}" for letter, value in texts.items())
         if text:
-            lines.append((key.replace("_", " "), text))
-    program = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    files = [(f"SHA-256 of {row['name']}", row["sha256"]) for row in record["results"] if row.get("sha256")]
-    return [*lines, ("program", program), *files]
+            facts.append((_FACT_NAMES.get(key, key.replace("_", " ")), text))
+    checksums = [(f"SHA-256 of {row['name']}", row["sha256"]) for row in results if row.get("sha256")]
+    return [*facts, ("program", _value_text(record["versions"])), *checksums]
 
 
-def _value(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, dict):

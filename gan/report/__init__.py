@@ -1,1 +1,1 @@
-"""."""
+"""Reports: content, rendering and charts."""

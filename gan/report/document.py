@@ -1,4 +1,4 @@
-"""The content of a report: tables, figures and facts, independent of how they are rendered"""
+"""The content of a report: tables, figures and facts, independent of how they are rendered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture of a report: a file in its folder or an <svg> element, what it shows in words, and its caption."""
+    """A figure: an image file or an <svg> element, its alternative text and its caption."""
 
     alt: str
     caption: str
@@ -19,49 +19,53 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a report."""
+    """A table with notes below it."""
 
     heading: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     best: frozenset[tuple[int, int]] = frozenset()
-    """(row, column) of the best of each score."""
+    """(row, column) of each cell to highlight."""
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Report:
-    """A report as its pages show it."""
+    """The content of a report's pages."""
 
     title: str
     first: Table
     stopped: str | None
-    """Why targets are missing, if there are."""
+    """Why some results are missing; None if the report is complete."""
     grids: tuple[Figure, ...]
     charts: tuple[Figure, ...]
-    protocols: tuple[tuple[str, str], ...]
-    """(field, value)."""
+    facts: tuple[tuple[str, str], ...]
+    """(name, value) of each, shown below `facts_heading`."""
     command: str
+    """Command line that reproduces the report."""
     made: str
+    """Date and time."""
     facts_heading: str = "Protocol"
-    """Of `protocols`."""
     summary: tuple[str, ...] = ()
-    """What it comes to, in sentences above the tables."""
+    """Sentences above the tables."""
     tables: tuple[Table, ...] = ()
-    """More tables, below the first."""
+    """Tables below the first."""
     more_grids: tuple[tuple[str, tuple[Figure, ...]], ...] = ()
-    """Grids that are folded away, under a heading for each group."""
+    """(heading, grids) of each collapsed section."""
     side_by_side: bool = False
-    """Whether grids are small, to be held against each other."""
+    """Show grids small, several in a row."""
     commands: tuple[tuple[str, str], ...] = ()
-    """More commands, each under what it is for."""
+    """(purpose, command line) of further commands."""
 
 
 def best_cells(columns: Mapping[int, Sequence[float | None]]) -> frozenset[tuple[int, int]]:
-    """(row, column) of the largest value of each column; none in a column whose values are all equal.
+    """Find the largest value of each column; a column whose values are all equal has none.
 
     Args:
-        columns: by column number, a value for each row, larger being better; None never counts.
+        columns: values of each row, larger being better, by column number; None values are skipped.
+
+    Returns:
+        the (row, column) of each largest value.
     """
     best = set()
     for number, values in columns.items():

@@ -1,44 +1,35 @@
-"""Render a report as Markdown"""
+"""A report as Markdown."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from gan.report.document import Report, Table
+from gan.report.template import render_template
+from gan.utils.markdown_table import markdown_table
 
 
-def markdown_page(view: Report, folder: Path, charts: Sequence[Path]) -> str:
-    lines = [f"# {view.title}", "", f"Made {view.made}.", ""]
-    lines += [f"**{view.stopped}**", ""] if view.stopped else []
-    lines += [line for sentence in view.summary for line in (sentence, "")]
-    lines += _markdown_table(view.first)
-    for table in view.tables:
-        lines += [f"## {table.heading}", "", *_markdown_table(table)]
-    for heading, grids in (("", view.grids), *view.more_grids):
-        lines += [f"## {heading}", ""] if heading else []
-        for picture in grids:
-            assert picture.path is not None
-            place = Path(os.path.relpath(picture.path, folder)).as_posix()
-            lines += [f"![{picture.alt}]({place})", "", f"*{picture.caption}*", ""]
-    for picture, path in zip(view.charts, charts, strict=True):
-        lines += [f"![{picture.alt}]({path.as_posix()})", "", f"*{picture.caption}*", ""]
-    lines += [f"## {view.facts_heading}", "", "| field | value |", "| --- | --- |"]
-    lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in view.protocols]
-    lines += ["", "## Command", "", f"    {view.command}", ""]
-    for name, command in view.commands:
-        lines += [f"{name}:", "", f"    {command}", ""]
-    return "\n".join(lines)
+def markdown_page(report: Report, folder: Path, chart_files: Sequence[Path]) -> str:
+    """Render a report as Markdown.
+
+    Args:
+        folder: where the page is written; links to images are relative to it.
+        chart_files: files of `report.charts`, relative to the folder.
+    """
+    filters = {
+        "relative": lambda path: Path(os.path.relpath(path, folder)).as_posix(),
+        "scores": _score_table,
+        "facts": partial(markdown_table, ("field", "value")),
+    }
+    return render_template("page.md.jinja", filters, report=report, chart_files=chart_files)
 
 
-def _markdown_table(table: Table) -> list[str]:
-    lines = [f"| {' | '.join(table.header)} |", f"| --- |{' ---: |' * (len(table.header) - 1)}"]
-    for number, row in enumerate(table.rows):
-        cells = [f"**{_cell(text)}**" if (number, at) in table.best else _cell(text) for at, text in enumerate(row)]
-        lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, "", *(f"- {note}" for note in table.notes), ""]
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def _score_table(table: Table) -> str:
+    rows = [
+        [f"**{cell}**" if (number, column) in table.best else cell for column, cell in enumerate(row)]
+        for number, row in enumerate(table.rows)
+    ]
+    return markdown_table(table.header, rows, align_right=True)

@@ -1,4 +1,4 @@
-"""Print the tables of a report to the terminal"""
+"""Print the tables of a report to the terminal."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from rich.text import Text
 
 from gan.report.document import Report, Table
 
-_NARROW = 100  # columns of a table where the terminal does not tell its width
+_MIN_WIDTH = 100  # columns of text where standard output is not a terminal
 
 
-def print_report(view: Report) -> None:
+def print_report(report: Report) -> None:
     """Print the tables to standard output."""
+    tables = (report.first, *report.tables)
     console = Console(highlight=False)
     if not console.is_terminal:
-        widest = max(sum(map(len, row)) for table in (view.first, *view.tables) for row in table.rows)
-        console = Console(highlight=False, width=max(_NARROW, widest + 40))
-    console.print(Text(view.title, "bold"))
-    for line in view.summary:
+        widest = max(sum(map(len, row)) for table in tables for row in table.rows)
+        console = Console(highlight=False, width=max(_MIN_WIDTH, widest + 40))
+    console.print(Text(report.title, "bold"))
+    for line in report.summary:
         console.print(Text(line))
-    for number, table in enumerate((view.first, *view.tables)):
+    for number, table in enumerate(tables):
         if number:
             console.print(Text(f"\n{table.heading}", "bold"))
         _print_table(console, table)
-        for note in (*([view.stopped] if view.stopped and not number else []), *table.notes):
+        for note in (*([report.stopped] if report.stopped and not number else []), *table.notes):
             console.print(Text(note))
 
 
@@ -33,6 +34,5 @@ def _print_table(console: Console, table: Table) -> None:
     for number, name in enumerate(table.header):
         grid.add_column(Text(name), justify="left" if number == 0 else "right", overflow="fold")
     for row, cells in enumerate(table.rows):
-        styles = ("bold" if (row, number) in table.best else "" for number in range(len(cells)))
-        grid.add_row(*(Text(cell, style) for cell, style in zip(cells, styles, strict=True)))
+        grid.add_row(*(Text(cell, "bold" if (row, column) in table.best else "") for column, cell in enumerate(cells)))
     console.print(grid)

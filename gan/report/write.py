@@ -1,4 +1,4 @@
-"""From what a report shows to its files and to the terminal: Markdown, HTML, charts, a table."""
+"""Write the files of a report: HTML, Markdown and charts."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ from gan.report.markdown import markdown_page
 from gan.utils.files import atomic_write
 
 
-def write_report(view: Report, folder: Path, name: str) -> None:
-    """Write NAME.md and NAME.html into a folder, and the charts as files of their own into NAME-images/.
+def write_report(report: Report, folder: Path, name: str) -> None:
+    """Write NAME.md and NAME.html into a folder, and each chart as an SVG file into NAME-images/.
 
     Raises:
         OSError: a file cannot be read or written.
     """
-    files: list[Path] = []
-    images = folder / f"{name}-images"
-    images.mkdir(exist_ok=True)
-    for number, picture in enumerate(view.charts, 1):
-        path = images / f"chart-{number}.svg"
-        with atomic_write(path) as file:
-            file.write(standalone_svg(picture.svg or "").encode())
-        files.append(path.relative_to(folder))
-    for path, text in (
-        (folder / f"{name}.md", markdown_page(view, folder, files)),
-        (folder / f"{name}.html", html_page(view)),
-    ):
-        with atomic_write(path) as file:
+    images = Path(f"{name}-images")
+    (folder / images).mkdir(exist_ok=True)
+    charts = {
+        images / f"chart-{number}.svg": standalone_svg(chart.svg or "")
+        for number, chart in enumerate(report.charts, start=1)
+    }
+    pages = {
+        Path(f"{name}.md"): markdown_page(report, folder, list(charts)),
+        Path(f"{name}.html"): html_page(report),
+    }
+    for path, text in {**charts, **pages}.items():
+        with atomic_write(folder / path) as file:
             file.write(text.encode())

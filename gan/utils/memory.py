@@ -10,13 +10,9 @@ from pathlib import Path
 
 import torch
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+from gan.utils.process_memory import peak_process_memory
 
 _RESET = Path("/proc/self/clear_refs")  # 5 makes the highest resident size the present one (proc(5))
-_STATUS = Path("/proc/self/status")
 
 # glibc's <malloc.h>; the threshold of old versions is at most 32 MiB.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
@@ -63,13 +59,7 @@ def peak_memory_bytes(device: torch.device) -> int:
     """The most that was held so far, since the start or the last `reset_peak`; 0 where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    for line in _STATUS.read_text().splitlines() if _STATUS.exists() else []:
-        if line.startswith("VmHWM:"):  # ru_maxrss of Linux begins at the size of the process that started this one
-            return int(line.split()[1]) * 1024
-    if resource is None:
-        return 0
-    # Kilobytes on Linux, bytes on macOS.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return peak_process_memory()
 
 
 def reset_peak_memory(device: torch.device) -> bool:

@@ -81,7 +81,7 @@ def test_a_network_with_other_work_is_named_beside_each_verdict(monkeypatch: pyt
     share = {kind: sizes["msn"]["flop"][kind] / sizes["bn"]["flop"][kind] for kind in ("forward", "training")}
     assert share["forward"] < 0.8
     _, train, *others = summarize_model("sngan-resnet", sizes, rounds)["claim"]
-    told = "; but not by the norm alone, MSN's network has {:.0%} of the FLOP of BN's"
+    told = "; not only due to the norm: MSN's network has {:.0%} of the FLOP of BN's"
     assert train == "training step: yes: 50.0% less time" + told.format(share["training"])
     assert all(line.endswith(told.format(share["forward"])) for line in others) and len(others) == 4
 
@@ -107,7 +107,7 @@ def test_ratios_are_taken_within_rounds() -> None:
         (Spread(0.85, 0.84, 0.86), "as a rate only: 17.6% more in the same time, 15.0% less time"),
         (Spread(0.95, 0.94, 0.96), "no: faster, but 5.0% less time is not 16 %"),
         (Spread(1.25, 1.20, 1.30), "no: 25.0% more time"),
-        (Spread(0.80, 0.70, 0.90), "yes: 20.0% less time; not sure, the upper quartile is above 0.840"),
+        (Spread(0.80, 0.70, 0.90), "yes: 20.0% less time; not certain, the upper quartile is above 0.840"),
     ],
 )
 def test_verdict(ratio: Spread, words: str) -> None:
@@ -128,10 +128,10 @@ def test_folded_answers_are_those_of_the_network(model: str, norm: str) -> None:
     subject.network.eval()
     fresh = Workload(model, norm, 4, CPU)
     torch.testing.assert_close(
-        subject.answer(subject.folded, 1), subject.answer(subject.network, 1), rtol=1e-4, atol=1e-5
+        subject.infer(subject.folded, 1), subject.infer(subject.network, 1), rtol=1e-4, atol=1e-5
     )
     fresh.train_step()  # the folded copy stays what it was
-    torch.testing.assert_close(fresh.answer(fresh.folded, 1), subject.answer(subject.folded, 1))
+    torch.testing.assert_close(fresh.infer(fresh.folded, 1), subject.infer(subject.folded, 1))
 
 
 def test_a_conditional_discriminator_is_given_labels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def test_the_page_is_one_whole_file(folder: Path, make: Make) -> None:
     # two grids and the real one; five scores, losses and the logged FID
     assert len(page.alts) == 3 + 7 and all(alt and len(alt) > 10 for alt in page.alts)
     assert "FID over generator steps: r from 12.35 at 2 to 10.5 at 4" in page.alts
-    assert "msn-gan report &#x27;a &lt;b&gt;&#x27; --num 50" in text
+    assert "msn-gan report &#39;a &lt;b&gt;&#39; --num 50" in text
     assert "12.35" in text and "3.25 ± 0.12" in text and "1.50 ± 0.20" in text and "0.500" in text
     assert "f" * 64 in text and "0" * 64 in text and "torch 2.15.0" in text
     referred = {link[1:] for link in page.links if link.startswith("#")}
@@ -162,8 +162,8 @@ def test_unlike_protocols_are_told_apart(folder: Path, make: Make) -> None:
     make(result(), result("b", target="b", protocol=other.to_json()), result("c", target="c"))
     view = report.write_evaluation_report(folder)
     assert [row[-1] for row in view.first.rows] == ["A", "B", "A"] and view.first.header[-1] == "Protocol"
-    assert not view.first.best and "compare those of one protocol only" in view.first.notes[0]
-    assert ("generated count", "A: 50; B: 60") in view.protocols
+    assert not view.first.best and "compare only rows with the same letter" in view.first.notes[0]
+    assert ("generated count", "A: 50; B: 60") in view.facts
 
 
 def test_a_stopped_report_says_so(folder: Path, make: Make) -> None:
@@ -218,4 +218,4 @@ def test_grids_say_what_they_show(folder: Path, make: Make) -> None:
     make(result(), result("cats", target="cats", kind="images"), passed_over=["r/step-3.pt: its generator gives NaN"])
     view = report.write_evaluation_report(folder)
     assert [picture.alt.split(" of ")[0] for picture in view.grids] == ["Real images", "The first images", "Images"]
-    assert "Passed over: r/step-3.pt: its generator gives NaN" in view.first.notes
+    assert "Skipped: r/step-3.pt: its generator gives NaN" in view.first.notes

@@ -1,0 +1,48 @@
+"""Measurements taken in turn, so that changes in the machine's speed affect all of them equally."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from gan.utils.progress import progress, say
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def take_turns(
+    items: Sequence[T],
+    rounds: int,
+    measure: Callable[[T], R],
+    *,
+    label: str,
+    deadline: float | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[list[R]]:
+    """Measure every item once in each round, every other round in reverse order.
+
+    Args:
+        label: name of the work on the progress bar.
+        deadline: value of `time.monotonic()`; no round but the first starts if it would end later.
+        stopped: called before each measurement; True ends the iteration without the current round.
+
+    Yields:
+        the measurements of each finished round, in the order of `items`.
+    """
+    order = range(len(items))
+    with progress(label, rounds * len(items), "turns") as advance:
+        for number in range(rounds):
+            start = time.monotonic()
+            results: dict[int, R] = {}
+            for index in order if number % 2 == 0 else reversed(order):
+                if stopped():
+                    return
+                results[index] = measure(items[index])
+                advance()
+            yield [results[index] for index in order]
+            now = time.monotonic()
+            if deadline is not None and number + 1 < rounds and now + (now - start) > deadline:
+                say(f"{label}: the time allowed by --seconds ends after {number + 1} of {rounds} rounds")
+                return
