@@ -43,7 +43,7 @@ def comparison_report(record: Mapping[str, Any], folder: Path) -> Report:
         stopped=_stopped(record),
         grids=first,
         charts=(*comparison_charts(record), *(picture for found in dynamics for picture in found.pictures)),
-        protocols=tuple(_facts(record)),
+        facts=tuple(_facts(record)),
         command=record["command"],
         made=record["made"],
         summary=tuple(_summary(record)),
