@@ -1,4 +1,4 @@
-"""Image sets: loaded from folders, zips and by name, and cut into batches."""
+"""Image sets: loading from folders, zips and named datasets, and batches."""
 
 from gan.data.batches import Batch, Batches
 from gan.data.datasets import DATASETS

@@ -1,4 +1,4 @@
-"""Batches of a run: a function of the seed and the number of the batch, so that a run can go on anywhere."""
+"""Training batches as a function of the seed and the batch number, so that a run can resume at any step."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gan.data.image_set import ImageSet
 from gan.errors import UsageError
 from gan.utils.random_streams import FLIPS, ORDER, random_stream
 
-_EPOCHS = 4  # orders kept
-_AHEAD = 2  # batches of a streamed set that are decoded, one after the other, before they are asked for
+_CACHED_EPOCHS = 4
+_PREFETCH = 2  # batches of a streamed set that are decoded in advance
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Which images a batch is made of: their numbers, int64 (B,), and which are mirrored, bool (B,) or None."""
+    """The samples of a batch: image numbers, int64 (B,), and which are mirrored, bool (B,) or None."""
 
     indices: Tensor
     flips: Tensor | None
@@ -26,7 +26,7 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Images, float32 (B, C, R, R) in [-1, 1], and their labels, int64 (B,), or None for an unlabelled set."""
+    """Images, float32 (B, C, R, R) in [-1, 1], and labels, int64 (B,), or None for an unlabelled set."""
 
     images: Tensor
     labels: Tensor | None
@@ -35,16 +35,15 @@ class Batch:
 class Batches:
     """The batches of a run, numbered from 0.
 
-    Sample number k = index * batch + j belongs to epoch k // N. Each epoch visits every image once, in an order drawn
-    for it; a batch may end one epoch and begin the next. Whether a sample is mirrored is drawn from a stream of its
-    own, so `flip` does not change the order.
+    Sample number k = index * batch + j belongs to epoch k // N. Each epoch visits every image once, in its own random
+    order; a batch may span two epochs. Mirroring has its own random stream, so `flip` does not change the order.
 
     Args:
         images: the set.
-        batch: images in a batch.
-        seed: of the run.
+        batch: images per batch.
+        seed: seed of the run.
         flip: mirror half of the samples from left to right.
-        positions: which samples of each batch to give, int64 (B,) in 0 to batch - 1, where several processes share a
+        positions: the samples of each batch to return, int64 (B,) in 0 to batch - 1, if several processes share a
             batch; None: all.
 
     Raises:
@@ -52,19 +51,13 @@ class Batches:
     """
 
     def __init__(
-        self,
-        images: ImageSet,
-        batch: int,
-        seed: int,
-        *,
-        flip: bool = False,
-        positions: Tensor | None = None,
+        self, images: ImageSet, batch: int, seed: int, *, flip: bool = False, positions: Tensor | None = None
     ) -> None:
         if batch < 1:
             raise UsageError(f"a batch needs at least 1 image, not {batch}")
         if batch > len(images):
             raise UsageError(
-                f"a batch of {batch} images is more than the {len(images)} that {images.name} has; "
+                f"a batch of {batch} images is more than the {len(images)} images of {images.name}; "
                 f"choose a batch of {len(images)} or fewer, or a larger set"
             )
         self.images = images
@@ -73,14 +66,14 @@ class Batches:
         self.flip = flip
         self.positions = positions
         self._epochs: dict[int, Samples] = {}
-        self._ahead: dict[int, Future[Tensor]] = {}
+        self._pending: dict[int, Future[Tensor]] = {}
         self._pool = ThreadPoolExecutor(1, "prefetch") if images.pixels is None else None
 
     def at(self, index: int) -> Batch:
-        """Batch number `index`. Whatever was asked for before, the same number gives the same batch.
+        """Return batch number `index`, which does not depend on earlier calls.
 
-        To be called from one thread. A streamed set is read ahead in others, so that asking for one batch after the
-        other does not wait.
+        Call it from one thread. Batches of a streamed set are prefetched in others, so that consecutive batches do not
+        wait.
 
         Raises:
             UserError: an image of a streamed set has become unreadable.
@@ -92,19 +85,18 @@ class Batches:
         return Batch(to_float(pixels), labels)
 
     def pixels(self, index: int) -> Tensor:
-        """The images of batch number `index` before they are mirrored, uint8 (B, C, R, R); as `at` otherwise."""
+        """Return the images of batch number `index` before mirroring, uint8 (B, C, R, R); otherwise as `at`."""
         if self._pool is None:
             return self.images.fetch(self.samples(index).indices)
-        return self._read_ahead(index, self._pool)
+        return self._prefetch(index, self._pool)
 
     def samples(self, index: int) -> Samples:
-        """Which images batch number `index` is made of, for one who holds the pixels elsewhere."""
+        """Return the samples of batch number `index`, for callers that keep the pixels themselves."""
         if index < 0:
             raise ValueError(f"batches are numbered from 0, not {index}")
         count = len(self.images)
         epoch, start = divmod(index * self.batch, count)
-        whole = self._epoch(epoch)
-        parts = [_part(whole, slice(start, start + self.batch))]
+        parts = [_part(self._epoch(epoch), slice(start, start + self.batch))]
         if start + self.batch > count:
             parts.append(_part(self._epoch(epoch + 1), slice(start + self.batch - count)))
         flips = [part.flips for part in parts if part.flips is not None]
@@ -112,40 +104,40 @@ class Batches:
         return samples if self.positions is None else _part(samples, self.positions)
 
     def close(self) -> None:
-        """Stop reading ahead. Batches can still be had, one at a time."""
+        """Stop prefetching. Batches can still be read, one at a time."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self._pool = None
-        self._ahead = {}
+        self._pending = {}
 
     def _epoch(self, epoch: int) -> Samples:
-        """All samples of an epoch, in their order."""
+        """Return all samples of an epoch, in order."""
         if epoch not in self._epochs:
             count = len(self.images)
             order = torch.randperm(count, generator=random_stream(self.seed, ORDER, epoch))
             flips = None
             if self.flip:
                 flips = torch.rand(count, generator=random_stream(self.seed, FLIPS, epoch)) < 0.5
-            # A batch spans two epochs at most. The oldest goes, so the current one and the next stay.
-            if len(self._epochs) >= _EPOCHS:
+            # A batch spans at most two epochs: dropping the oldest keeps the current one and the next.
+            if len(self._epochs) >= _CACHED_EPOCHS:
                 del self._epochs[next(iter(self._epochs))]
             self._epochs[epoch] = Samples(order, flips)
         return self._epochs[epoch]
 
-    def _read_ahead(self, index: int, pool: ThreadPoolExecutor) -> Tensor:
-        wanted = range(index, index + _AHEAD + 1)
-        for stale in self._ahead.keys() - set(wanted):
-            self._ahead.pop(stale).cancel()
+    def _prefetch(self, index: int, pool: ThreadPoolExecutor) -> Tensor:
+        wanted = range(index, index + _PREFETCH + 1)
+        for stale in self._pending.keys() - set(wanted):
+            self._pending.pop(stale).cancel()
         for number in wanted:
-            if number not in self._ahead:
-                self._ahead[number] = pool.submit(self.images.fetch, self.samples(number).indices)
-        return self._ahead.pop(index).result()
+            if number not in self._pending:
+                self._pending[number] = pool.submit(self.images.fetch, self.samples(number).indices)
+        return self._pending.pop(index).result()
 
 
 def to_float(pixels: Tensor) -> Tensor:
-    """uint8 values 0..255 as float32 in [-1, 1], by x / 127.5 - 1."""
+    """Convert uint8 values 0..255 to float32 in [-1, 1]: x / 127.5 - 1."""
     return pixels.to(torch.float32).div_(127.5).sub_(1)
 
 
-def _part(samples: Samples, chosen: slice | Tensor) -> Samples:
-    return Samples(samples.indices[chosen], None if samples.flips is None else samples.flips[chosen])
+def _part(samples: Samples, positions: slice | Tensor) -> Samples:
+    return Samples(samples.indices[positions], None if samples.flips is None else samples.flips[positions])

@@ -1,4 +1,4 @@
-"""From what `--data` says to a source of images."""
+"""Open the image source that `--data` names, and the table of named datasets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DATASETS: dict[str, Opener] = {
         "labels",
         "the files train_32x32.mat and test_32x32.mat",
     ),
-    # SNGAN trains on the labelled and the unlabelled images together; that makes the set unlabelled.
+    # SNGAN trains on labelled and unlabelled images together, which makes the set unlabelled.
     "stl10": TorchvisionDataset(
         "STL10",
         {"train": {"split": "train+unlabeled"}, "test": {"split": "test"}},
@@ -41,32 +41,32 @@ DATASETS: dict[str, Opener] = {
     ),
 }
 
-# Of the training images, where they are labelled.
+# Number of classes of the training images; the other datasets are unlabelled.
 _CLASSES = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "cifar100": 100, "svhn": 10}
 
 
 def open_source(data: str, *, data_root: Path, split: str) -> Source:
-    """The source that `data` names: one of DATASETS, else the path of a folder or a zip.
+    """Open a named dataset (a key of DATASETS), or the folder or zip at a path.
 
-    A folder that is called like one of DATASETS is reached as `./digits`.
+    Write `./digits` for a folder that has the name of a dataset.
 
     Raises:
-        UsageError: it is neither.
-        UserError: it is no usable source of images.
+        UsageError: there is no such dataset or path.
+        UserError: it is not a usable image source.
     """
     if opener := DATASETS.get(data):
         return opener(data, data_root, split)
     path = Path(data).expanduser()
     if not data or not path.exists():
-        raise UsageError(f"--data {data}: no such folder or zip, and none of the sets {', '.join(DATASETS)}")
+        raise UsageError(f"--data {data}: no such folder or zip, and not a dataset ({', '.join(DATASETS)})")
     return open_path(path, split=split)
 
 
 def count_classes(data: str) -> int:
-    """How many classes the training images of a set have, 0 where they have no labels. Nothing is downloaded for it.
+    """Count the classes of a set's training images, 0 without labels; nothing is downloaded.
 
     Raises:
-        UsageError, UserError: as `find` and the listing of what it finds.
+        UsageError, UserError: as `open_source`, and as the listing of the source.
     """
     if data in DATASETS:
         return _CLASSES.get(data, 0)
@@ -74,11 +74,11 @@ def count_classes(data: str) -> int:
 
 
 def open_path(path: Path, *, split: str) -> Source:
-    """The source that a path names.
+    """Open the folder or zip at a path.
 
     Raises:
-        UsageError: there is nothing.
-        UserError: it is no usable source of images.
+        UsageError: there is no such path.
+        UserError: it is not a usable image source.
     """
     if not path.exists():
         raise UsageError(f"{path}: no such folder or zip")

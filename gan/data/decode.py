@@ -1,9 +1,11 @@
-"""From an encoded file, or an array, to the pixels that a network is trained on."""
+"""Decode an image file or array, and convert it to the size and channels of training."""
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from gan.data.source import BadImage, Content
+from gan.errors import UsageError
 
 RESIZED = "resized"
 ENLARGED = "enlarged"
@@ -22,12 +25,12 @@ ON_WHITE = "transparency laid on white"
 TURNED = "turned as EXIF says"
 FIRST_FRAME = "first frame of an animation"
 
-# Content decides, not the name: a JPEG called .png is read, a PDF is not.
+# The content decides, not the file name: a JPEG named .png is read, a PDF is not.
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
 _ORIENTATION = 0x0112
-_PNG_DEPTH = 24  # the byte of the file that tells the bits for each channel
-_TIFF_DEPTH = 258  # the tag that does
-_TURNS = {
+_PNG_DEPTH = 24  # offset of the byte that holds the bits per channel
+_TIFF_DEPTH = 258  # tag with the bits per channel
+_TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -36,108 +39,108 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Pillow's filters widen as an image shrinks, so neither aliases. Lanczos is what the StyleGAN and EDM tools shrink by;
-# enlarged by it, sharp edges such as those of the digits echo in the background, by bicubic less.
+# Pillow's filters widen as an image shrinks, so neither aliases. The StyleGAN and EDM tools shrink with Lanczos; when
+# enlarging, it rings at sharp edges, such as those of the digits, more than bicubic does.
 _SHRINK = Image.Resampling.LANCZOS
 _ENLARGE = Image.Resampling.BICUBIC
 
-# Pillow warns of damaged EXIF data, and of images from 89 megapixels on (it refuses them from 179 on): noise in the
-# middle of a progress bar, about images that it reads.
+# Pillow warns of damaged EXIF data and of images above 89 megapixels (it refuses them above 179), but reads them; the
+# warnings would disturb the progress bar.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What an image is like as it lies in its file: (width, height) as shown, Pillow's name of the mode."""
+    """Size of an image as displayed, (width, height), and the name of its mode in Pillow."""
 
     size: tuple[int, int]
     mode: str
 
 
-def to_pixels(content: Content, resolution: int, channels: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Decode an image and bring it to `resolution` and `channels` (3: RGB, 1: grey).
+def require_image_shape(resolution: int, channels: int) -> None:
+    """Raise UsageError unless the resolution is 1 or more and there are 1 or 3 channels."""
+    if resolution < 1 or channels not in (1, 3):
+        raise UsageError(f"images have a resolution of 1 or more and 1 or 3 channels, not {resolution} and {channels}")
 
-    In this order: 16 bits scaled to 8 (grey ones rounded; of several channels Pillow keeps the high byte, at most one
-    step away), transparency laid on white, converted to RGB or grey, turned as EXIF says,
-    cropped to the central square, and that resized (Lanczos to shrink, bicubic to enlarge): what resizing the short
-    side first and cropping then would give. Of an animation, the first frame counts. An image that needs none of this
-    keeps every byte.
+
+def to_pixels(content: Content, resolution: int, channels: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Decode an image and convert it to `resolution` and `channels` (3: RGB, 1: grey).
+
+    The steps, in order: scale 16 bits to 8 (grey: rounded; several channels: Pillow keeps the high byte, at most one
+    step off), lay transparency on white, convert to RGB or grey, turn as EXIF says, crop to the central square, resize
+    (Lanczos to shrink, bicubic to enlarge); resizing the short side before cropping would give the same. Only the first
+    frame of an animation is used. An image that needs no step keeps every byte.
 
     Returns:
-        uint8 (channels, resolution, resolution), and the kinds of conversion it took.
+        uint8 (channels, resolution, resolution), and the kinds of conversion applied.
 
     Raises:
         BadImage: it cannot be decoded.
     """
-    try:
-        image = _opened(content)
+    with _decoder_errors():
+        image = _open(content)
         kinds = _kinds(image, content, resolution, channels)
         image.load()
-        turn = _TURNS.get(_orientation(image))
-        if turn and TURNED not in kinds:  # some formats keep EXIF data behind the pixels
+        transposition = _TRANSPOSITIONS.get(_orientation(image))
+        if transposition and TURNED not in kinds:  # some formats store EXIF data behind the pixels
             kinds = (TURNED, *kinds)
-        pixels = np.asarray(_converted(image, turn, resolution, channels))
+        pixels = np.asarray(_convert(image, transposition, resolution, channels))
         pixels = pixels.reshape(resolution, resolution, channels).transpose(2, 0, 1)  # (H, W, C) -> (C, H, W)
-    except BadImage:
-        raise
-    except MemoryError:  # says nothing about the image
-        raise
-    except Exception as error:  # damaged files make decoders raise almost anything
-        raise BadImage(_reason(error)) from error
-    return pixels, kinds
+        return pixels, kinds
 
 
 def expected_conversions(content: Content, resolution: int, channels: int) -> tuple[str, ...]:
-    """The kinds of conversion `to_pixels` will take, from the header alone: the pixels are not decoded.
+    """Return the kinds of conversion that `to_pixels` will apply, from the header alone: the pixels are not decoded.
 
     Raises:
         BadImage: the header is unreadable.
     """
-    try:
-        return _kinds(_opened(content), content, resolution, channels)
-    except BadImage:
-        raise
-    except Exception as error:  # as above
-        raise BadImage(_reason(error)) from error
+    with _decoder_errors():
+        return _kinds(_open(content), content, resolution, channels)
 
 
 def inspect_image(content: Content) -> ImageInfo:
-    """Decode an image to see that it can be, and say what it is like.
+    """Decode an image, and return its size and mode.
 
     Raises:
         BadImage: it cannot be decoded.
     """
-    try:
-        image = _opened(content)
+    with _decoder_errors():
+        image = _open(content)
         width, height = image.size
-        swapped = image.format != "TIFF" and _orientation(image) >= 5  # Pillow tells a TIFF's size as shown
+        swapped = image.format != "TIFF" and _orientation(image) >= 5  # Pillow gives a TIFF's size as displayed
         image.load()
         return ImageInfo((height, width) if swapped else (width, height), image.mode)
-    except BadImage:
+
+
+@contextmanager
+def _decoder_errors() -> Iterator[None]:
+    """Turn any error of a decoder into BadImage: damaged files raise almost every kind."""
+    try:
+        yield
+    except (BadImage, MemoryError):  # the latter is no fault of the image
         raise
-    except MemoryError:
-        raise
-    except Exception as error:  # as above
+    except Exception as error:
         raise BadImage(_reason(error)) from error
 
 
-def _opened(content: Content) -> Image.Image:
+def _open(content: Content) -> Image.Image:
     if isinstance(content, np.ndarray):
         return Image.fromarray(content)
     if not content:
         raise BadImage("empty file")
     image = Image.open(io.BytesIO(content), formats=_FORMATS)
     if image.mode in ("I", "F"):
-        # No convention says which of their values is white.
+        # There is no convention for the value of white.
         raise BadImage("32-bit pixels; convert it to 8 or 16 bits")
     return image
 
 
 def _kinds(image: Image.Image, content: Content, resolution: int, channels: int) -> tuple[str, ...]:
     kinds = []
-    if getattr(image, "is_animated", False) and image.format != "MPO":  # a photo's preview is no animation
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # the preview in a photo is not an animation
         kinds.append(FIRST_FRAME)
-    if _orientation(image) in _TURNS:
+    if _orientation(image) in _TRANSPOSITIONS:
         kinds.append(TURNED)
     mode = "L" if image.mode.startswith("I;16") else image.mode
     if _has_16_bits(image, content):
@@ -155,7 +158,7 @@ def _kinds(image: Image.Image, content: Content, resolution: int, channels: int)
 
 
 def _has_16_bits(image: Image.Image, content: Content) -> bool:
-    """Whether the file has 16 bits for each channel: of those with several channels Pillow's mode does not tell."""
+    """True if the file has 16 bits per channel, which Pillow's mode shows for grey images only."""
     if image.mode.startswith("I;16"):
         return True
     if isinstance(content, np.ndarray):
@@ -170,31 +173,31 @@ def _mode(channels: int) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    # Asking for the EXIF data of a PNG that has none decodes the whole image.
+    # Reading the EXIF data of a PNG without any decodes the whole image.
     keys = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
     if image.format != "TIFF" and not any(key in image.info for key in keys):
         return 1
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # EXIF data is often damaged in images that are whole
+    except Exception:  # EXIF data is often damaged in otherwise intact images
         return 1
     return value if isinstance(value, int) else 1
 
 
-def _converted(image: Image.Image, turn: Image.Transpose | None, resolution: int, channels: int) -> Image.Image:
+def _convert(image: Image.Image, transposition: Image.Transpose | None, resolution: int, channels: int) -> Image.Image:
     if image.mode.startswith("I;16"):
         wide = np.asarray(image).astype(np.uint32)
         grey = ((wide * 255 + 32767) // 65535).astype(np.uint8)
-        if (clear := image.info.get("transparency")) is not None:  # one shade, which converting would forget
-            grey[wide == clear] = 255
+        if (transparent := image.info.get("transparency")) is not None:  # one shade, which fromarray drops
+            grey[wide == transparent] = 255
         image = Image.fromarray(grey)
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if image.mode != _mode(channels):
         image = image.convert(_mode(channels))
-    if turn is not None:
-        image = image.transpose(turn)
+    if transposition is not None:
+        image = image.transpose(transposition)
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -207,7 +210,7 @@ def _converted(image: Image.Image, turn: Image.Transpose | None, resolution: int
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "not an image, or damaged from the start"
+        return "not an image, or its start is damaged"
     if isinstance(error, Image.DecompressionBombError):
         return f"too large, more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
     text = " ".join(str(error).split())

@@ -1,25 +1,23 @@
-"""A whole source decoded into memory, and the fingerprint of what came out."""
+"""Decode a whole image source into memory, and compute its fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
-from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gan.data.decode import to_pixels
-from gan.data.source import BadImage, Source, count_conversions
-from gan.data.thread_map import thread_map
-from gan.utils.progress import progress
+from gan.data.source import Reader, Source, count_conversions
+from gan.data.thread_map import process_images
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Images of one size, in order, without those that could not be read.
+    """Decoded images of one size, in order, without the unreadable ones.
 
-    `pixels` is uint8 (N, C, R, R), `labels` int64 (N,) or None; `bad` holds (name, reason) of what is missing.
+    `pixels` is uint8 (N, C, R, R), `labels` int64 (N,) or None; `bad` is (name, reason) of each unreadable image.
     """
 
     pixels: NDArray[np.uint8]
@@ -31,19 +29,19 @@ class Decoded:
 
 
 def fingerprint(pixels: NDArray[np.uint8], labels: NDArray[np.int64] | None) -> str:
-    """SHA-256 of shape, pixels and labels, in hex: the same wherever the images came from."""
+    """SHA-256 of shape, pixels and labels, in hex: independent of where the images are stored."""
     digest = begin_fingerprint(pixels.shape)
     digest.update(np.ascontiguousarray(pixels).data)
     return end_fingerprint(digest, labels)
 
 
 def begin_fingerprint(shape: tuple[int, ...]) -> hashlib._Hash:
-    """The digest to which the pixels are to be added, bit by bit."""
+    """Start a digest with the shape; the caller adds the bytes of the pixels."""
     return hashlib.sha256(f"uint8 {shape}\n".encode())
 
 
 def end_fingerprint(digest: hashlib._Hash, labels: NDArray[np.int64] | None) -> str:
-    """Add the labels after the pixels, and tell the result."""
+    """Add the labels after the pixels, and return the digest in hex."""
     if labels is not None:
         digest.update(b"labels\n")
         digest.update(labels.astype("<i8").tobytes())
@@ -51,43 +49,30 @@ def end_fingerprint(digest: hashlib._Hash, labels: NDArray[np.int64] | None) -> 
 
 
 def decode_all(source: Source, resolution: int, channels: int) -> Decoded:
-    """Decode every image of a source, with a progress bar.
-
-    Unreadable images do not stop it; they are gathered in `bad`.
-    """
+    """Decode every image of a source, with a progress bar; unreadable images are collected in `bad`."""
     listing = source.listing
     count = len(listing.names)
     pixels = np.empty((count, channels, resolution, resolution), dtype=np.uint8)
-    kinds: list[tuple[str, ...]] = [()] * count
-    bad: dict[int, str] = {}
 
-    def decode(run: range) -> int:
-        with source.opened() as read:
-            for index in run:
-                try:
-                    pixels[index], kinds[index] = to_pixels(read(index), resolution, channels)
-                except BadImage as error:
-                    bad[index] = str(error)
-        return len(run)
+    def decode(read: Reader, index: int) -> tuple[str, ...]:
+        pixels[index], conversions = to_pixels(read(index), resolution, channels)
+        return conversions
 
-    with progress("decoding", count) as advance, closing(thread_map(decode, count)) as results:
-        for done in results:
-            advance(done)
-
+    conversions, bad = process_images(source, "decoding", decode)
     labels = listing.labels
     if bad:
-        kept = [index for index in range(count) if index not in bad]
-        # Moved down one by one: indexing by a list would need the memory twice.
-        for place, index in enumerate(kept):
-            if place != index:
-                pixels[place] = pixels[index]
-        pixels = pixels[: len(kept)]
-        labels = None if labels is None else labels[kept]
+        readable = list(conversions)
+        # Moved one by one: indexing by a list would need the memory twice.
+        for position, index in enumerate(readable):
+            if position != index:
+                pixels[position] = pixels[index]
+        pixels = pixels[: len(readable)]
+        labels = None if labels is None else labels[readable]
     return Decoded(
         pixels=pixels,
         labels=labels,
         classes=listing.classes,
-        conversions=count_conversions(kinds),
-        bad=tuple((listing.names[index], bad[index]) for index in sorted(bad)),
+        conversions=count_conversions(conversions.values()),
+        bad=tuple(bad),
         fingerprint=fingerprint(pixels, labels),
     )

@@ -1,7 +1,7 @@
-"""Decoded images kept on disk, so that a set is decoded once. The folder may be deleted at any time.
+"""Cache of decoded images on disk, so that a set is decoded only once. The folder may be deleted at any time.
 
 A file holds the length of its header (8 bytes), the header's SHA-256 (32 bytes), the header (JSON), the pixels and the
-labels (little-endian int64). The header tells their shape and fingerprint, against which they are checked when read.
+labels (little-endian int64). The header has their shape and fingerprint, which are verified when the file is read.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ import PIL
 from gan.data.decode_all import Decoded, begin_fingerprint, end_fingerprint
 from gan.utils.files import PARTIAL, atomic_write, cache_folder
 
-FEWEST = 2000  # images; fewer are decoded about as fast as they are read back
-_FORMAT = 3  # to be raised whenever the same file would be decoded to other pixels, labelled or told of otherwise
+MIN_IMAGES = 2000  # smaller sets are decoded about as fast as they are read back
+_FORMAT = 3  # to be raised whenever the same file would get other pixels, labels, conversions or bad images
 _START = struct.Struct("<Q32s")
-_LARGEST_HEADER = 2**26
-_BLOCK = 2**23
-_UNUSED = 60 * 24 * 3600.0  # seconds after which a file that nobody read is removed
-_ABANDONED = 24 * 3600.0  # seconds after which a half-written file has no writer any more
+_MAX_HEADER = 2**26  # bytes
+_BLOCK = 2**23  # bytes read at a time
+_UNUSED = 60 * 24 * 3600.0  # seconds since the last read after which a file is removed
+_ABANDONED = 24 * 3600.0  # seconds after which a partial file has no writer any more
 
 
 @dataclass(frozen=True)
 class CacheHeader:
-    """What a file says of itself."""
+    """The header of a cache file; the pixels begin at byte `start`."""
 
     path: Path
     shape: tuple[int, int, int, int]
@@ -46,66 +46,65 @@ class CacheHeader:
 
     @property
     def size(self) -> int:
-        """Bytes of the whole file."""
+        """Size of the whole file in bytes."""
         return self.start + int(np.prod(self.shape, dtype=object)) + 8 * self.shape[0] * self.labelled
 
 
 def decoded_cache_folder() -> Path | None:
-    """Where decoded images are kept; None where there is no place for them."""
+    """The cache folder; None if the user has no home folder."""
     try:
         return cache_folder("decoded")
-    except RuntimeError:  # no home folder
+    except RuntimeError:
         return None
 
 
 def decoded_cache_key(source_key: bytes, resolution: int, channels: int) -> str:
-    """The file's name for a source at a resolution, in hex; another version of Pillow may decode to other pixels."""
-    made_of = f"{_FORMAT} {PIL.__version__} {resolution} {channels} ".encode()
-    return hashlib.sha256(made_of + source_key).hexdigest()
+    """File name for a source at a resolution, in hex. Another version of Pillow may decode to other pixels."""
+    version = f"{_FORMAT} {PIL.__version__} {resolution} {channels} ".encode()
+    return hashlib.sha256(version + source_key).hexdigest()
 
 
 def find_cached(key: str) -> CacheHeader | None:
-    """The header of the file kept under a key, or None where there is none or it is damaged."""
-    if (place := decoded_cache_folder()) is None:
+    """Return the header of the file with a key, or None if there is none or it is damaged."""
+    if (folder := decoded_cache_folder()) is None:
         return None
-    path = place / f"{key}.images"
+    path = folder / f"{key}.images"
     try:
         with open(path, "rb") as file:
-            head = _read_head(file, path)
-            return head if os.fstat(file.fileno()).st_size == head.size else None
+            header = _read_header(file, path)
+            return header if os.fstat(file.fileno()).st_size == header.size else None
     except (OSError, ValueError, KeyError, TypeError, struct.error):
         return None
 
 
-def read_cached(head: CacheHeader) -> Decoded | None:
-    """The images of a file that `find` found, or None where they are not what was written."""
-    count = head.shape[0]
+def read_cached(header: CacheHeader) -> Decoded | None:
+    """Return the images of a file from `find_cached`, or None if they differ from what was written."""
     try:
-        pixels = np.empty(head.shape, dtype=np.uint8)
-        labels = np.empty(count, dtype="<i8") if head.labelled else None
-        digest = begin_fingerprint(head.shape)
-        with open(head.path, "rb") as file:
-            file.seek(head.start)
-            whole = pixels.reshape(-1).data
-            for start in range(0, len(whole), _BLOCK):
-                block = whole[start : start + _BLOCK]
+        pixels = np.empty(header.shape, dtype=np.uint8)
+        labels = np.empty(header.shape[0], dtype="<i8") if header.labelled else None
+        digest = begin_fingerprint(header.shape)
+        with open(header.path, "rb") as file:
+            file.seek(header.start)
+            buffer = pixels.reshape(-1).data
+            for start in range(0, len(buffer), _BLOCK):
+                block = buffer[start : start + _BLOCK]
                 if file.readinto(block) != len(block):
                     return None
                 digest.update(block)
             if labels is not None and file.readinto(labels.data) != labels.nbytes:
                 return None
         labels = None if labels is None else labels.astype(np.int64)
-        if end_fingerprint(digest, labels) != head.fingerprint:
+        if end_fingerprint(digest, labels) != header.fingerprint:
             return None
-        os.utime(head.path)  # it was of use
+        os.utime(header.path)  # the time of the last read, for `_remove_unused`
     except OSError:
         return None
-    return Decoded(pixels, labels, head.classes, head.conversions, head.bad, head.fingerprint)
+    return Decoded(pixels, labels, header.classes, header.conversions, header.bad, header.fingerprint)
 
 
 def write_cached(key: str, decoded: Decoded) -> None:
-    """Keep decoded images under a key. Where that is not possible (no space, no right to write) nothing happens."""
-    if (place := decoded_cache_folder()) is None:
+    """Write decoded images under a key; do nothing if that is impossible (no space, no permission)."""
+    if (folder := decoded_cache_folder()) is None:
         return
     header = json.dumps(
         {
@@ -118,11 +117,11 @@ def write_cached(key: str, decoded: Decoded) -> None:
         }
     ).encode()
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        _tidy(place)
-        if shutil.disk_usage(place).free < 2 * decoded.pixels.nbytes:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_unused(folder)
+        if shutil.disk_usage(folder).free < 2 * decoded.pixels.nbytes:
             return
-        with atomic_write(place / f"{key}.images") as file:
+        with atomic_write(folder / f"{key}.images") as file:
             file.write(_START.pack(len(header), hashlib.sha256(header).digest()))
             file.write(header)
             file.write(np.ascontiguousarray(decoded.pixels).data)
@@ -132,32 +131,31 @@ def write_cached(key: str, decoded: Decoded) -> None:
         return
 
 
-def _read_head(file: BinaryIO, path: Path) -> CacheHeader:
+def _read_header(file: BinaryIO, path: Path) -> CacheHeader:
     length, digest = _START.unpack(file.read(_START.size))
-    if length > _LARGEST_HEADER:
+    if length > _MAX_HEADER:
         raise ValueError("the header is too long")
-    header = file.read(length)
-    if hashlib.sha256(header).digest() != digest:
+    content = file.read(length)
+    if hashlib.sha256(content).digest() != digest:
         raise ValueError("the header is damaged")
-    told: dict[str, Any] = json.loads(header)
-    count, channels, height, width = told["shape"]
+    header: dict[str, Any] = json.loads(content)
+    count, channels, height, width = header["shape"]
     return CacheHeader(
         path=path,
         shape=(count, channels, height, width),
-        labelled=told["labelled"],
-        classes=tuple(told["classes"]),
-        conversions=told["conversions"],
-        bad=tuple((name, reason) for name, reason in told["bad"]),
-        fingerprint=told["fingerprint"],
+        labelled=header["labelled"],
+        classes=tuple(header["classes"]),
+        conversions=header["conversions"],
+        bad=tuple((name, reason) for name, reason in header["bad"]),
+        fingerprint=header["fingerprint"],
         start=_START.size + length,
     )
 
 
-def _tidy(place: Path) -> None:
-    """Remove what nobody has read for long, and what a killed program left half-written."""
+def _remove_unused(folder: Path) -> None:
+    """Remove files that were not read for long, and partial files of killed programs."""
+    max_age = {".images": _UNUSED, PARTIAL: _ABANDONED}
     now = time.time()
-    for path in place.iterdir():
-        if path.suffix in (".images", PARTIAL):
-            longest = _ABANDONED if path.suffix == PARTIAL else _UNUSED
-            if now - path.stat().st_mtime > longest:
-                path.unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.suffix in max_age and now - path.stat().st_mtime > max_age[path.suffix]:
+            path.unlink(missing_ok=True)

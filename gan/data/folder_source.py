@@ -1,4 +1,4 @@
-"""Images that are files: in a folder, or named one by one."""
+"""Image sources that are files: a folder, or a list of file names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from gan.errors import UserError
 
 @dataclass(frozen=True)
 class FileSource:
-    """Images that are files below `root`, named relative to it."""
+    """Image files below `root`, named relative to it."""
 
     name: str
     kind: str
@@ -34,35 +34,32 @@ class FileSource:
     key: bytes
     listing: Listing
 
-    @contextmanager
-    def opened(self) -> Iterator[Reader]:
-        """A reader of whole files."""
-        root = str(self.root)
+    def opened(self) -> AbstractContextManager[Reader]:
+        """Open a reader of files."""
+        return nullcontext(self._read)
 
-        def read(index: int, limit: int | None = None) -> bytes:
-            path = os.path.join(root, self.listing.names[index])
-            try:
-                # Opening a pipe would wait for ever, so what it is comes first.
-                found = os.stat(path)
-                if not stat.S_ISREG(found.st_mode):
-                    raise BadImage("not a regular file")
-                if found.st_size > MAX_ENTRY:
-                    raise BadImage(f"a file of more than {MAX_ENTRY >> 20} MiB")
-                with open(path, "rb") as file:
-                    return file.read(-1 if limit is None else limit)
-            except OSError as error:
-                raise BadImage(error.strerror or type(error).__name__) from error
-
-        yield read
+    def _read(self, index: int, limit: int | None = None) -> bytes:
+        path = os.path.join(self.root, self.listing.names[index])
+        try:
+            # The type is checked before opening: opening a pipe would block.
+            status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):
+                raise BadImage("not a regular file")
+            if status.st_size > MAX_ENTRY:
+                raise BadImage(f"a file of more than {MAX_ENTRY >> 20} MiB")
+            with open(path, "rb") as file:
+                return file.read(-1 if limit is None else limit)
+        except OSError as error:
+            raise BadImage(error.strerror or type(error).__name__) from error
 
 
 def open_folder(path: Path, *, split: str) -> FileSource:
-    """The images of a folder and all its sub-folders, sorted by name.
+    """Open the images of a folder and all its sub-folders, sorted by name.
 
     Raises:
-        UserError: it holds no images, cannot be read, or its `dataset.json` is malformed.
+        UserError: the folder has no images, cannot be read, or its `dataset.json` is malformed.
     """
-    images: list[tuple[str, int, int]] = []
+    images: list[tuple[str, int, int]] = []  # name, size, modification time
     tables: list[str] = []
     try:
         for name, size, stamp in _walk(path, "", frozenset()):
@@ -74,19 +71,19 @@ def open_folder(path: Path, *, split: str) -> FileSource:
             raise no_images_error(str(path))
         images.sort()
         names = [name for name, _, _ in images]
-        arranged = select_and_label(
+        selection = select_and_label(
             names, tables, lambda table: (path / table).read_bytes(), split=split, where=str(path)
         )
         labels = [(table, (path / table).read_bytes()) for table in sorted(tables)]
     except OSError as error:
         raise UserError(f"{error.filename or path}: {error.strerror or error}") from error
-    kept = [images[number] for number in arranged.keep]
-    listing = Listing(tuple(name for name, _, _ in kept), arranged.labels, arranged.classes)
-    return FileSource(str(path), "folder", path, file_list_key(kept, labels), listing)
+    selected = [images[index] for index in selection.indices]
+    listing = Listing(tuple(name for name, _, _ in selected), selection.labels, selection.classes)
+    return FileSource(str(path), "folder", path, file_list_key(selected, labels), listing)
 
 
 def file_list_key(images: Sequence[tuple[str, int, int]], labels: Sequence[tuple[str, bytes]] = ()) -> bytes:
-    """A digest of names, sizes and times of change (ns), and of the content of label files."""
+    """Digest of names, sizes and modification times (ns), and of the content of label files."""
     digest = hashlib.sha256()
     for name, size, stamp in images:
         digest.update(f"{len(name)} {name} {size} {stamp}\n".encode("utf-8", "surrogateescape"))
@@ -96,22 +93,22 @@ def file_list_key(images: Sequence[tuple[str, int, int]], labels: Sequence[tuple
     return digest.digest()
 
 
-def _walk(folder: Path | str, inside: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, int, int]]:
-    """Relative name, size and time of change of every visible file; links are followed."""
-    here = os.stat(folder)
-    place = (here.st_dev, here.st_ino)
-    if place in above:  # a link back to a folder that holds it
+def _walk(folder: Path | str, prefix: str, parents: frozenset[tuple[int, int]]) -> Iterator[tuple[str, int, int]]:
+    """Yield relative name, size and modification time (ns) of every visible file; links are followed."""
+    status = os.stat(folder)
+    identity = (status.st_dev, status.st_ino)
+    if identity in parents:  # a link back to a parent folder
         return
-    with os.scandir(folder) as found:
-        for entry in found:
+    with os.scandir(folder) as entries:
+        for entry in entries:
             if not is_visible(entry.name):
                 continue
             try:
-                inner, status = entry.is_dir(), entry.stat()
-            except OSError:  # a broken link: it is named with the unreadable images, should it bear such a name
-                yield f"{inside}{entry.name}", 0, 0
+                is_folder, status = entry.is_dir(), entry.stat()
+            except OSError:  # a broken link: if it has an image's name, it is reported as an unreadable image
+                yield f"{prefix}{entry.name}", 0, 0
                 continue
-            if inner:
-                yield from _walk(entry.path, f"{inside}{entry.name}/", above | {place})
+            if is_folder:
+                yield from _walk(entry.path, f"{prefix}{entry.name}/", parents | {identity})
             else:
-                yield f"{inside}{entry.name}", status.st_size, status.st_mtime_ns
+                yield f"{prefix}{entry.name}", status.st_size, status.st_mtime_ns

@@ -1,4 +1,4 @@
-"""The images that networks are trained on: all in memory, or fetched when they are asked for."""
+"""Image sets: all pixels in memory, or fetched at each access."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from gan.data.decode_all import fingerprint
 
 
 class Store(Protocol):
-    """Where the pixels of a set come from."""
+    """Storage of a set's pixels."""
 
     def __len__(self) -> int: ...
 
     def fetch(self, indices: Tensor) -> Tensor:
-        """uint8 (B, C, R, R) of the images with these numbers, int64 (B,)."""
+        """Return the images with these numbers, int64 (B,): uint8 (B, C, R, R)."""
 
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
-    """All images as one tensor, uint8 (N, C, R, R)."""
+    """A store that holds all images in one tensor, uint8 (N, C, R, R)."""
 
     pixels: Tensor
 
@@ -31,13 +31,13 @@ class InMemory:
         return len(self.pixels)
 
     def fetch(self, indices: Tensor) -> Tensor:
-        """A copy of some images."""
+        """Copy the images with these numbers."""
         return self.pixels.index_select(0, indices)
 
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """Some images of another store, by their numbers, int64 (N,)."""
+    """A store of some images of another store, given by their numbers, int64 (N,)."""
 
     whole: Store
     indices: Tensor
@@ -46,7 +46,7 @@ class Subset:
         return len(self.indices)
 
     def fetch(self, indices: Tensor) -> Tensor:
-        """The images with these numbers of the part."""
+        """Return the images with these numbers within the subset."""
         return self.whole.fetch(self.indices[indices])
 
 
@@ -55,9 +55,8 @@ class ImageSet:
     """Square images of one size, numbered from 0.
 
     `labels` is int64 (N,), or None for an unlabelled set; label k means `classes[k]`. `fingerprint` is a SHA-256 in
-    hex: of pixels and labels, wherever they lie, or, for a set that is streamed from the disk, of names, sizes and CRCs
-    or times of change. `conversions` counts the images that were changed on the way, by kind. `channels` is 3 (RGB) or
-    1 (grey).
+    hex: of pixels and labels, or, for a set streamed from disk, of names, sizes and CRCs or modification times.
+    `conversions` counts the images that were converted, by kind. `channels` is 3 (RGB) or 1 (grey).
     """
 
     name: str
@@ -73,7 +72,7 @@ class ImageSet:
     def of(
         cls, pixels: Tensor, labels: Tensor | None = None, classes: Sequence[str] = (), *, name: str = "images"
     ) -> ImageSet:
-        """A set made of a tensor, uint8 (N, C, R, R), and of labels, int64 (N,)."""
+        """Create a set from a tensor, uint8 (N, C, R, R), and labels, int64 (N,)."""
         return cls(
             name=name,
             labels=labels,
@@ -89,11 +88,11 @@ class ImageSet:
 
     @property
     def pixels(self) -> Tensor | None:
-        """All images, uint8 (N, C, R, R), not to be written to; None for a set that is streamed."""
+        """All images, uint8 (N, C, R, R), read-only; None for a streamed set."""
         return self.store.pixels if isinstance(self.store, InMemory) else None
 
     def fetch(self, indices: Tensor) -> Tensor:
-        """The images with these numbers, int64 (B,), in that order: uint8 (B, C, R, R).
+        """Return the images with these numbers, int64 (B,), in that order: uint8 (B, C, R, R).
 
         Raises:
             UserError: a streamed image has become unreadable since the set was loaded.
@@ -101,7 +100,7 @@ class ImageSet:
         return self.store.fetch(indices)
 
     def part(self, indices: Tensor) -> ImageSet:
-        """The set of the images with these numbers, int64 (N,), in that order. Its fingerprint is its own."""
+        """Return the subset with these numbers, int64 (N,), in that order; it has a fingerprint of its own."""
         digest = hashlib.sha256(self.fingerprint.encode() + indices.numpy().astype("<i8").tobytes())
         return replace(
             self,

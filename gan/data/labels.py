@@ -1,4 +1,4 @@
-"""Which files of a folder or zip make up the set, and their labels: sub-folders, splits, `dataset.json`."""
+"""Select and label the files of a folder or zip: splits, class sub-folders, `dataset.json`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from gan.errors import UserError
 from gan.utils.progress import say
 
 SPLITS = frozenset({"train", "test", "val", "valid", "validation"})
-_STAND_INS = {"test": ("val", "valid", "validation")}  # many sets call the images that are held out so
+_ALTERNATIVES = {"test": ("val", "valid", "validation")}  # other common names of the test split
 _TABLE = "dataset.json"
-_MOST_CLASSES = 100_000  # a larger number in dataset.json is no class, and would make a table of names of its size
+_MAX_CLASSES = 100_000  # a larger number in dataset.json is an error, and would need a list of names of that length
 
 
 @dataclass(frozen=True)
 class LabelledSelection:
-    """The numbers of the names that belong to the set, their labels (int64) or None, and the names of the classes."""
+    """Numbers of the selected names, their labels (int64) or None, and the class names."""
 
-    keep: tuple[int, ...]
+    indices: tuple[int, ...]
     labels: NDArray[np.int64] | None
     classes: tuple[str, ...]
 
@@ -32,59 +32,57 @@ class LabelledSelection:
 def select_and_label(
     names: Sequence[str], tables: Sequence[str], read_table: Callable[[str], bytes], *, split: str, where: str
 ) -> LabelledSelection:
-    """Decide what belongs to the set and how it is labelled.
+    """Select the images of a split, and derive their labels.
 
-    The folders that hold everything are taken off. Where the sub-folders then are splits (`train` and `test`, say),
-    the images of `split` alone are taken, or those of `val`, `valid` or `validation` where there is no `test`. Of what
-    is taken, a `dataset.json` above all images wins, and else sub-folders are classes.
+    Folders common to all names are ignored. If the sub-folders below them are splits (such as `train` and `test`), the
+    images of `split` are selected; `val`, `valid` or `validation` replaces a missing `test`. Labels come from a
+    `dataset.json` above all selected images, otherwise from the sub-folders: each is a class.
 
     Args:
-        names: relative names of the images, sorted, with `/` between their parts.
+        names: relative names of the images, sorted, with `/` as separator.
         tables: relative names of the `dataset.json` files.
-        read_table: reads one of them.
-        where: the source, for messages.
+        read_table: returns the content of one of them.
+        where: the source's name, for messages.
 
     Raises:
-        UserError: the sub-folders are splits, and the one that is asked for is not among them; or `dataset.json` is
-            malformed, or leaves images without a label.
+        UserError: the sub-folders are splits without the requested one; or `dataset.json` is malformed, or has no label
+            for some images.
     """
-    keep = _of_split(names, split, where)
-    kept = [names[number] for number in keep]
-    shared = _shared_folder(kept)
+    indices = _indices_of_split(names, split, where)
+    selected = [names[index] for index in indices]
+    shared = _shared_folder(selected)
     above = [table for table in tables if shared.startswith(table.removesuffix(_TABLE))]
     if above:
         table = min(above, key=len)
-        inside = [name.removeprefix(table.removesuffix(_TABLE)) for name in kept]
-        labels, classes = _from_table(read_table(table), inside, f"{where}: {table}")
+        relative = [name.removeprefix(table.removesuffix(_TABLE)) for name in selected]
+        labels, classes = _labels_from_table(read_table(table), relative, f"{where}: {table}")
     else:
-        labels, classes = _from_folders([_top(name, shared) for name in kept], where)
-    return LabelledSelection(tuple(keep), labels, classes)
+        labels, classes = _labels_from_folders([_sub_folder(name, shared) for name in selected], where)
+    return LabelledSelection(tuple(indices), labels, classes)
 
 
-def _of_split(names: Sequence[str], split: str, where: str) -> list[int]:
-    """The numbers of the names that belong to the split: all of them, where the sub-folders are no splits."""
+def _indices_of_split(names: Sequence[str], split: str, where: str) -> list[int]:
+    """Numbers of the names in a split; all of them if the sub-folders are not splits."""
     shared = _shared_folder(names)
-    found = [_top(name, shared) for name in names]
-    splits = set(found)
+    folders = [_sub_folder(name, shared) for name in names]
+    splits = set(folders)
     if len(splits) < 2 or not splits <= SPLITS:
         return list(range(len(names)))
-    asked = (split, *_STAND_INS.get(split, ()))
-    taken = next((name for name in asked if name in splits), None)
-    if taken is None:
-        several = " and ".join(sorted(splits))
+    selected = next((name for name in (split, *_ALTERNATIVES.get(split, ())) if name in splits), None)
+    if selected is None:
+        present = " and ".join(sorted(splits))
         raise UserError(
-            f"{where}: has no split {split}, only {several}; give the folder of the one that is meant (unpack a zip "
-            "first)"
+            f"{where}: has no split {split}, only {present}; give the path of one of these folders (unpack a zip first)"
         )
-    others = ", ".join(sorted(splits - {taken}))
-    told = "the split" if taken == split else f"the split {split}, of which there is no folder"
-    say(f"{where}: its folder {taken} is taken as {told}, {others} left out")
-    return [number for number, top in enumerate(found) if top == taken]
+    others = ", ".join(sorted(splits - {selected}))
+    missing = "" if selected == split else f" as the split {split}, which has no folder of its own"
+    say(f"{where}: using its folder {selected}{missing}; ignoring {others}")
+    return [index for index, folder in enumerate(folders) if folder == selected]
 
 
 def _shared_folder(names: Sequence[str]) -> str:
-    """The longest folder that holds all names, ending in `/`, or nothing."""
-    # The first and the last of sorted names differ at least as early as any other two.
+    """The longest folder common to all names, ending in `/`, or an empty string."""
+    # The first and last of the sorted names differ at least as early as any other two.
     first, last = min(names).split("/")[:-1], max(names).split("/")[:-1]
     depth = 0
     while depth < min(len(first), len(last)) and first[depth] == last[depth]:
@@ -92,24 +90,26 @@ def _shared_folder(names: Sequence[str]) -> str:
     return "".join(f"{part}/" for part in first[:depth])
 
 
-def _top(name: str, shared: str) -> str:
-    """The sub-folder of `shared` that the name lies in, or nothing for a name straight in it."""
-    top, slash, _ = name[len(shared) :].partition("/")
-    return top if slash else ""
+def _sub_folder(name: str, shared: str) -> str:
+    """The sub-folder of `shared` that contains the name, or an empty string for a name directly in `shared`."""
+    folder, slash, _ = name[len(shared) :].partition("/")
+    return folder if slash else ""
 
 
-def _from_folders(tops: Sequence[str], where: str) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    classes = tuple(sorted(set(tops)))
+def _labels_from_folders(folders: Sequence[str], where: str) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    classes = tuple(sorted(set(folders)))
     if classes == ("",):
         return None, ()
     if "" in classes:
-        say(f"{where}: {tops.count(''):,} of its images lie beside the sub-folders, so it is taken as unlabelled")
+        say(f"{where}: {folders.count(''):,} of its images are in no sub-folder, so the set is treated as unlabelled")
         return None, ()
     number = {name: index for index, name in enumerate(classes)}
-    return np.array([number[top] for top in tops], dtype=np.int64), classes
+    return np.array([number[folder] for folder in folders], dtype=np.int64), classes
 
 
-def _from_table(content: bytes, names: Sequence[str], where: str) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+def _labels_from_table(
+    content: bytes, names: Sequence[str], where: str
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
     try:
         table: Any = json.loads(content)
         rows: Any = table["labels"]
@@ -121,18 +121,16 @@ def _from_table(content: bytes, names: Sequence[str], where: str) -> tuple[NDArr
     pairs = rows.items() if isinstance(rows, dict) else rows if isinstance(rows, list) else [rows]
     for pair in pairs:
         match pair:
-            case (str(name), int(label)) if 0 <= label < _MOST_CLASSES and not isinstance(label, bool):
+            case (str(name), int(label)) if 0 <= label < _MAX_CLASSES and not isinstance(label, bool):
                 number[normalized_name(name)] = label
             case _:
                 raise UserError(
-                    f"{where}: each label must be a pair of a name and one class number from 0 to {_MOST_CLASSES - 1}, "
+                    f"{where}: each label must be a pair of a name and one class number from 0 to {_MAX_CLASSES - 1}, "
                     f"not {printable_name(json.dumps(pair)[:80])}"
                 )
     missing = [name for name in names if name not in number]
     if missing:
-        raise UserError(
-            f"{where}: {len(missing):,} images have no label in it, among them {printable_name(missing[0])}"
-        )
+        raise UserError(f"{where}: has no label for {len(missing):,} images, among them {printable_name(missing[0])}")
     labels = np.array([number[name] for name in names], dtype=np.int64)
     count = int(labels.max()) + 1
     classes = table.get("classes")

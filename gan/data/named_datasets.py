@@ -1,12 +1,12 @@
-"""Image sets known by name: scikit-learn's digits, and those that torchvision downloads."""
+"""Named datasets: scikit-learn's digits, and those that torchvision downloads."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,26 +34,21 @@ class ArraySource:
 
     @cached_property
     def key(self) -> bytes:
-        """A digest of all pixels and labels."""
+        """Digest of all pixels and labels."""
         digest = hashlib.sha256(f"{self.images.shape} {self.listing.classes}".encode())
         digest.update(np.ascontiguousarray(self.images).data)
         if self.listing.labels is not None:
             digest.update(self.listing.labels.astype("<i8").tobytes())
         return digest.digest()
 
-    @contextmanager
-    def opened(self) -> Iterator[Reader]:
-        """A reader of single images."""
-
-        def read(index: int, limit: int | None = None) -> NDArray[np.uint8]:
-            return self.images[index]
-
-        yield read
+    def opened(self) -> AbstractContextManager[Reader]:
+        """Open a reader of single images."""
+        return nullcontext(lambda index, limit=None: self.images[index])
 
 
 def open_digits(name: str, data_root: Path, split: str) -> Source:
-    """scikit-learn's 1,797 digits, 8x8, their values 0..16 stretched to 0..255. Every split is all of them."""
-    # Imported here, as torchvision below: each takes seconds, and only these sets need them.
+    """Open scikit-learn's 1,797 digits, 8x8, their values 0..16 scaled to 0..255. There are no splits."""
+    # Imported here, as torchvision below: each takes seconds, and only these datasets need them.
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -64,10 +59,10 @@ def open_digits(name: str, data_root: Path, split: str) -> Source:
 
 @dataclass(frozen=True)
 class TorchvisionDataset:
-    """A set of torchvision's, downloaded on first use.
+    """A torchvision dataset, downloaded on first use.
 
-    `splits` maps a split to the arguments that torchvision wants for it, `labels` names the attribute that holds the
-    labels (None: unlabelled), and `files` says what must lie in the data root for it to be found there.
+    `splits` maps a split to torchvision's arguments, `labels` is the name of the attribute with the labels (None:
+    unlabelled), and `files` describes the files that torchvision looks for in the data root.
     """
 
     dataset: str
@@ -76,39 +71,39 @@ class TorchvisionDataset:
     files: str
 
     def __call__(self, name: str, data_root: Path, split: str) -> Source:
-        """Open the set.
+        """Open the dataset.
 
         Raises:
-            UsageError: there is no such split.
-            UserError: it is neither there nor can be downloaded.
+            UsageError: it has no such split.
+            UserError: it is not on disk and cannot be downloaded.
         """
         if split not in self.splits:
             raise UsageError(f"{name} has no split {split!r}; choose one of {', '.join(self.splits)}")
-        found = self._found_or_downloaded(name, data_root, split)
-        images = found.data if hasattr(found, "data") else None
-        if images is None:
-            return _celeba(name, found)
-        labels = None if self.labels is None else np.asarray(getattr(found, self.labels), dtype=np.int64)
+        dataset = self._load_or_download(name, data_root, split)
+        if getattr(dataset, "data", None) is None:
+            return _celeba(name, dataset)
+        labels = None if self.labels is None else np.asarray(getattr(dataset, self.labels), dtype=np.int64)
         if labels is not None and (labels < 0).any():  # torchvision's mark for STL-10's unlabelled images
             labels = None
-        pixels = np.asarray(images)
+        pixels = np.asarray(dataset.data)
         if pixels.ndim == 4 and pixels.shape[1] == 3:
             pixels = pixels.transpose(0, 2, 3, 1)  # (N, 3, H, W) -> (N, H, W, 3)
-        return ArraySource(name, "torchvision", pixels, _listing(len(pixels), labels, getattr(found, "classes", None)))
+        listing = _listing(len(pixels), labels, getattr(dataset, "classes", None))
+        return ArraySource(name, "torchvision", pixels, listing)
 
-    def _found_or_downloaded(self, name: str, data_root: Path, split: str) -> Any:
+    def _load_or_download(self, name: str, data_root: Path, split: str) -> Any:
         import torchvision.datasets
 
-        make = getattr(torchvision.datasets, self.dataset)
+        dataset_class = getattr(torchvision.datasets, self.dataset)
         arguments = {"root": str(data_root), **self.splits[split]}
-        # torchvision prints about its downloads to standard output, which is for results.
+        # torchvision prints download messages to standard output, which is reserved for results.
         with contextlib.redirect_stdout(sys.stderr):
             with contextlib.suppress(RuntimeError, OSError):
-                return make(**arguments, download=False)
+                return dataset_class(**arguments, download=False)
             say(f"downloading {name} to {data_root}")
             try:
-                return make(**arguments, download=True)
-            # A download fails in ways of the network, of the disk, of archives and of missing packages.
+                return dataset_class(**arguments, download=True)
+            # A download can fail with errors of the network, the disk, archives and missing packages.
             except Exception as error:
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 raise UserError(
@@ -117,11 +112,11 @@ class TorchvisionDataset:
                 ) from error
 
 
-def _celeba(name: str, found: Any) -> FileSource:
-    """CelebA is 200,000 files and no array, so its images are read as any folder's are."""
-    root = Path(found.root) / found.base_folder / "img_align_celeba"
-    names = tuple(str(file) for file in found.filename)
-    # Its files never change; their names, and the sizes of a few, tell one download from another.
+def _celeba(name: str, dataset: Any) -> FileSource:
+    """CelebA, which torchvision gives as 200,000 files instead of an array."""
+    root = Path(dataset.root) / dataset.base_folder / "img_align_celeba"
+    names = tuple(str(file) for file in dataset.filename)
+    # The files never change, so their names, and the sizes of a few, identify a download.
     some = [(file, (root / file).stat().st_size if (root / file).exists() else 0, 0) for file in names[:100]]
     key = file_list_key([*some, *((file, 0, 0) for file in names[100:])])
     return FileSource(name, "torchvision", root, key, Listing(names, None, ()))

@@ -1,4 +1,4 @@
-"""What a source of images is, whichever form it has: named entries, labels, and a way to read one entry."""
+"""The interface of an image source (folder, zip or array): named entries, labels, and a reader of single entries."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from gan.utils.progress import say
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 MAX_ENTRY = 512 * 2**20  # bytes of one encoded image; a photo of 100 megapixels stays below it, even uncompressed
-_NAMED = 20  # bad images named in a message; the rest are counted
+_MAX_LISTED = 20  # bad images named in a message; the rest are only counted
 
 Content = bytes | NDArray[np.uint8]
 
 
 class BadImage(Exception):
-    """An entry that cannot be read or decoded; its text is a short reason."""
+    """Raised for an entry that cannot be read or decoded; its text is a short reason."""
 
 
 class Reader(Protocol):
-    """Reads entry number `index`: an encoded file, or an array (H, W) or (H, W, 3) of uint8.
+    """Read entry number `index`: an encoded file, or an array (H, W) or (H, W, 3) of uint8.
 
-    With `limit` an encoded file may be cut off after that many bytes, which is enough for most headers.
-    Raises BadImage. May be called from one thread only; every thread opens its own.
+    With `limit`, an encoded file may be truncated to that many bytes, which is enough for most headers.
+    Raises BadImage. Not thread-safe: each thread opens its own reader.
     """
 
     def __call__(self, index: int, limit: int | None = None) -> Content: ...
@@ -39,7 +39,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Listing:
-    """The entries of a source, in the order in which images are numbered.
+    """The entries of a source, in the order of the image numbers.
 
     `labels` is int64 (N,), or None for an unlabelled set; label k means `classes[k]`.
     """
@@ -50,11 +50,11 @@ class Listing:
 
 
 class Source(Protocol):
-    """A folder, a zip or an array of images."""
+    """A source of images: a folder, a zip or an array."""
 
     @property
     def name(self) -> str:
-        """What the user called it."""
+        """The name or path that the user gave."""
 
     @property
     def kind(self) -> str:
@@ -62,72 +62,72 @@ class Source(Protocol):
 
     @property
     def key(self) -> bytes:
-        """A digest that changes whenever an image or a label does. Cheaper than `listing` where it can be."""
+        """A digest that changes with any image or label; where possible, cheaper to compute than `listing`."""
 
     @property
     def listing(self) -> Listing:
-        """The entries. Raises UserError where there are none, or the source is malformed."""
+        """The entries. Raises UserError if there are none, or the source is malformed."""
 
     def opened(self) -> AbstractContextManager[Reader]:
-        """A reader for the calling thread."""
+        """Open a reader for the calling thread."""
 
 
 def normalized_name(name: str) -> str:
-    """A relative name as it is compared: `/` between its parts, no `.` among them; archivers and scripts write both."""
+    """Normalize a relative name for comparison: `/` as separator, no `.` parts; archivers and scripts write both."""
     return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a relative name with `/` between its parts is that of an image, and not hidden or a leftover of macOS."""
+    """True if a relative name, with `/` as separator, is a visible image file."""
     return name.lower().endswith(EXTENSIONS) and is_visible(name)
 
 
 def is_visible(name: str) -> bool:
-    """Whether no part of the name is a dot file's or `__MACOSX`."""
+    """True if no part of the name starts with a dot or is `__MACOSX`."""
     return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def is_labels_name(name: str) -> bool:
-    """Whether the name is that of a `dataset.json` that counts."""
+    """True if the name is that of a visible `dataset.json`."""
     return PurePosixPath(name).name == "dataset.json" and is_visible(name)
 
 
 def no_images_error(where: str) -> UserError:
-    """The error for a source that holds none."""
+    """Return the error for a source without images."""
     return UserError(f"{where}: no images found; looked for {' '.join(EXTENSIONS)} in it and its sub-folders")
 
 
 def printable_name(name: str) -> str:
-    """A file name made safe to print: no control characters, no undecodable bytes."""
+    """Escape control characters and undecodable bytes of a file name, so that it is safe to print."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
 
 
 def report_bad_images(bad: Sequence[tuple[str, str]], where: str, *, skip: bool) -> None:
-    """Deal with the images that could not be read, given as pairs (name, reason).
+    """Report unreadable images, pairs of (name, reason): count them if `skip`, else raise.
 
     Raises:
-        UserError: there are some and `skip` is false; they are named, the first 20 of them, in one message.
+        UserError: there are bad images and `skip` is false; names the first 20 of them.
     """
     if not bad:
         return
     if skip:
         say(f"{where}: {len(bad):,} unreadable image{'s' * (len(bad) > 1)} skipped")
         return
-    lines = [f"  {printable_name(name)}: {reason}" for name, reason in bad[:_NAMED]]
-    if len(bad) > _NAMED:
-        lines.append(f"  and {len(bad) - _NAMED:,} more")
+    lines = [f"  {printable_name(name)}: {reason}" for name, reason in bad[:_MAX_LISTED]]
+    if len(bad) > _MAX_LISTED:
+        lines.append(f"  and {len(bad) - _MAX_LISTED:,} more")
     count = f"{len(bad):,} image{'s' * (len(bad) > 1)}"
     listed = "\n".join(lines)
     raise UserError(
-        f"{where}: {count} cannot be read:\n{listed}\nrepair or remove them, or go on without them by --skip-bad-images"
+        f"{where}: {count} cannot be read:\n{listed}\nrepair or remove them, or use --skip-bad-images to leave them out"
     )
 
 
 def count_conversions(kinds: Iterable[Iterable[str]]) -> dict[str, int]:
-    """How many images each kind of conversion befell, most frequent first, ties by name."""
+    """Count the images per kind of conversion, most frequent first, ties by name."""
     return count_values(chain.from_iterable(kinds))
 
 
 def count_values(values: Iterable[str]) -> dict[str, int]:
-    """How often each value comes, most frequent first, ties by name."""
+    """Count each value, most frequent first, ties by name."""
     return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))

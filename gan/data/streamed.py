@@ -1,4 +1,4 @@
-"""Images decoded from the disk when they are asked for: a set larger than the memory."""
+"""Streamed images: decoded from disk at each access, for sets larger than memory."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from torch import Tensor
 
 from gan.data.decode import expected_conversions, to_pixels
 from gan.data.source import BadImage, Reader, Source, count_conversions, printable_name
-from gan.data.thread_map import thread_map
+from gan.data.thread_map import process_images, thread_map
 from gan.errors import UserError
-from gan.utils.progress import progress, say
+from gan.utils.progress import say
 
-_HEADER = 2**16  # bytes in which most images tell their size
+_HEADER = 2**16  # bytes within which most images state their size
 
 
 class Streamed:
-    """Images decoded from the disk, each time they are asked for.
+    """A store that decodes images from disk at each access.
 
-    Before, only headers were read. An image that turns out damaged behind its header stops the run, unless
-    `replace_bad`: then the next whole image stands in for it, always the same one, and that is told once. In a labelled
-    set it is the next of the same class, for the label stays; a class without a whole image stops the run.
+    `scan` has read only the headers. An image that proves damaged behind its header stops the run, or, with
+    `replace_bad`, is replaced: always by the next readable image, which is reported once. In a labelled set that is the
+    next image of the same class, since the label stays; a class without a readable image stops the run.
     """
 
     def __init__(
@@ -38,21 +38,21 @@ class Streamed:
         self._labels = None if labels is None else labels[list(numbers)]
         self._shape = (channels, resolution, resolution)
         self._replace_bad = replace_bad
-        self._told: set[int] = set()
+        self._reported: set[int] = set()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def fetch(self, indices: Tensor) -> Tensor:
-        """Decode some images."""
+        """Decode the images with these numbers, int64 (B,): uint8 (B, C, R, R)."""
         wanted: list[int] = indices.tolist()
         pixels = np.empty((len(wanted), *self._shape), dtype=np.uint8)
 
         def decode(run: range) -> None:
             with self._source.opened() as read:
-                for place in run:
-                    pixels[place] = self._decode(read, wanted[place])
+                for position in run:
+                    pixels[position] = self._decode(read, wanted[position])
 
         with closing(thread_map(decode, len(wanted), 4)) as results:
             for _ in results:
@@ -64,26 +64,26 @@ class Streamed:
             return self._pixels(read, index)
         except BadImage as error:
             name = printable_name(self._source.listing.names[self._numbers[index]])
-            what = f"{self._source.name}: {name} cannot be read: {error}"
+            problem = f"{self._source.name}: {name} cannot be read: {error}"
             if not self._replace_bad:
-                raise UserError(f"{what}; repair or remove it, or use --skip-bad-images") from error
-        for other in self._after(index):
+                raise UserError(f"{problem}; repair or remove it, or use --skip-bad-images") from error
+        for other in self._replacements(index):
             with suppress(BadImage):
                 pixels = self._pixels(read, other)
                 with self._lock:
-                    if index not in self._told:
-                        self._told.add(index)
-                        say(f"{what}; the next image{self._of_class(index)} stands in for it")
+                    if index not in self._reported:
+                        self._reported.add(index)
+                        say(f"{problem}; replaced by the next image{self._of_class(index)}")
                 return pixels
-        raise UserError(f"{what}, nor can any other image{self._of_class(index)}; repair or remove them")
+        raise UserError(f"{problem}, nor can any other image{self._of_class(index)}; repair or remove them")
 
-    def _after(self, index: int) -> list[int]:
-        """Those that may stand in for an image, the next one first."""
+    def _replacements(self, index: int) -> list[int]:
+        """Numbers of the images that may replace an image, the next one first."""
         others = (index + np.arange(1, len(self))) % len(self)
         if self._labels is not None:
             others = others[self._labels[others] == self._labels[index]]
-        found: list[int] = others.tolist()
-        return found
+        numbers: list[int] = others.tolist()
+        return numbers
 
     def _of_class(self, index: int) -> str:
         if self._labels is None:
@@ -95,7 +95,7 @@ class Streamed:
 
 
 def streamed_fingerprint(source: Source, numbers: Sequence[int], resolution: int, channels: int) -> str:
-    """SHA-256 in hex of what identifies the images without decoding them."""
+    """SHA-256 in hex of the source's key and the image numbers; nothing is decoded."""
     digest = hashlib.sha256(f"streamed {resolution} {channels} ".encode() + source.key)
     digest.update(np.asarray(numbers, dtype="<i8").tobytes())
     return digest.hexdigest()
@@ -105,25 +105,13 @@ def scan(source: Source, resolution: int, channels: int) -> tuple[list[int], dic
     """Read the headers of all images of a source, in threads.
 
     Returns:
-        the numbers of those that seem readable, their conversions, and (name, reason) of the others.
+        the numbers of the images with a readable header, their conversions, and (name, reason) of the others.
     """
-    names = source.listing.names
-    kinds: dict[int, tuple[str, ...]] = {}
-    bad: dict[int, str] = {}
 
-    def check(run: range) -> int:
-        with source.opened() as read:
-            for index in run:
-                try:
-                    try:
-                        kinds[index] = expected_conversions(read(index, _HEADER), resolution, channels)
-                    except BadImage:  # its header may be longer
-                        kinds[index] = expected_conversions(read(index), resolution, channels)
-                except BadImage as error:
-                    bad[index] = str(error)
-        return len(run)
+    def check(read: Reader, index: int) -> tuple[str, ...]:
+        with suppress(BadImage):  # the header may be longer
+            return expected_conversions(read(index, _HEADER), resolution, channels)
+        return expected_conversions(read(index), resolution, channels)
 
-    with progress("checking headers", len(names)) as advance, closing(thread_map(check, len(names))) as done:
-        for count in done:
-            advance(count)
-    return sorted(kinds), count_conversions(kinds.values()), [(names[index], bad[index]) for index in sorted(bad)]
+    conversions, bad = process_images(source, "checking headers", check)
+    return list(conversions), count_conversions(conversions.values()), bad

@@ -110,7 +110,7 @@ BAD_REPORTS = {
     "precision": (["images", "--data", "images", "--precision", "fp8"], 2, "'fp8' is not one of 'fp32', 'bf16'"),
     "number": (["images", "--data", "digits", "--num", "99"], 1, "images: --num 99 images are asked for, it has 24"),
     "out": (["images", "--data", "digits", "--out", "taken"], 1, "--out taken: cannot be written to"),
-    "few": (["few", "--data", "digits"], 1, "few: a set needs at least 2 images"),
+    "few": (["few", "--data", "digits"], 1, "few: needs at least 2 images"),
     "no images": (["empty", "--data", "digits"], 1, "empty: no images found"),
     "size": (["large", "--data", "digits", "--metrics", "fid", "--ref", "x.npz"], 2, "--ref takes the place of --data"),
     "statistics": (["large", "--ref", "taken", "--features", "digits"], 1, "taken: no reference statistics"),

@@ -25,7 +25,7 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def cache_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep sets of any size."""
-    monkeypatch.setattr(decoded_cache, "FEWEST", 1)
+    monkeypatch.setattr(decoded_cache, "MIN_IMAGES", 1)
 
 
 @pytest.fixture

@@ -57,4 +57,4 @@ def test_half_of_the_memory_is_the_limit_and_is_told(classes_folder, monkeypatch
     fits = 12 * 192 <= free / 2
     assert (images.pixels is not None) == fits
     assert ("in memory\n" in told) == fits
-    assert ("more than half of the 4.6 kB of memory available; streamed from the disk" in told) != fits
+    assert ("more than half of the 4.6 kB of memory available; streamed from disk" in told) != fits

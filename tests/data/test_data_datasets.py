@@ -54,7 +54,7 @@ def test_no_sub_folders_means_unlabelled(tmp_path, paint, names):
 def test_images_beside_class_folders_make_the_set_unlabelled_and_say_so(classes_folder, paint, capsys):
     paint(classes_folder / "stray.png")
     assert listing(classes_folder).labels is None
-    assert "1 of its images lie beside the sub-folders" in capsys.readouterr().err
+    assert "1 of its images are in no sub-folder, so the set is treated as unlabelled" in capsys.readouterr().err
 
 
 def test_split_folders_are_no_classes(tmp_path, paint, capsys):
@@ -63,7 +63,7 @@ def test_split_folders_are_no_classes(tmp_path, paint, capsys):
     train, test = listing(tmp_path / "set"), listing(tmp_path / "set", "test")
     assert train.names == ("train/cat/1.png", "train/dog/2.png")
     assert (test.labels.tolist(), test.classes) == ([0, 1, 1], ("cat", "dog"))
-    assert "its folder train is taken as the split, test left out" in capsys.readouterr().err
+    assert "using its folder train; ignoring test" in capsys.readouterr().err
 
 
 def test_each_split_has_its_own_dataset_json(tmp_path, paint, zip_of):
@@ -96,14 +96,14 @@ def test_images_held_out_under_another_name_serve_as_test(tmp_path, paint, zip_o
         test = listing(path, "test")
         assert test.names == (f"{held_out}/cat/3.png", f"{held_out}/dog/4.png")
         assert (test.labels.tolist(), test.classes) == ([0, 1], ("cat", "dog"))
-        told = f"its folder {held_out} is taken as the split test, of which there is no folder, train left out"
+        told = f"using its folder {held_out} as the split test, which has no folder of its own; ignoring train"
         assert told in capsys.readouterr().err
 
 
 def test_a_split_that_is_not_there_is_told(tmp_path, paint):
     for name in ("test/cat/1.png", "val/cat/2.png", "val/dog/3.png"):
         paint(tmp_path / "set" / name)
-    with pytest.raises(UserError, match="has no split train, only test and val; give the folder of the one that is"):
+    with pytest.raises(UserError, match="has no split train, only test and val; give the path of one of these fold"):
         listing(tmp_path / "set")
     assert listing(tmp_path / "set" / "val").classes == ("cat", "dog")
 
@@ -175,7 +175,7 @@ def test_dataset_json_names_classes_and_null_means_unlabelled(classes_folder):
         ({"labels": [["cat/00.png", -1]]}, "a pair of a name and one class number"),
         ({"labels": [["cat/00.png", True]]}, "a pair of a name and one class number"),
         ({"labels": [["cat/00.png", 10**9]]}, "a pair of a name and one class number"),
-        ({"labels": [["cat/00.png", 0]]}, "11 images have no label in it, among them cat/03.png"),
+        ({"labels": [["cat/00.png", 0]]}, "has no label for 11 images, among them cat/03.png"),
     ],
 )
 def test_malformed_dataset_json_is_told(classes_folder, table, told):

@@ -57,7 +57,7 @@ def test_a_hit_equals_a_miss(classes_folder, zip_of, tmp_path, decodes, form):
 
 
 def test_small_sets_are_not_kept(classes_folder, cache_folder, monkeypatch):
-    monkeypatch.setattr(decoded_cache, "FEWEST", 13)
+    monkeypatch.setattr(decoded_cache, "MIN_IMAGES", 13)
     load_images(str(classes_folder), resolution=8, channels=3)
     assert not cache_folder.exists()
 

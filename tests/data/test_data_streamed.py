@@ -52,11 +52,11 @@ def test_the_next_batches_are_read_ahead(both):
     _, streamed = both[0]
     with closing(Batches(streamed, 2, 0)) as batches:
         batches.at(0)
-        assert sorted(batches._ahead) == [1, 2]
+        assert sorted(batches._pending) == [1, 2]
         batches.at(1)
-        assert sorted(batches._ahead) == [2, 3]
+        assert sorted(batches._pending) == [2, 3]
         batches.at(9)
-        assert sorted(batches._ahead) == [10, 11]
+        assert sorted(batches._pending) == [10, 11]
 
 
 def test_no_thread_is_left_after_close(both):
@@ -124,7 +124,7 @@ def test_or_the_next_image_stands_in(cut, capsys):
     for _ in range(3):
         got = images.fetch(torch.tensor([1, 2]))
         assert torch.equal(got[0], got[1])
-    assert capsys.readouterr().err.count("the next image of the class cat stands in for it") == 1
+    assert capsys.readouterr().err.count("replaced by the next image of the class cat") == 1
 
 
 def damage(path):
@@ -159,7 +159,7 @@ def test_any_image_stands_in_where_there_are_no_labels(classes_folder, little_me
     images = load_images(str(classes_folder / "cat"), resolution=8, channels=3, skip_bad_images=True)
     got = images.fetch(torch.tensor([3, 0]))
     assert torch.equal(got[0], got[1])
-    assert "09.png cannot be read" in (told := capsys.readouterr().err) and "; the next image stands in for it" in told
+    assert "09.png cannot be read" in (told := capsys.readouterr().err) and "; replaced by the next image\n" in told
 
 
 def test_a_zip_that_vanished_is_told(both, tmp_path):

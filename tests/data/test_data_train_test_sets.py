@@ -91,17 +91,17 @@ def refused(kind: type[UserError], message: str, **given: Any) -> None:
 
 def test_other_classes(train: Path, tmp_path: Path) -> None:
     other = paint(tmp_path / "other", "abd")
-    message = "its classes are not those of the training images (in the training images alone: c; in the test images"
+    message = "its classes differ from the training images' (only in the training images: c; only in the test images"
     refused(UserError, message, data=str(train), test_data=str(other))
     shutil.rmtree(other / "d")
-    refused(UserError, "(in the training images alone: c)", data=str(train), test_data=str(other))
+    refused(UserError, "(only in the training images: c)", data=str(train), test_data=str(other))
 
 
 def test_one_class(train: Path, tmp_path: Path) -> None:
     single = paint(tmp_path / "single" / "only", "a")
     rows = [[path.name, 0] for path in sorted(single.rglob("*.png"))]
     (single / "a" / "dataset.json").write_text(json.dumps({"labels": rows, "classes": ["a", "b", "c"]}))
-    message = "has one class only (a); a classifier needs at least two"
+    message = "has only one class (a); a classifier needs at least two"
     refused(UserError, f"--data {single}: {message}", data=str(single), test_data=str(train))
     refused(UserError, f"--test-data {single}: {message}", data=str(train), test_data=str(single))
 
@@ -109,14 +109,16 @@ def test_one_class(train: Path, tmp_path: Path) -> None:
 def test_no_labels(train: Path, tmp_path: Path) -> None:
     loose = tmp_path / "loose"
     shutil.copytree(train / "a", loose)
-    message = "has no labels, or one class only: put each of two or more classes into a sub-folder of its own"
+    message = "has no labels, or only one class; put each of two or more classes into a sub-folder of its own"
     refused(UserError, f"--data {loose}: {message}", data=str(loose), test_data=str(train))
     refused(UserError, f"--test-data {loose}: {message}", data=str(train), test_data=str(loose))
 
 
 def test_no_test_images(train: Path) -> None:
-    refused(UsageError, f"--test-data: {train} has no test split: a test on the training images says", data=str(train))
-    message = "--test-data: a test on the training images says nothing; name other images of the same classes"
+    refused(
+        UsageError, f"--test-data: {train} has no test split; give other images of the same classes", data=str(train)
+    )
+    message = "--test-data: these are the training images; give other images of the same classes"
     refused(UsageError, message, data=str(train), test_data=str(train))
     refused(UsageError, "--test-data nowhere: no such folder or zip", data=str(train), test_data="nowhere")
     refused(UsageError, "--data nowhere: no such folder or zip", data="nowhere")
@@ -126,4 +128,4 @@ def test_too_few_images(train: Path, tmp_path: Path) -> None:
     both = {"data": str(train), "test_data": str(paint(tmp_path / "other", "abc", seed=1))}
     refused(UsageError, "--batch 13: more than the 12 training images; use --batch 12 or less", batch=13, **both)
     refused(UsageError, "--batch 8: more than the 6 training images", batch=8, limit=6, **both)
-    refused(UsageError, "--limit 2: less than one image of each of the 3 classes", limit=2, **both)
+    refused(UsageError, "--limit 2: use at least 3, one image of each class", limit=2, **both)

@@ -274,7 +274,7 @@ def test_snapshots_are_a_tenth_of_the_steps(tmp_path: Path) -> None:
         ("--report-every 0", "--report-every 0: a comparison is made of scores; give the steps between them"),
         ("--preset resnet-64", "--data: the preset resnet-64 has no data of its own"),
         ("--preset quick", "--preset quick: choose from quickstart"),
-        ("--batch 5000", "a batch of 5000 images is more than the 1797 that digits has"),
+        ("--batch 5000", "a batch of 5000 images is more than the 1797 images of digits"),
         ("--data nowhere", "--data nowhere: no such folder or zip"),
         ("--norm sn", "No such option '--norm'. (Did you mean one of: '--network', '--norm-layers', '--norms'?)"),
         ("--norm-layers 99", "--norm-layers 99: this discriminator has 7 hidden convolutions"),
