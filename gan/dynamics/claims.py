@@ -1,13 +1,13 @@
-"""Whether runs support what the MSN paper says of training dynamics, by rules that are stated with each answer.
+"""Compare runs with what the MSN paper claims about training dynamics.
 
-A value of a run is the median over its layers in each sample, then the median over the samples of the last third of
-training, then, for several runs of one norm, the median over those. Two values differ where one is at least `FACTOR`
-times the other.
+The value of a run is the median over its layers in each sample, then the median over the samples of the last third of
+training, then, for several runs of one norm, the median over those. Two values differ if one is at least `FACTOR` times
+the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -24,11 +24,12 @@ from gan.dynamics.samples import (
 
 FACTOR = 1.5
 DRIFT = 0.5  # initial standard deviations; from here on a mean has drifted
-SUPPORTED, PARTLY, AGAINST, UNKNOWN = "supported", "partly supported", "not supported", "cannot be told"
+SUPPORTED, PARTLY, AGAINST = "supported", "partly supported", "not supported"
+UNKNOWN, INCONCLUSIVE = "not enough runs to say", "inconclusive"
 
 
 class Claim(NamedTuple):
-    """What the paper says, whether the runs support it, and the numbers and the rule that tell."""
+    """A claim of the paper, whether the runs support it, and the numbers and the rule behind the answer."""
 
     name: str
     statement: str
@@ -37,165 +38,165 @@ class Claim(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """All of it in words."""
+        """The whole claim as text."""
         return f"{self.name}, {self.statement}: {self.answer}. {self.reason}"
 
 
-_STATEMENTS = {
-    "C1": "SN makes gradients sparse",
-    "C2": "SN controls the variance of gradients",
-    "C3": "SN lets layer means drift",
-    "C4": "MSN removes the drift",
-}
+class _Undecided(Exception):
+    """Answer and reason where a rule cannot be applied."""
 
 
-def judge(runs: Sequence[SampledRun]) -> list[Claim]:
-    """All claims, in order.
+def evaluate_claims(runs: Sequence[SampledRun]) -> list[Claim]:
+    """Evaluate all claims, in order.
 
     Args:
         runs: of one network on the same images, under one or several norms.
     """
     runs = comparable(runs)
-    return [_claim(name, rule, runs) for name, rule in _RULES.items()]
-
-
-def _claim(name: str, rule: Callable[[Sequence[SampledRun]], tuple[str, str]], runs: Sequence[SampledRun]) -> Claim:
-    reason = _difference(runs)
-    if reason:
-        return Claim(name, _STATEMENTS[name], UNKNOWN, reason)
-    try:
-        answer, reason = rule(runs)
-    except _Untold as untold:
-        answer, reason = UNKNOWN, str(untold)
-    return Claim(name, _STATEMENTS[name], answer, reason)
+    difference = _difference(runs)
+    claims = []
+    for name, (statement, rule) in _CLAIMS.items():
+        try:
+            answer, reason = (INCONCLUSIVE, difference) if difference else rule(runs)
+        except _Undecided as undecided:
+            answer, reason = undecided.args
+        claims.append(Claim(name, statement, answer, reason))
+    return claims
 
 
 def _difference(runs: Sequence[SampledRun]) -> str:
-    """In what the runs differ that must be the same, in a sentence; empty where they do not."""
-    networks = {(run.entries[0].get("kind"), tuple(run.entries[0]["layers"])) for run in runs}
-    if len(networks) > 1:
+    """A sentence about why the runs cannot be compared; empty if they can."""
+    if len({(run.entries[0].get("kind"), tuple(run.entries[0]["layers"])) for run in runs}) > 1:
         return "The runs are of different networks."
     sizes = [run.sizes for run in runs if run.sizes]
     for name in sizes[0] if sizes else ():
         if len(counts := {size[name] for size in sizes}) > 1:
             return f"The runs are of different networks: {name} has {_listed(counts)} singular values."
-    if len(parts := {run.entries[0].get("part") for run in runs}) > 1:
-        return f"The runs were sampled on mini-batches of different sizes ({_listed(parts)} images)."
+    if len(batches := {run.entries[0].get("part") for run in runs}) > 1:
+        return f"The runs were sampled on mini-batches of different sizes ({_listed(batches)} images)."
     return ""
 
 
-def _listed(found: set[Any]) -> str:
-    return " and ".join(sorted(map(str, found)))
+def _listed(values: Iterable[Any]) -> str:
+    return " and ".join(sorted(map(str, values)))
 
 
-class _Untold(Exception):
-    """A norm or a number that a rule needs is not there, or says nothing."""
+def _late_value(runs: Sequence[SampledRun], norm: str, quantity: Quantity) -> float:
+    """The value of a quantity under a norm.
 
-
-def _late(runs: Sequence[SampledRun], norm: str, quantity: Quantity) -> float:
-    own = [run.late(quantity) for run in runs if run.norm == norm]
+    Raises:
+        _Undecided: the norm has no run, or no finite sample in the last third of training.
+    """
+    own = [run for run in runs if run.norm == norm]
     if not own:
         norms = ", ".join(dict.fromkeys(run.norm for run in runs))
-        raise _Untold(f"It takes a run under {norm} too; there is only {norms}.")
-    found = [value for value in own if value is not None]
-    if not found:
-        if any(run.late_steps for run in runs if run.norm == norm):
-            raise _Untold(f"In the last third of training the numbers under {norm} are not finite.")
-        raise _Untold(f"There is no sample under {norm} in the last third of training; use a smaller --dynamics.")
-    return median(found)
+        raise _Undecided(UNKNOWN, f"This needs a run under {norm} too; there is only {norms}.")
+    values = [value for value in (run.late(quantity) for run in own) if value is not None]
+    if values:
+        return median(values)
+    if any(run.late_steps for run in own):
+        raise _Undecided(INCONCLUSIVE, f"In the last third of training the numbers under {norm} are not finite.")
+    raise _Undecided(
+        UNKNOWN, f"There is no sample under {norm} in the last third of training; use a smaller --dynamics."
+    )
 
 
 def _require_learning(runs: Sequence[SampledRun], *norms: str) -> None:
-    """Refuse to judge what does not learn: without gradients there is nothing to compare, and nothing moves."""
+    """Check that most runs under each norm still learn: zero gradients cannot be compared.
+
+    Raises:
+        _Undecided: half or more of a norm's runs, whose median would count, have stopped.
+    """
     for norm in norms:
-        own = [run.stopped for run in runs if run.norm == norm]
-        if own and 2 * sum(own) >= len(own):  # then a median over runs is of those that have stopped, or between
-            which = f"{sum(own)} of {len(own)} runs have" if len(own) > 1 else "the run has"
-            raise _Untold(f"Under {norm} {which} stopped learning: in the last third of training gradients are zero.")
+        stopped = [run.stopped for run in runs if run.norm == norm]
+        if stopped and 2 * sum(stopped) >= len(stopped):
+            subject = f"{sum(stopped)} of {len(stopped)} runs have" if len(stopped) > 1 else "the run has"
+            raise _Undecided(
+                INCONCLUSIVE,
+                f"Under {norm} {subject} stopped learning: in the last third of training gradients are zero.",
+            )
 
 
 def _baseline(runs: Sequence[SampledRun]) -> str:
-    """What SN is held against: no norm, or batch norm (as in the authors' plots) where that is not there."""
+    """The norm that SN is compared with: none, or batch norm (as in the authors' plots) if there is no such run."""
     norms = {run.norm for run in runs}
     for norm in ("none", "bn"):
         if norm in norms:
             return norm
-    raise _Untold(f"It takes a run under none or bn too; there is only {', '.join(sorted(norms))}.")
+    raise _Undecided(UNKNOWN, f"This needs a run under none or bn too; there is only {', '.join(sorted(norms))}.")
 
 
 def ratio(value: float, other: float) -> float:
-    """value / other; 1 where both are 0."""
+    """Return value / other; 1 if both are 0."""
     if other == 0:
         return 1.0 if value == 0 else float("inf")
     return value / other
 
 
 def _sparsity(runs: Sequence[SampledRun]) -> tuple[str, str]:
-    sn = _late(runs, "sn", SMALL_SHARE)
-    other = _baseline(runs)
-    plain = _late(runs, other, SMALL_SHARE)
-    zeros = _late(runs, "sn", ZERO_SHARE), _late(runs, other, ZERO_SHARE)
-    _require_learning(runs, "sn", other)
-    answer = SUPPORTED if ratio(sn, plain) >= FACTOR else AGAINST
-    return answer, (
+    sn = _late_value(runs, "sn", SMALL_SHARE)
+    baseline = _baseline(runs)
+    plain = _late_value(runs, baseline, SMALL_SHARE)
+    zeros = [_late_value(runs, norm, ZERO_SHARE) for norm in ("sn", baseline)]
+    _require_learning(runs, "sn", baseline)
+    return SUPPORTED if ratio(sn, plain) >= FACTOR else AGAINST, (
         f"In the last third of training {sn:.2%} of a layer's gradient entries are at most 0.001 of its largest under "
-        f"sn, {plain:.2%} under {other} (medians over layers and samples): {ratio(sn, plain):.3g} times as many, and "
+        f"sn, {plain:.2%} under {baseline} (medians over layers and samples): {ratio(sn, plain):.3g} times as many; "
         f"support takes {FACTOR}. Exactly zero are {zeros[0]:.2%} and {zeros[1]:.2%}."
     )
 
 
 def _variance(runs: Sequence[SampledRun]) -> tuple[str, str]:
-    pairs = []
-    other = ""
-    for quantity in (GRADIENT_VARIANCE, GRADIENT_SIGMA):
-        sn = _late(runs, "sn", quantity)
-        other = _baseline(runs)
-        pairs.append((sn, _late(runs, other, quantity)))
-    _require_learning(runs, "sn", other)
-    ratios = [ratio(*pair) for pair in pairs]
-    less = sum(value * FACTOR <= 1 for value in ratios)
-    (variance, plain_variance), (sigma, plain_sigma) = pairs
-    return (AGAINST, PARTLY, SUPPORTED)[less], (
+    variance, sigma = (_late_value(runs, "sn", quantity) for quantity in (GRADIENT_VARIANCE, GRADIENT_SIGMA))
+    baseline = _baseline(runs)
+    plain_variance, plain_sigma = (
+        _late_value(runs, baseline, quantity) for quantity in (GRADIENT_VARIANCE, GRADIENT_SIGMA)
+    )
+    _require_learning(runs, "sn", baseline)
+    ratios = ratio(variance, plain_variance), ratio(sigma, plain_sigma)
+    smaller = sum(value * FACTOR <= 1 for value in ratios)
+    return (AGAINST, PARTLY, SUPPORTED)[smaller], (
         f"In the last third of training the variance of a gradient entry over mini-batches is {variance:.3g} under sn, "
-        f"{plain_variance:.3g} under {other} ({ratios[0]:.3g} times), the largest singular value of the gradient "
+        f"{plain_variance:.3g} under {baseline} ({ratios[0]:.3g} times), the largest singular value of the gradient "
         f"matrix {sigma:.3g} and {plain_sigma:.3g} ({ratios[1]:.3g} times; medians over layers and samples). Support "
         f"takes at most 1/{FACTOR} of both, partial support of one."
     )
 
 
 def _drift(runs: Sequence[SampledRun]) -> tuple[str, str]:
-    sn = _late(runs, "sn", MEAN_DRIFT)
+    sn = _late_value(runs, "sn", MEAN_DRIFT)
     _require_learning(runs, "sn")
     reason = (
         f"In the last third of training the means of pre-activations are {sn:.3g} initial standard deviations from "
-        f"where they began (median over layers and samples); from {DRIFT} on they have drifted.{_beside(runs)}"
+        f"their initial values (median over layers and samples); from {DRIFT} on they have drifted."
+        f"{_drift_of_others(runs)}"
     )
     if sn < DRIFT:
         return AGAINST, reason
     try:
-        other = _baseline(runs)
-    except _Untold:
-        return SUPPORTED, f"{reason} There is no run under none or bn to hold that against."
-    plain = _late(runs, other, MEAN_DRIFT)
-    _require_learning(runs, other)
+        baseline = _baseline(runs)
+    except _Undecided:
+        return SUPPORTED, f"{reason} There is no run under none or bn to compare with."
+    plain = _late_value(runs, baseline, MEAN_DRIFT)
+    _require_learning(runs, baseline)
     if ratio(sn, plain) * FACTOR <= 1:
-        return PARTLY, f"{reason} But that is {ratio(sn, plain):.3g} times the drift under {other}: SN holds it back."
+        return PARTLY, f"{reason} But that is {ratio(sn, plain):.3g} times the drift under {baseline}: SN reduces it."
     return SUPPORTED, reason
 
 
-def _beside(runs: Sequence[SampledRun]) -> str:
-    """The drift under the other norms that were sampled so late."""
-    found = {}
+def _drift_of_others(runs: Sequence[SampledRun]) -> str:
+    """The drift under the other norms that have samples in the last third of training."""
+    texts = []
     for norm in dict.fromkeys(run.norm for run in runs if run.norm != "sn"):
         try:
-            found[norm] = _late(runs, norm, MEAN_DRIFT)
-        except _Untold:
+            texts.append(f"{norm} {_late_value(runs, norm, MEAN_DRIFT):.3g}")
+        except _Undecided:
             continue
-    return f" For comparison: {', '.join(f'{norm} {value:.3g}' for norm, value in found.items())}." if found else ""
+    return f" For comparison: {', '.join(texts)}." if texts else ""
 
 
 def _removal(runs: Sequence[SampledRun]) -> tuple[str, str]:
-    sn, msn = _late(runs, "sn", MEAN_DRIFT), _late(runs, "msn", MEAN_DRIFT)
+    sn, msn = _late_value(runs, "sn", MEAN_DRIFT), _late_value(runs, "msn", MEAN_DRIFT)
     _require_learning(runs, "sn", "msn")
     reason = (
         f"In the last third of training the drift is {msn:.3g} initial standard deviations under msn, {sn:.3g} under "
@@ -204,13 +205,13 @@ def _removal(runs: Sequence[SampledRun]) -> tuple[str, str]:
     if ratio(msn, sn) * FACTOR > 1:
         return AGAINST, reason
     if sn < DRIFT:
-        return UNKNOWN, f"{reason} But under sn there is no drift to remove: less than {DRIFT}."
+        return INCONCLUSIVE, f"{reason} But under sn there is no drift to remove: less than {DRIFT}."
     return SUPPORTED, reason
 
 
-_RULES: dict[str, Callable[[Sequence[SampledRun]], tuple[str, str]]] = {
-    "C1": _sparsity,
-    "C2": _variance,
-    "C3": _drift,
-    "C4": _removal,
+_CLAIMS: dict[str, tuple[str, Callable[[Sequence[SampledRun]], tuple[str, str]]]] = {
+    "Claim 1": ("SN makes gradients sparse", _sparsity),
+    "Claim 2": ("SN controls the variance of gradients", _variance),
+    "Claim 3": ("SN lets layer means drift", _drift),
+    "Claim 4": ("MSN removes the drift", _removal),
 }

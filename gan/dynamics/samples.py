@@ -1,4 +1,4 @@
-"""The samples in dynamics.jsonl of several runs, and the numbers read from them"""
+"""The samples of several runs, read from dynamics.jsonl."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from gan.dynamics.callback import DYNAMICS_LOG
 from gan.runs import log
 
-STOPPED = 0.99  # share of gradient entries that are exactly zero; from here on a layer learns nothing
-
+STOPPED = 0.99  # share of zero gradient entries from which a layer counts as no longer learning
 
 Sample = Mapping[str, Any]
 
@@ -26,20 +25,10 @@ class Quantity(NamedTuple):
 
 
 SMALL_SHARE = Quantity("layers", "gradient_small")
-
-
 ZERO_SHARE = Quantity("layers", "gradient_zeros")
-
-
 GRADIENT_NORM = Quantity("layers", "gradient_norm")
-
-
 GRADIENT_VARIANCE = Quantity("layers", "gradient_variance")
-
-
 GRADIENT_SIGMA = Quantity("layers", "gradient_sigma")
-
-
 MEAN_DRIFT = Quantity("activations", "drift")
 
 
@@ -51,19 +40,24 @@ class SampledRun:
     entries: tuple[Sample, ...]
 
     def values(self, quantity: Quantity) -> dict[int, float]:
-        """The median over layers, by step; without samples in which no layer has the number."""
-        found = {}
+        """Return the median over layers by step, for samples in which a layer has the number."""
+        medians = {}
         for entry in self.entries:
-            own = [layer.get(quantity.key) for layer in entry[quantity.part].values()]
-            if present := [value for value in own if value is not None]:
-                found[entry["step"]] = median(present)
-        return found
+            values = [layer.get(quantity.key) for layer in entry[quantity.part].values()]
+            if finite := [value for value in values if value is not None]:
+                medians[entry["step"]] = median(finite)
+        return medians
+
+    def layer_values(self, quantity: Quantity, name: str) -> dict[int, float]:
+        """Return the number of one layer by step, for samples that have it."""
+        values = {entry["step"]: entry[quantity.part].get(name, {}).get(quantity.key) for entry in self.entries}
+        return {step: value for step, value in values.items() if value is not None}
 
     def late(self, quantity: Quantity) -> float | None:
-        """The median over the samples of the last third of training; None where there is none."""
+        """Return the median over the samples of the last third of training; None if there is none."""
         steps = self.late_steps
-        found = [value for step, value in self.values(quantity).items() if step in steps]
-        return median(found) if found else None
+        values = [value for step, value in self.values(quantity).items() if step in steps]
+        return median(values) if values else None
 
     @property
     def late_steps(self) -> set[int]:
@@ -73,24 +67,24 @@ class SampledRun:
 
     @property
     def stopped(self) -> bool:
-        """Whether it has stopped learning: in the last third of training a layer's gradient is zero, as a rule."""
+        """True if the network no longer learns: in the last third of training the gradient of most layers is zero."""
         zeros = self.late(ZERO_SHARE)
         return (zeros is not None and zeros >= STOPPED) or 0 in (self.late(GRADIENT_NORM), self.late(GRADIENT_VARIANCE))
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many singular values each layer's weight has; empty where they were not sampled."""
+        """Number of singular values of each layer's weight; empty if they were not sampled."""
         spectra: dict[str, list[Any]] = next((entry["spectra"] for entry in self.entries if "spectra" in entry), {})
         return {name: len(values) for name, values in spectra.items()}
 
     @property
     def pooled(self) -> set[str]:
-        """Layers whose pre-activations were seen after a 2×2 mean."""
+        """Layers whose pre-activations were recorded after a 2×2 mean."""
         return set(self.entries[-1].get("pooled", ()))
 
 
 def read_runs(folders: Iterable[Path]) -> list[SampledRun]:
-    """The runs of those folders that have a `dynamics.jsonl` with samples."""
+    """Read the runs of those folders whose `dynamics.jsonl` has samples."""
     runs = []
     for folder in folders:
         entries = [
@@ -102,17 +96,17 @@ def read_runs(folders: Iterable[Path]) -> list[SampledRun]:
 
 
 def comparable(runs: Sequence[SampledRun]) -> list[SampledRun]:
-    """The runs without the pre-activations that some have after a 2×2 mean and others before it.
+    """Remove pre-activations that some runs recorded after a 2×2 mean and others before it.
 
-    The mean makes deviations smaller, and with them drifts, which are told in deviations, larger.
+    The mean reduces standard deviations, which are the unit of drift, and so increases drift.
     """
-    every = {name for run in runs for name in run.pooled}
-    unlike = {name for name in every if not all(name in run.pooled for run in runs)}
-    if not unlike:
+    pooled = [run.pooled for run in runs]
+    mixed = set().union(*pooled) - set.intersection(*pooled) if runs else set()
+    if not mixed:
         return list(runs)
 
-    def without(entry: Sample) -> Sample:
-        kept = {name: layer for name, layer in entry["activations"].items() if name not in unlike}
-        return {**entry, "activations": kept}
+    def without_mixed(entry: Sample) -> Sample:
+        activations = {name: layer for name, layer in entry["activations"].items() if name not in mixed}
+        return {**entry, "activations": activations}
 
-    return [replace(run, entries=tuple(without(entry) for entry in run.entries)) for run in runs]
+    return [replace(run, entries=tuple(map(without_mixed, run.entries))) for run in runs]

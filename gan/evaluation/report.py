@@ -69,7 +69,7 @@ def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
         first=table,
         stopped=_stopped(record),
         grids=tuple(_grids(record, folder)),
-        charts=(*_score_charts(results, scores), *_training_charts(results), *dynamics.pictures),
+        charts=(*_score_charts(results, scores), *_training_charts(results), *dynamics.figures),
         facts=tuple(_facts(record, letters)),
         command=record["command"],
         made=record["made"],

@@ -1,4 +1,4 @@
-"""Line charts as SVG: small enough for a phone, and in colours that a page's theme can change."""
+"""Line charts as SVG, legible on a phone and in the colours of the page's theme."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from gan.report.document import Figure
 from gan.utils.confidence import confidence_interval
 
 _INCHES = (4.4, 2.7)
-_MOST_POINTS = 300  # of a line; more are averaged in groups
-_INK, _LINE = "#010203", "#040506"  # stand for the theme's colours
-# After Okabe and Ito, which the colour-blind tell apart; blue is lighter, to stand out by night too.
+_MAX_POINTS = 300  # of a line; longer ones are averaged in groups
+_INK, _LINE = "#010203", "#040506"  # placeholders for the theme's colours
+# Okabe and Ito's colours for colour-blind readers, with a lighter blue for the dark theme.
 SERIES = ("#2a86c9", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-_MARKS = "os^Dvx"
+_MARKERS = "os^Dvx"
 _STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: it can be read aloud and takes the page's font
+    "svg.fonttype": "none",  # text stays text, for screen readers and in the page's font
     "svg.hashsalt": "msn-gan",
     "font.size": 9,
     "text.color": _INK,
@@ -40,36 +40,36 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart: values `y` at `x`, and where given, how far they spread to either side."""
+    """One line of a chart: values `y` at `x`, with an optional band of `y` ± `spread`."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     spread: Sequence[float] | None = None
     series: int | None = None
-    """Number of its colour and mark; None: its place in the chart. The same thing looks alike in all charts."""
+    """Number of its colour and marker, to be the same in several charts; None: its position in the chart."""
 
 
 def svg_chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, log: bool = False) -> str:
-    """A line chart as an <svg> element; text is `currentColor`, rules are `var(--line)`.
+    """Draw a line chart as an <svg> element; text is `currentColor`, axes and grid are `var(--line)`.
 
     Args:
-        alt: what it shows, in words.
-        log: whether the axis of values is logarithmic; values that are not above 0 have no place on it.
+        alt: alternative text.
+        log: make the y axis logarithmic; values that are not above 0 are not shown on it.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Canvas(figsize=_INCHES, layout="constrained")
         axes = figure.add_subplot()
-        for place, line in enumerate(lines):
-            number = place if line.series is None else line.series
+        for position, line in enumerate(lines):
+            number = position if line.series is None else line.series
             color = SERIES[number % len(SERIES)]
             x, y = _thinned(line.x), _thinned(line.y)
-            mark = _MARKS[number % len(_MARKS)] if len(x) <= 30 else None
-            dashes = "-" if number < len(SERIES) else "--"  # the colours begin again
-            axes.plot(x, y, dashes, color=color, marker=mark, markersize=4, linewidth=1.6, label=line.name)
+            marker = _MARKERS[number % len(_MARKERS)] if len(x) <= 30 else None
+            dashes = "-" if number < len(SERIES) else "--"  # colours repeat
+            axes.plot(x, y, dashes, color=color, marker=marker, markersize=4, linewidth=1.6, label=line.name)
             if line.spread is not None:
                 spread = _thinned(line.spread)
-                low, high = zip(*((a - b, a + b) for a, b in zip(y, spread, strict=True)), strict=True)
+                low, high = ([a + sign * b for a, b in zip(y, spread, strict=True)] for sign in (-1, 1))
                 axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
         log = log and any(value > 0 for line in lines for value in line.y)
         if log:
@@ -90,49 +90,52 @@ def svg_chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, lo
 
 
 def _limits(lines: Sequence[Line], low: float, high: float) -> tuple[float, float]:
-    """Where the y axis begins and ends: within what `low` and `high` show.
+    """Limits of the y axis within [low, high]; wide bands are cut off so that they do not flatten the lines.
 
-    Wide intervals are cut off where they would press the lines together, and where they reach below 0 and no line does.
+    The axis extends beyond the lines by at most their range, and below 0 only if a line does.
     """
-    least, most = min(min(line.y) for line in lines), max(max(line.y) for line in lines)
-    if most > least:
-        low, high = max(low, least - (most - least)), min(high, most + (most - least))
-    return (max(low, 0.0) if least >= 0 else low), high
+    values = [value for line in lines for value in line.y]
+    smallest, largest = min(values), max(values)
+    if largest > smallest:
+        low, high = max(low, 2 * smallest - largest), min(high, 2 * largest - smallest)
+    return (max(low, 0.0) if smallest >= 0 else low), high
 
 
 def _log_limits(lines: Sequence[Line]) -> tuple[float, float]:
-    """Where a logarithmic y axis begins and ends: around all values that have a place on it; there are some."""
+    """Limits of a logarithmic y axis: the range of all positive values, of which there is at least one."""
     values = [value for line in lines for value in line.y if value > 0]
-    least, most = min(values), max(values)
-    margin = (most / least) ** 0.05 if most > least else 2.0
-    return least / margin, most * margin
+    smallest, largest = min(values), max(values)
+    margin = (largest / smallest) ** 0.05 if largest > smallest else 2.0
+    return smallest / margin, largest * margin
 
 
 def standalone_svg(svg: str) -> str:
-    """The chart as a file of its own: black on white."""
+    """Return a chart as the content of an SVG file, black on white."""
     plain = svg.replace("currentColor", "#222222").replace("var(--line)", "#cccccc")
     return plain.replace("<svg ", '<svg style="background: white; font-family: sans-serif" ', 1)
 
 
 def _element(text: str, alt: str) -> str:
+    """The <svg> element of matplotlib's SVG, scalable and without fonts, ids and fixed colours."""
     text = text[text.index("<svg ") :]
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
-    text = re.sub(r' id="[A-Za-z0-9]+_\d+"', "", text)  # nothing refers to them, and a page has several charts
+    text = re.sub(r' id="[A-Za-z0-9]+_\d+"', "", text)  # unused, and not unique on a page with several charts
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = text.replace("<svg ", f'<svg class="chart" role="img" aria-label="{html.escape(alt)}" ', 1)
-    text = re.sub(r"font-family: [^;\"]*(; )?|font: ([\d.]+px) [^;\"]*", _font, text)
+    text = re.sub(r"font-family: [^;\"]*(; )?|font: ([\d.]+px) [^;\"]*", _font_size, text)
     return text.replace(_INK, "currentColor").replace(_LINE, "var(--line)").strip()
 
 
-def _font(found: re.Match[str]) -> str:
-    """Only the size is kept of a font, so that text is set in the page's own."""
-    return f"font-size: {found[2]}" if found[2] else ""
+def _font_size(match: re.Match[str]) -> str:
+    """The size of a font without its family, so that text uses the page's font."""
+    return f"font-size: {match[2]}" if match[2] else ""
 
 
 def _thinned(values: Sequence[float]) -> list[float]:
-    group = -(-len(values) // _MOST_POINTS)
+    """Means of groups of consecutive values, at most `_MAX_POINTS` of them."""
+    group = -(-len(values) // _MAX_POINTS)
     parts = (values[start : start + group] for start in range(0, len(values), group))
     return [sum(part) / len(part) for part in parts]
 
@@ -140,12 +143,12 @@ def _thinned(values: Sequence[float]) -> list[float]:
 def line_chart(
     title: str, lines: Sequence[Line], x_label: str, better: str = "", y_label: str = "", *, log: bool = False
 ) -> Figure:
-    """A line chart as a picture of a report, which says in words where each line begins and ends.
+    """Draw a line chart as a figure of a report; its alternative text gives the ends of each line.
 
     Args:
-        better: what the caption adds, as `less is better`.
-        y_label: of its axis; the title where it is empty.
-        log: whether that axis is logarithmic.
+        better: added to the caption, as `less is better`.
+        y_label: label of the y axis; the title if empty.
+        log: make the y axis logarithmic.
     """
     ranges = "; ".join(
         f"{line.name} from {line.y[0]:.4g} at {line.x[0]:,} to {line.y[-1]:.4g} at {line.x[-1]:,}" for line in lines
@@ -156,11 +159,12 @@ def line_chart(
 
 
 def mean_line(name: str, points: Sequence[tuple[float, Sequence[float]]]) -> Line:
-    """The means of several curves, as one line, and their 95 % intervals, where there are several.
+    """The mean of several curves, with its 95 % confidence interval if there are at least two.
 
     Args:
-        points: places along the x axis, and the value of each curve there.
+        points: (x, values of the curves at x).
     """
-    found = [confidence_interval(values) for _, values in points]
-    spread = [each.half or 0.0 for each in found] if any(each.half is not None for each in found) else None
-    return Line(name, [x for x, _ in points], [each.mean for each in found], spread)
+    intervals = [confidence_interval(values) for _, values in points]
+    widths = [interval.half for interval in intervals]
+    spread = None if all(width is None for width in widths) else [width or 0.0 for width in widths]
+    return Line(name, [x for x, _ in points], [interval.mean for interval in intervals], spread)

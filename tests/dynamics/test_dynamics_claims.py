@@ -1,4 +1,4 @@
-"""Verdicts and figures on made-up samples, in both directions, and where they cannot be told."""
+"""Claims and figures of made-up samples: supported, not supported, and undecided."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from gan.dynamics.claims import AGAINST, PARTLY, SUPPORTED, UNKNOWN, judge, ratio
+from gan.dynamics.claims import AGAINST, INCONCLUSIVE, PARTLY, SUPPORTED, UNKNOWN, evaluate_claims, ratio
 from gan.dynamics.report import dynamics_findings
 from gan.dynamics.samples import MEAN_DRIFT, SMALL_SHARE, SampledRun, comparable, read_runs
 
 DEFAULTS = {"small": 0.1, "zeros": 0.0, "variance": 1.0, "length": 1.0, "sigma": 1.0, "drift": 0.1}
 
+ALL = ("Claim 1", "Claim 2", "Claim 3", "Claim 4")
 
 DEAD = {"small": 1.0, "zeros": 1.0, "variance": 0.0, "length": 0.0, "sigma": 0.0, "drift": 3.0}  # its units are
 
@@ -54,98 +55,115 @@ def run(norm: str, **changes: float | None) -> SampledRun:
 
 
 def answers(*runs: SampledRun) -> dict[str, str]:
-    return {claim.name: claim.answer for claim in judge(runs)}
+    return {claim.name: claim.answer for claim in evaluate_claims(runs)}
 
 
 def test_all_claims_supported() -> None:
     runs = [run("none"), run("sn", small=0.2, variance=0.1, sigma=0.5, drift=2.0), run("msn", drift=0.3)]
-    assert answers(*runs) == dict.fromkeys(("C1", "C2", "C3", "C4"), SUPPORTED)
-    told = {claim.name: claim.sentence for claim in judge(runs)}
-    assert told["C1"].startswith("C1, SN makes gradients sparse: supported. In the last third of training 20.00% of")
-    assert "10.00% under none" in told["C1"] and "2 times as many" in told["C1"]
-    assert "0.1 under sn, 1 under none (0.1 times)" in told["C2"] and "0.5 and 1 (0.5 times" in told["C2"]
-    assert "2 initial standard deviations" in told["C3"] and "For comparison: none 0.1, msn 0.3." in told["C3"]
-    assert "0.3 initial standard deviations under msn, 2 under sn (0.15 times" in told["C4"]
+    assert answers(*runs) == dict.fromkeys(ALL, SUPPORTED)
+    told = {claim.name: claim.sentence for claim in evaluate_claims(runs)}
+    assert told["Claim 1"].startswith(
+        "Claim 1, SN makes gradients sparse: supported. In the last third of training 20.00% of"
+    )
+    assert "10.00% under none" in told["Claim 1"] and "2 times as many" in told["Claim 1"]
+    assert "0.1 under sn, 1 under none (0.1 times)" in told["Claim 2"] and "0.5 and 1 (0.5 times" in told["Claim 2"]
+    assert (
+        "2 initial standard deviations" in told["Claim 3"] and "For comparison: none 0.1, msn 0.3." in told["Claim 3"]
+    )
+    assert "0.3 initial standard deviations under msn, 2 under sn (0.15 times" in told["Claim 4"]
 
 
 def test_no_claim_supported() -> None:
     runs = [run("none", small=0.2), run("sn", small=0.2, variance=2.0, drift=0.2), run("msn", drift=0.4)]
-    assert answers(*runs) == dict.fromkeys(("C1", "C2", "C3", "C4"), AGAINST)
+    assert answers(*runs) == dict.fromkeys(ALL, AGAINST)
 
 
 @pytest.mark.parametrize("change", [{"variance": 0.1}, {"sigma": 0.1}])
 def test_one_of_two_is_partial_support(change: dict[str, float]) -> None:
-    assert answers(run("none"), run("sn", **change))["C2"] == PARTLY
+    assert answers(run("none"), run("sn", **change))["Claim 2"] == PARTLY
 
 
-def test_nothing_to_remove_cannot_be_told() -> None:
-    found = {claim.name: claim for claim in judge([run("sn", drift=0.3), run("msn", drift=0.01)])}
-    assert found["C4"].answer == UNKNOWN and "under sn there is no drift to remove" in found["C4"].reason
+def test_nothing_to_remove_is_inconclusive() -> None:
+    found = {claim.name: claim for claim in evaluate_claims([run("sn", drift=0.3), run("msn", drift=0.01)])}
+    assert found["Claim 4"].answer == INCONCLUSIVE and "under sn there is no drift to remove" in found["Claim 4"].reason
 
 
 def test_one_norm_alone() -> None:
-    found = {claim.name: claim for claim in judge([run("sn", drift=2.0)])}
-    assert [found[name].answer for name in ("C1", "C2", "C3", "C4")] == [UNKNOWN, UNKNOWN, SUPPORTED, UNKNOWN]
-    assert found["C1"].reason == "It takes a run under none or bn too; there is only sn."
-    assert found["C4"].reason == "It takes a run under msn too; there is only sn."
-    assert answers(run("bn")) == dict.fromkeys(("C1", "C2", "C3", "C4"), UNKNOWN)
+    found = {claim.name: claim for claim in evaluate_claims([run("sn", drift=2.0)])}
+    assert [found[name].answer for name in ALL] == [
+        UNKNOWN,
+        UNKNOWN,
+        SUPPORTED,
+        UNKNOWN,
+    ]
+    assert found["Claim 1"].reason == "This needs a run under none or bn too; there is only sn."
+    assert found["Claim 4"].reason == "This needs a run under msn too; there is only sn."
+    assert answers(run("bn")) == dict.fromkeys(ALL, UNKNOWN)
 
 
 def test_batch_norm_stands_in_for_no_norm() -> None:
-    found = judge([run("bn"), run("sn", small=0.5)])[0]
+    found = evaluate_claims([run("bn"), run("sn", small=0.5)])[0]
     assert found.answer == SUPPORTED and "10.00% under bn" in found.reason
 
 
 def test_several_runs_count_by_their_median() -> None:
     seeds = [run("sn", small=small) for small in (0.01, 0.3, 0.9)]
-    assert answers(run("none"), *seeds)["C1"] == SUPPORTED
-    assert answers(run("none"), seeds[0], seeds[0], seeds[2])["C1"] == AGAINST
+    assert answers(run("none"), *seeds)["Claim 1"] == SUPPORTED
+    assert answers(run("none"), seeds[0], seeds[0], seeds[2])["Claim 1"] == AGAINST
 
 
-def test_unlike_networks_and_missing_numbers_cannot_be_told() -> None:
+def test_unlike_networks_and_missing_numbers_are_inconclusive() -> None:
     other = samples("sn")
     for entry in other:
         entry["layers"] = {"x": entry["layers"]["a"]}
-    assert set(answers(run("none"), SampledRun("sn", tuple(other))).values()) == {UNKNOWN}
-    assert judge([run("none"), SampledRun("sn", tuple(other))])[0].reason == "The runs are of different networks."
+    assert set(answers(run("none"), SampledRun("sn", tuple(other))).values()) == {INCONCLUSIVE}
+    assert (
+        evaluate_claims([run("none"), SampledRun("sn", tuple(other))])[0].reason
+        == "The runs are of different networks."
+    )
     broken = samples("sn")
     for entry in broken:
         for layer in entry["layers"].values():
             layer["gradient_small"] = None
-    found = judge([run("none"), SampledRun("sn", tuple(broken))])[0]
-    assert found.answer == UNKNOWN and "the numbers under sn are not finite" in found.reason
-    initial = judge([SampledRun("sn", tuple(samples("sn")[:1])), run("none")])[2]  # before the first step: no training
+    found = evaluate_claims([run("none"), SampledRun("sn", tuple(broken))])[0]
+    assert found.answer == INCONCLUSIVE and "the numbers under sn are not finite" in found.reason
+    initial = evaluate_claims([SampledRun("sn", tuple(samples("sn")[:1])), run("none")])[
+        2
+    ]  # before the first step: no training
     assert initial.answer == UNKNOWN and "no sample under sn in the last third" in initial.reason
 
 
-def test_networks_that_have_stopped_learning_cannot_be_told() -> None:
+def test_networks_that_have_stopped_learning_are_inconclusive() -> None:
     alive = {norm: run(norm, drift=drift) for norm, drift in (("none", 3.0), ("sn", 2.0), ("msn", 0.1))}
-    for dead, told in (("sn", ()), ("none", ("C4",)), ("msn", ("C1", "C2", "C3"))):
+    for dead, told in (("sn", ()), ("none", ("Claim 4",)), ("msn", ("Claim 1", "Claim 2", "Claim 3"))):
         for change in (DEAD, {"zeros": 0.999}, {"length": 0.0}, {"variance": 0.0}):
             runs = {**alive, dead: run(dead, **{"drift": 3.0, **change})}
-            found = judge(list(runs.values()))
-            assert {claim.name for claim in found if claim.answer != UNKNOWN} == set(told), (dead, change)
+            found = evaluate_claims(list(runs.values()))
+            assert {claim.name for claim in found if claim.answer not in (UNKNOWN, INCONCLUSIVE)} == set(told), (
+                dead,
+                change,
+            )
             assert f"Under {dead} the run has stopped learning" in "".join(claim.reason for claim in found)
 
 
 def test_a_verdict_is_of_the_runs_that_learn() -> None:
     """A median over runs is of one that learns only where more than half do."""
     plain, learning, dead = run("none"), run("sn", small=0.5), run("sn", **DEAD)
-    assert answers(plain, learning, learning, dead)["C1"] == SUPPORTED
-    found = judge([plain, learning, dead])[0]
-    assert found.answer == UNKNOWN and "Under sn 1 of 2 runs have stopped learning" in found.reason
+    assert answers(plain, learning, learning, dead)["Claim 1"] == SUPPORTED
+    found = evaluate_claims([plain, learning, dead])[0]
+    assert found.answer == INCONCLUSIVE and "Under sn 1 of 2 runs have stopped learning" in found.reason
 
 
 def test_drift_that_is_far_less_than_without_a_norm_is_partial_support() -> None:
-    found = judge([run("none", drift=70.0), run("sn", drift=1.1)])[2]
+    found = evaluate_claims([run("none", drift=70.0), run("sn", drift=1.1)])[2]
     assert found.answer == PARTLY and "0.0157 times the drift under none" in found.reason
-    assert answers(run("none", drift=1.6), run("sn", drift=1.1))["C3"] == SUPPORTED
-    assert answers(run("none", drift=70.0), run("sn", drift=0.4))["C3"] == AGAINST
-    assert answers(run("none", drift=None), run("sn", drift=1.1))["C3"] == UNKNOWN
-    assert "no run under none or bn to hold that against" in judge([run("sn", drift=1.1), run("msn")])[2].reason
+    assert answers(run("none", drift=1.6), run("sn", drift=1.1))["Claim 3"] == SUPPORTED
+    assert answers(run("none", drift=70.0), run("sn", drift=0.4))["Claim 3"] == AGAINST
+    assert answers(run("none", drift=None), run("sn", drift=1.1))["Claim 3"] == INCONCLUSIVE
+    assert "no run under none or bn to compare with" in evaluate_claims([run("sn", drift=1.1), run("msn")])[2].reason
 
 
-def test_networks_of_other_widths_and_samples_of_other_sizes_cannot_be_told() -> None:
+def test_networks_of_other_widths_and_samples_of_other_sizes_are_inconclusive() -> None:
     wide, large = samples("sn", small=0.5), samples("sn", small=0.5)
     for entry in wide:
         if "spectra" in entry:
@@ -156,8 +174,8 @@ def test_networks_of_other_widths_and_samples_of_other_sizes_cannot_be_told() ->
         (wide, "The runs are of different networks: b has 2 and 3 singular values."),
         (large, "The runs were sampled on mini-batches of different sizes (32 and 4 images)."),
     ):
-        found = judge([run("none"), SampledRun("sn", tuple(other))])
-        assert {(claim.answer, claim.reason) for claim in found} == {(UNKNOWN, reason)}
+        found = evaluate_claims([run("none"), SampledRun("sn", tuple(other))])
+        assert {(claim.answer, claim.reason) for claim in found} == {(INCONCLUSIVE, reason)}
 
 
 def test_what_is_seen_before_a_mean_is_not_held_against_what_is_seen_after_it() -> None:
@@ -172,7 +190,7 @@ def test_what_is_seen_before_a_mean_is_not_held_against_what_is_seen_after_it() 
     bn, sn, msn = comparable(runs)
     assert [own.late(MEAN_DRIFT) for own in (bn, sn, msn)] == [2.0, 8.0, 8.0]  # of layer a alone
     assert comparable(runs[1:]) == runs[1:] and comparable([]) == []
-    assert "bn 2, msn 8" in judge(runs)[2].reason
+    assert "bn 2, msn 8" in evaluate_claims(runs)[2].reason
 
 
 def test_ratios() -> None:
@@ -194,32 +212,34 @@ def test_figures(tmp_path: Path) -> None:
     folders.append(write(tmp_path / "sn-again", samples("sn", drift=3.0)))
     found = dynamics_findings([*folders, tmp_path / "nothing"], "lr 0.1")
     assert found == dynamics_findings(folders, "lr 0.1")
-    begins = [picture.caption.split(":")[0] for picture in found.pictures]
+    begins = [figure.caption.split(":")[0] for figure in found.figures]
     assert (
-        begins[0].startswith("C1, SN makes")
-        and begins[1].startswith("C2, SN controls")
-        and begins[2] == "C2 too. Shown"
+        begins[0].startswith("Claim 1, SN makes")
+        and begins[1].startswith("Claim 2, SN controls")
+        and begins[2] == "Claim 2, continued. Shown"
     )
-    assert begins[3].startswith("C3, SN lets") and begins[4].startswith("C4, MSN removes")
-    for picture, claim in zip([found.pictures[index] for index in (0, 1, 3, 4)], found.claims, strict=True):
-        assert claim.sentence in picture.caption and "lr 0.1" in picture.caption
-    assert all(picture.svg and picture.svg.startswith("<svg ") for picture in found.pictures)
-    assert "sn (2 runs) from 0.1 at 0 to 2.5 at 60" in found.pictures[4].alt
-    assert "a from 0.1 at 0 to 2.5 at 60; b from" in found.pictures[3].alt  # by layer
-    assert any("Singular values of the raw weight of b at the end" in picture.alt for picture in found.pictures)
-    assert found.notes[0].startswith("Training dynamics at lr 0.1, by 4 runs: C1 (SN makes gradients sparse) not supp")
+    assert begins[3].startswith("Claim 3, SN lets") and begins[4].startswith("Claim 4, MSN removes")
+    for figure, claim in zip([found.figures[index] for index in (0, 1, 3, 4)], found.claims, strict=True):
+        assert claim.sentence in figure.caption and "lr 0.1" in figure.caption
+    assert all(figure.svg and figure.svg.startswith("<svg ") for figure in found.figures)
+    assert "sn (2 runs) from 0.1 at 0 to 2.5 at 60" in found.figures[4].alt
+    assert "a from 0.1 at 0 to 2.5 at 60; b from" in found.figures[3].alt  # by layer
+    assert any("Singular values of the raw weight of b at the end" in figure.alt for figure in found.figures)
+    assert found.notes[0].startswith(
+        "Training dynamics at lr 0.1, by 4 runs: Claim 1 (SN makes gradients sparse) not supp"
+    )
     assert len(found.notes) == 1
 
 
 def test_no_samples_no_figures(tmp_path: Path) -> None:
-    assert dynamics_findings([tmp_path]).pictures == () and dynamics_findings([]).notes == ()
+    assert dynamics_findings([tmp_path]).figures == () and dynamics_findings([]).notes == ()
     write(tmp_path / "other", [{"step": 1, "loss": 2.0}])
     assert read_runs([tmp_path / "other"]) == []
 
 
 def test_a_single_sample_has_sentences_but_no_figures_over_steps(tmp_path: Path) -> None:
     found = dynamics_findings([write(tmp_path / "r", samples("sn")[:1])])
-    assert len(found.notes) == 5 and found.notes[1].startswith("C1, ")
-    assert [picture.alt.split(",")[0] for picture in found.pictures] == [
+    assert len(found.notes) == 5 and found.notes[1].startswith("Claim 1, ")
+    assert [figure.alt.split(",")[0] for figure in found.figures] == [
         "Singular values of the raw weight of b at the end"
     ]
