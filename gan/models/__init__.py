@@ -1,4 +1,4 @@
-"""The networks. One builder makes all resolutions; a network never knows how it is trained."""
+"""GAN networks: tables and builders. One class serves all resolutions; networks are independent of their training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
 
 
 def build_generator(config: TrainConfig, classes: int = 0) -> nn.Module:
-    """The generator of a run, conditioned on `classes` classes, with the initial weights of the seed."""
+    """Build the generator of a run, conditioned on `classes` classes, with initial weights drawn from the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream(config.seed, WEIGHTS, 0).initial_seed())
         return GENERATORS[config.network](
@@ -35,10 +35,10 @@ def build_generator(config: TrainConfig, classes: int = 0) -> nn.Module:
 
 
 def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
-    """The discriminator of a run; its raw initial weights are the same for every normalization.
+    """Build the discriminator of a run; its raw initial weights are the same for every normalization.
 
     Raises:
-        UsageError: `norm_layers` names a convolution that the network does not have.
+        UsageError: `norm_layers` has the number of a convolution that the network does not have.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream(config.seed, WEIGHTS, 1).initial_seed())
@@ -53,7 +53,7 @@ def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
 
 
 def published_widths(config: TrainConfig) -> dict[str, int]:
-    """What `g_width` and `d_width` mean where they are None."""
+    """Return the published widths, which `g_width` and `d_width` default to."""
     if config.network == "resnet":
         shape = SHAPES[config.resolution]
         return {"g_width": shape.generator_width, "d_width": shape.discriminator_width}
@@ -61,5 +61,5 @@ def published_widths(config: TrainConfig) -> dict[str, int]:
 
 
 def count_parameters(network: nn.Module) -> int:
-    """How many numbers a network learns."""
+    """Count the learned parameters of a network."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -1,8 +1,9 @@
-"""Pieces that the generators and discriminators share."""
+"""Building blocks of the networks: normalizations, the projection head, initialized convolutions."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -11,9 +12,9 @@ from gan.norm import NORMS
 
 
 class ConditionalBatchNorm2d(nn.Module):
-    """Batch norm whose scale and shift are learned per class (Dumoulin et al. 2017; Miyato & Koyama 2018).
+    """Batch norm with a learned scale and shift per class (Dumoulin et al. 2017; Miyato & Koyama 2018).
 
-    Takes h (N, C, H, W) and labels (N,), int64 below `classes`.
+    Inputs: h (N, C, H, W) and labels (N,), int64 below `classes`.
     """
 
     def __init__(self, channels: int, classes: int) -> None:
@@ -32,19 +33,19 @@ class ConditionalBatchNorm2d(nn.Module):
 
 
 def batch_norm(channels: int, classes: int) -> nn.Module:
-    """The generator's normalization: batch norm, conditional where there are classes."""
+    """Batch norm for a generator, conditional if there are classes."""
     return ConditionalBatchNorm2d(channels, classes) if classes else nn.BatchNorm2d(channels)
 
 
-class LayerNormalizer:
-    """Applies one discriminator normalization to layers in the order in which they are built.
+class DiscriminatorNorm:
+    """Applies one normalization to the layers of a discriminator, in the order in which they are built.
+
+    `pools` is True if a mean over neighbouring positions may come before the norm.
 
     Args:
         norm: a name in `gan.norm.NORMS`.
-        only: numbers of the hidden convolutions, from 1 in building order, that get the norm; the others get what
-            the norm leaves to an output layer (SN for the norms that have it). None: all of them.
-
-    `pools` is that of the norm: whether a mean over neighbouring positions may come before it.
+        only: numbers of the hidden convolutions, from 1 in building order, that get the norm; the others get its
+            treatment of an output layer (SN for the norms that have it). None: all of them.
     """
 
     def __init__(self, norm: str, only: Collection[int] | None = None) -> None:
@@ -56,14 +57,14 @@ class LayerNormalizer:
     def hidden(self, layer: nn.Module) -> nn.Module:
         """Normalize the next hidden layer."""
         self.count += 1
-        treat = self._norm.hidden if self._only is None or self.count in self._only else self._norm.output
-        return treat(layer)
+        full = self._only is None or self.count in self._only
+        return self._norm.hidden(layer) if full else self._norm.output(layer)
 
-    def done(self) -> None:
-        """Check, after the last hidden layer, that `only` named layers that exist.
+    def check_layer_numbers(self) -> None:
+        """Check that `only` has no number above `count`; call it after the last hidden layer.
 
         Raises:
-            UsageError: it names others.
+            UsageError: a layer does not exist.
         """
         absent = [number for number in self._only or () if number > self.count]
         if absent:
@@ -72,28 +73,41 @@ class LayerNormalizer:
             )
 
     def output(self, layer: nn.Module) -> nn.Module:
-        """Normalize an output layer, or the label embedding that stands beside it."""
+        """Normalize the output layer or its label embedding."""
         return self._norm.output(layer)
 
 
 class ProjectionHead(nn.Module):
-    """The discriminator's answer: ψ(φ) = linear(φ), plus ⟨embedding(y), φ⟩ with labels (Miyato & Koyama 2018, eq. 3).
+    """Projection discriminator's output: linear(φ), plus ⟨embedding(y), φ⟩ with labels (Miyato & Koyama 2018, eq. 3).
 
-    Takes features φ (N, F) and labels (N,) or None; gives logits (N,).
+    Features φ (N, F) and labels (N,) or None to logits (N,).
     """
 
-    def __init__(self, linear: nn.Linear, classes: int, normalize: LayerNormalizer) -> None:
+    def __init__(self, linear: nn.Linear, classes: int, norm: DiscriminatorNorm) -> None:
         super().__init__()
         features = linear.in_features
-        self.linear = normalize.output(linear)
+        self.linear = norm.output(linear)
         self.embedding = None
         if classes:
             embedding = nn.Embedding(classes, features)
             nn.init.xavier_uniform_(embedding.weight)
-            self.embedding = normalize.output(embedding)
+            self.embedding = norm.output(embedding)
 
     def forward(self, features: Tensor, labels: Tensor | None) -> Tensor:
         logits = self.linear(features).squeeze(1)  # (N, 1) -> (N,)
         if self.embedding is None:
             return logits
         return logits + (self.embedding(labels) * features).sum(1)
+
+
+def he_convolution(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, *, mode: Literal["fan_in", "fan_out"] = "fan_in"
+) -> nn.Conv2d:
+    """Convolution with the initial weights of He et al. 2015 (arXiv 1502.01852).
+
+    Args:
+        mode: keep the variance of the maps in the forward pass (`fan_in`) or of the gradients (`fan_out`).
+    """
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)
+    nn.init.kaiming_normal_(conv.weight, mode=mode, nonlinearity="relu")
+    return conv

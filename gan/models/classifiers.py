@@ -1,9 +1,9 @@
-"""The classifiers of the MSN paper's experiments, and what a checkpoint of one holds.
+"""Classifiers of the MSN paper's experiments, and the content of their checkpoints.
 
 `cnn3` is the small network of Subramanian & Chong 2019 (arXiv 1907.04003) for 28-pixel images, `vgg7` their shortened
-VGG for 32-pixel ones, `densenet-bc` the network of Huang et al. 2017 (arXiv 1608.06993) with their settings, and
-`resnet18` that of He et al. 2016 (arXiv 1512.03385), cut for 32 pixels as is usual. Only the normalization differs
-between two classifiers of one name and seed.
+VGG for 32-pixel images, `densenet-bc` the network of Huang et al. 2017 (arXiv 1608.06993) in the MSN paper's
+configuration, and `resnet18` the network of He et al. 2016 (arXiv 1512.03385) with the usual changes for 32 pixels. Two
+classifiers of the same name and seed differ only in their normalization.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from gan.models.resnet_classifier import ResNet18
 from gan.norm import NORMS
 from gan.utils.random_streams import WEIGHTS, random_stream
 
+CLASSIFIER_FILE = "classifier.pt"
 CLASSIFIER_KIND = "classifier"
-CNN3_SLOPE = 0.1  # of cnn3's LeakyReLU
+CNN3_SLOPE = 0.1  # negative slope of its LeakyReLU
 
 _CNN3 = ((16, 5, 1, 2), (32, 3, 1, 2), (32, 4, 2, 2))  # channels, kernel, stride, padding
 _VGG7 = (32, 32, "M", 64, 64, "M", 128, "M", 256, "M")  # channels of 3x3 convolutions; M halves the map
 
 
 class Classifier(nn.Module):
-    """Images (N, channels, R, R) in [-1, 1] to logits (N, K), by a stack of layers and a linear one.
+    """A stack of layers and a linear layer: images (N, channels, R, R) in [-1, 1] to logits (N, K).
 
-    Biases start at 0, as m of MSN does, so that the same seed is the same function of the raw weights under each norm.
+    Biases start at 0, as m of MSN, so that under each norm a seed gives the same function of the raw weights.
 
     Args:
-        stack: gives the feature maps, (N, C, h, w).
+        stack: images to feature maps, (N, C, h, w).
         norm: a name in `gan.norm.NORMS`, for the linear layer.
         resolution: R.
         channels: 1 or 3.
@@ -56,23 +57,23 @@ class Classifier(nn.Module):
         return self.features(images)[1]
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What the linear layer is given, (N, `dimension`), and the logits, (N, K)."""
+        """Return the input of the linear layer, (N, `dimension`), and the logits, (N, K)."""
         penultimate = self.stack(images).flatten(1)  # (N, C, h, w) -> (N, C*h*w)
         return penultimate, self.linear(penultimate)
 
 
-def cnn3(norm: str, resolution: int, channels: int, classes: int) -> Classifier:
-    """Three convolutions, each with the norm and LeakyReLU, and a linear layer; for 28 or 32 pixels."""
+def cnn3(norm: str, channels: int) -> nn.Module:
+    """Three convolutions, each with the norm and LeakyReLU; for 28 or 32 pixels."""
     layers: list[nn.Module] = []
     last = channels
     for out, kernel, stride, padding in _CNN3:
         layers += [NORMS[norm].hidden(nn.Conv2d(last, out, kernel, stride, padding)), nn.LeakyReLU(CNN3_SLOPE)]
         last = out
-    return Classifier(nn.Sequential(*layers), norm, resolution, channels, classes)
+    return nn.Sequential(*layers)
 
 
-def vgg7(norm: str, resolution: int, channels: int, classes: int) -> Classifier:
-    """Six 3x3 convolutions, each with the norm and ReLU, four max pools and a linear layer; for 32 pixels or more."""
+def vgg7(norm: str, channels: int) -> nn.Module:
+    """Six 3x3 convolutions, each with the norm and ReLU, and four max pools; for 32 pixels or more."""
     layers: list[nn.Module] = []
     last = channels
     for item in _VGG7:
@@ -82,40 +83,30 @@ def vgg7(norm: str, resolution: int, channels: int, classes: int) -> Classifier:
         padding = 0 if item == 256 else 1
         layers += [NORMS[norm].hidden(nn.Conv2d(last, item, 3, padding=padding)), nn.ReLU()]
         last = item
-    return Classifier(nn.Sequential(*layers), norm, resolution, channels, classes)
-
-
-def densenet_bc(norm: str, resolution: int, channels: int, classes: int) -> Classifier:
-    """DenseNet-BC of 100 layers: growth 12, three blocks of 16, bottleneck 4, compression 0.8; for 32 pixels."""
-    return Classifier(DenseNet(norm, channels), norm, resolution, channels, classes)
-
-
-def resnet18(norm: str, resolution: int, channels: int, classes: int) -> Classifier:
-    """ResNet-18 with a 3x3 stem and no max pool; for 32 pixels."""
-    return Classifier(ResNet18(norm, channels), norm, resolution, channels, classes)
+    return nn.Sequential(*layers)
 
 
 class Architecture(NamedTuple):
-    """How a classifier is built."""
+    """The layers of a classifier below its linear layer."""
 
-    build: Callable[[str, int, int, int], Classifier]
-    """Of norm, resolution, channels and classes."""
+    stack: Callable[[str, int], nn.Module]
+    """Builds them from the name of the norm and the channels of the images."""
     smallest: int
-    """The resolution at which its last maps have a single position; smaller images would leave them none."""
+    """The resolution at which the last maps have a single position; smaller images would leave none."""
 
 
 CLASSIFIERS: dict[str, Architecture] = {
     "cnn3": Architecture(cnn3, 1),
     "vgg7": Architecture(vgg7, 32),
-    "densenet-bc": Architecture(densenet_bc, 4),
-    "resnet18": Architecture(resnet18, 8),
+    "densenet-bc": Architecture(DenseNet, 4),  # 100 layers: growth 12, three blocks of 16; for 32 pixels
+    "resnet18": Architecture(ResNet18, 8),
 }
 
 
 def build_classifier(
     name: str, norm: str, *, resolution: int, channels: int, classes: int, seed: int = 0
 ) -> Classifier:
-    """A classifier with the initial weights of the seed; its raw weights are the same for every normalization.
+    """Build a classifier with initial weights drawn from the seed; the raw weights are the same for every norm.
 
     Raises:
         UsageError: there is no such classifier or norm, or the images are too small for it.
@@ -125,20 +116,20 @@ def build_classifier(
         raise UsageError(f"--norms {norm}: no such norm; choose from {', '.join(NORMS)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream(seed, WEIGHTS, 2).initial_seed())
-        return CLASSIFIERS[name].build(norm, resolution, channels, classes)
+        return Classifier(CLASSIFIERS[name].stack(norm, channels), norm, resolution, channels, classes)
 
 
 def require_large_enough(name: str, resolution: int) -> None:
-    """Refuse a classifier that is not there, or too deep for the images.
+    """Check that a classifier exists, and that images of this resolution are large enough for it.
 
     Raises:
-        UsageError: says what there is, or which images it needs.
+        UsageError: lists the classifiers, or says which resolution it needs.
     """
     if name not in CLASSIFIERS:
         raise UsageError(f"--model {name}: no such classifier; choose from {', '.join(CLASSIFIERS)}")
     smallest = CLASSIFIERS[name].smallest
     if resolution < smallest:
-        fitting = ", ".join(other for other, (_, least) in CLASSIFIERS.items() if least <= resolution)
+        fitting = ", ".join(other for other, (_, minimum) in CLASSIFIERS.items() if minimum <= resolution)
         raise UsageError(
             f"--model {name}: too deep for images of {resolution} pixels; use --resolution {smallest} or more, "
             f"or another model ({fitting})"
@@ -146,21 +137,21 @@ def require_large_enough(name: str, resolution: int) -> None:
 
 
 def require_statistics(name: str, norms: Sequence[str], resolution: int, batch: int) -> None:
-    """Refuse norms that divide by the deviation of a channel where it would have a single value.
+    """Check that norms which divide by the standard deviation of a channel have more than one value per channel.
 
     Raises:
-        UsageError: says what serves instead.
+        UsageError: says which resolution, batch size or norms to use instead.
     """
-    wrong = [norm for norm in norms if norm == "in" or (norm == "bn" and batch == 1)]
-    if not wrong or smallest_map(name, resolution) > 1:
+    undefined = [norm for norm in norms if norm == "in" or (norm == "bn" and batch == 1)]
+    if not undefined or smallest_map(name, resolution) > 1:
         return
     larger = resolution + 1
     while smallest_map(name, larger) == 1:
         larger += 1
-    more = " or --batch 2 or more" if wrong == ["bn"] else ""
+    more = " or --batch 2 or more" if undefined == ["bn"] else ""
     raise UsageError(
-        f"--norms {','.join(wrong)}: the last maps of {name} have one position at --resolution {resolution}"
-        f"{' and --batch 1' if 'bn' in wrong else ''}, and one value has no deviation; "
+        f"--norms {','.join(undefined)}: the last maps of {name} have one position at --resolution {resolution}"
+        f"{' and --batch 1' if 'bn' in undefined else ''}, and one value has no standard deviation; "
         f"use --resolution {larger} or more{more}, or other norms"
     )
 
@@ -168,19 +159,19 @@ def require_statistics(name: str, norms: Sequence[str], resolution: int, batch: 
 @cache
 @torch.no_grad()
 def smallest_map(name: str, resolution: int) -> int:
-    """Positions of the smallest map that a convolution of a classifier gives, which is what a norm is given."""
+    """Number of positions of the smallest map that a convolution of a classifier outputs, the input of its norm."""
     sizes = []
     with torch.device("meta"):  # shapes alone
-        network = CLASSIFIERS[name].build("none", resolution, 3, 2)
-        for module in network.modules():
+        stack = CLASSIFIERS[name].stack("none", 3)
+        for module in stack.modules():
             if isinstance(module, nn.Conv2d):
-                module.register_forward_hook(lambda layer, given, maps: sizes.append(maps[0, 0].numel()))
-        network(torch.zeros(1, 3, resolution, resolution))
+                module.register_forward_hook(lambda layer, inputs, maps: sizes.append(maps[0, 0].numel()))
+        stack(torch.zeros(1, 3, resolution, resolution))
     return min(sizes)
 
 
 def classifier_state(network: Classifier, name: str, norm: str, classes: Sequence[str]) -> dict[str, Any]:
-    """The content of a classifier checkpoint; `gan.runs.checkpoint` describes the format."""
+    """Return the content of a classifier checkpoint; `gan.runs.checkpoint` describes the format."""
     return {
         "kind": CLASSIFIER_KIND,
         "model": name,
@@ -193,13 +184,13 @@ def classifier_state(network: Classifier, name: str, norm: str, classes: Sequenc
 
 
 def classifier_from_state(state: Mapping[str, Any], where: object) -> Classifier:
-    """The classifier of a checkpoint, in evaluation mode.
+    """Build the classifier of a checkpoint, in evaluation mode.
 
     Args:
-        where: what messages call the checkpoint.
+        where: name of the checkpoint in messages.
 
     Raises:
-        UserError: it is a checkpoint of another kind, or its weights do not fit what it says.
+        UserError: it is a checkpoint of another kind, or its weights do not match its other entries.
     """
     if state.get("kind") != CLASSIFIER_KIND:
         raise UserError(f"{where}: is not a checkpoint of a classifier (kind: {state.get('kind', 'none')})")
@@ -215,10 +206,7 @@ def classifier_from_state(state: Mapping[str, Any], where: object) -> Classifier
 
 @torch.no_grad()
 def _flat_size(stack: nn.Module, resolution: int, channels: int) -> int:
-    """How many numbers the stack gives for an image."""
-    found = stack.eval()(torch.zeros(1, channels, resolution, resolution))[0].numel()
+    """Number of values that the stack outputs for an image."""
+    size = stack.eval()(torch.zeros(1, channels, resolution, resolution))[0].numel()
     stack.train()
-    return found
-
-
-CLASSIFIER_FILE = "classifier.pt"
+    return size

@@ -1,7 +1,7 @@
 """DCGAN generator and discriminator for 32, 48, 64 and 128 pixels.
 
-The 32-pixel pair is that of the MSN paper's code (arXiv 1907.04003) and, with a linear stem, that of table 3 in Miyato
-et al. 2018 (arXiv 1802.05957). Larger images add stages, whose channels stop growing at eight times the width.
+The 32-pixel pair is from the MSN paper's code (arXiv 1907.04003) and, with a linear stem, from table 3 of Miyato et al.
+2018 (arXiv 1802.05957). Larger images add stages, up to eight times the width in channels.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from collections.abc import Collection
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan.models.blocks import LayerNormalizer, ProjectionHead, batch_norm
+from gan.models.blocks import DiscriminatorNorm, ProjectionHead, batch_norm
 from gan.nn.convolutions import Conv2d, ConvTranspose2d
 from gan.norm import Normalized
 
-# resolution -> size of the smallest map; every stage doubles it
+# resolution -> size of the smallest map; each stage doubles the size
 BOTTOM = {32: 4, 48: 6, 64: 4, 128: 4}
 WIDTH = 64
-SLOPE = 0.1  # of the discriminator's LeakyReLU
+SLOPE = 0.1  # negative slope of the discriminator's LeakyReLU
 
 
 def stage_channels(resolution: int, width: int) -> list[int]:
-    """Channels of the maps from the largest to the smallest: width * (1, 2, 4, 8, 8, ...)."""
+    """Channels of the maps, from the largest map to the smallest: width * (1, 2, 4, 8, 8, ...)."""
     stages = (resolution // BOTTOM[resolution]).bit_length()
     return [width * min(2**stage, 8) for stage in range(stages)]
 
 
 class DCGANGenerator(nn.Module):
-    """Latents (N, latent_dim), and labels (N,) where `classes` is not 0, to images (N, channels, R, R) in [-1, 1].
+    """Latents (N, latent_dim), and labels (N,) if `classes` is not 0, to images (N, channels, R, R) in [-1, 1].
 
     Args:
         resolution: a key of `BOTTOM`.
@@ -36,7 +36,7 @@ class DCGANGenerator(nn.Module):
         latent_dim: length of z.
         width: channels of the largest hidden map; None for the published 64.
         classes: number of classes of conditional batch norm; 0 for none.
-        linear_stem: begin with a linear layer (Miyato et al.), not with a transposed convolution, BN and ReLU.
+        linear_stem: start with a linear layer (Miyato et al.) instead of a transposed convolution, BN and ReLU.
     """
 
     def __init__(
@@ -54,18 +54,18 @@ class DCGANGenerator(nn.Module):
         bottom = BOTTOM[resolution]
         first, *rest = reversed(stage_channels(resolution, width or WIDTH))
         self.shape = (first, bottom, bottom)
-        self.linear = _initialised(nn.Linear(latent_dim, first * bottom**2)) if linear_stem else None
+        self.linear = _initialize(nn.Linear(latent_dim, first * bottom**2)) if linear_stem else None
         stages = []
         if not linear_stem:
             stem = ConvTranspose2d(latent_dim, first, bottom, bias=False)
-            stages.append(Normalized(_initialised(stem), batch_norm(first, classes)))
+            stages.append(Normalized(_initialize(stem), batch_norm(first, classes)))
         last = first
         for out in rest:
             conv = ConvTranspose2d(last, out, 4, stride=2, padding=1, bias=False)
-            stages.append(Normalized(_initialised(conv), batch_norm(out, classes)))
+            stages.append(Normalized(_initialize(conv), batch_norm(out, classes)))
             last = out
         self.stages = nn.ModuleList(stages)
-        self.to_image = _initialised(ConvTranspose2d(last, channels, 3, padding=1))
+        self.to_image = _initialize(ConvTranspose2d(last, channels, 3, padding=1))
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d) and module.affine:
                 nn.init.normal_(module.weight, 1.0, 0.02)
@@ -82,9 +82,9 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """Images (N, channels, R, R) in [-1, 1], and labels (N,) where `classes` is not 0, to logits (N,).
+    """Images (N, channels, R, R) in [-1, 1], and labels (N,) if `classes` is not 0, to logits (N,).
 
-    Convolutions k3s1 and k4s2 in turn, and a last k3s1; each has the normalization and LeakyReLU.
+    Alternating 3×3 convolutions of stride 1 and 4×4 ones of stride 2, and a last 3×3; each with norm and LeakyReLU.
 
     Args:
         resolution: a key of `BOTTOM`.
@@ -92,7 +92,7 @@ class DCGANDiscriminator(nn.Module):
         width: channels of the first maps; None for the published 64.
         classes: number of classes of the projection; 0 for none.
         norm: a name in `gan.norm.NORMS`.
-        norm_layers: numbers of the convolutions (from 1) that get the norm in full; None for all.
+        norm_layers: numbers of the convolutions (from 1) that get the full norm; None for all.
     """
 
     def __init__(
@@ -105,15 +105,15 @@ class DCGANDiscriminator(nn.Module):
         norm_layers: Collection[int] | None = None,
     ) -> None:
         super().__init__()
-        normalize = LayerNormalizer(norm, norm_layers)
+        normalize = DiscriminatorNorm(norm, norm_layers)
         stages = stage_channels(resolution, width or WIDTH)
         layers, last = [], channels
         for out in stages[:-1]:
-            layers.append(normalize.hidden(_initialised(Conv2d(last, out, 3, padding=1))))
-            layers.append(normalize.hidden(_initialised(Conv2d(out, out, 4, stride=2, padding=1))))
+            layers.append(normalize.hidden(_initialize(Conv2d(last, out, 3, padding=1))))
+            layers.append(normalize.hidden(_initialize(Conv2d(out, out, 4, stride=2, padding=1))))
             last = out
-        layers.append(normalize.hidden(_initialised(Conv2d(last, stages[-1], 3, padding=1))))
-        normalize.done()
+        layers.append(normalize.hidden(_initialize(Conv2d(last, stages[-1], 3, padding=1))))
+        normalize.check_layer_numbers()
         self.layers = nn.ModuleList(layers)
         linear = nn.Linear(stages[-1] * BOTTOM[resolution] ** 2, 1)
         nn.init.zeros_(linear.bias)
@@ -126,8 +126,8 @@ class DCGANDiscriminator(nn.Module):
         return self.head(h.flatten(1), labels)  # (N, C, b, b) -> (N, C*b*b)
 
 
-def _initialised(layer: nn.Module) -> nn.Module:
-    """Weights N(0, 0.02) as in DCGAN (Radford et al. 2016), biases 0, as m of MSN begins at 0."""
+def _initialize(layer: nn.Module) -> nn.Module:
+    """Draw weights from N(0, 0.02²) as in DCGAN (Radford et al. 2016); zero the bias, as m of MSN starts at 0."""
     assert isinstance(layer.weight, Tensor)
     nn.init.normal_(layer.weight, 0.0, 0.02)
     if isinstance(layer.bias, Tensor):

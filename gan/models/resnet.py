@@ -1,8 +1,8 @@
 """ResNet generator and discriminator of Miyato et al. 2018 (arXiv 1802.05957, tables 4 to 6) for 32 to 128 pixels.
 
-Upsampling is nearest neighbour and downsampling a 2×2 mean, which commute with the 1×1 convolution of a shortcut; the
-shortcuts apply it to the smaller map, for the same result at a quarter of the work. The 3×3 convolution after the one
-and, where the normalization allows it, before the other is merged with it (`gan.nn.convolutions`).
+Upsampling is nearest neighbour, downsampling a 2×2 mean. Both commute with the 1×1 convolution of a shortcut, which is
+applied to the smaller map: the same result for a quarter of the work. The 3×3 convolution after the upsampling and, if
+the normalization allows it, before the mean is merged with it (`gan.nn.convolutions`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan.models.blocks import LayerNormalizer, ProjectionHead, batch_norm
+from gan.models.blocks import DiscriminatorNorm, ProjectionHead, batch_norm
 from gan.nn.convolutions import Conv2d, PooledConv2d, UpsampledConv2d
 from gan.norm import Normalized
 
@@ -22,7 +22,7 @@ L = TypeVar("L", nn.Linear, Conv2d)
 
 
 class Shape(NamedTuple):
-    """Channels as multiples of the widths. Discriminator blocks halve the map, but for the last `plain` of them."""
+    """Channels as multiples of the widths. Discriminator blocks halve the map, except the last `plain` ones."""
 
     bottom: int  # size of the generator's first map
     generator: tuple[int, ...]  # of the first map, then of each block
@@ -41,7 +41,7 @@ SHAPES = {
 
 
 class UpBlock(nn.Module):
-    """BN, ReLU, upsample, conv, BN, ReLU, conv; the shortcut upsamples and has a 1×1 conv. (N, C, H, W) -> 2H, 2W."""
+    """BN, ReLU, upsample, conv, BN, ReLU, conv, plus a shortcut of 1×1 conv, upsample. (N, C, H, W) -> 2H, 2W."""
 
     def __init__(self, inputs: int, outputs: int, classes: int) -> None:
         super().__init__()
@@ -57,20 +57,20 @@ class UpBlock(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """ReLU, conv, ReLU, conv, mean pool; the first block of a discriminator (`optimized`) leaves the first ReLU out.
+    """ReLU, conv, ReLU, conv, mean pool; the first block of a discriminator (`optimized`) has no first ReLU.
 
     The shortcut has a 1×1 conv where channels or size change. (N, C, H, W) -> H/2, W/2 with `down`.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, normalize: LayerNormalizer, *, down: bool, optimized: bool = False
+        self, inputs: int, outputs: int, normalize: DiscriminatorNorm, *, down: bool, optimized: bool = False
     ) -> None:
         super().__init__()
         self.down = down
         self.optimized = optimized
-        between = outputs if optimized else inputs  # as in the authors' code; the tables do not say it
+        between = outputs if optimized else inputs  # as in the authors' code; the tables do not specify it
         self.conv1 = normalize.hidden(_residual(Conv2d(inputs, between, 3, padding=1)))
-        self.merged = down and normalize.pools  # the mean over 2×2 pixels is a part of the second convolution
+        self.merged = down and normalize.pools  # the second convolution includes the mean over 2×2 pixels
         second = PooledConv2d(between, outputs) if self.merged else Conv2d(between, outputs, 3, padding=1)
         self.conv2 = normalize.hidden(_residual(second))
         learned = down or inputs != outputs
@@ -84,7 +84,7 @@ class DownBlock(nn.Module):
 
 
 class ResNetGenerator(nn.Module):
-    """Latents (N, latent_dim), and labels (N,) where `classes` is not 0, to images (N, channels, R, R) in [-1, 1].
+    """Latents (N, latent_dim), and labels (N,) if `classes` is not 0, to images (N, channels, R, R) in [-1, 1].
 
     Args:
         resolution: a key of `SHAPES`.
@@ -95,12 +95,7 @@ class ResNetGenerator(nn.Module):
     """
 
     def __init__(
-        self,
-        resolution: int,
-        channels: int = 3,
-        latent_dim: int = 128,
-        width: int | None = None,
-        classes: int = 0,
+        self, resolution: int, channels: int = 3, latent_dim: int = 128, width: int | None = None, classes: int = 0
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
@@ -125,7 +120,7 @@ class ResNetGenerator(nn.Module):
 
 
 class ResNetDiscriminator(nn.Module):
-    """Images (N, channels, R, R) in [-1, 1], and labels (N,) where `classes` is not 0, to logits (N,).
+    """Images (N, channels, R, R) in [-1, 1], and labels (N,) if `classes` is not 0, to logits (N,).
 
     Args:
         resolution: a key of `SHAPES`.
@@ -134,7 +129,7 @@ class ResNetDiscriminator(nn.Module):
         classes: number of classes of the projection; 0 for none.
         norm: a name in `gan.norm.NORMS`.
         norm_layers: numbers of the convolutions, from 1 and block by block (first, second, shortcut), that get the
-            norm in full; None for all.
+            full norm; None for all.
     """
 
     def __init__(
@@ -148,14 +143,14 @@ class ResNetDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         shape = SHAPES[resolution]
-        normalize = LayerNormalizer(norm, norm_layers)
+        normalize = DiscriminatorNorm(norm, norm_layers)
         blocks, last = [], channels
         for index, multiple in enumerate(shape.discriminator):
             out = multiple * (width or shape.discriminator_width)
             down = index < len(shape.discriminator) - shape.plain
             blocks.append(DownBlock(last, out, normalize, down=down, optimized=index == 0))
             last = out
-        normalize.done()
+        normalize.check_layer_numbers()
         self.blocks = nn.ModuleList(blocks)
         self.head = ProjectionHead(_glorot(nn.Linear(last, 1)), classes, normalize)
 
@@ -175,6 +170,7 @@ def _shortcut(inputs: int, outputs: int) -> Conv2d:
 
 
 def _glorot(layer: L, gain: float = 1.0) -> L:
+    """Draw weights as Glorot & Bengio 2010, uniform; zero the bias."""
     nn.init.xavier_uniform_(layer.weight, gain)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)

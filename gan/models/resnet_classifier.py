@@ -1,44 +1,44 @@
-"""ResNet-18 (He et al. 2016, arXiv 1512.03385) for images of 32 pixels: a 3x3 stem, no max pool."""
+"""ResNet-18 (He et al. 2016, arXiv 1512.03385) for 32-pixel images: a 3x3 stem, no max pool."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gan.models.blocks import he_convolution
 from gan.norm import NORMS
 
-STAGES = (64, 128, 256, 512)  # channels; each stage has two blocks, and all but the first halve the map
+STAGES = (64, 128, 256, 512)  # channels; each stage has two blocks, and all stages but the first halve the map
 
 
 class BasicBlock(nn.Module):
     """Conv, norm, ReLU, conv, norm, plus the shortcut, ReLU. (N, inputs, H, W) -> (N, outputs, H/stride, W/stride).
 
-    The shortcut has a 1x1 convolution and its norm where channels or size change.
+    The shortcut has a 1x1 convolution with the norm where channels or size change.
     """
 
     def __init__(self, norm: str, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        hidden = NORMS[norm].hidden
-        self.conv1 = hidden(_convolution(inputs, outputs, 3, stride))
-        self.conv2 = hidden(_convolution(outputs, outputs, 3))
+        self.conv1 = _normalized_convolution(norm, inputs, outputs, 3, stride)
+        self.conv2 = _normalized_convolution(norm, outputs, outputs, 3)
         learned = stride > 1 or inputs != outputs
-        self.shortcut = hidden(_convolution(inputs, outputs, 1, stride)) if learned else nn.Identity()
+        self.shortcut = _normalized_convolution(norm, inputs, outputs, 1, stride) if learned else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.conv2(F.relu(self.conv1(x))) + self.shortcut(x))
 
 
 class ResNet18(nn.Module):
-    """Images (N, channels, R, R) to maps (N, 512, 1, 1), the means over all positions.
+    """Images (N, channels, R, R) to maps (N, 512, 1, 1), averaged over all positions.
 
     Args:
         norm: a name in `gan.norm.NORMS`; it follows every convolution.
-        channels: of the images.
+        channels: channels of the images.
     """
 
     def __init__(self, norm: str, channels: int) -> None:
         super().__init__()
-        self.stem = NORMS[norm].hidden(_convolution(channels, STAGES[0], 3))
+        self.stem = _normalized_convolution(norm, channels, STAGES[0], 3)
         blocks, last = [], STAGES[0]
         for number, out in enumerate(STAGES):
             blocks += [BasicBlock(norm, last, out, 2 if number else 1), BasicBlock(norm, out, out, 1)]
@@ -52,8 +52,5 @@ class ResNet18(nn.Module):
         return F.adaptive_avg_pool2d(h, 1)
 
 
-def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """Weights of He et al. 2015 (arXiv 1502.01852), with the variance of the outputs kept in the backward pass."""
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    return conv
+def _normalized_convolution(norm: str, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
+    return NORMS[norm].hidden(he_convolution(inputs, outputs, kernel, stride, mode="fan_out"))

@@ -93,12 +93,12 @@ def test_a_model_too_deep_for_the_resolution() -> None:
         (
             {"norms": ["none", "in", "bn"]},
             "--norms in: the last maps of resnet18 have one position at --resolution 8, and one value has no "
-            "deviation; use --resolution 9 or more, or other norms",
+            "standard deviation; use --resolution 9 or more, or other norms",
         ),
         (
             {"norms": ["bn", "msn"], "batch": 1},
             "--norms bn: the last maps of resnet18 have one position at --resolution 8 and --batch 1, and one value "
-            "has no deviation; use --resolution 9 or more or --batch 2 or more, or other norms",
+            "has no standard deviation; use --resolution 9 or more or --batch 2 or more, or other norms",
         ),
     ],
 )
