@@ -39,7 +39,7 @@ def train_to_end(root: Path, steps: int, *, resume: bool, extra: list[str]) -> t
 
 
 def went_on_from(told: str) -> str:
-    found = re.search(r"going on with kill at step (\d+)", told)
+    found = re.search(r"resuming kill at step (\d+)", told)
     return f"went on from step {found.group(1)}" if found else "not yet training, or from the start"
 
 

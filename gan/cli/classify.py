@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gan.cli.app import device_option, main, out_root
-from gan.cli.config_options import setting_options
+from gan.cli.config_options import config_options
 from gan.experiments.classify.config import ClassifyConfig
 from gan.experiments.classify.experiment import run_classification as run_experiment
 
@@ -18,7 +18,7 @@ from gan.experiments.classify.experiment import run_classification as run_experi
 @click.argument("run")
 @out_root
 @device_option
-@setting_options(ClassifyConfig)
+@config_options(ClassifyConfig)
 def classify(run: str, root: Path, device: str, **settings: Any) -> None:
     """Train a classifier under several normalizations, learning rates and seeds, and report accuracy, time and size.
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gan.cli.app import device_option, main, out_root
-from gan.cli.config_options import setting_options
+from gan.cli.config_options import config_options
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.experiments.compare.experiment import run_comparison as run_experiment
@@ -24,8 +24,8 @@ _TOLD = {"report_every": "Steps between scores of the averaged generator.  [a te
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Settings from a TOML or JSON file.")
 @out_root
 @device_option
-@setting_options(CompareConfig)
-@setting_options(TrainConfig, without=tuple(PER_TRAINING), told=_TOLD)
+@config_options(CompareConfig)
+@config_options(TrainConfig, without=tuple(PER_TRAINING), help_texts=_TOLD)
 def compare(run: str, preset: str | None, file: Path | None, root: Path, device: str, **settings: Any) -> None:
     """Train one recipe under several discriminator normalizations and seeds, and compare how good the images become.
 

@@ -1,4 +1,4 @@
-"""A flag for every setting of a command that trains."""
+"""A command-line flag for every config field of a training command."""
 
 from __future__ import annotations
 
@@ -9,50 +9,51 @@ from typing import Any
 import click
 
 from gan.cli.app import Names, Numbers
-from gan.config.base import Config, flag_name
+from gan.config.base import Config, field_types, flag_name
 
-# What a setting's value is parsed as. Its choices and range are checked by the settings, all problems in one message.
-_TYPES = {
-    "int": click.INT,
-    "float": click.FLOAT,
-    "str": click.STRING,
-    "tuple[int, ...]": Numbers(int, "4,6,7"),
-    "tuple[float, ...]": Numbers(float, "0.1,0.01"),
-    "tuple[str, ...]": Names(repeats=True),
+# Types that parse the values. Choices and ranges are checked by the config, which reports all problems in one message.
+_CLICK_TYPES: dict[Any, click.ParamType] = {
+    int: click.INT,
+    float: click.FLOAT,
+    str: click.STRING,
+    tuple[int, ...]: Numbers(int, "4,6,7"),
+    tuple[float, ...]: Numbers(float, "0.1,0.01"),
+    tuple[str, ...]: Names(repeats=True),
 }
 
 
-def setting_options(
-    settings: type[Config], without: tuple[str, ...] = (), told: Mapping[str, str] | None = None
+def config_options(
+    config: type[Config], without: tuple[str, ...] = (), help_texts: Mapping[str, str] | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A flag for every setting but `preset` and those `without`; its value is None where it is not given.
+    """Decorator: add a flag for every config field but `preset` and those in `without`; None if it is not given.
 
-    `told` has help of its own for settings that mean something else to a command.
+    Args:
+        help_texts: for fields whose meaning in the command differs from that in the config.
     """
-    own = told or {}
 
-    def add(command: Callable[..., None]) -> Callable[..., None]:
-        for item in reversed([item for item in fields(settings) if item.name not in ("preset", *without)]):
-            kind = str(item.type).split(" |")[0]
-            name = flag_name(item.name)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        types = field_types(config)
+        for item in reversed([item for item in fields(config) if item.name not in ("preset", *without)]):
+            kind, name = types[item.name].kind, flag_name(item.name)
             choices, bare = item.metadata["choices"], item.metadata["bare"]
-            alone: dict[str, Any] = {} if bare is None else {"is_flag": False, "flag_value": str(bare)}
+            optional_value: dict[str, Any] = {} if bare is None else {"is_flag": False, "flag_value": str(bare)}
             command = click.option(
-                f"{name}/--no-{name[2:]}" if kind == "bool" else name,
-                type=_TYPES.get(kind),
+                f"{name}/--no-{name[2:]}" if kind is bool else name,
+                type=_CLICK_TYPES.get(kind),
                 default=None,
-                metavar="[K]" if alone else _metavar(kind, choices),
-                help=own.get(item.name) or f"{_sentence(item.metadata['help'])}{_default(item.default)}",
-                **alone,
+                metavar="[K]" if optional_value else _metavar(choices, is_tuple=kind is not types[item.name].part),
+                help=(help_texts or {}).get(item.name)
+                or f"{_sentence(item.metadata['help'])}{_default(item.default)}",
+                **optional_value,
             )(command)
         return command
 
-    return add
+    return decorate
 
 
-def _metavar(kind: str, choices: tuple[Any, ...]) -> str | None:
-    shown = "|".join(map(str, choices))
-    return f"{shown},..." if shown and kind.startswith("tuple") else shown or None
+def _metavar(choices: tuple[Any, ...], *, is_tuple: bool) -> str | None:
+    names = "|".join(map(str, choices))
+    return f"{names},..." if names and is_tuple else names or None
 
 
 def _default(value: Any) -> str:

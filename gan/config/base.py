@@ -1,6 +1,6 @@
-"""What the settings of every command that trains have in common: checks, the JSON form, and the diff of two.
+"""Base class of the configs of all training commands: validation, JSON form, diff, and command-line flags.
 
-Settings are the fields of a frozen dataclass. The help text of a field is what `--help` shows and what documents it.
+A config is a frozen dataclass. The help text of a field is its documentation, which `--help` shows.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from functools import cache
+from types import NoneType
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from gan.errors import UsageError
 
 S = TypeVar("S", bound="Config")
 
-_MOST = 2**63  # of whole numbers, which torch holds in 64 bits
-DYNAMICS_EVERY = 100  # steps; what --dynamics means without a number
+_INT_BOUND = 2**63  # torch stores integers in 64 bits
+DYNAMICS_EVERY = 100  # steps between samples for --dynamics without a number
 
 
 def config_field(
@@ -29,21 +31,24 @@ def config_field(
     free: bool = False,
     bare: Any = None,
 ) -> Any:
-    """A field with its help text, its choices or lowest value, and whether a resumed run may change it freely.
+    """A config field with its help text and constraints.
 
     Args:
-        bare: the value that its flag means without one; None: the flag needs a value.
+        choices: the allowed values, of each part if the field is a tuple; empty: all.
+        low: the smallest allowed value, of each part if the field is a tuple.
+        free: a resumed run may change the field, as it does not affect the result.
+        bare: the value of the flag when it is given without one; None: the flag requires a value.
     """
     metadata = {"help": help, "choices": choices, "low": low, "free": free, "bare": bare}
     return field(default=default, metadata=metadata)
 
 
 def dynamics_field() -> Any:
-    """The setting that samples training dynamics, in every command that trains."""
+    """The field `dynamics`, which samples training dynamics, of every training command."""
     return config_field(
         0,
-        "steps between samples of gradients, layer means and singular values (dynamics.jsonl); 0 is never, "
-        f"the flag alone {DYNAMICS_EVERY}",
+        "steps between samples of gradients, layer means and singular values (dynamics.jsonl); 0: never; "
+        f"without a number: {DYNAMICS_EVERY}",
         low=0,
         free=True,
         bare=DYNAMICS_EVERY,
@@ -51,36 +56,56 @@ def dynamics_field() -> Any:
 
 
 def flag_name(name: str) -> str:
-    """The command-line flag of a setting."""
+    """The command-line flag of a field."""
     return "--" + name.replace("_", "-")
+
+
+class FieldType(NamedTuple):
+    """The type of a config field: int, float, bool, str or a tuple of one of them, and whether None is allowed."""
+
+    kind: Any
+    part: type
+    """`kind`, or the type of its parts if it is a tuple."""
+    optional: bool
+
+
+@cache
+def field_types(config: type[Config]) -> dict[str, FieldType]:
+    """The type of each field of a config."""
+    types = {}
+    for name, hint in get_type_hints(config).items():
+        optional = NoneType in get_args(hint)  # of `int | None`
+        kind = next(kind for kind in get_args(hint) if kind is not NoneType) if optional else hint
+        types[name] = FieldType(kind, get_args(kind)[0] if get_origin(kind) is tuple else kind, optional)
+    return types
 
 
 @dataclass(frozen=True)
 class Config:
-    """Settings that check themselves when they are made. Choices and the lowest value hold for each part of a tuple.
+    """A config that validates its fields when it is created.
 
     Raises:
-        UsageError: one message with a line for each problem, by flag, value and choices.
+        UsageError: one message with a line for each problem, which names the flag, the value and the choices.
     """
 
     def __post_init__(self) -> None:
-        problems = [line for item in fields(self) if (line := _problem(item, getattr(self, item.name)))]
+        problems = [line for item in fields(self) if (line := self._problem(item))]
         if not problems:
             problems = self._contradictions()
         if problems:
             raise UsageError("\n".join(problems))
 
     def _contradictions(self) -> list[str]:
-        """What is wrong with settings that are right each by itself."""
+        """Problems of fields that are valid each by itself, a line each."""
         return []
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
+        """All fields as plain values, for JSON."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
 
     @classmethod
     def from_dict(cls: type[S], values: Mapping[str, Any]) -> S:
-        """The inverse of `to_dict`; what is absent has its default.
+        """The inverse of `to_dict`; absent fields get their defaults.
 
         Raises:
             UsageError: unknown names, or values of the wrong type or range.
@@ -88,19 +113,19 @@ class Config:
         return cls().replace(values)
 
     def replace(self: S, values: Mapping[str, Any]) -> S:
-        """A copy with some settings changed, checked again. Lists become tuples, whole numbers floats where due."""
-        known = {item.name: item for item in fields(self)}
+        """A validated copy with some fields changed. Lists become tuples, and integers floats for float fields."""
+        known = field_types(type(self))
         if unknown := [name for name in values if name not in known]:
-            raise UsageError(f"unknown settings: {', '.join(unknown)}; known are: {', '.join(known)}")
-        return dataclasses.replace(self, **{name: _coerce(known[name], value) for name, value in values.items()})
+            raise UsageError(f"unknown config fields: {', '.join(unknown)}; choose from: {', '.join(known)}")
+        return dataclasses.replace(self, **{name: _coerce(value, known[name].part) for name, value in values.items()})
 
     def differences(self: S, other: S) -> list[str]:
-        """Settings that matter to the result and differ, as lines `--flag: mine -> other`."""
-        pairs = ((name, getattr(self, name), getattr(other, name)) for name in self._decisive(other))
-        return [f"{flag_name(name)}: {mine} -> {theirs}" for name, mine, theirs in pairs if mine != theirs]
+        """Fields that affect the result and differ, as lines `--flag: old -> new`."""
+        pairs = ((name, getattr(self, name), getattr(other, name)) for name in self._fixed_fields(other))
+        return [f"{flag_name(name)}: {old} -> {new}" for name, old, new in pairs if old != new]
 
     def flags(self: S, base: S) -> list[str]:
-        """The words of a command line that turn `base` into these settings. None, which no flag says, is left out."""
+        """Command-line words that turn `base` into this config. None, which no flag expresses, is left out."""
         words = []
         for item in fields(self):
             name, value = flag_name(item.name), getattr(self, item.name)
@@ -112,43 +137,42 @@ class Config:
                 words += [name, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
         return words
 
-    def _decisive(self, other: Any) -> list[str]:
-        """Names of the settings that may not differ from those of `other` in one run."""
+    def _fixed_fields(self, other: Any) -> list[str]:
+        """Names of the fields that must not differ from those of `other` within one run."""
         return [item.name for item in fields(self) if not item.metadata["free"]]
 
-
-def _problem(item: dataclasses.Field, value: Any) -> str | None:
-    """What is wrong with one setting by itself."""
-    name, choices, low = flag_name(item.name), item.metadata["choices"], item.metadata["low"]
-    optional = "None" in str(item.type)
-    if optional and value is None:
-        return None
-    kind = str(item.type).split(" |")[0]
-    single = kind.removeprefix("tuple[").removesuffix(", ...]")
-    if single != kind and not isinstance(value, tuple):
-        return f"{name} {value!r}: is not of type {kind}"
-    for part in value if single != kind else (value,):
-        right_type = {
-            "int": isinstance(part, int) and not isinstance(part, bool),
-            "float": isinstance(part, float) and math.isfinite(part),
-            "bool": isinstance(part, bool),
-            "str": isinstance(part, str),
-        }[single]
-        if not right_type:
+    def _problem(self, item: dataclasses.Field) -> str | None:
+        """The first problem of one field by itself, or None."""
+        value, (kind, part_type, optional) = getattr(self, item.name), field_types(type(self))[item.name]
+        if value is None and optional:
+            return None
+        name, choices, low = flag_name(item.name), item.metadata["choices"], item.metadata["low"]
+        is_tuple = kind is not part_type
+        if is_tuple and not isinstance(value, tuple):
             return f"{name} {value!r}: is not of type {kind}"
-        if choices and part not in choices:
-            return f"{name} {part}: choose from {', '.join(map(str, choices))}"
-        if low is not None and part < low:
-            return f"{name} {part}: must be at least {low}"
-        if single == "int" and part >= _MOST:
-            return f"{name} {part}: must be less than 2^63"
-    return None
+        for part in value if is_tuple else (value,):
+            if not _is_of_type(part, part_type):
+                return f"{name} {value!r}: is not of type {kind if is_tuple else kind.__name__}"
+            if choices and part not in choices:
+                return f"{name} {part}: choose from {', '.join(map(str, choices))}"
+            if low is not None and part < low:
+                return f"{name} {part}: must be at least {low}"
+            if part_type is int and part >= _INT_BOUND:
+                return f"{name} {part}: must be less than 2^63"
+        return None
 
 
-def _coerce(item: dataclasses.Field, value: Any) -> Any:
+def _is_of_type(value: Any, kind: type) -> bool:
+    """Whether a value is of a type. A bool is not an int here, and NaN and infinity are not floats."""
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, kind) and (kind is not float or math.isfinite(value))
+
+
+def _coerce(value: Any, part_type: type) -> Any:
     if isinstance(value, (list, tuple)):
-        return tuple(_coerce(item, part) for part in value)
-    if "float" in str(item.type) and isinstance(value, int) and not isinstance(value, bool):
-        with suppress(OverflowError):  # it stays a whole number, which is refused
+        return tuple(_coerce(part, part_type) for part in value)
+    if part_type is float and isinstance(value, int) and not isinstance(value, bool):
+        with suppress(OverflowError):  # too large: the int is kept, and rejected by its type
             return float(value)
     return value

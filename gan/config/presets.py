@@ -1,4 +1,4 @@
-"""The recipes that --preset names"""
+"""The configs that --preset names."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ PRESETS: dict[str, TrainConfig] = {
     "resnet-64": dataclasses.replace(_PUBLISHED_RESNET, preset="resnet-64", data="", resolution=64),
     "resnet-128": dataclasses.replace(_PUBLISHED_RESNET, preset="resnet-128", data="", resolution=128),
     "sngan-projection": dataclasses.replace(_PUBLISHED_RESNET, preset="sngan-projection", conditional=True),
-    # Ours, by trials at a few minutes of a CPU: docs/results/cifar10.md.
+    # Found by trials of a few CPU minutes: docs/results/cifar10.md.
     "best": dataclasses.replace(
         _PUBLISHED_RESNET,
         preset="best",
@@ -75,10 +75,10 @@ PRESETS: dict[str, TrainConfig] = {
 
 
 def preset_config(name: str) -> TrainConfig:
-    """The settings of a recipe.
+    """The config of a preset.
 
     Raises:
-        UsageError: no such recipe; names those there are.
+        UsageError: there is no such preset; the message lists all.
     """
     if not isinstance(name, str) or name not in PRESETS:
         raise UsageError(f"--preset {name}: choose from {', '.join(PRESETS)}")

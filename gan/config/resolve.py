@@ -1,4 +1,4 @@
-"""Resolve a run's config: preset, file, flags"""
+"""Resolve the config of a run from preset, file and command-line flags."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ else:
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """Settings from a TOML or JSON file; a run's config.json is one.
+    """Config fields from a TOML or JSON file, such as a run's config.json.
 
     Raises:
-        UsageError: the file cannot be read or is not a table of settings.
+        UsageError: the file cannot be read or is not a table of config fields.
     """
     try:
-        text = path.read_text("utf-8-sig")  # some editors begin a file with a mark of its encoding
+        text = path.read_text("utf-8-sig")  # some editors write a byte order mark
         values = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     except OSError as error:
         raise UsageError(f"--config {path}: cannot be read: {error.strerror}") from error
@@ -34,25 +34,52 @@ def read_config_file(path: Path) -> dict[str, Any]:
     if isinstance(values, dict) and isinstance(values.get("config"), dict):
         values = values["config"]
     if not isinstance(values, dict):
-        raise UsageError(f"--config {path}: holds no table of settings")
+        raise UsageError(f"--config {path}: is not a table of config fields")
     return {name.replace("-", "_"): value for name, value in values.items()}
 
 
-def resolve_config(preset: str | None, file: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
-    """Settings of a new run: a preset, overridden by a file, overridden by flags.
+def resolve_config(preset: str | None, file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:
+    """The config of a new run: a preset, overridden by a file, overridden by flags.
 
     Raises:
-        UsageError: every problem found, a line each.
+        UsageError: one message with a line for each problem.
     """
-    overrides = {**(read_config_file(file) if file else {}), **flags}
-    base = presets.preset_config(preset or overrides.get("preset", "quickstart"))
+    overrides = {**(read_config_file(file) if file else {}), **overrides}
+    base = presets.preset_config(preset or overrides.pop("preset", "quickstart"))
     overrides.pop("preset", None)
     if overrides.get("data", base.data) != base.data:
-        base = base.replace({"report_every": 0})  # a recipe scores what it learns from its own data
+        base = base.replace({"report_every": 0})  # presets score on their own data only
     return base.replace(overrides)
 
 
-def require_data(settings: TrainConfig) -> None:
-    """Raise a UsageError where a recipe has no images of its own and none are given."""
-    if not settings.data:
-        raise UsageError(f"--data: the preset {settings.preset} has no data of its own; give a folder, a zip or a name")
+def resolve_resumed_config(
+    saved: TrainConfig, preset: str | None, file: Path | None, overrides: Mapping[str, Any], *, run: str, started: bool
+) -> TrainConfig:
+    """The config of a resumed run: the saved one, overridden by a file, overridden by flags.
+
+    Args:
+        run: name of the run, for messages.
+        started: the run has a checkpoint, so that fields that affect the result must not change.
+
+    Raises:
+        UsageError: one message with a line for each problem.
+    """
+    overrides = {**(read_config_file(file) if file else {}), **overrides}
+    overrides.pop("preset", None)
+    if started and overrides.get("precision") == "auto":
+        del overrides["precision"]
+    if preset not in (None, saved.preset):
+        raise UsageError(f"--preset {preset}: the run {run} was started with --preset {saved.preset}")
+    config = saved.replace(overrides)
+    if started and (differences := saved.differences(config)):
+        raise UsageError(
+            f"--resume: these flags contradict the config of the run {run}; remove them or start a new run:\n  "
+            + "\n  ".join(differences)
+        )
+    return config
+
+
+def require_data(config: TrainConfig) -> None:
+    """Raise a UsageError if neither the preset nor the user names a dataset."""
+    if not config.data:
+        raise UsageError(f"--data: the preset {config.preset} has no dataset; give a folder, a zip or a dataset's name")

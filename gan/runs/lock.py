@@ -1,8 +1,7 @@
-"""Exclusive lock of a run's folder, so that no two processes train there"""
+"""Exclusive lock of a run's folder, so that no two processes train the same run."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,42 +9,37 @@ from pathlib import Path
 from gan.errors import UserError
 from gan.utils.files import create_folder
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in a run's folder meanwhile.
+    """Lock a run's folder within the block.
 
-    The folder is made if need be, and then removed if it stays empty.
+    The lock is a file `.lock` in the folder, removed at the end. The operating system releases it when the process is
+    killed, so a leftover file is no lock. On a file system without locks the block runs unlocked. The folder is created
+    if needed, and removed at the end if it is empty.
 
     Raises:
-        UserError: another process holds it, or it cannot be made.
+        UserError: another process has the lock, or the folder cannot be created.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    from filelock import FileLock, Timeout  # here, as only training needs it
+
+    removable = [folder, *(parent for parent in folder.parents if not parent.exists())]
     create_folder(folder)
-    descriptor = os.open(folder, os.O_RDONLY) if fcntl else None
+    lock = FileLock(folder / ".lock", timeout=0, fallback_to_soft=False)
     try:
-        if descriptor is not None:
-            _lock(descriptor, folder)
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                for path in made:
-                    path.rmdir()
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(
+            f"{folder}: another process is training there; wait until it ends, or choose another name"
+        ) from error
+    except (OSError, NotImplementedError):
+        pass  # no locks on this file system, or an unwritable folder, which is reported when files are written
+    try:
+        yield
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(f"{folder}: another process is training there; let it end, or choose another name") from error
-    except OSError:
-        pass  # a file system that knows no locks
+        with suppress(OSError):  # Windows does not remove an open file; there, releasing the lock does
+            Path(lock.lock_file).unlink()
+        lock.release()
+        with suppress(OSError):
+            for path in removable:
+                path.rmdir()

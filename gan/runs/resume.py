@@ -1,4 +1,4 @@
-"""What a run of several trainings was begun with: its config.json, and whether the images are still the same."""
+"""Checks when a run is resumed: its config, its newest checkpoint, and that its images are unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gan.runs.run_dir import RunDirectory
 
 
 def image_set_record(images: ImageSet) -> dict[str, Any]:
-    """What config.json says of a set of images."""
+    """Entries of config.json about an image set."""
     return {
         "name": images.name,
         "images": len(images),
@@ -25,52 +25,59 @@ def image_set_record(images: ImageSet) -> dict[str, Any]:
     }
 
 
-def require_same_images(run: RunDirectory, what: str, then: Mapping[str, Any], images: ImageSet) -> None:
-    """Refuse to go on with other images.
+def require_same_images(run: RunDirectory, role: str, record: Mapping[str, Any], images: ImageSet) -> None:
+    """Check that the images are those that the run started with.
 
     Args:
-        what: what messages call them, as `train images`.
-        then: the `facts` of those that the run began with; a checkpoint has not the number of `images`.
+        role: how messages call the images, such as `train images`.
+        record: the `image_set_record` of the run; in a checkpoint it has no entry `images`.
 
     Raises:
-        UserError: they are others, or cannot be told to be the same.
+        UserError: the images differ, or cannot be compared.
     """
-    if then["streamed"] != (images.pixels is None):
-        how = ("in memory", "streamed from the disk")
-        was, now = how[then["streamed"]], how[not then["streamed"]]
+    if record["streamed"] != (images.pixels is None):
+        places = ("in memory", "streamed")
+        before, now = places[record["streamed"]], places[not record["streamed"]]
         raise UserError(
-            f"RUN {run.name}: its {what} were {was} and are {now} now, so they cannot be told to be the "
-            "same; go on with as much free memory as then"
+            f"RUN {run.name}: cannot verify that the {role} are unchanged: they were {before}, now they are {now}; "
+            "resume with as much free memory as at the start"
         )
-    if then["fingerprint"] != images.fingerprint:
-        others = f"{then['images']:,} of {then['name']}" if "images" in then else then["name"]
-        raise UserError(f"RUN {run.name}: its {what} were others ({others}); restore them, or choose another name")
+    if record["fingerprint"] != images.fingerprint:
+        original = f"{record['images']:,} of {record['name']}" if "images" in record else record["name"]
+        raise UserError(
+            f"RUN {run.name}: the {role} differ from those at the start ({original}); restore them, or choose "
+            "another name"
+        )
 
 
 def load_resumed(run: RunDirectory) -> tuple[TrainConfig, dict[str, Any] | None]:
-    """The settings of a run that is to go on and the state of its newest whole checkpoint, None if it has none yet.
+    """The config of a run and the state of its newest valid checkpoint, None if it has no checkpoint yet.
 
     Raises:
-        UserError: there is no such run, or none of its checkpoints is whole.
+        UserError: there is no such run, or none of its checkpoints is valid.
     """
     if not run.exists():
         raise UserError(f"--resume: there is no run {run.checkpoints}; start it without --resume")
-    found = checkpoint.newest_checkpoint(run.checkpoints)
-    if found is not None:
-        return train_config_of(found[1], found[0]), found[1]
+    newest = checkpoint.newest_checkpoint(run.checkpoints)
+    if newest is not None:
+        path, state = newest
+        return train_config_of(state, path), state
     try:
-        return TrainConfig.from_dict(json.loads(run.config_path.read_text())["config"]), None
+        return _written_config(run), None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{run.config_path}: cannot be read ({error}); remove the folder and start again") from error
 
 
-def edited_flags(run: RunDirectory, settings: TrainConfig) -> list[str]:
-    """What config.json says of a run otherwise than the settings with which it goes on, as words of a command line.
+def edited_flags(run: RunDirectory, config: TrainConfig) -> list[str]:
+    """Flags, as command-line words, in which config.json differs from the config that the run is resumed with.
 
-    It was edited by hand, or the run was killed before it had a checkpoint with the settings that it was resumed with.
+    The file was edited, or the run was killed before its first checkpoint with a changed config.
     """
     try:
-        written = TrainConfig.from_dict(json.loads(run.config_path.read_text())["config"])
+        return _written_config(run).flags(config)
     except (OSError, ValueError, KeyError, TypeError, UsageError):
-        return []  # a run goes on without it
-    return written.flags(settings)
+        return []  # resuming does not need the file
+
+
+def _written_config(run: RunDirectory) -> TrainConfig:
+    return TrainConfig.from_dict(json.loads(run.config_path.read_text())["config"])

@@ -1,4 +1,4 @@
-"""The folders of a run, its config.json, and where a resumed run goes on."""
+"""The folders of a run, its config.json and best.json."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from gan.utils.files import prepare_folder, write_json
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-class Stated(Protocol):
-    """Settings of any kind."""
+class SupportsToDict(Protocol):
+    """A config or plan of any command."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
+        """All fields as plain values, for JSON."""
         ...
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Where a run keeps its files: `checkpoints/NAME` and `samples/NAME` below `root`."""
+    """The folders of a run: `checkpoints/NAME` and `samples/NAME` in `root`."""
 
     name: str
     root: Path = Path()
@@ -36,35 +36,35 @@ class RunDirectory:
     def __post_init__(self) -> None:
         if not all(_NAME.fullmatch(part) for part in self.name.split("/")):
             raise UsageError(
-                f"RUN {self.name!r}: use letters, digits, '.', '_' and '-', and begin with a letter or digit"
+                f"RUN {self.name!r}: use letters, digits, '.', '_' and '-', and start with a letter or digit"
             )
 
     @property
     def checkpoints(self) -> Path:
-        """Checkpoints, log, events, config.json."""
+        """Folder of checkpoints, log, TensorBoard events and config.json."""
         return self.root / "checkpoints" / self.name
 
     @property
     def samples(self) -> Path:
-        """Sample grids."""
+        """Folder of sample grids."""
         return self.root / "samples" / self.name
 
     @property
     def config_path(self) -> Path:
-        """The settings of the run."""
+        """Path of config.json."""
         return self.checkpoints / "config.json"
 
     def sample_path(self, step: int) -> Path:
-        """The sample grid of a step."""
+        """Path of the sample grid of a step."""
         return self.samples / f"step-{step:08d}.png"
 
     def best(self) -> list[str]:
-        """File names of checkpoints that pruning keeps: those that best.json names."""
+        """File names of checkpoints that pruning keeps: the one that best.json names, if any."""
         best = self.read_best()
         return [best["checkpoint"]] if "checkpoint" in best else []
 
     def read_best(self) -> dict[str, Any]:
-        """What best.json says: `checkpoint`, `step`, scores and their protocol. Nothing, where there is none."""
+        """Content of best.json: `checkpoint`, `step`, scores and their protocol; empty if there is no such file."""
         try:
             best = json.loads((self.checkpoints / "best.json").read_text())
         except (OSError, ValueError):
@@ -72,7 +72,7 @@ class RunDirectory:
         return best if isinstance(best, dict) else {}
 
     def write_best(self, step: int, scores: dict[str, Any]) -> None:
-        """Name the checkpoint of a step as the best, for its scores.
+        """Record the checkpoint of a step as the best, with its scores.
 
         Raises:
             UserError: best.json cannot be written.
@@ -81,39 +81,38 @@ class RunDirectory:
         write_json(self.checkpoints / "best.json", {"checkpoint": name, "step": step, **scores})
 
     def require_own(self) -> None:
-        """Let it pass if it is a run of `train`, or has not begun.
+        """Check that the run was made by `train` or does not exist.
 
         Raises:
-            UsageError: it is a run of another command.
+            UsageError: it was made by another command.
         """
         try:
             kind = json.loads(self.config_path.read_text()).get("kind")
         except (OSError, ValueError, AttributeError):
             return
         if kind is not None:
-            raise UsageError(f"RUN {self.name}: is a run of {kind} ({self.checkpoints}); choose another name")
+            raise UsageError(f"RUN {self.name}: was made by `{kind}` ({self.checkpoints}); choose another name")
 
     def exists(self) -> bool:
-        """Whether a run of this name has begun: it has settings or checkpoints to lose."""
+        """Whether a run of this name exists: it has a config.json or checkpoints."""
         return self.config_path.exists() or bool(checkpoint.list_checkpoints(self.checkpoints))
 
     def create(self) -> None:
-        """Make both folders and clear away what a killed run left half-written.
+        """Create both folders and remove partial files of a killed run.
 
         Raises:
-            UserError: a folder cannot be made or written to.
+            UserError: a folder cannot be created or written to.
         """
         for folder in (self.checkpoints, self.samples):
             prepare_folder(folder)
 
-    def remove_empty(self) -> None:
-        """Remove the folders of a run that could not begin, as far as there is nothing in them."""
-        for folder in (self.checkpoints, self.samples):
-            with suppress(OSError):
-                folder.rmdir()
+    def remove_empty_samples(self) -> None:
+        """Remove the samples folder of a run that could not start, if it is empty; the lock removes the other one."""
+        with suppress(OSError):
+            self.samples.rmdir()
 
-    def update_config(self, config: Stated) -> None:
-        """Write the settings with which a run goes on into its config.json, which keeps what else it says.
+    def update_config(self, config: SupportsToDict) -> None:
+        """Write the config of a resumed run into its config.json, whose other entries stay.
 
         Raises:
             UserError: the file cannot be written.
@@ -122,12 +121,12 @@ class RunDirectory:
             content = json.loads(self.config_path.read_text())
             changed = content["config"] != config.to_dict()
         except (OSError, ValueError, KeyError, TypeError):
-            return  # the checkpoints have the settings too
+            return  # the checkpoints contain the config as well
         if changed:
             write_json(self.config_path, {**content, "config": config.to_dict()})
 
-    def write_config(self, config: Stated, extra: dict[str, Any]) -> None:
-        """Write config.json: the settings, what `extra` adds, versions and the git commit of the program.
+    def write_config(self, config: SupportsToDict, extra: dict[str, Any]) -> None:
+        """Write config.json: the config, `extra`, the command, and versions and git commit of the program.
 
         Raises:
             UserError: the file cannot be written.
@@ -137,12 +136,12 @@ class RunDirectory:
 
 
 def default_output_name(path: Path) -> Path:
-    """What is made of a checkpoint, run, folder or zip is called by default: RUN or RUN/step-…, or its own name.
+    """Default name of outputs made from a checkpoint, run, folder or zip: RUN, RUN/step-…, or the name of the path.
 
-    Two runs never share it, for it is the path below the folder `checkpoints`, where there is one.
+    It is the path within the folder `checkpoints`, if there is one, so that two runs never share it.
     """
-    whole = path.resolve()
-    parts = whole.parts
+    absolute = path.resolve()
+    parts = absolute.parts
     inside = parts[len(parts) - parts[::-1].index("checkpoints") :] if "checkpoints" in parts else parts[-1:]
-    name = Path(*inside) if inside else Path(whole.name)
-    return name.with_suffix("") if whole.is_file() else name
+    name = Path(*inside) if inside else Path(absolute.name)
+    return name.with_suffix("") if absolute.is_file() else name

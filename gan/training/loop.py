@@ -22,7 +22,7 @@ from gan.utils.signals import StopSignals
 
 _GRID = 8  # rows and columns of a sample grid
 
-# Called with the step and the averaged generator; what it gives is logged.
+# Called with the step and the EMA generator; the entries that it returns are logged.
 Snapshot = Callable[[int, nn.Module], dict[str, Any] | None]
 
 
@@ -31,38 +31,37 @@ def run_training_loop(
     run: RunDirectory,
     *,
     on_snapshot: Snapshot | None = None,
-    watch: DynamicsCallback | None = None,
+    dynamics: DynamicsCallback | None = None,
 ) -> int | None:
     """Train to the last step, writing the log, sample grids and checkpoints of `run`.
 
     Several ranks call it together; rank 0 writes.
 
     Args:
-        on_snapshot: called after each checkpoint, and after that which a run goes on from, to score the generator, say.
-            Several ranks call it together, and what it gives on rank 0 counts.
-        watch: looks at the networks, where it is due: before the first step and after each.
+        on_snapshot: called after each checkpoint, and for the checkpoint that a run resumes from, to score the
+            generator, for example. All ranks call it together; the result of rank 0 is used.
+        dynamics: samples the networks when due, before the first step and after each.
 
     Returns:
-        the signal that stopped the run (after a checkpoint), on whatever rank it came, or None when it is done.
+        the signal that stopped the run on any rank, after a checkpoint; None when the run is done.
 
     Raises:
-        gan.training.health.Diverged: a loss or gradient is not finite; the last good checkpoint is kept.
-        UserError, OSError: a file cannot be written (OSError: a sample grid); what was written before is whole.
+        gan.errors.Diverged: a loss or gradient is not finite; the last good checkpoint is kept.
+        UserError, OSError: a file cannot be written (OSError: a sample grid); files written before are intact.
     """
     config = trainer.config
     log = RunLogger(run.checkpoints, trainer.step) if process_group.is_rank0() else None
-    collectives.on_rank0(lambda: checkpoint.set_aside_later(run.checkpoints, trainer.step))
-    saved = collectives.on_rank0(lambda: trainer.step if checkpoint.list_checkpoints(run.checkpoints) else -1)
+    saved_step = collectives.on_rank0(lambda: _set_aside_later(trainer, run))
 
     def due(every: int) -> bool:
         return trainer.step % every == 0 or trainer.step == config.steps
 
     def save() -> None:
-        nonlocal saved
-        if saved != trainer.step:
+        nonlocal saved_step
+        if saved_step != trainer.step:
             state = trainer.state()
             collectives.on_rank0(lambda: write(state))
-            saved = trainer.step
+            saved_step = trainer.step
 
     def write(state: dict[str, Any]) -> None:
         checkpoint.save_checkpoint(checkpoint.checkpoint_path(run.checkpoints, trainer.step), state)
@@ -72,32 +71,32 @@ def run_training_loop(
         save()
         try:
             entry = on_snapshot(trainer.step, trainer.ema.network) if on_snapshot else None
-        except Diverged:  # a checkpoint of such a generator is not to be kept
+        except Diverged:  # do not keep a checkpoint whose generator is not finite
             checkpoint.checkpoint_path(run.checkpoints, trainer.step).unlink(missing_ok=True)
             raise
         if entry and log:
             seconds = round(trainer.seconds, 3)
             log.write({"step": trainer.step, "images": trainer.images_seen, "seconds": seconds, **entry})
-            checkpoint.prune_checkpoints(run.checkpoints, config.keep, run.best())  # what was the best until now
+            checkpoint.prune_checkpoints(run.checkpoints, config.keep, run.best())  # the best one may have changed
 
-    def look() -> None:
-        if watch and watch.due(trainer.step):
+    def sample_dynamics() -> None:
+        if dynamics and dynamics.due(trainer.step):
             trainer.synchronize()
-            watch(trainer.step)
+            dynamics(trainer.step)
 
-    def signalled() -> int | None:
-        return collectives.all_reduce_max(stop.received or 0) or None
+    def stop_signal() -> int | None:
+        return collectives.all_reduce_max(signals.received or 0) or None
 
     per_step = config.n_dis * config.batch
     bar = progress(f"training {run.name}", config.steps, start=trainer.step, per_item=per_step)
     try:
-        with StopSignals(process_group.world_size()) as stop, bar as advance:
-            if saved == trainer.step:
-                snapshot()  # in case the run was killed in the middle of it
-            look()
-            while trainer.step < config.steps and signalled() is None:
+        with StopSignals(process_group.world_size()) as signals, bar as advance:
+            if saved_step == trainer.step:
+                snapshot()  # the run may have been killed between this checkpoint and its scores
+            sample_dynamics()
+            while trainer.step < config.steps and stop_signal() is None:
                 trainer.train_step()
-                look()
+                sample_dynamics()
                 note = ""
                 if due(config.log_every):
                     entry = trainer.log_entry()
@@ -113,22 +112,27 @@ def run_training_loop(
                 if due(config.checkpoint_every) or (config.report_every and due(config.report_every)):
                     snapshot()
             save()
-            return signalled()
+            return stop_signal()
     except Diverged as error:
         if log is None:
             raise
         log.write({"step": trainer.step, "images": trainer.images_seen, "health": ["diverged"], "error": str(error)})
-        kept = checkpoint.list_checkpoints(run.checkpoints)
-        raise Diverged(
-            f"{error}; " + (f"the last good checkpoint is {kept[-1]}" if kept else "none was saved")
-        ) from error
+        checkpoints = checkpoint.list_checkpoints(run.checkpoints)
+        last = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "no checkpoint was saved"
+        raise Diverged(f"{error}; {last}") from error
     finally:
         if log:
             log.close()
 
 
+def _set_aside_later(trainer: Trainer, run: RunDirectory) -> int:
+    """Set aside checkpoints after the trainer's step; returns the step if the run has a checkpoint of it, else -1."""
+    checkpoint.set_aside_later(run.checkpoints, trainer.step)
+    return trainer.step if checkpoint.list_checkpoints(run.checkpoints) else -1
+
+
 def fixed_samples(trainer: Trainer) -> Tensor:
-    """The images of a sample grid, uint8 (64, C, H, W): always the same latents, by the averaged generator."""
+    """Images of a sample grid, uint8 (64, C, H, W), which the EMA generator makes of the same latents at every step."""
     indices = range(_GRID**2)
     z = generate.latents(trainer.config.seed, indices, trainer.config.latent_dim)
     try:
@@ -138,7 +142,7 @@ def fixed_samples(trainer: Trainer) -> Tensor:
 
 
 def save_real_images(trainer: Trainer, run: RunDirectory) -> None:
-    """Write `real.png`: as many images of the set as a sample grid has."""
+    """Write `real.png`: as many training images as a sample grid has."""
     count = min(_GRID**2, len(trainer.data))
-    images = trainer.data.fetch(torch.linspace(0, len(trainer.data) - 1, count).long())  # of all classes
+    images = trainer.data.fetch(torch.linspace(0, len(trainer.data) - 1, count).long())  # spread over all classes
     save_grid(run.samples / "real.png", images, _GRID)

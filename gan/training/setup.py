@@ -1,4 +1,4 @@
-"""Set up a run: load its images, begin or resume its folder, attach the dynamics callback"""
+"""Set up a run: load its images, start or resume it, and create the dynamics callback."""
 
 from __future__ import annotations
 
@@ -16,88 +16,90 @@ from gan.dynamics.measure import DynamicsMeter
 from gan.dynamics.probe_batches import DiscriminatorProbe
 from gan.errors import UsageError
 from gan.models import count_parameters
-from gan.runs import resume as begun
+from gan.runs.resume import image_set_record, require_same_images
 from gan.runs.run_dir import RunDirectory
-from gan.training import loop, trainer
+from gan.training.loop import save_real_images
+from gan.training.trainer import Trainer
 from gan.utils.progress import say
 
 
-def begin_or_resume(
-    job: trainer.Trainer, run: RunDirectory, state: dict[str, Any] | None, extra: Mapping[str, Any] | None = None
-) -> None:
-    """Bring a run to where it was, or begin its folder, which exists, where there is no state.
-
-    Args:
-        extra: what config.json of a new run says besides.
-
-    Raises:
-        UserError: the images are not those that the run began with, or a file cannot be written.
-    """
-    if state:
-        begun.require_same_images(run, "images", state["data"], job.data)
-        job.load_state(state)
-        collectives.on_rank0(lambda: run.update_config(job.config))
-        say(f"going on with {run.name} at step {job.step} of {job.config.steps}")
-        then, now = state.get("threads"), torch.get_num_threads()
-        if job.runtime.device.type == "cpu" and then not in (None, now):
-            say(
-                f"it ran with {then} threads and goes on with {now}: the same but for rounding; "
-                f"OMP_NUM_THREADS={then} gives the same bytes"
-            )
-    else:
-        collectives.on_rank0(lambda: _begin(job, run, extra or {}))
-
-
-def _begin(job: trainer.Trainer, run: RunDirectory, extra: Mapping[str, Any]) -> None:
-    run.write_config(job.config, {**_description(job), **extra})
-    loop.save_real_images(job, run)
-
-
-def load_training_images(settings: TrainConfig) -> ImageSet:
-    """The images that a run learns from.
+def load_training_images(config: TrainConfig) -> ImageSet:
+    """Load the training images of a run.
 
     Raises:
         UserError: they cannot be read.
     """
     return load_images(
-        settings.data,
-        resolution=settings.resolution,
-        channels=settings.channels,
-        data_root=Path(settings.data_root),
-        skip_bad_images=settings.skip_bad_images,
+        config.data,
+        resolution=config.resolution,
+        channels=config.channels,
+        data_root=Path(config.data_root),
+        skip_bad_images=config.skip_bad_images,
     )
 
 
-def dynamics_meter(job: trainer.Trainer) -> DynamicsMeter | None:
-    """What is watched of a run, its discriminator, or None; to be made while the weights are the initial ones."""
-    if not job.config.dynamics:
-        return None
-    if job.runtime.ranks > 1:
-        raise UsageError("--dynamics: samples are taken by one process alone; leave it out under torchrun")
-    probe = DiscriminatorProbe(job.config, job.data, job.classes, job.generator, job.runtime.device)
-    return DynamicsMeter(job.discriminator, probe, {"kind": "discriminator", "norm": job.config.norm})
+def begin_or_resume(
+    trainer: Trainer, run: RunDirectory, state: dict[str, Any] | None, extra: Mapping[str, Any] | None = None
+) -> None:
+    """Load the state of a resumed run, or write config.json and real.png of a new one, whose folders exist.
+
+    Args:
+        extra: further entries of config.json of a new run.
+
+    Raises:
+        UserError: the images are not those that the run started with, or a file cannot be written.
+    """
+    if state:
+        require_same_images(run, "images", state["data"], trainer.data)
+        trainer.load_state(state)
+
+    def write_files() -> None:
+        if state:
+            run.update_config(trainer.config)
+        else:
+            run.write_config(trainer.config, {**_config_entries(trainer), **(extra or {})})
+            save_real_images(trainer, run)
+
+    collectives.on_rank0(write_files)
+    if state:
+        say(f"resuming {run.name} at step {trainer.step} of {trainer.config.steps}")
+        before, now = state.get("threads"), torch.get_num_threads()
+        if trainer.runtime.device.type == "cpu" and before not in (None, now):
+            say(
+                f"resuming with {now} threads instead of {before}: results may differ by rounding; "
+                f"OMP_NUM_THREADS={before} gives the same bytes"
+            )
 
 
-def dynamics_callback(
-    job: trainer.Trainer, run: RunDirectory, subject: DynamicsMeter | None
-) -> DynamicsCallback | None:
-    """What `loop.train` calls to sample training dynamics of the run from where it stands now, or None."""
-    if subject is None:
-        return None
-    return DynamicsCallback(run.checkpoints, subject, every=job.config.dynamics, last=job.config.steps, step=job.step)
-
-
-def _description(job: trainer.Trainer) -> dict[str, Any]:
-    """What config.json says besides the settings."""
+def _config_entries(trainer: Trainer) -> dict[str, Any]:
+    """Entries of config.json besides the config."""
     return {
         "runtime": {
-            "device": str(job.runtime.device),
-            "precision": job.runtime.precision,
-            "ranks": job.runtime.ranks,
+            "device": str(trainer.runtime.device),
+            "precision": trainer.runtime.precision,
+            "ranks": trainer.runtime.ranks,
         },
         "parameters": {
-            "generator": count_parameters(job.generator),
-            "discriminator": count_parameters(job.discriminator),
+            "generator": count_parameters(trainer.generator),
+            "discriminator": count_parameters(trainer.discriminator),
         },
-        "data": {**begun.image_set_record(job.data), "classes": list(job.data.classes)},
+        "data": {**image_set_record(trainer.data), "classes": list(trainer.data.classes)},
     }
+
+
+def dynamics_meter(trainer: Trainer) -> DynamicsMeter | None:
+    """The meter of `--dynamics`, or None without the flag; to be created while the weights are the initial ones."""
+    if not trainer.config.dynamics:
+        return None
+    if trainer.runtime.ranks > 1:
+        raise UsageError("--dynamics: needs a single process; leave it out under torchrun")
+    probe = DiscriminatorProbe(trainer.config, trainer.data, trainer.classes, trainer.generator, trainer.runtime.device)
+    return DynamicsMeter(trainer.discriminator, probe, {"kind": "discriminator", "norm": trainer.config.norm})
+
+
+def dynamics_callback(trainer: Trainer, run: RunDirectory, meter: DynamicsMeter | None) -> DynamicsCallback | None:
+    """The callback of `run_training_loop` that samples training dynamics from the trainer's step on, or None."""
+    if meter is None:
+        return None
+    config = trainer.config
+    return DynamicsCallback(run.checkpoints, meter, every=config.dynamics, last=config.steps, step=trainer.step)

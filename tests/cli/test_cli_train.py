@@ -131,7 +131,7 @@ BAD_USAGE = {
     "missing path": (["--data", "nowhere/at/all"], ["nowhere/at/all", "digits"]),
     "device": (["--device", "tpu"], ["'tpu' is not one of"]),
     "run name": (["../up"], ["RUN '../up'"]),
-    "no data": (["--preset", "resnet-64"], ["--data: the preset resnet-64 has no data of its own"]),
+    "no data": (["--preset", "resnet-64"], ["--data: the preset resnet-64 has no dataset"]),
     "batch": (["--batch", "5000"], ["5000", "1797"]),
 }
 

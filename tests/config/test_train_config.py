@@ -66,7 +66,7 @@ def test_all_problems_come_in_one_message() -> None:
         ({"beta1": 1.0}, "must be below 1"),
         ({"norm_layers": [0, 2]}, "must be numbers from 1"),
         ({"penalty_every": 16}, "--penalty-every 16 needs a penalty"),
-        ({"nrom": "sn"}, "unknown settings: nrom"),
+        ({"nrom": "sn"}, "unknown config fields: nrom"),
         ({"steps": True}, "--steps True: is not of type int"),
         ({"g_lr": float("nan")}, "--g-lr nan: is not of type float"),
     ],

@@ -23,6 +23,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     ended = train(folder, 2, *SMALL, "--data", data)
     assert [end.code for end in ended] == [0, 0], ended[0].told
-    assert "fp32 on 2 ranks on cpu" in ended[0].told and "done. Look at" in ended[0].told
+    assert "fp32 on 2 ranks on cpu" in ended[0].told and "done: samples are in" in ended[0].told
     assert ended[1].told == "" and ended[1].printed == ""
     return folder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gan.evaluation.reference_statistics import Looking
+from gan.metrics.extractor import ExtractorOptions
 from gan.runs import checkpoint, log
 from gan.runs.run_dir import RunDirectory
 from gan.sampling import sample
@@ -22,7 +22,7 @@ def test_sample_writes_the_bytes_of_one_process(tmp_path: Path, whole: Path, cou
     """130 images are two chunks and a part of one; three ranks and one image leave two idle."""
     run = whole / "checkpoints" / "r"
     for name, num in (("some.zip", 130), ("few.png", 1), ("folder", 65)):
-        sample.write_samples(run, tmp_path / name, num=num, seed=5, device="cpu")
+        sample.write_samples(run, tmp_path / name, sample.SampleOptions(num=num, seed=5, device="cpu"))
         flags = ("--num", num, "--seed", 5, "--out", name, "--device", "cpu")
         ended = command(tmp_path / "job", count, "sample", run, *flags)
         assert [end.code for end in ended] == [0] * count, ended
@@ -35,7 +35,7 @@ def test_sample_writes_the_bytes_of_one_process(tmp_path: Path, whole: Path, cou
 
 def test_a_walk_of_two_ranks(tmp_path: Path, whole: Path) -> None:
     run = whole / "checkpoints" / "r"
-    sample.write_samples(run, tmp_path / "walk.gif", num=2, frames=2, device="cpu")
+    sample.write_samples(run, tmp_path / "walk.gif", sample.SampleOptions(num=2, frames=2, device="cpu"))
     ended = command(tmp_path / "job", 2, "sample", run, "--num", 2, "--interpolate", 2, "--out", "walk.gif")
     assert [end.code for end in ended] == [0, 0], ended
     assert (tmp_path / "job" / "walk.gif").read_bytes() == (tmp_path / "walk.gif").read_bytes()
@@ -44,8 +44,8 @@ def test_a_walk_of_two_ranks(tmp_path: Path, whole: Path) -> None:
 def test_report_scores_as_one_process_does(tmp_path: Path, whole: Path, data: Path) -> None:
     """Batches of 32: 100 images are four, the last one small; 24 real ones are one, so that a rank has none."""
     run = whole / "checkpoints" / "r"
-    looking = Looking(features="digits", device="cpu", batch=32)
-    alone = ask(tmp_path / "alone", run, looking=looking, num=100, data=str(data))
+    extractor = ExtractorOptions(features="digits", device="cpu", batch=32)
+    alone = ask(tmp_path / "alone", run, extractor=extractor, num=100, data=str(data))
     flags = ("--num", 100, "--features", "digits", "--batch", 32, "--device", "cpu", "--data", data, "--out", "out")
     ended = command(tmp_path / "job", 2, "report", run, *flags)
     assert [end.code for end in ended] == [0, 0], ended

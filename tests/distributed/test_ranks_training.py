@@ -62,7 +62,9 @@ def test_a_killed_rank_ends_the_job_which_resumes_exactly(tmp_path: Path, whole:
     assert [end.code for end in ended] == [1, -signal.SIGKILL]
     (line,) = lines(ended)
     assert "rank 1 is gone (of 2" in line
-    assert line.endswith("checkpoints/r/step-00000008.pt is whole; start the job again with --resume")
+    assert line.endswith(
+        "the last good checkpoint is checkpoints/r/step-00000008.pt; start the job again with --resume"
+    )
     same_bytes(state_of(tmp_path, 8), state_of(whole, 8))
     resumed = train(tmp_path, 2, "--resume", "--device", "cpu")
     assert [end.code for end in resumed] == [0, 0], resumed[0].told
@@ -89,7 +91,7 @@ def test_when_rank_0_is_killed_another_tells(tmp_path: Path, whole: Path, data: 
     ended = train(tmp_path, 2, *SMALL, "--data", data, before=kill_rank_0)
     assert [end.code for end in ended] == [-signal.SIGKILL, 1]
     (line,) = lines(ended)
-    assert "rank 0 is gone (of 2" in line and "step-00000008.pt is whole" in line
+    assert "rank 0 is gone (of 2" in line and "the last good checkpoint is checkpoints/r/step-00000008.pt" in line
     # and one process goes on where two were: with the means of both, and the same batches
     assert [end.code for end in train(tmp_path, 1, "--resume", "--device", "cpu")] == [0]
     assert state_of(tmp_path)["data"] == state_of(whole)["data"]
@@ -106,7 +108,7 @@ def stop_rank_1() -> None:
 def test_all_stop_at_one_step(tmp_path: Path, whole: Path, data: Path) -> None:
     ended = train(tmp_path, 2, *SMALL, "--data", data, before=stop_rank_1)
     assert [end.code for end in ended] == [128 + signal.SIGTERM] * 2
-    assert "stopped at step 7, saved; go on with: torchrun … msn_gan.py train r --resume" in ended[0].told
+    assert "stopped at step 7, checkpoint saved; resume with: torchrun … msn_gan.py train r --resume" in ended[0].told
     assert ended[1].told == ""
     assert checkpoint.list_checkpoints(tmp_path / "checkpoints" / "r")[-1].name == "step-00000007.pt"
     assert [end.code for end in train(tmp_path, 2, "--resume", "--device", "cpu")] == [0, 0]
@@ -162,7 +164,11 @@ def interrupted_at_once() -> None:
 @pytest.mark.parametrize(
     "before, codes, parts",
     [
-        (unreadable_on_rank_1, [1, 1], ["rank 1: images: 07.png cannot be read", "step-00000004.pt is whole"]),
+        (
+            unreadable_on_rank_1,
+            [1, 1],
+            ["rank 1: images: 07.png cannot be read", "the last good checkpoint is checkpoints/r/step-00000004.pt"],
+        ),
         (full_disk_on_rank_0, [1, 1], ["step-00000008.pt: cannot be written: No space left", "Make room"]),
         (other_weights_on_rank_1, [1, 1], ["rank 1 holds other weights of the generator than rank 0", "--resume"]),
     ],

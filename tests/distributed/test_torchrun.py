@@ -50,7 +50,9 @@ def test_torchrun_trains_stops_resumes_and_loses_a_rank(tmp_path: Path) -> None:
     _, told = stopped.communicate(timeout=60)
     (line,) = [line for line in told.splitlines() if line.startswith("stopped at step")]
     newest = checkpoint.newest_checkpoint(tmp_path / "checkpoints" / "r")
-    assert newest is not None and line.startswith(f"stopped at step {newest[1]['step']}, saved; go on with: torchrun …")
+    assert newest is not None and line.startswith(
+        f"stopped at step {newest[1]['step']}, checkpoint saved; resume with: torchrun …"
+    )
     assert "msn-gan: " not in told
 
     killed = torchrun(tmp_path, "train", "r", "--resume", "--device", "cpu")
@@ -61,7 +63,9 @@ def test_torchrun_trains_stops_resumes_and_loses_a_rank(tmp_path: Path) -> None:
     kept = checkpoint.newest_checkpoint(tmp_path / "checkpoints" / "r")
     assert kept is not None and killed.returncode == 1
     assert line.startswith("msn-gan: rank 1 is gone (of 2; on ")
-    assert line.endswith(f"{kept[0].relative_to(tmp_path)} is whole; start the job again with --resume")
+    assert line.endswith(
+        f"the last good checkpoint is {kept[0].relative_to(tmp_path)}; start the job again with --resume"
+    )
 
     sampled = torchrun(tmp_path, "sample", "checkpoints/r", "--num", "70", "--out", "images.zip", "--device", "cpu")
     _, told = sampled.communicate(timeout=60)

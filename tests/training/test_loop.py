@@ -88,7 +88,7 @@ def test_steps_are_waited_for_before_other_work_on_the_device(
         loop, "fixed_samples", lambda job: told.append(f"grid {job.step}") or torch.zeros(64, 3, 32, 32)
     )
     monkeypatch.setattr("gan.training.loop.save_grid", lambda *_: None)
-    run_training_loop(job, run, watch=Look())
+    run_training_loop(job, run, dynamics=Look())
     assert told == ["wait 2", "grid 2", "wait 3", "look 3", "wait 4", "wait 4", "grid 4"]
     assert job.seconds > 0.8
 

@@ -112,7 +112,7 @@ def test_a_run_that_is_done_says_so(begun: tuple[Path, dict[str, Any]], capsys: 
 
 def test_changed_settings_are_refused_with_a_diff(begun: tuple[Path, dict[str, Any]]) -> None:
     root, flags = begun
-    with pytest.raises(UsageError, match="would change the run r") as error:
+    with pytest.raises(UsageError, match="contradict the config of the run r") as error:
         train(root, {**flags, "norm": "sn", "g_lr": 1e-3, "steps": 50}, resume=True)
     assert "--norm: msn -> sn" in str(error.value) and "--g-lr: 0.0002 -> 0.001" in str(error.value)
     assert "--steps" not in str(error.value)
@@ -121,7 +121,7 @@ def test_changed_settings_are_refused_with_a_diff(begun: tuple[Path, dict[str, A
 def test_other_images_are_refused(begun: tuple[Path, dict[str, Any]], image_folder: Path) -> None:
     root, _ = begun
     next(image_folder.rglob("*.png")).unlink()
-    with pytest.raises(UserError, match=r"RUN r: its images were others \(images\); restore them"):
+    with pytest.raises(UserError, match=r"RUN r: the images differ from those at the start \(images\); restore them"):
         train(root, {"steps": STEPS}, resume=True)
 
 
@@ -140,7 +140,7 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(
     newest.write_bytes(newest.read_bytes()[:1000])
     train(root, {}, resume=True)
     told = capsys.readouterr().err
-    assert f"{newest}: is not a whole msn-gan checkpoint" in told and "going on with r at step 4 of 8" in told
+    assert f"{newest}: is not a whole msn-gan checkpoint" in told and "resuming r at step 4 of 8" in told
     checkpoint.load_checkpoint(newest)
     assert newest.with_name("step-00000008.pt.refused").stat().st_size == 1000
 
@@ -156,7 +156,7 @@ def test_an_edited_config_is_told_and_not_followed(
     path.write_text(json.dumps({**content, "config": {**content["config"], "steps": 99, "g_lr": 0.5}}))
     train(root, {}, resume=True)
     told = capsys.readouterr().err
-    assert f"{path} says --steps 99 --g-lr 0.5, the checkpoint does not" in told
+    assert f"{path} has --steps 99 --g-lr 0.5, the checkpoint does not" in told
     assert "r is done: step 8 of 8" in told
 
 

@@ -13,7 +13,7 @@ import pytest
 from gan.errors import UsageError, UserError
 from gan.experiments.classify.experiment import run_classification
 from gan.experiments.classify.trainer import ClassifierTrainer
-from tests.helpers.experiments import RUN, SMALL, Run, before_each_step
+from tests.helpers.classifications import RUN, SMALL, Run, before_each_step
 
 
 def test_trainings_can_be_added(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +54,9 @@ def test_other_images_are_refused(run: Run, image_folder: Path, tmp_path: Path) 
     moved = tested.rename(tmp_path / "elsewhere")
     run(test_data=str(moved), norms=["msn"])
     next(moved.rglob("*.png")).unlink()
-    with pytest.raises(UserError, match=r"RUN r: its test images were others \(23 of tested\); restore them"):
+    with pytest.raises(
+        UserError, match=r"RUN r: the test images differ from those at the start \(23 of tested\); restore them"
+    ):
         run(norms=["bn"])
 
 
@@ -68,7 +70,10 @@ def test_other_images_are_refused_when_all_is_done(run: Run, image_folder: Path,
     before = {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()}
     other = shutil.copytree(sets[kind], tmp_path / "other")
     sorted(other.rglob("*.png"))[-1].unlink()
-    for elsewhere, message in (("nowhere", "nowhere: no such folder or zip"), (str(other), "images were others")):
+    for elsewhere, message in (
+        ("nowhere", "nowhere: no such folder or zip"),
+        (str(other), "images differ from those at the start"),
+    ):
         with pytest.raises(UserError, match=message):
             run(**{kind: elsewhere})
     assert {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()} == before
@@ -121,7 +126,7 @@ def test_results_of_before_trainings_said_where_they_were_made(run: Run) -> None
 def test_a_run_of_another_command(run: Run) -> None:
     RUN.mkdir(parents=True)
     (RUN / "config.json").write_text(json.dumps({"config": {"preset": "quickstart"}}))
-    with pytest.raises(UsageError, match="RUN r: is a run of another command .checkpoints/r.; choose another name"):
+    with pytest.raises(UsageError, match="RUN r: was made by `train` .checkpoints/r.; choose another name"):
         run(**SMALL)
     (RUN / "config.json").write_text("{")
     with pytest.raises(UserError, match="config.json: cannot be read"):
@@ -138,10 +143,12 @@ def test_a_stopped_experiment_shows_what_is_done(
     before_each_step(monkeypatch, interrupt)
     given = {**SMALL, "norms": ["none", "bn", "msn"], "lr": [0.01]}
     assert run_classification("r", given, root=tmp_path, device="cpu") == signal.SIGINT
-    told = capsys.readouterr()
-    assert "bn, lr 0.01, seed 0: stopped at step 3 of 4, saved" in told.err
-    assert told.err.rstrip().endswith(f" classify r --out {tmp_path} --device cpu")
-    assert "1 of 3 trainings are done." in told.out
+    output = capsys.readouterr()
+    assert "bn, lr 0.01, seed 0: stopped at step 3 of 4, checkpoint saved" in output.err
+    last = output.err.rstrip().splitlines()[-1]
+    assert last.startswith("stopped, checkpoint saved; resume with: ")
+    assert last.endswith(f" classify r --out {tmp_path} --device cpu")
+    assert "1 of 3 trainings are done." in output.out
     assert "**1 of 3 trainings are done.**" in (tmp_path / RUN / "classify.md").read_text()
     assert run_classification("r", {}, root=tmp_path, device="cpu") is None
-    assert "bn, lr 0.01, seed 0: going on at step 3 of 4" in capsys.readouterr().err
+    assert "bn, lr 0.01, seed 0: resuming at step 3 of 4" in capsys.readouterr().err

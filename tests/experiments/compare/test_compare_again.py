@@ -49,7 +49,7 @@ def test_contradictions_are_refused_with_a_diff(copy: Path) -> None:
     ]
     with pytest.raises(UsageError, match="these settings would change it.*\n  --lr-grid: False -> True"):
         ask(copy, lr_grid=True)
-    with pytest.raises(UsageError, match="--preset msn-dcgan: the run r was begun with quickstart"):
+    with pytest.raises(UsageError, match="--preset msn-dcgan: the run r was started with quickstart"):
         run_comparison("r", "msn-dcgan", None, {}, root=copy, device="cpu")
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
     ask(copy, precision="auto", keep=2)  # what it meant when the run began; keep decides nothing
@@ -61,7 +61,9 @@ def test_another_network_of_scores_is_refused(copy: Path) -> None:
     weights = json.loads((copy / RUN / "report.json").read_text())["protocol"]["weights"]
     log.write_text(text.replace(weights, "0" * 64))
     for given in ({}, {"norms": ["wn"]}):
-        with pytest.raises(UserError, match="not measured alike .weights: 000000000000 against|scored with another"):
+        with pytest.raises(
+            UserError, match="cannot be compared: different weights: 000000000000 and|scored with another extractor"
+        ):
             ask(copy, **given)
     assert not (copy / RUN / "wn-seed0").exists()
     log.write_text(text)
@@ -82,7 +84,7 @@ def test_missing_scores(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["sn-seed0"]["missing"] == [2] and found["sn-seed0"]["curve"]["step"] == [4]
     assert log.read_text().splitlines()[-1] == whole.splitlines()[-1]
     assert record["warnings"] == [
-        "sn-seed0 has no score at step 2; the curves leave that out.",
+        "sn-seed0 has no score at step 2; the curves omit it.",
         "msn-seed0 has no sample grid, so none is shown.",
     ]
 
@@ -97,22 +99,24 @@ def test_folders_changed_by_hand(copy: Path) -> None:
     folder = copy / RUN / "msn-seed0"
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config.replace('"g_lr": 0.0002', '"g_lr": 0.5'))
-    refused(r"msn-seed0: has other settings than the comparison \(--g-lr: 0.5 -> 0.0002\); remove this folder, and")
+    refused(
+        r"msn-seed0: has other settings than the comparison \(--g-lr: 0.5 -> 0.0002\); remove this folder to train it again"
+    )
     (folder / "config.json").write_text("{")
     refused("msn-seed0/config.json: cannot be read .*; remove this folder")
     (folder / "config.json").write_text(config)
     (folder / "result.json").write_text("[]")
-    refused(r"msn-seed0: is damaged \(result.json: .*; remove this folder")
+    refused(r"msn-seed0: damaged result.json \(.*; remove this folder")
     (folder / "result.json").unlink()
     (folder / "step-00000004.pt").write_bytes(b"no checkpoint")
     (folder / "step-00000002.pt").unlink(missing_ok=True)
-    refused("msn-seed0: none of its checkpoints is whole; remove this folder")
+    refused("msn-seed0: none of its checkpoints is complete; remove this folder")
     shutil.rmtree(folder)
     train.train_run("r/sn-seed0", None, None, {"steps": 6}, resume=True, dry_run=False, root=copy, device="cpu")
     refused(r"sn-seed0: has other settings than the comparison \(--steps: 6 -> 4\); remove this folder")
     config_path = copy / RUN / "sn-seed0" / "config.json"
     config_path.write_text(config_path.read_text().replace('"steps": 6', '"steps": 4'))
-    refused("sn-seed0: has gone on to step 6, beyond 4; remove this folder")
+    refused("sn-seed0: was trained to step 6, past the planned 4; remove this folder")
     shutil.rmtree(copy / RUN / "sn-seed0")
     assert ask(copy)["warnings"] == []
     same_bytes(states(copy, names), whole)
@@ -143,7 +147,9 @@ def test_other_images_are_refused(tmp_path: Path, image_folder: Path) -> None:
     ask(tmp_path, **given)
     moved = image_folder.rename(image_folder.with_name("elsewhere"))
     next(moved.rglob("*.png")).unlink()
-    with pytest.raises(UserError, match=r"RUN r: its images were others \(24 of .*\); restore them, or choose"):
+    with pytest.raises(
+        UserError, match=r"RUN r: the images differ from those at the start \(24 of .*\); restore them, or choose"
+    ):
         ask(tmp_path, data=str(moved), seeds=2)
 
 
@@ -153,7 +159,7 @@ def test_other_images_are_refused_when_all_is_done(tmp_path: Path, image_folder:
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match="--data nowhere: no such folder or zip"):
         ask(tmp_path, data="nowhere")
-    with pytest.raises(UserError, match="RUN r: its images were others"):
+    with pytest.raises(UserError, match="RUN r: the images differ from those at the start"):
         ask(tmp_path, data="digits")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     moved = image_folder.rename(image_folder.with_name("elsewhere"))
@@ -221,8 +227,10 @@ def test_ctrl_c_while_scoring(
     if presses == 1:
         assert run_comparison("r", None, None, BOTH, root=tmp_path, device="cpu") == signal.SIGINT
         told = capsys.readouterr()
-        assert "msn, seed 0: stopped at step 2 of 4, saved" in told.err
-        assert told.err.rstrip().endswith(f" compare r --out {tmp_path} --device cpu")
+        assert "msn, seed 0: stopped at step 2 of 4, checkpoint saved" in told.err
+        last = told.err.rstrip().splitlines()[-1]
+        assert last.startswith("stopped, checkpoint saved; resume with: ")
+        assert last.endswith(f" compare r --out {tmp_path} --device cpu")
         assert "1 of 2 trainings are done." in told.out
     else:
         with pytest.raises(SystemExit):
@@ -237,5 +245,5 @@ def test_ctrl_c_while_scoring(
 
 def test_a_run_of_another_command(tmp_path: Path) -> None:
     train.train_run("r", None, None, {**TINY, "channels": 1}, resume=False, dry_run=False, root=tmp_path, device="cpu")
-    with pytest.raises(UsageError, match="RUN r: is a run of another command .*choose another name"):
+    with pytest.raises(UsageError, match="RUN r: was made by `train` .*choose another name"):
         ask(tmp_path, **BOTH)

@@ -14,11 +14,12 @@ from gan.config.train_config import TrainConfig
 from gan.errors import Diverged, UsageError
 from gan.evaluation import evaluator
 from gan.evaluation.options import EvaluationOptions
-from gan.evaluation.reference_statistics import Looking
 from gan.experiments.compare import results
 from gan.experiments.compare.experiment import run_comparison
 from gan.experiments.compare.options import build_plan, compare_command
 from gan.experiments.compare.plan import LR_GRID, ComparedTraining, ComparePlan
+from gan.metrics.extractor import ExtractorOptions
+from gan.metrics.score_table import SCORES
 from gan.models import build_discriminator, build_generator, count_parameters
 from gan.runs import checkpoint
 from gan.runs import log as runlog
@@ -46,7 +47,7 @@ def test_results(made: Path) -> None:
             assert [entry["step"] for entry in scored] == [2, 4] == result["curve"]["step"]
             assert result["curve"]["images"] == [16, 32] and 0 < result["curve"]["seconds"][0]
             assert result["curve"]["seconds"] == [entry["seconds"] for entry in scored]
-            for score in results.SCORES:
+            for score in SCORES:
                 assert result["curve"][score.key] == [entry["scores"][score.key] for entry in scored]
                 assert result["final"][score.key] == result["curve"][score.key][1]
             assert result["best"]["fid"] == min(result["curve"]["fid"]) and result["missing"] == []
@@ -86,7 +87,7 @@ def test_drawn_pages(made: Path) -> None:
     assert any((alt or "").startswith("FID by seconds over seconds of training: sn from") for alt in page.alts)
     markdown = (made / RUN / "report.md").read_text()
     test = json.loads((made / RUN / "report.json").read_text())["paired"][0]
-    for words in (test["words"], "Paired test: msn against sn", "generator ", "alike in all"):
+    for words in (test["words"], "Paired test: msn against sn", "generator ", "equal for all norms"):
         assert words.replace("'", "&#x27;") in text and words in markdown, words
     for path in markdown.split("](")[1:]:
         assert (made / RUN / path.split(")")[0]).exists()
@@ -101,13 +102,16 @@ def test_one_score_is_tested_and_the_others_are_hints(made: Path) -> None:
     assert [test["words"] is not None for test in tests] == [test["primary"] for test in tests] and len(tests) == 6
     text = (made / RUN / "report.md").read_text()
     assert text.count("sign-flip test p = ") == 1 and "msn's FID" in text and "best FID" not in text
-    assert "The test is that of FID at the end. 5 of the 6 rows are other scores: their intervals and p are not" in text
+    assert (
+        "Tested: final FID. The other 5 of the 6 rows are not corrected for multiple testing: some of their intervals"
+        in text
+    )
 
 
 def test_trainings_are_ordinary_runs(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = copy / RUN / "msn-seed1"
-    assert sample.write_samples(folder, copy / "a.png", num=4, device="cpu").exists()
-    request = EvaluationOptions((str(folder),), Looking(features="digits", device="cpu"), num=20, seed=1)
+    assert sample.write_samples(folder, copy / "a.png", sample.SampleOptions(num=4, device="cpu")).exists()
+    request = EvaluationOptions((str(folder),), ExtractorOptions(features="digits", device="cpu"), num=20, seed=1)
     found, error = evaluator.evaluate(request, copy / "scores")
     final = results.read_training_result(
         RunDirectory("r/msn-seed1", copy), ComparedTraining("msn", 1), _config(copy, "msn", 1), copy / RUN
@@ -139,14 +143,14 @@ def test_one_seed_and_one_norm(tmp_path: Path, capsys: pytest.CaptureFixture[str
     record = ask(tmp_path, **{**BOTH, "norms": ["sn"]})
     assert record["paired"] == [] and record["rows"][0]["final"]["fid"]["half_width"] is None
     text = (tmp_path / RUN / "report.md").read_text()
-    assert "One norm only: there is nothing to hold it against, and no paired test." in text
-    assert "A mean without ± is that of one seed" in text and "±" not in text.split("\n- ")[0]
+    assert "There is one norm only, so there is no paired test." in text
+    assert "A value without ± is from one seed" in text and "±" not in text.split("\n- ")[0]
     capsys.readouterr()
     record = ask(tmp_path, norms=["sn", "msn", "sn"])
     assert "--norms: sn is listed more than once; it is trained once for each seed" in capsys.readouterr().err
     assert record["config"]["norms"] == ["sn", "msn"] and len(record["trainings"]) == 2
     assert record["paired"][0]["half_width"] is None and record["paired"][0]["p"] == 1.0
-    assert "with one seed: that has no interval and no test." in (tmp_path / RUN / "report.md").read_text()
+    assert "from one seed: no interval and no test." in (tmp_path / RUN / "report.md").read_text()
 
 
 def test_divergence_is_recorded_and_the_others_go_on(
@@ -176,7 +180,7 @@ def test_divergence_is_recorded_and_the_others_go_on(
     text = (tmp_path / RUN / "report.md").read_text()
     assert "sn, seed 0 diverged after step 3; its lowest FID until then: " in text
     assert "sn, seed 0: diverged from" in text  # a line of the charts
-    assert "Seeds left out, for want of one of the two at its end: 0." in text
+    assert "Seeds left out, because one of the two norms was not trained to the end: 0." in text
     capsys.readouterr()
     ask(tmp_path)  # all is done: nothing is trained again
     assert "of 6: " not in capsys.readouterr().err
@@ -271,8 +275,8 @@ def test_snapshots_are_a_tenth_of_the_steps(tmp_path: Path) -> None:
     [
         ("--norms sn,batch", "--norms batch: choose from none, bn, ln, in, wn, mean, sn, msn, msn-affine"),
         ("--seeds 0", "--seeds 0: must be at least 1"),
-        ("--report-every 0", "--report-every 0: a comparison is made of scores; give the steps between them"),
-        ("--preset resnet-64", "--data: the preset resnet-64 has no data of its own"),
+        ("--report-every 0", "--report-every 0: a comparison needs scores; give the steps between evaluations"),
+        ("--preset resnet-64", "--data: the preset resnet-64 has no dataset"),
         ("--preset quick", "--preset quick: choose from quickstart"),
         ("--batch 5000", "a batch of 5000 images is more than the 1797 images of digits"),
         ("--data nowhere", "--data nowhere: no such folder or zip"),
