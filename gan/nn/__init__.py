@@ -1,1 +1,1 @@
-"""."""
+"""Convolutions, GAN losses and differentiable augmentation."""

@@ -1,11 +1,11 @@
-"""Convolutions that do less work for the same result, and two whose gradients are faster on a CPU.
+"""Convolutions merged with resampling, and convolutions with faster gradients on a CPU.
 
-A nearest-neighbour upsampling and the 3×3 convolution after it are one transposed convolution of 4×4, stride 2; a 3×3
-convolution and the 2×2 mean after it are one of 4×4, stride 2. Either has 4/9 of the multiplications.
+A nearest-neighbour upsampling and the 3×3 convolution after it are one 4×4 transposed convolution of stride 2; a 3×3
+convolution and the 2×2 mean after it are one 4×4 convolution of stride 2. Both need 4/9 of the multiplications.
 
-oneDNN's gradient of a wide convolution's weight is slow where the map is small: there is little to sum over, and much
-to sum into. As one matrix product over the unfolded patches it runs at the speed of any other product.
-`benchmarks/convolution_speed.py` times it. Everything else, and all on other devices, is torch's.
+oneDNN's weight gradient of a wide convolution is slow on small maps. As one matrix product over unfolded patches it
+runs at the speed of any matrix product; `benchmarks/convolution_speed.py` measures it. Everything else, and everything
+on other devices, is torch's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_FEW = 16  # positions of the map: up to here the matrix product wins
+_MAX_POSITIONS = 16  # of a map, up to which the matrix product is faster
 
 _backward = torch.ops.aten.convolution_backward
 
@@ -25,18 +25,18 @@ class Conv2d(nn.Conv2d):
     """torch's layer; x (N, C_in, H, W) to (N, C_out, H', W')."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if not _takes(self, input):
+        if not _has_faster_gradients(self, input):
             return super()._conv_forward(input, weight, bias)
-        return _Convolution.apply(*_as_used(input, weight, bias), self.stride, self.padding, False)
+        return _Convolution.apply(*_autocast(input, weight, bias), self.stride, self.padding, False)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
     """torch's layer; x (N, C_in, H, W) to (N, C_out, H', W')."""
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if output_size is not None or any(self.output_padding) or not _takes(self, input):
+        if output_size is not None or any(self.output_padding) or not _has_faster_gradients(self, input):
             return super().forward(input, output_size)
-        x, weight, bias = _as_used(input, self.weight, self.bias)
+        x, weight, bias = _autocast(input, self.weight, self.bias)
         if x.shape[2:] != (1, 1) or any(self.padding):
             return _Convolution.apply(x, weight, bias, self.stride, self.padding, True)
         rows = weight.permute(0, 2, 3, 1).flatten(1)  # (C_in, C_out, k_h, k_w) -> (C_in, k_h * k_w * C_out)
@@ -45,50 +45,50 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
 
 class UpsampledConv2d(Conv2d):
-    """The 3×3 layer of a map upsampled by two, nearest neighbour: x (N, C_in, H, W) to (N, C_out, 2H, 2W)."""
+    """Nearest-neighbour upsampling by two, then a 3×3 convolution: x (N, C_in, H, W) to (N, C_out, 2H, 2W)."""
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__(inputs, outputs, 3, padding=1, bias=bias)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         kernel = self.merged(weight)
-        if _takes(self, input):
-            return _Convolution.apply(*_as_used(input, kernel, bias), (2, 2), (1, 1), True)
+        if _has_faster_gradients(self, input):
+            return _Convolution.apply(*_autocast(input, kernel, bias), (2, 2), (1, 1), True)
         return F.conv_transpose2d(input, kernel, bias, stride=2, padding=1)
 
     @staticmethod
     def merged(weight: Tensor) -> Tensor:
-        """The kernel of the transposed convolution: (C_out, C_in, 3, 3) -> (C_in, C_out, 4, 4)."""
-        # Each output pixel sees two neighbours a side, the weights that fall on the same one added up.
-        return 4 * _averaged(weight.flip(2, 3)).transpose(0, 1)
+        """Return the kernel of the transposed convolution: (C_out, C_in, 3, 3) -> (C_in, C_out, 4, 4)."""
+        # Each output pixel has two input neighbours per axis; the weights of the same neighbour are added.
+        return 4 * _average(weight.flip(2, 3)).transpose(0, 1)
 
 
 class PooledConv2d(Conv2d):
-    """The 3×3 layer and the mean of 2×2 pixels: x (N, C_in, H, W), even sizes, to (N, C_out, H/2, W/2)."""
+    """A 3×3 convolution, then the mean of 2×2 pixels: x (N, C_in, H, W), even sizes, to (N, C_out, H/2, W/2)."""
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__(inputs, outputs, 3, padding=1, bias=bias)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         kernel = self.merged(weight)
-        if _takes(self, input):
-            return _Convolution.apply(*_as_used(input, kernel, bias), (2, 2), (1, 1), False)
+        if _has_faster_gradients(self, input):
+            return _Convolution.apply(*_autocast(input, kernel, bias), (2, 2), (1, 1), False)
         return F.conv2d(input, kernel, bias, stride=2, padding=1)
 
     @staticmethod
     def merged(weight: Tensor) -> Tensor:
-        """The kernel of the convolution with stride 2: (C_out, C_in, 3, 3) -> (C_out, C_in, 4, 4)."""
-        return _averaged(weight)
+        """Return the kernel of the convolution with stride 2: (C_out, C_in, 3, 3) -> (C_out, C_in, 4, 4)."""
+        return _average(weight)
 
 
-def _averaged(kernel: Tensor) -> Tensor:
-    """The mean of a kernel (A, B, 3, 3) at 2×2 neighbouring places: (A, B, 4, 4), in fp32 at least."""
-    wide = kernel if kernel.dtype == torch.float64 else kernel.float()
-    return F.avg_pool2d(wide, 2, stride=1, padding=1)
+def _average(kernel: Tensor) -> Tensor:
+    """Average a kernel (A, B, 3, 3) over 2×2 neighbouring positions: (A, B, 4, 4), in fp32 at least."""
+    kernel = kernel if kernel.dtype == torch.float64 else kernel.float()
+    return F.avg_pool2d(kernel, 2, stride=1, padding=1)
 
 
-def _takes(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> bool:
-    """Whether a layer, as it is called, is one that is faster here: its gradients are what is."""
+def _has_faster_gradients(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> bool:
+    """True if `_Convolution` computes the gradients of this call of a layer, faster than torch."""
     return (
         x.device.type == "cpu"
         and torch.is_grad_enabled()
@@ -102,14 +102,14 @@ def _takes(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> bool:
     )
 
 
-def _as_used(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """In the type that autocast wants, or in that of x."""
+def _autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Cast to the dtype of autocast if it is enabled, else to that of x."""
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
     return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
 class _Convolution(torch.autograd.Function):
-    """A convolution or a transposed one, each of its two gradients made in the faster way."""
+    """A convolution or transposed convolution, with each of its two gradients computed the faster way."""
 
     @staticmethod
     def forward(
@@ -122,39 +122,39 @@ class _Convolution(torch.autograd.Function):
         transposed: bool,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.how = (stride, padding, transposed)
+        ctx.arguments = (stride, padding, transposed)
         convolve = F.conv_transpose2d if transposed else F.conv2d
         return convolve(x, weight, bias, stride, padding)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        stride, padding, transposed = ctx.how
+        stride, padding, transposed = ctx.arguments
         small, large = (x, gradient) if transposed else (gradient, x)
-        wanted = ctx.needs_input_grad
-        to_input = to_weight = to_bias = None
+        needed = ctx.needs_input_grad
+        grad_x = grad_weight = grad_bias = None
 
-        def by_torch(mask: tuple[bool, bool, bool]) -> tuple[Tensor, Tensor, Tensor]:
+        def torch_gradients(mask: tuple[bool, bool, bool]) -> tuple[Tensor, Tensor, Tensor]:
             sizes = [gradient.shape[1]]
             return _backward(gradient, x, weight, sizes, stride, padding, (1, 1), transposed, (0, 0), 1, mask)
 
-        # Asked for together, the first two take longer than one by one.
-        if wanted[0]:
-            to_input, _, _ = by_torch((True, False, False))
-        if wanted[1] and small.shape[2] * small.shape[3] <= _FEW:
-            to_weight = _weight_by_product(small, large, weight, stride, padding)
-        elif wanted[1]:
-            _, to_weight, to_bias = by_torch((False, True, wanted[2]))
-        if wanted[2] and to_bias is None:
-            wide = gradient.float() if gradient.dtype == torch.bfloat16 else gradient
-            to_bias = wide.sum((0, 2, 3)).to(gradient.dtype)
-        return to_input, to_weight, to_bias, None, None, None
+        # One call for both of the first two takes longer than two calls.
+        if needed[0]:
+            grad_x, _, _ = torch_gradients((True, False, False))
+        if needed[1] and small.shape[2] * small.shape[3] <= _MAX_POSITIONS:
+            grad_weight = _weight_gradient(small, large, weight, stride, padding)
+        elif needed[1]:
+            _, grad_weight, grad_bias = torch_gradients((False, True, needed[2]))
+        if needed[2] and grad_bias is None:
+            summed = (gradient.float() if gradient.dtype == torch.bfloat16 else gradient).sum((0, 2, 3))
+            grad_bias = summed.to(gradient.dtype)
+        return grad_x, grad_weight, grad_bias, None, None, None
 
 
-def _weight_by_product(
+def _weight_gradient(
     small: Tensor, large: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
 ) -> Tensor:
-    """The gradient of a weight (A, B, k_h, k_w), of maps (N, A, h, w) and (N, B, H, W); patches are of the latter."""
+    """Gradient of a weight (A, B, k_h, k_w) from maps (N, A, h, w) and (N, B, H, W), by unfolding the latter."""
     (rows, columns), (height, width) = weight.shape[2:], small.shape[2:]
     padded = F.pad(large, (padding[1], padding[1], padding[0], padding[0])).permute(0, 2, 3, 1)  # (N, H, W, B)
     patches = padded.unfold(1, rows, stride[0]).unfold(2, columns, stride[1])[:, :height, :width]  # (N, h, w, B, k, k)

@@ -1,7 +1,7 @@
-"""DiffAugment: random changes that D sees on real and on generated images alike, and that G's gradient flows through.
+"""DiffAugment: differentiable augmentation of real and generated images alike, before D.
 
 Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", arXiv 2006.10738, with the strengths of
-their published code. Each change is a function of uniform numbers that are given, so a step can be repeated.
+their published code. The caller passes the uniform random numbers, so that a step can be repeated.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_SHIFT = 1 / 8  # of a side, the farthest that an image is moved
-_HOLE = 1 / 2  # of a side, the side of the square that is cut out
+_MAX_SHIFT = 1 / 8  # as a fraction of the side of an image
+_HOLE = 1 / 2  # side of the square that is cut out, as a fraction of the side of an image
 
 
 def color(images: Tensor, uniform: Tensor) -> Tensor:
-    """Brightness by up to ±½, saturation times 0 to 2, contrast times ½ to 1½. `uniform` is (N, 3)."""
+    """Shift the brightness by up to ±½, scale saturation by 0 to 2 and contrast by ½ to 1½. `uniform` is (N, 3)."""
     brightness, saturation, contrast = (value.view(-1, 1, 1, 1) for value in uniform.unbind(1))
     images = images + (brightness - 0.5)
     grey = images.mean(1, keepdim=True)
@@ -27,20 +27,22 @@ def color(images: Tensor, uniform: Tensor) -> Tensor:
 
 
 def translation(images: Tensor, uniform: Tensor) -> Tensor:
-    """Move by whole pixels, up to an eighth of a side in either direction; zeros come in. `uniform` is (N, 2)."""
-    rows, columns = (_shifted(size, part) for size, part in zip(images.shape[2:], uniform.unbind(1), strict=True))
+    """Shift by whole pixels, up to an eighth of a side in each direction, padding with zeros. `uniform` is (N, 2)."""
+    rows, columns = (
+        _source_positions(size, part) for size, part in zip(images.shape[2:], uniform.unbind(1), strict=True)
+    )
     batch = torch.arange(len(images), device=images.device)[:, None, None]
     padded = F.pad(images, (1, 1, 1, 1)).permute(0, 2, 3, 1)  # (N, C, H, W) -> (N, H + 2, W + 2, C)
     return padded[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def cutout(images: Tensor, uniform: Tensor) -> Tensor:
-    """Set a square of half a side to zero; its middle lies anywhere, so parts may stand out. `uniform` is (N, 2)."""
+    """Zero a square of half a side; its centre may be anywhere, so parts may be outside. `uniform` is (N, 2)."""
     inside = [_hole(size, part) for size, part in zip(images.shape[2:], uniform.unbind(1), strict=True)]
     return images.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], 0.0)
 
 
-# name -> (change, how many uniform numbers it takes for an image)
+# name -> (function, number of uniform numbers per image)
 AUGMENTATIONS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int]] = {
     "color": (color, 3),
     "translation": (translation, 2),
@@ -49,35 +51,35 @@ AUGMENTATIONS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int]] = {
 
 
 def count_uniforms(names: tuple[str, ...]) -> int:
-    """How many uniform numbers the named changes take for an image."""
+    """Number of uniform numbers per image that the named augmentations need."""
     return sum(AUGMENTATIONS[name][1] for name in names)
 
 
 def apply_augmentations(images: Tensor, uniform: Tensor, names: tuple[str, ...]) -> Tensor:
-    """The named changes, one after the other, of images (N, C, H, W) in [-1, 1].
+    """Apply the named augmentations in turn to images (N, C, H, W) in [-1, 1].
 
     Args:
-        uniform: (N, `numbers(names)`) in [0, 1).
-        names: of AUGMENTATIONS.
+        uniform: (N, `count_uniforms(names)`) in [0, 1).
+        names: keys of AUGMENTATIONS.
     """
     start = 0
     for name in names:
-        change, count = AUGMENTATIONS[name]
-        images = change(images, uniform[:, start : start + count])
+        augment, count = AUGMENTATIONS[name]
+        images = augment(images, uniform[:, start : start + count])
         start += count
     return images
 
 
-def _shifted(size: int, uniform: Tensor) -> Tensor:
-    """For each image (N,) and place (size,): where in the padded image it is taken from; 0 and size + 1 are padding."""
-    farthest = int(size * _SHIFT + 0.5)
-    shift = (uniform * (2 * farthest + 1)).floor().long() - farthest
+def _source_positions(size: int, uniform: Tensor) -> Tensor:
+    """Source position in the padded image of each position, int64 (N, size); 0 and size + 1 are padding."""
+    largest = int(size * _MAX_SHIFT + 0.5)
+    shift = (uniform * (2 * largest + 1)).floor().long() - largest
     return (torch.arange(size, device=uniform.device) + shift[:, None] + 1).clamp(0, size + 1)
 
 
 def _hole(size: int, uniform: Tensor) -> Tensor:
-    """Which places (N, size) of a side lie in the hole."""
+    """Mask of the positions within the hole along one side, bool (N, size)."""
     side = int(size * _HOLE + 0.5)
-    middle = (uniform * (size + 1 - side % 2)).floor().long()
-    places = torch.arange(size, device=uniform.device) - middle[:, None] + side // 2
-    return (places >= 0) & (places < side)
+    centre = (uniform * (size + 1 - side % 2)).floor().long()
+    positions = torch.arange(size, device=uniform.device) - centre[:, None] + side // 2
+    return (positions >= 0) & (positions < side)

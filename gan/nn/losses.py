@@ -1,6 +1,6 @@
-"""GAN losses and gradient penalties: plain functions of the discriminator's logits. Everywhere real comes before fake.
+"""GAN losses and gradient penalties as functions of the discriminator's logits, always (real, fake).
 
-Logits are (N,) tensors, unbounded; every loss is a scalar, the mean over the batch.
+Logits are (N,) tensors, unbounded; each loss is a scalar, the mean over the batch.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class GANLoss(NamedTuple):
-    """What the two players minimise. `uses_real` says whether the generator's loss looks at real images too."""
+    """The losses of both networks. `uses_real` is True if the generator's loss also depends on the real logits."""
 
     discriminator: Loss  # (real logits, fake logits) -> scalar
-    generator: Loss  # (real logits or anything where unused, fake logits) -> scalar
+    generator: Loss  # (real logits, ignored unless `uses_real`, fake logits) -> scalar
     uses_real: bool = False
 
 
@@ -39,7 +39,7 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def negative_mean_generator(_: Tensor, fake: Tensor) -> Tensor:
-    """−E D(G(z)): of the hinge loss (Miyato et al. 2018, equation 17) and of the Wasserstein loss."""
+    """−E D(G(z)), for the hinge loss (Miyato et al. 2018, equation 17) and the Wasserstein loss."""
     return -fake.mean()
 
 
@@ -59,12 +59,12 @@ def least_squares_generator(_: Tensor, fake: Tensor) -> Tensor:
 
 
 def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """E softplus(−(D(x) − D(G(z)))), each real with one fake (R3GAN, arXiv 2501.05441, equation 2)."""
+    """E softplus(−(D(x) − D(G(z)))), over pairs of a real and a fake image (R3GAN, arXiv 2501.05441, equation 2)."""
     return F.softplus(fake - real).mean()
 
 
 def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """E softplus(−(D(G(z)) − D(x))), the same pairing turned round."""
+    """E softplus(−(D(G(z)) − D(x))), over the same pairs."""
     return F.softplus(real - fake).mean()
 
 
@@ -88,7 +88,7 @@ def squared_gradient(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def unit_gradient(logits: Tensor, images: Tensor) -> Tensor:
-    """E (‖∇ₓ D(x)‖ − 1)², the penalty of WGAN-GP at interpolated images (Gulrajani et al. 2017, equation 3)."""
+    """E (‖∇ₓ D(x)‖ − 1)², the WGAN-GP penalty, on interpolated images (Gulrajani et al. 2017, equation 3)."""
     return (_gradient(logits, images).norm(dim=1) - 1).square().mean()
 
 

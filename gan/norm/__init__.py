@@ -1,15 +1,15 @@
-"""Normalizations of a network's layers: spectral normalization, mean spectral normalization, and what they are held to.
+"""Layer normalizations: spectral normalization (SN), mean spectral normalization (MSN), and those compared with them.
 
-This folder imports torch alone and can be used in any other project:
+This package imports only torch and can be copied into other projects:
 
     conv = NORMS["msn"].hidden(nn.Conv2d(64, 128, 3, padding=1))   # a hidden layer
-    last = NORMS["msn"].output(nn.Linear(8192, 1))                 # the layer that gives the network's answer
+    last = NORMS["msn"].output(nn.Linear(8192, 1))                 # the output layer
 
     power_iterate(network)      # once before each training update of the network
-    small = fold(network)       # after training: plain layers, nothing left to compute
+    folded = fold(network)      # after training: plain layers without normalizations
 
 Sources: SN is Miyato et al. 2018 (arXiv 1802.05957), algorithm 1; MSN is Subramanian & Chong 2019 (arXiv 1907.04003),
-section 3. Neither equation is restated in a changed form here; `docs/method.md` says where the published code differs.
+section 3. The equations are implemented as published; `docs/method.md` lists the differences of the published code.
 """
 
 from __future__ import annotations

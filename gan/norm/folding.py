@@ -1,4 +1,4 @@
-"""Folding: a trained network as plain layers, its normalizations merged into their weights and biases."""
+"""Folding: merge the normalizations of a trained network into the weights and biases of plain layers."""
 
 from __future__ import annotations
 
@@ -14,51 +14,52 @@ from .layers import BATCH_NORMS, LAYERS, TRANSPOSED, Normalized
 
 @torch.no_grad()
 def fold(network: nn.Module, *, strict: bool = True) -> nn.Module:
-    """A copy of a trained network in evaluation mode whose normalizations are merged into plain layers.
+    """Copy a trained network in evaluation mode, with its normalizations merged into plain layers.
 
-    SN and weight norm become the weight that they compute; centering and batch norm, where they follow a layer
-    directly (in `Normalized` or `nn.Sequential`), become part of its weight and bias. A batch norm with no layer
-    before it stays: it is a plain scale and shift by then. Layer and instance norm take their statistics from each
-    input, and a conditional norm takes its scale from the label: those cannot fold.
+    SN and weight norm are replaced by the weight that they compute. Centering and batch norm directly after a layer
+    (in `Normalized` or `nn.Sequential`) become part of its weight and bias. A batch norm without a layer before it
+    stays, as a plain scale and shift. Layer and instance norm, whose statistics come from each input, and conditional
+    norms, whose scale depends on the label, cannot be folded.
 
-    A linear layer and the norm after it are taken to be given (N, C). For (N, C, L) they must not be folded: the layer
-    works along L, a `BatchNorm1d` along C, and where both have the same size a module does not tell which is meant.
+    The input of a linear layer followed by a norm must be (N, C). With (N, C, L) do not fold it: the layer works along
+    L and `BatchNorm1d` along C, and a module does not show which one is meant if both have the same size.
 
     Args:
-        network: any module; it is not changed. A layer that it holds under several names is folded under each.
-        strict: raise if something cannot fold. Otherwise leave that part as it is.
+        network: any module; it is not changed. A layer with several names is folded under each.
+        strict: raise if something cannot be folded; otherwise leave that part as it is.
 
     Raises:
-        ValueError: names the layers that cannot fold.
+        ValueError: lists the layers that cannot be folded.
     """
     folded = copy.deepcopy(network).eval()
     for module in folded.modules():
         if parametrize.is_parametrized(module):
             _store_weights(module)
-    stuck: list[str] = []
+    unfoldable: list[str] = []
     merged: dict[nn.Module, nn.Module | None] = {}
-    holder = nn.ModuleDict({"root": folded})
-    for path, module in list(holder.named_modules(remove_duplicate=False)):
+    root = nn.ModuleDict({"root": folded})  # so that the network itself can be replaced
+    for path, module in list(root.named_modules(remove_duplicate=False)):
         if isinstance(module, Normalized):
             if module not in merged:
-                merged[module] = _merged(module.layer, module.norm)
+                merged[module] = _merge(module.layer, module.norm)
             layer = merged[module]
             if layer is not None:
-                holder.set_submodule(path, layer)
+                root.set_submodule(path, layer)
             else:
-                stuck.append(f"{path.removeprefix('root').lstrip('.') or 'it'} ({type(module.norm).__name__})")
+                name = path.removeprefix("root").lstrip(".") or "the network itself"
+                unfoldable.append(f"{name} ({type(module.norm).__name__})")
         elif isinstance(module, nn.Sequential):
             for index in range(len(module) - 1):
-                layer = _merged(module[index], module[index + 1])
+                layer = _merge(module[index], module[index + 1])
                 if layer is not None:
                     module[index], module[index + 1] = layer, nn.Identity()
-    if stuck and strict:
-        raise ValueError(f"cannot fold, the statistics or scale depend on the input: {', '.join(stuck)}")
-    return holder["root"]
+    if unfoldable and strict:
+        raise ValueError(f"cannot fold, the statistics or scale depend on the input: {', '.join(unfoldable)}")
+    return root["root"]
 
 
 def affine(norm: nn.Module) -> tuple[Tensor, Tensor] | None:
-    """The map that a norm applies in evaluation as (scale, shift), each (C,); None where it depends on the input."""
+    """Return the affine map of a norm in evaluation, (scale, shift), each (C,); None if it depends on the input."""
     if isinstance(norm, Centering):
         return norm.affine()
     if not isinstance(norm, BATCH_NORMS) or norm.running_mean is None or norm.running_var is None:
@@ -70,39 +71,36 @@ def affine(norm: nn.Module) -> tuple[Tensor, Tensor] | None:
 
 
 def _store_weights(layer: nn.Module) -> None:
-    """Turn a parametrized layer into a plain one that has the computed weights as its own.
+    """Turn a parametrized layer into a plain one that stores the computed weights.
 
-    torch's `remove_parametrizations` is not used: it takes the attribute from the layer's class, which a deep copy
-    shares with its original (the original would be left without a weight). The weights lie in memory as the raw ones
-    do: that of weight norm would otherwise leave channels-last order, and convolutions would put it back at each call.
+    torch's `remove_parametrizations` is not used: it deletes the attribute from the layer's class, which a deep copy
+    shares with its original, so the original would lose its weight. The computed weights keep the memory format of the
+    raw ones: weight norm would otherwise lose channels-last, and convolutions would restore it at each call.
     """
     weights = {}
     for name, raw in layer.parametrizations.items():  # type: ignore[union-attr, operator]
         weight = getattr(layer, name)
-        alike = next((own for own in raw.parameters(recurse=False) if own.shape == weight.shape), weight)
-        weights[name] = torch.empty_like(alike, dtype=weight.dtype).copy_(weight)
+        template = next((own for own in raw.parameters(recurse=False) if own.shape == weight.shape), weight)
+        weights[name] = torch.empty_like(template, dtype=weight.dtype).copy_(weight)
     layer.__class__ = parametrize.type_before_parametrizations(layer)
     del layer.parametrizations
     for name, weight in weights.items():
         layer.register_parameter(name, nn.Parameter(weight))
 
 
-def _merged(layer: nn.Module, norm: nn.Module) -> nn.Module | None:
-    """A layer with the normalization after it, in evaluation mode, merged into it; None where that cannot be done.
+def _merge(layer: nn.Module, norm: nn.Module) -> nn.Module | None:
+    """Merge a layer and the normalization after it, in evaluation mode; None if that is impossible.
 
-    It is a copy: elsewhere the layer may stand with another norm, or without one.
+    The result is a copy: the network may also use the layer with another norm, or without one.
     """
-    if not isinstance(layer, LAYERS):
+    if not isinstance(layer, LAYERS) or (evaluated := affine(norm)) is None:
         return None
-    found = affine(norm)
-    if found is None:
-        return None
-    scale, shift = found
+    scale, shift = evaluated
     if isinstance(layer, nn.Linear) and len(scale) != layer.out_features:
-        return None  # its input is (N, C, L), and the norm is along C
+        return None  # its input is (N, C, L), and the norm works along C
     layer = copy.deepcopy(layer)
     if isinstance(layer, TRANSPOSED):
-        # A transposed convolution's weight is (C_in, C_out / groups, ...), its input channels sorted by group.
+        # The weight of a transposed convolution is (C_in, C_out / groups, ...), with input channels sorted by group.
         weight = layer.weight.unflatten(0, (layer.groups, -1))  # (groups, C_in / groups, C_out / groups, ...)
         by_group = scale.view(layer.groups, 1, -1, *(1,) * (weight.dim() - 3))
         layer.weight = nn.Parameter((weight * by_group).flatten(0, 1))

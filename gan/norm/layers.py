@@ -1,4 +1,4 @@
-"""The normalizations on offer, as what they make of a layer."""
+"""The table of normalizations: functions that add a normalization to a layer."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
-_LESS = 4  # times as many numbers as a convolution is given it must give, for E[h] to be taken from its input
-_FEW = 8  # images of a batch; with fewer, one more image in the convolution costs what the centering does
+_MIN_RATIO = 4  # of output to input values of a convolution, for E[h] to be computed from its input
+_MIN_BATCH = 8  # with fewer images, one more image in the convolution costs as much as the centering
 
 
 class Normalized(nn.Module):
-    """A layer followed by a normalization of what it gives. `condition` (class labels) goes to the normalization."""
+    """A layer followed by a normalization, to which `condition` (class labels) is passed."""
 
     def __init__(self, layer: nn.Module, norm: nn.Module) -> None:
         super().__init__()
@@ -37,34 +37,34 @@ class Normalized(nn.Module):
         return self.norm(self.layer(x), *condition)
 
 
-class _CentredByInput(Normalized):
-    """A convolution of few input channels and its centering: E[h] is computed from the smaller side.
+class _CenteredByInput(Normalized):
+    """A convolution with few input channels and its centering, whose E[h] is computed from the mean input.
 
-    A convolution is linear, so the mean of what it gives is what it gives for the mean of its input. Then m − E[h] is
-    its bias, and neither a sum nor a shift passes over its maps, which in a network's first layer are the largest.
+    A convolution is linear: the mean of its output is its output for the mean input. With m − E[h] as its bias, no sum
+    and no shift passes over its output maps, which are the largest of a network in its first layer.
     """
 
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
-        # On a GPU it is the number of kernels that takes time in a small network, not their size.
-        if not self.training or len(x) < _FEW or x.device.type != "cpu":
+        # On a GPU the number of kernels takes the time in a small network, not their size.
+        if not self.training or len(x) < _MIN_BATCH or x.device.type != "cpu":
             return super().forward(x, *condition)
         layer, norm = self.layer, self.norm
         assert isinstance(layer, _CONVOLUTIONS) and isinstance(norm, Centering)
-        with parametrize.cached():  # one W̄ for both
-            weight = _as_used(layer.weight)
-            x = _as_used(x)
+        with parametrize.cached():  # compute W̄ once for both convolutions
+            weight = _autocast(layer.weight)
+            x = _autocast(x)
             with torch.autocast(x.device.type, enabled=False):
                 wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
                 h = layer._conv_forward(x.mean(0, keepdim=True, dtype=wide), weight.to(wide), None)  # (1, C, ...)
-                mean = norm.observed(h.flatten(2).mean((0, 2)))
+                mean = norm.batch_mean(h.flatten(2).mean((0, 2)))
             return layer._conv_forward(x, weight, (norm.bias - mean).to(weight.dtype))
 
 
 class Norm(NamedTuple):
-    """How one normalization treats a hidden layer, and the output layer. Both take over the layer they are given.
+    """Functions that normalize a hidden layer and an output layer; both modify the given layer.
 
-    `pools` says that means of neighbouring positions may be taken before it, for the same result: it shifts a channel
-    by its mean or not at all, and scales it by what does not depend on its values.
+    `pools` is True if a mean over neighbouring positions may come before the norm, for the same result: the norm shifts
+    a channel by its mean or not at all, and its scale does not depend on the values.
     """
 
     hidden: Callable[[nn.Module], nn.Module]
@@ -89,7 +89,7 @@ def _weight_norm(layer: nn.Module) -> nn.Module:
 
 
 def _batch(layer: nn.Module) -> nn.Module:
-    return Normalized(_without_bias(layer), BATCH_NORMS[_spatial(layer) - 1](_channels(layer)))
+    return Normalized(_without_bias(layer), BATCH_NORMS[_spatial_dims(layer) - 1](_channels(layer)))
 
 
 def _layer_norm(layer: nn.Module) -> nn.Module:
@@ -99,14 +99,16 @@ def _layer_norm(layer: nn.Module) -> nn.Module:
 
 def _instance(layer: nn.Module) -> nn.Module:
     if isinstance(layer, nn.Linear):
-        # One position per channel has no statistics of its own: normalize over the features of a sample.
+        # A single position per channel has no statistics: normalize over the features of each sample.
         return _layer_norm(layer)
-    return Normalized(_without_bias(layer), _INSTANCE_NORMS[_spatial(layer) - 1](_channels(layer), affine=True))
+    return Normalized(_without_bias(layer), _INSTANCE_NORMS[_spatial_dims(layer) - 1](_channels(layer), affine=True))
 
 
 def _mean(layer: nn.Module) -> nn.Module:
-    few = isinstance(layer, _CONVOLUTIONS) and _LESS * layer.in_channels * math.prod(layer.stride) <= layer.out_channels
-    return (_CentredByInput if few else Normalized)(_without_bias(layer), Centering(_channels(layer)))
+    few = isinstance(layer, _CONVOLUTIONS) and (
+        _MIN_RATIO * layer.in_channels * math.prod(layer.stride) <= layer.out_channels
+    )
+    return (_CenteredByInput if few else Normalized)(_without_bias(layer), Centering(_channels(layer)))
 
 
 def _mean_spectral(layer: nn.Module) -> nn.Module:
@@ -117,7 +119,7 @@ def _mean_spectral_affine(layer: nn.Module) -> nn.Module:
     return Normalized(_without_bias(_spectral(layer)), Centering(_channels(layer), scale=True))
 
 
-# Centering the output layer would erase what it says, so the norms with SN leave SN there, the others nothing.
+# Centering the output layer would erase the mean logit: there, norms with SN apply SN alone, the others nothing.
 NORMS: dict[str, Norm] = {
     "none": Norm(_plain, _plain),
     "bn": Norm(_batch, _plain, pools=False),
@@ -131,33 +133,33 @@ NORMS: dict[str, Norm] = {
 }
 
 
-def _as_used(tensor: Tensor) -> Tensor:
-    """A tensor in the type that a convolution uses it in, which under autocast is another."""
+def _autocast(tensor: Tensor) -> Tensor:
+    """Cast a tensor to the dtype of autocast, if it is enabled, as a convolution does."""
     kind = tensor.device.type
     return tensor.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else tensor
 
 
 def _output_dim(layer: nn.Module) -> int:
-    """The dimension of a layer's weight that counts its output channels."""
+    """Dimension of the output channels in a layer's weight."""
     return 1 if isinstance(layer, TRANSPOSED) else 0
 
 
-def _spatial(layer: nn.Module) -> int:
-    """How many dimensions the normalization of a layer is made for; a linear layer counts as one."""
-    return 1 if isinstance(layer, nn.Linear) else len(_checked(layer).kernel_size)
+def _spatial_dims(layer: nn.Module) -> int:
+    """Number of dimensions (1, 2 or 3) of the norm class for a layer; 1 for a linear layer."""
+    return 1 if isinstance(layer, nn.Linear) else len(_convolution(layer).kernel_size)
 
 
 def _channels(layer: nn.Module) -> int:
-    return layer.out_features if isinstance(layer, nn.Linear) else _checked(layer).out_channels
+    return layer.out_features if isinstance(layer, nn.Linear) else _convolution(layer).out_channels
 
 
-def _checked(layer: nn.Module) -> _ConvNd:
+def _convolution(layer: nn.Module) -> _ConvNd:
     if not isinstance(layer, _ConvNd):
-        raise TypeError(f"a normalized layer is a convolution or linear, not {type(layer).__name__}")
+        raise TypeError(f"cannot normalize {type(layer).__name__}: not a convolution or linear layer")
     return layer
 
 
 def _without_bias(layer: nn.Module) -> nn.Module:
-    """Drop a bias that the normalization after it would cancel or replaces."""
+    """Drop the bias, which the normalization after it cancels or replaces."""
     layer.register_parameter("bias", None)
     return layer

@@ -42,7 +42,7 @@ def test_it_is_torch_within_rounding(
         ours = layer(x)
         assert type(ours.grad_fn).__name__ != "ConvolutionBackward0"  # or nothing here is tested
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(convolutions, "_takes", lambda layer, x: False)
+            patch.setattr(convolutions, "_has_faster_gradients", lambda layer, x: False)
             theirs = plain(layer, x)
     assert ours.dtype == theirs.dtype == dtype
     torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
@@ -59,8 +59,8 @@ def test_gradients_are_exact(layer: nn.Module, size: tuple[int, int], monkeypatc
     x = torch.randn(3, 6, *size, dtype=torch.float64, requires_grad=True)
     found = {}
     for name in ("ours", "torch"):
-        monkeypatch.setattr(convolutions, "_takes", lambda layer, x, name=name: name == "ours")
-        monkeypatch.setattr(convolutions, "_as_used", lambda x, weight, bias: (x, weight, bias))
+        monkeypatch.setattr(convolutions, "_has_faster_gradients", lambda layer, x, name=name: name == "ours")
+        monkeypatch.setattr(convolutions, "_autocast", lambda x, weight, bias: (x, weight, bias))
         y, first = gradients(layer, x)
         outer = torch.sin(y.detach())
         y, first = gradients(layer, x, outer)
@@ -81,7 +81,9 @@ def test_what_it_is_not_made_for_is_left_to_torch() -> None:
     frozen = ConvTranspose2d(4, 4, 3).requires_grad_(
         False
     )  # as an exporter traces it, in whose graph nothing is to stay
-    assert not convolutions._takes(frozen, x) and convolutions._takes(frozen, x.clone().requires_grad_())
+    assert not convolutions._has_faster_gradients(frozen, x) and convolutions._has_faster_gradients(
+        frozen, x.clone().requires_grad_()
+    )
     with torch.autocast("cpu", torch.bfloat16):
         assert type(Conv2d(4, 4, 3, groups=2)(x).grad_fn).__name__ == "ConvolutionBackward0"
         with torch.no_grad():
