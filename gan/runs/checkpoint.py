@@ -1,14 +1,14 @@
-"""Checkpoints: one file with a schema version, written whole or not at all, and loaded without running code.
+"""Checkpoints: one file with a schema version, written atomically and loaded without running code.
 
-A file is what `torch.save` writes, followed by a line with its SHA-256. torch reads past that line, so
-`torch.load(path, weights_only=True)` opens a checkpoint in any other program.
+A file is the output of `torch.save`, followed by a line with its SHA-256. torch ignores that line, so any program can
+open a checkpoint with `torch.load(path, weights_only=True)`.
 
-It holds a dict with `schema` (the version) and `kind`. A checkpoint of kind `gan` is what
-`gan.training.trainer.Trainer.state` gives. One of kind `classifier` (`gan.models.classifiers.classifier_state`) has
-`model` (a name in CLASSIFIERS), `norm` (a name in NORMS), `classes` (a list of names), `channels` (1 or 3),
-`resolution` (pixels) and `weights` (the network's state dict); images come to it in [-1, 1]. More entries may stand
-beside these: `classify` adds `training`, what the network came from. While it trains, it keeps checkpoints of kind
-`classifier-training` (`gan.experiments.classify.trainer`).
+It contains a dict with `schema` (the version) and `kind`. A checkpoint of kind `gan` is the result of
+`gan.training.trainer.Trainer.state`. One of kind `classifier` (`gan.models.classifiers.classifier_state`) has `model`
+(a name in CLASSIFIERS), `norm` (a name in NORMS), `classes` (a list of names), `channels` (1 or 3), `resolution`
+(pixels) and `weights` (the network's state dict); its inputs are in [-1, 1]. Further entries are allowed: `classify`
+adds `training`, the provenance of the network. During training it keeps checkpoints of kind `classifier-training`
+(`gan.experiments.classify.trainer`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import io
 import pickle
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -33,13 +33,22 @@ _MARK = b"\nmsn-gan sha256 "
 _FOOTER_BYTES = len(_MARK) + 64 + 1
 
 
+class CheckpointFile(NamedTuple):
+    """A checkpoint that was read from a file."""
+
+    path: Path
+    state: dict[str, Any]
+    sha256: str
+    """Of the whole file, hex."""
+
+
 def checkpoint_path(folder: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies: `step-00001000.pt`."""
+    """Path of the checkpoint of a step: `step-00001000.pt`."""
     return folder / f"step-{step:08d}.pt"
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a run's folder, oldest first."""
+    """Paths of the checkpoints in a run's folder, oldest first."""
     return sorted(folder.glob("step-????????.pt"))
 
 
@@ -47,36 +56,41 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint atomically: to a temporary file beside it, flushed to the disk, then renamed.
 
     Args:
-        path: the file's final name; whatever was there before stays whole until the new file is.
+        path: final path; an existing file there is replaced only by the complete new one.
         state: tensors, numbers, strings and containers of them; `schema` is added.
 
     Raises:
-        UserError: the file cannot be written (the disk is full, say). Nothing is left of it.
+        UserError: the file cannot be written, for example because the disk is full. No partial file is left.
     """
     buffer = io.BytesIO()
     torch.save({"schema": SCHEMA, **state}, buffer)
     body = buffer.getbuffer()
-    footer = _footer(body)
+    footer = _footer(hashlib.sha256(body).hexdigest())
     try:
         with atomic_write(path) as file:
             file.write(body)
             file.write(footer)
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be written: {error.strerror}; earlier checkpoints are whole. "
-            "Make room or choose another place, then go on (train: with --resume)"
+            f"{path}: cannot be written: {error.strerror}; earlier checkpoints are intact. "
+            "Free disk space or choose another folder, then run the command again (train: with --resume)"
         ) from error
 
 
-def _footer(body: memoryview) -> bytes:
-    return _MARK + hashlib.sha256(body).hexdigest().encode() + b"\n"
+def _footer(sha256: str) -> bytes:
+    return _MARK + sha256.encode() + b"\n"
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The state in a checkpoint; see `read_checkpoint`."""
+    return read_checkpoint(path).state
+
+
+def read_checkpoint(path: Path) -> CheckpointFile:
     """Read a checkpoint, all tensors on the CPU. No code in the file is ever run.
 
     Raises:
-        UserError: one line on what is wrong with the file: absent, cut off, altered, foreign, of a newer schema.
+        UserError: the file is absent, truncated, altered, not a checkpoint, or of a newer schema.
     """
     try:
         data = path.read_bytes()
@@ -86,76 +100,79 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     body, footer = memoryview(data)[:-_FOOTER_BYTES], data[-_FOOTER_BYTES:]
     if not footer.startswith(_MARK):
-        raise UserError(f"{path}: is not a whole msn-gan checkpoint (cut off, or written by another program)")
-    if footer != _footer(body):
+        raise UserError(f"{path}: is not a complete msn-gan checkpoint (truncated, or written by another program)")
+    sha256 = hashlib.sha256(body)
+    if footer != _footer(sha256.hexdigest()):
         raise UserError(f"{path}: is damaged (its SHA-256 does not match); use an earlier checkpoint of the run")
     try:
         state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise UserError(
-            f"{path}: is refused: it is no checkpoint, or holds more than tensors and plain values"
+            f"{path}: is refused: it is not a checkpoint, or contains more than tensors and plain values"
         ) from error
     schema = state.get("schema") if isinstance(state, dict) else None
     if not isinstance(schema, int):
         raise UserError(f"{path}: is not an msn-gan checkpoint (it has no schema version)")
     if schema > SCHEMA:
         raise UserError(f"{path}: was written by a newer msn-gan (schema {schema}, this one reads {SCHEMA}); upgrade")
-    return state
+    sha256.update(footer)
+    return CheckpointFile(path, state, sha256.hexdigest())
 
 
-def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest whole checkpoint of a run and its state; damaged ones are named and passed over.
+def newest_checkpoint(folder: Path) -> CheckpointFile | None:
+    """Read the newest valid checkpoint of a run, skipping invalid ones with a message; None if there is none.
 
     Raises:
-        UserError: there are checkpoints, but none is whole.
+        UserError: there are checkpoints, but none is valid.
     """
-    candidates = list_checkpoints(folder)
-    for path in reversed(candidates):
+    paths = list_checkpoints(folder)
+    for path in reversed(paths):
         try:
-            return path, load_checkpoint(path)
+            return read_checkpoint(path)
         except UserError as error:
-            say(f"{error}; falling back to the one before")
-    if candidates:
-        raise UserError(f"{folder}: none of its {len(candidates)} checkpoints is whole; start again under another name")
+            say(f"{error}; falling back to the previous one")
+    if paths:
+        raise UserError(f"{folder}: none of the {len(paths)} checkpoints is valid; start again under another name")
     return None
 
 
-def find_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
-    """A checkpoint file, or the newest whole one of a run's folder: where it is, and its state.
+def find_checkpoint(path: Path) -> CheckpointFile:
+    """Read a checkpoint file, or the newest valid one in a run's folder.
 
     Raises:
-        UserError: there is no whole checkpoint at `path`.
+        UserError: there is no valid checkpoint at `path`.
     """
     if not path.exists():
-        raise UserError(f"{path}: no such checkpoint or run; give a step-….pt, or a run's folder as checkpoints/RUN")
+        raise UserError(
+            f"{path}: no such checkpoint or run; give a step-….pt file, or a run's folder such as checkpoints/RUN"
+        )
     if not path.is_dir():
-        return path, load_checkpoint(path)
-    found = newest_checkpoint(path)
-    if found is None:
-        raise UserError(f"{path}: holds no checkpoint (step-….pt)")
-    return found
+        return read_checkpoint(path)
+    newest = newest_checkpoint(path)
+    if newest is None:
+        raise UserError(f"{path}: contains no checkpoint (step-….pt)")
+    return newest
 
 
-def restore_weights(network: nn.Module, state: dict[str, Any], entry: str, where: object) -> None:
-    """Give a network the weights that a checkpoint has as `entry`.
+def restore_weights(network: nn.Module, state: dict[str, Any], entry: str, path: object) -> None:
+    """Load the state dict in an entry of a checkpoint into a network.
 
     Args:
-        where: what messages call the checkpoint.
+        path: of the checkpoint, for messages.
 
     Raises:
-        UserError: it has no such entry, or weights of another network.
+        UserError: there is no such entry, or it does not fit the network.
     """
     try:
         network.load_state_dict(state[entry])
     except (RuntimeError, KeyError) as error:
-        raise UserError(f"{where}: its weights do not fit its settings ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{path}: the weights do not fit the config ({str(error).splitlines()[0]})") from error
 
 
 def set_aside_later(folder: Path, step: int) -> None:
-    """Rename the checkpoints of later steps than that from which a run goes on, which are those that `newest` refused.
+    """Rename checkpoints after the step that a run resumes from, which `newest_checkpoint` skipped as invalid.
 
-    So they do not count among the checkpoints that are kept, nor are they written over: whoever can repair one has it
-    still.
+    They then do not count as kept checkpoints, and are not overwritten, so that they can still be repaired.
 
     Raises:
         UserError: one cannot be renamed.
@@ -168,32 +185,32 @@ def set_aside_later(folder: Path, step: int) -> None:
             path.replace(aside)
         except OSError as error:
             raise UserError(f"{path}: cannot be renamed to {aside.name} ({error.strerror}); remove it") from error
-        say(f"{path}: renamed to {aside.name}, the run goes on from step {step}")
+        say(f"{path}: renamed to {aside.name}; the run resumes from step {step}")
 
 
 def prune_checkpoints(folder: Path, keep: int, best: Collection[str] = (), *, step: int | None = None) -> None:
     """Remove all but the newest `keep` checkpoints and those whose file names are in `best`.
 
     Args:
-        step: the newest that is known to be whole; those of later steps are neither counted nor removed.
+        step: of the newest valid checkpoint; later ones are neither counted nor removed.
     """
-    counted = [
+    paths = [
         path for path in list_checkpoints(folder) if step is None or path.name <= checkpoint_path(folder, step).name
     ]
-    for path in counted[:-keep]:
+    for path in paths[:-keep]:
         if path.name not in best:
             path.unlink(missing_ok=True)
 
 
 def train_config_of(state: dict[str, Any], path: Path) -> TrainConfig:
-    """The settings that a checkpoint was written with.
+    """The config in the checkpoint of a GAN.
 
     Raises:
-        UserError: it is a checkpoint of another kind, or its settings are not known to this version.
+        UserError: the checkpoint is of another kind, or its config does not fit this version of the program.
     """
     if state.get("kind") != "gan":
         raise UserError(f"{path}: is not a checkpoint of a GAN (kind: {state.get('kind', 'none')})")
     try:
         return TrainConfig.from_dict(state["config"])
     except (KeyError, UsageError) as error:
-        raise UserError(f"{path}: its settings do not fit this version of msn-gan: {error}") from error
+        raise UserError(f"{path}: the config does not fit this version of msn-gan: {error}") from error

@@ -1,4 +1,4 @@
-"""Command lines that a user can copy: how this program was called, and the flags that name a run's place"""
+"""Parts of command lines that a user can copy: the name of this program, and the flags that locate a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def program_name() -> str:
-    """How this program was called: installed, or from a clone with the interpreter of its environment."""
+    """The command that starts this program: its installed name, or the interpreter and script of a clone."""
     if not sys.argv[0].endswith(".py"):
         return "msn-gan"
     python = os.path.relpath(sys.executable)
@@ -17,5 +17,5 @@ def program_name() -> str:
 
 
 def location_flags(root: Path, device: str = "auto") -> list[str]:
-    """The words with which a command finds a run again that is not where it looks by itself."""
+    """The flags --out and --device, where they differ from their defaults."""
     return ([] if root == Path() else ["--out", str(root)]) + ([] if device == "auto" else ["--device", device])

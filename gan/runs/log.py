@@ -1,4 +1,4 @@
-"""What a run writes while it trains: `log.jsonl` and TensorBoard events, cut back to the checkpoint on resume."""
+"""The log of a run: `log.jsonl` and TensorBoard events, truncated to the checkpoint on resume."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ LOG = "log.jsonl"
 
 
 class RunLogger:
-    """Appends to a run's log. With `step`, what was logged after that step is dropped first.
+    """Appends entries to a run's log, after removing those of later steps than `step`.
 
     Args:
         folder: the run's folder of checkpoints.
-        step: the step that the run goes on from.
+        step: the step that the run starts or resumes from.
 
     Raises:
         UserError: the log cannot be written.
@@ -35,7 +35,7 @@ class RunLogger:
         self._board = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, entry: dict[str, Any]) -> None:
-        """Append one line; numbers that are not finite become null, as JSON has none.
+        """Append one line; numbers that are not finite become null, as JSON does not have them.
 
         Raises:
             UserError: the log cannot be written to.
@@ -45,7 +45,7 @@ class RunLogger:
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
         except OSError as error:
-            raise _full(self._file.name, error) from error
+            raise _write_error(self._file.name, error) from error
         step = entry["step"]
         for key, value in line.items():
             if isinstance(value, dict) and all(isinstance(number, (int, float)) for number in value.values()):
@@ -57,18 +57,18 @@ class RunLogger:
             self._board.add_text("health", flag, step)
 
     def image(self, name: str, image: Tensor, step: int) -> None:
-        """Show a uint8 image (3, H, W) in TensorBoard."""
+        """Add a uint8 image (3, H, W) to the TensorBoard events."""
         self._board.add_image(name, image, step)
 
     def close(self) -> None:
-        """Write out what is buffered, as far as the disk has room for it: a full one was told of when it was met."""
-        for part in (self._file, self._board):
+        """Flush and close the files. Errors are ignored: a full disk was reported when it was first met."""
+        for writer in (self._file, self._board):
             with suppress(OSError):
-                part.close()
+                writer.close()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The entries of a log, without a last line that was cut off."""
+    """Read the entries of a log, skipping an incomplete last line; empty if there is no log."""
     if not path.exists():
         return []
     entries = []
@@ -83,22 +83,22 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def truncate_log(path: Path, step: int) -> int:
-    """Drop what a log says of steps after `step`; returns the last step that is left in it, -1 if there is none.
+    """Remove the entries of steps after `step`; returns the step of the last remaining entry, -1 if there is none.
 
     Raises:
         UserError: it cannot be written.
     """
-    kept = [line for line in read_log(path) if line["step"] <= step]
+    entries = [entry for entry in read_log(path) if entry["step"] <= step]
     try:
         with atomic_write(path) as file:
-            file.writelines(json.dumps(line).encode() + b"\n" for line in kept)
+            file.writelines(json.dumps(entry).encode() + b"\n" for entry in entries)
     except OSError as error:
-        raise _full(path, error) from error
-    return max((line["step"] for line in kept), default=-1)
+        raise _write_error(path, error) from error
+    return max((entry["step"] for entry in entries), default=-1)
 
 
 def append_entry(path: Path, entry: dict[str, Any]) -> None:
-    """Add one line to a file of them; all its numbers are finite.
+    """Append one line to a JSON Lines file; all its numbers are finite.
 
     Raises:
         UserError: it cannot be written to.
@@ -107,14 +107,15 @@ def append_entry(path: Path, entry: dict[str, Any]) -> None:
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")
     except OSError as error:
-        raise _full(path, error) from error
+        raise _write_error(path, error) from error
 
 
-def _full(path: object, error: OSError) -> UserError:
-    return UserError(f"{path}: cannot be written: {error.strerror}; make room, then go on (train: with --resume)")
+def _write_error(path: object, error: OSError) -> UserError:
+    return UserError(
+        f"{path}: cannot be written: {error.strerror}; free disk space, then run the command again "
+        "(train: with --resume)"
+    )
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -60,8 +60,7 @@ def load_resumed(run: RunDirectory) -> tuple[TrainConfig, dict[str, Any] | None]
         raise UserError(f"--resume: there is no run {run.checkpoints}; start it without --resume")
     newest = checkpoint.newest_checkpoint(run.checkpoints)
     if newest is not None:
-        path, state = newest
-        return train_config_of(state, path), state
+        return train_config_of(newest.state, newest.path), newest.state
     try:
         return _written_config(run), None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -169,7 +169,7 @@ def _resume_hint(run: RunDirectory) -> str:
         return str(error)
     if newest is None and not run.exists():
         return "start the job again with --resume"  # this machine does not have the files of rank 0
-    saved = f"the last good checkpoint is {newest[0]}" if newest else "no checkpoint was saved yet"
+    saved = f"the last good checkpoint is {newest.path}" if newest else "no checkpoint was saved yet"
     return f"{saved}; start the job again with --resume"
 
 

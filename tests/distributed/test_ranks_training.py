@@ -169,7 +169,7 @@ def interrupted_at_once() -> None:
             [1, 1],
             ["rank 1: images: 07.png cannot be read", "the last good checkpoint is checkpoints/r/step-00000004.pt"],
         ),
-        (full_disk_on_rank_0, [1, 1], ["step-00000008.pt: cannot be written: No space left", "Make room"]),
+        (full_disk_on_rank_0, [1, 1], ["step-00000008.pt: cannot be written: No space left", "Free disk space"]),
         (other_weights_on_rank_1, [1, 1], ["rank 1 holds other weights of the generator than rank 0", "--resume"]),
     ],
 )

@@ -40,7 +40,7 @@ def test_other_programs_can_read_it(saved: Path) -> None:
 @pytest.mark.parametrize("size", [0, 1, 100, -1])
 def test_truncated(saved: Path, size: int) -> None:
     saved.write_bytes(saved.read_bytes()[:size])
-    with pytest.raises(UserError, match=rf"{saved}: is not a whole msn-gan checkpoint"):
+    with pytest.raises(UserError, match=rf"{saved}: is not a complete msn-gan checkpoint"):
         checkpoint.load_checkpoint(saved)
 
 
@@ -50,7 +50,7 @@ def test_every_flipped_byte_is_noticed(saved: Path) -> None:
         damaged = bytearray(whole)
         damaged[place] ^= 0x10
         saved.write_bytes(damaged)
-        with pytest.raises(UserError, match="is not a whole|is damaged"):
+        with pytest.raises(UserError, match="is not a complete|is damaged"):
             checkpoint.load_checkpoint(saved)
 
 
@@ -79,7 +79,7 @@ def test_a_pickle_with_code_is_never_run(
         body = pickle.dumps(Evil())
     path = tmp_path / "step-00000001.pt"
     path.write_bytes(signed(body) if signature else body)
-    with pytest.raises(UserError, match="is refused" if signature else "is not a whole") as caught:
+    with pytest.raises(UserError, match="is refused" if signature else "is not a complete") as caught:
         checkpoint.load_checkpoint(path)
     assert len(str(caught.value).splitlines()) == 1
     assert not (tmp_path / "evil").exists()
@@ -135,7 +135,7 @@ def test_newest_falls_back_and_names_the_damaged(tmp_path: Path, capsys: pytest.
     assert str(third) in capsys.readouterr().err
     for path in checkpoint.list_checkpoints(tmp_path):
         path.write_bytes(b"")
-    with pytest.raises(UserError, match="none of its 3 checkpoints is whole"):
+    with pytest.raises(UserError, match="none of the 3 checkpoints is valid"):
         checkpoint.newest_checkpoint(tmp_path)
 
 
@@ -158,4 +158,4 @@ def test_refused_checkpoints_are_set_aside(tmp_path: Path, capsys: pytest.Captur
         checkpoint.save_checkpoint(checkpoint.checkpoint_path(tmp_path, step), {"step": step})
     checkpoint.set_aside_later(tmp_path, 2)
     assert sorted(os.listdir(tmp_path)) == ["step-00000001.pt", "step-00000002.pt", "step-00000003.pt.refused"]
-    assert "renamed to step-00000003.pt.refused, the run goes on from step 2" in capsys.readouterr().err
+    assert "renamed to step-00000003.pt.refused; the run resumes from step 2" in capsys.readouterr().err

@@ -140,7 +140,7 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(
     newest.write_bytes(newest.read_bytes()[:1000])
     train(root, {}, resume=True)
     told = capsys.readouterr().err
-    assert f"{newest}: is not a whole msn-gan checkpoint" in told and "resuming r at step 4 of 8" in told
+    assert f"{newest}: is not a complete msn-gan checkpoint" in told and "resuming r at step 4 of 8" in told
     checkpoint.load_checkpoint(newest)
     assert newest.with_name("step-00000008.pt.refused").stat().st_size == 1000
 
