@@ -29,8 +29,8 @@ from gan.config.train_config import TrainConfig
 from gan.data import ImageSet, load_images
 from gan.errors import Diverged, UserError
 from gan.evaluation.image_streams import generator_stream, image_set_stream
-from gan.evaluation.reference_statistics import Looking
-from gan.metrics.extractor import Extractor
+from gan.metrics.extractor import Extractor, ExtractorOptions
+from gan.metrics.extractors import create_extractor
 from gan.metrics.score import measure_reference, score
 from gan.runtime import Runtime, resolve_runtime
 from gan.sampling import generate
@@ -138,7 +138,7 @@ def compare(flags: argparse.Namespace) -> dict[str, Any]:
     """
     runtime = resolve_runtime(flags.device, flags.precision)
     data = load_images(str(flags.data), resolution=32, channels=3)
-    extractor = Looking(features=flags.features, device=str(runtime.device)).extractor(str(flags.data))
+    extractor = create_extractor(ExtractorOptions(flags.features, device=str(runtime.device)), str(flags.data))
     programs = [ours(text, data, runtime, flags) for text in flags.settings]
     if flags.textbook:
         programs.insert(0, textbook(runtime.device, flags))

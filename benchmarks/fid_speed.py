@@ -111,9 +111,9 @@ def compare(flags: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def ours(real: Path, generated: Path, weights: Path, device: str, precision: str) -> dict[str, Any]:
     """FID and Inception score of two folders of PNGs."""
     options = ExtractorOptions(
-        device=torch.device(device), weights=weights, allow_other_weights=True, precision=precision
+        "inception", device=device, weights=weights, allow_other_weights=True, precision=precision
     )
-    return score(of_folder(generated), of_folder(real), create_extractor("inception", options), cache=False)
+    return score(of_folder(generated), of_folder(real), create_extractor(options), cache=False)
 
 
 def of_folder(folder: Path) -> ImageStream:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gan.cli import bench, classify, compare, data, export, report, train  # noqa: F401 - each adds its commands
+from gan.cli import bench, classify, compare, data, export, report, sample, train  # noqa: F401 - each adds its commands
 from gan.cli.app import main
 
 __all__ = ["main"]

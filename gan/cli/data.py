@@ -10,7 +10,7 @@ import click
 
 from gan import data as image_data
 from gan.cli.app import device_option, main, skip_option, split_option
-from gan.cli.extractor_options import looking_of, looking_options
+from gan.cli.extractor_options import extractor_flags, pop_extractor_options
 from gan.data.source import printable_name
 from gan.evaluation.reference_statistics import write_statistics
 from gan.utils.memory import format_bytes
@@ -88,7 +88,7 @@ def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
 @_channels
 @_data_root
 @split_option
-@looking_options
+@extractor_flags
 @skip_option
 @device_option
 def stats(path: str, out: Path, channels: str, device: str, **flags: Any) -> None:
@@ -96,6 +96,6 @@ def stats(path: str, out: Path, channels: str, device: str, **flags: Any) -> Non
 
     Example: msn-gan data stats cats.zip cats-32.npz --resolution 32
     """
-    looking = looking_of(flags, device)
-    reference = write_statistics(path, out, looking, channels=int(channels), **flags)
+    extractor = pop_extractor_options(flags, device)
+    reference = write_statistics(path, out, extractor, channels=int(channels), **flags)
     click.echo(f"wrote {out}: {len(reference.mean):,} features of {reference.count:,} images", err=True)

@@ -1,4 +1,4 @@
-"""The flags that choose the network that scores are made with."""
+"""The flags of the feature extractor"""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from gan.evaluation.reference_statistics import Looking
+from gan.metrics.extractor import ExtractorOptions
 
-_LOOKING = (
+_FLAGS = (
     click.option("--features", help="inception (default), digits (default for the digits) or classifier:CHECKPOINT."),
     click.option("--preprocess", help="For Inception: pytorch-fid, torch-fidelity or clean.  [default: pytorch-fid]"),
     click.option(
@@ -19,27 +19,27 @@ _LOOKING = (
         type=click.Choice(("fp32", "bf16")),
         default="fp32",
         show_default=True,
-        help="bf16 is faster, and its scores compare with each other only.",
+        help="bf16 is faster; its scores compare with each other only.",
     ),
     click.option(
         "--inception-weights",
         "weights",
         type=click.Path(path_type=Path),
-        help="Their file.  [default: $MSN_GAN_INCEPTION, or a download]",
+        help="File of Inception's weights.  [default: $MSN_GAN_INCEPTION, or a download]",
     ),
-    click.option("--allow-other-weights", is_flag=True, help="Take Inception weights that were not published."),
-    click.option("--batch", type=click.IntRange(1), help="Images at a time.  [default: fitting the device]"),
+    click.option("--allow-other-weights", is_flag=True, help="Accept Inception weights that were not published."),
+    click.option("--batch", type=click.IntRange(1), help="Images in a batch.  [default: depends on the device]"),
 )
 
 
-def looking_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The flags that choose the network that scores are made with."""
-    for option in reversed(_LOOKING):
+def extractor_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the flags that choose the feature extractor to a command."""
+    for option in reversed(_FLAGS):
         command = option(command)
     return command
 
 
-def looking_of(flags: dict[str, Any], device: str) -> Looking:
-    """Take those flags out of all that were given."""
-    own = {item.name: flags.pop(item.name) for item in fields(Looking) if item.name != "device"}
-    return Looking(device=device, **own)
+def pop_extractor_options(flags: dict[str, Any], device: str) -> ExtractorOptions:
+    """Remove those flags from the flags of a command and return them as options."""
+    own = {item.name: flags.pop(item.name) for item in fields(ExtractorOptions) if item.name != "device"}
+    return ExtractorOptions(device=device, **own)

@@ -1,18 +1,15 @@
-"""Write a set of images as a zip of PNGs of one size."""
+"""Pack images into a zip of PNGs of one size: `data pack`"""
 
 from __future__ import annotations
 
-import io
-import json
 import zipfile
 from contextlib import closing
 from pathlib import Path
 
-from PIL import Image
-
 from gan.data.datasets import DATASETS, open_path
 from gan.data.decode import to_pixels
-from gan.data.source import BadImage, Reader, report_bad_images
+from gan.data.png_zip import PngSetWriter, encode_png, zip_entries
+from gan.data.source import BadImage, report_bad_images
 from gan.data.thread_map import thread_map
 from gan.errors import UsageError, UserError
 from gan.utils.files import atomic_write
@@ -29,19 +26,19 @@ def pack_images(
     data_root: Path = Path("data"),
     split: str = "train",
 ) -> int:
-    """Convert images as `load` does, and write them as PNGs with a `dataset.json`, in the form of StyleGAN and EDM.
+    """Convert images as `load_images` does; write PNGs with a `dataset.json`, in the form of StyleGAN and EDM.
 
-    `dataset.json` holds `labels`, pairs of name and class number or null, and beside it `classes`, their names. `load`
-    reads the zip back as the same images with the same labels. It is written whole or not at all, over an older one.
+    `dataset.json` has `labels`, pairs of name and class number or null, and `classes`, the class names. `load_images`
+    reads the zip back as the same images with the same labels. The write is atomic and replaces an older file.
 
     Args:
-        path: a folder or a zip of images, or, where there is none of this name, a name in DATASETS.
-        out: the zip to write; folders above it are made.
+        path: a folder or a zip of images, or a name in DATASETS if there is no such path.
+        out: the zip to write; its parent folders are created.
         resolution: side of the images, pixels.
-        channels: 3 (RGB) or 1 (grey).
-        skip_bad_images: leave out the images that cannot be read.
-        data_root: where named sets are looked for, and downloaded to.
-        split: of a named set, or of a folder whose sub-folders are `train`, `test` and the like.
+        channels: 3 (RGB) or 1 (greyscale).
+        skip_bad_images: leave out images that cannot be read.
+        data_root: folder of named datasets, to which they are downloaded.
+        split: of a named dataset, or of a folder whose sub-folders are `train`, `test` and the like.
 
     Returns:
         the number of images written.
@@ -53,19 +50,24 @@ def pack_images(
     if resolution < 1 or channels not in (1, 3):
         raise UsageError(f"images have a resolution of 1 or more and 1 or 3 channels, not {resolution} and {channels}")
     if out.suffix.lower() != ".zip":
-        raise UsageError(f"{out}: what is written is a zip; give it a name that ends with .zip")
+        raise UsageError(f"{out}: the output is a zip; give it a name that ends with .zip")
     if out.exists() and path.exists() and out.samefile(path):
-        raise UsageError(f"{out}: is what would be packed; give the new zip another name")
+        raise UsageError(f"{out}: is also the input; choose another name for the output")
     named = None if path.exists() else DATASETS.get(str(path))
     source = named(str(path), data_root, split) if named else open_path(path, split=split)
     listing = source.listing
 
-    def convert(run: range) -> list[bytes | BadImage]:
+    def convert(indices: range) -> list[bytes | BadImage]:
+        converted: list[bytes | BadImage] = []
         with source.opened() as read:
-            return [_png(read, index, resolution, channels) for index in run]
+            for index in indices:
+                try:
+                    converted.append(encode_png(to_pixels(read(index), resolution, channels)[0]))
+                except BadImage as error:
+                    converted.append(error)
+        return converted
 
     bad: list[tuple[str, str]] = []
-    rows: list[tuple[str, int]] = []
     count = len(listing.names)
     written = 0
     try:
@@ -76,34 +78,19 @@ def pack_images(
             progress("packing", count) as advance,
             closing(thread_map(convert, count)) as results,
         ):
-            for index, png in enumerate(png for several in results for png in several):
+            writer = PngSetWriter(zip_entries(archive))
+            for index, png in enumerate(png for chunk in results for png in chunk):
                 if isinstance(png, BadImage):
                     bad.append((listing.names[index], str(png)))
                 else:
-                    name = f"{written // 1000:05d}/img{written:08d}.png"
-                    archive.writestr(zipfile.ZipInfo(name), png)  # ZipInfo: a fixed date
-                    if listing.labels is not None:
-                        rows.append((name, int(listing.labels[index])))
+                    label = None if listing.labels is None else int(listing.labels[index])
+                    writer.add(f"{written // 1000:05d}/img{written:08d}.png", png, label)
                     written += 1
                 advance(1)
             report_bad_images(bad, source.name, skip=skip_bad_images)
             if not written:
-                raise UserError(f"{source.name}: not one of its {count:,} images can be read")
-            labelled = listing.labels is not None
-            table = {"labels": rows, "classes": listing.classes} if labelled else {"labels": None}
-            archive.writestr(zipfile.ZipInfo("dataset.json"), json.dumps(table))
+                raise UserError(f"{source.name}: none of its {count:,} images can be read")
+            writer.write_labels(None if listing.labels is None else listing.classes)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from error
     return written
-
-
-def _png(read: Reader, index: int, resolution: int, channels: int) -> bytes | BadImage:
-    try:
-        pixels, _ = to_pixels(read(index), resolution, channels)
-    except BadImage as error:
-        return error
-    # (C, H, W) -> (H, W, C), or (H, W) for grey
-    image = Image.fromarray(pixels.transpose(1, 2, 0) if channels == 3 else pixels[0])
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()

@@ -1,6 +1,6 @@
-"""Scores of targets: their images, the network's view of them, the numbers, and the protocol they were made under.
+"""Score evaluation targets against real images and write report.json
 
-`report` writes what it finds into a folder, which `gan.evaluation.report` turns into tables and pages.
+`gan.evaluation.report` turns that file into tables and pages.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,190 +21,201 @@ from gan.distributed import collectives, process_group
 from gan.errors import Diverged, UsageError, UserError
 from gan.evaluation.image_streams import image_set_stream
 from gan.evaluation.options import EvaluationOptions
-from gan.evaluation.targets import Target, resolve_targets, train_configs_of, unique_targets
+from gan.evaluation.targets import Target, read_checkpoint_targets, resolve_targets, unique_targets
 from gan.metrics.feature_pass import content_hash, keeping_images
 from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.metrics.reference import Reference, load_statistics
 from gan.metrics.score import IS_SPLITS, NEIGHBOURS, measure_reference, score
 from gan.sampling.grids import save_grid
 from gan.utils.environment import program_versions
-from gan.utils.files import require_writable, write_json
+from gan.utils.files import removing_new_folders, require_writable, write_json
 from gan.utils.progress import say
 
 RECORD_NAME = "report.json"
 IMAGES_FOLDER = "report-images"
 RECORD_SCHEMA = 1  # of report.json
-MOST_GENERATED = 50_000  # images of a generator, unless told otherwise
+MOST_GENERATED = 50_000  # default number of generated images, at most
 
-_SHOWN = 64  # images in a grid
-_COLUMNS = 8
-_HINT = "--num N scores equal numbers; --mixed-protocols puts them into one report all the same"
+_GRID_IMAGES = 64
+_GRID_COLUMNS = 8
+_HINT = "--num N scores equal numbers; --mixed-protocols allows different protocols in one report"
 
 
-def evaluate(request: EvaluationOptions, out: Path) -> tuple[dict[str, Any], BaseException | None]:
-    """Score all targets and write `report.json`, and grids beside it, anew after each of them.
+def evaluate(options: EvaluationOptions, out: Path) -> tuple[dict[str, Any], BaseException | None]:
+    """Score all targets; write `report.json` and the grids again after each of them.
 
-    Several ranks look at the images together; rank 0 scores and writes.
+    Several ranks extract features together; rank 0 scores and writes.
 
     Returns:
-        the content of report.json, and what stopped the work, if something did once there was a score to keep:
-        KeyboardInterrupt or a UserError. The record then is of what was done before. On ranks other than 0 it has no
-        results.
+        the content of report.json, and the KeyboardInterrupt or UserError that stopped the work, if there was one and
+        at least one target had been scored. On ranks other than 0 the record has no results.
 
     Raises:
-        UsageError, UserError: nothing could be scored; KeyboardInterrupt likewise. Nothing new is left behind.
+        UsageError, UserError, KeyboardInterrupt: nothing was scored. No new files are left behind.
     """
-    made = [folder for folder in (out / IMAGES_FOLDER, out, *out.parents) if not folder.exists()]
-    collectives.on_rank0(lambda: require_writable(out, "--out"))
-    job: _Job | None = None
-    try:
-        job = _Job(request, out)
-        for number, (entry, count) in enumerate(job.todo):
-            try:
-                job.score(number, entry, count)
-            except Diverged as error:
-                job.pass_over(entry, error)
-        if not job.record["results"] and process_group.is_rank0():
-            raise UserError("; ".join(job.record["passed_over"]))
-    except BaseException as error:
-        if job is None or not job.record["results"]:
-            for folder in made:
-                with suppress(OSError):
-                    folder.rmdir()
-            raise
-        if not isinstance(error, (KeyboardInterrupt, UserError)):
-            raise
-        job.record["stopped"] = str(error) or "interrupted"
-        job.write()
-        return job.record, error
-    return job.record, None
+    with removing_new_folders(out / IMAGES_FOLDER):
+        collectives.on_rank0(lambda: require_writable(out, "--out"))
+        evaluation = Evaluation(options, out)
+        try:
+            evaluation.run()
+        except (KeyboardInterrupt, UserError) as error:
+            if not evaluation.record["results"]:
+                raise
+            evaluation.record["stopped"] = str(error) or "interrupted"
+            evaluation.write()
+            return evaluation.record, error
+        return evaluation.record, None
 
 
-class _Job:
-    """A report on its way: all that can be refused before the first pass is refused when it is made."""
+class Evaluation:
+    """One report in progress. The constructor rejects everything that can be rejected before features are extracted."""
 
-    def __init__(self, request: EvaluationOptions, out: Path) -> None:
-        self.request, self.out = request, out
-        request.check()
-        self.metrics = request.scores
-        targets = unique_targets(request.targets)
-        settings = train_configs_of(targets)
-        self.data = request.data_of(settings)
-        if not (self.data or request.ref or self.metrics == ("is",)):
+    def __init__(self, options: EvaluationOptions, out: Path) -> None:
+        self.options, self.out = options, out
+        options.check()
+        self.metrics = options.scores
+        names = unique_targets(options.targets)
+        device = options.extractor.device
+        checkpoints = read_checkpoint_targets(names, ema=options.ema, seed=options.seed, device=device)
+        configs = [entries[-1].config for entries in checkpoints.values() if entries[-1].config]
+        self.data = options.real_images(configs)
+        if not (self.data or options.ref or self.metrics == ("is",)):
             raise UsageError("--data: name the real images (or --ref FILE.npz), or ask for --metrics is alone")
-        self.saved = load_statistics(request.ref) if request.ref else None
-        looking = request.looking.like(self.saved.protocol) if self.saved and self.saved.protocol else request.looking
-        self.extractor = looking.extractor(self.data)
-        if self.saved:
-            self.saved.check(self.extractor)
-            if "fid" in self.metrics:
-                self.saved.require_factor()
+        self._load_extractor()
 
-        self.entries = resolve_targets(
-            targets,
-            ema=request.ema,
-            seed=request.seed,
-            device=request.looking.device,
-            split=request.split,
-            skip_bad_images=request.skip_bad_images,
-        )
-        root = request.data_root or Path(settings[0].data_root if settings else "data")
-        self.real: dict[tuple[int, int], ImageSet] = {}
+        sets = {"split": options.split, "skip_bad_images": options.skip_bad_images}
+        self.entries = resolve_targets(names, checkpoints, seed=options.seed, **sets)
+        root = options.data_root or Path(configs[0].data_root if configs else "data")
+        self._real: dict[tuple[int, int], ImageSet] = {}  # by resolution and channels
         if self.data and self.metrics != ("is",):
-            for shape in dict.fromkeys((entry.resolution, entry.channels) for entry in self.entries):
-                self.real[shape] = load_images(
-                    self.data,
-                    resolution=shape[0],
-                    channels=shape[1],
-                    data_root=root,
-                    split=request.split,
-                    skip_bad_images=request.skip_bad_images,
-                )
-        self.measured: dict[tuple[int, int], Reference] = {}
-        self.todo = [(entry, self._count(entry)) for entry in self.entries]
+            for side, channels in dict.fromkeys((entry.resolution, entry.channels) for entry in self.entries):
+                images = load_images(self.data, resolution=side, channels=channels, data_root=root, **sets)
+                self._real[side, channels] = images
+        self._references: dict[tuple[int, int], Reference] = {}
+        self.counts = [self._count(entry) for entry in self.entries]
         collectives.require_equal(
-            [(str(entry.path), count) for entry, count in self.todo],
-            "they find other targets; give every machine the same files, and wait for a run that goes on",
+            [(str(entry.path), count) for entry, count in zip(self.entries, self.counts, strict=True)],
+            "the targets have different files; copy the same files to every machine, and wait for runs in progress",
         )
         self._check_counts()
-        if not request.mixed_protocols:
-            self._require_alike()
-        self.record = self._begin()
+        if not options.mixed_protocols:
+            self._require_same_protocols()
+        self.record = self._new_record()
 
-    def score(self, number: int, entry: Target, count: int) -> None:
-        """Score one entry and write the record."""
-        kept: list[Tensor] = []
-        real = self._reference(entry)
-        generator = entry.kind == "checkpoint"
-        result = score(
-            keeping_images(entry.stream(count), _shown(count, spread=not generator), kept),
-            real,
-            self.extractor,
-            self.metrics,
-            seed=self.request.seed,
-            ema=self.request.ema if generator else None,
-        )
-        if not process_group.is_rank0():
-            return
-        if not self.request.mixed_protocols and self.record["results"]:
-            first = self.record["results"][0]
-            pair = (Protocol.from_json(first["protocol"]), Protocol.from_json(result["protocol"]))
-            require_same_protocol(*pair, (first["name"], entry.name), hint=_HINT)
-        grid = f"{IMAGES_FOLDER}/{number + 1:03d}.png"
-        (self.out / IMAGES_FOLDER).mkdir(exist_ok=True)
-        save_grid(self.out / grid, torch.cat(kept), _COLUMNS)
-        self._show_real(entry)
-        if self.extractor.name == "inception" and not _is_published(self.extractor.hash):
-            result["warnings"].append("not the published Inception weights: these scores compare with each other only")
-        shown = self._real_of(entry)
-        if not generator and shown is not None and (greyed := shown.conversions.get(TO_GREY, 0)):
-            result["warnings"].append(
-                f"its images are grey, so {greyed:,} real ones were made grey for it: colour is not scored"
-            )
-        if generator and self.request.data is None and self._other_data(entry):
-            result["warnings"].append(f"{self.data} is not, or not any more, what {entry.name} was trained on")
-        facts = {"target": entry.target, "path": str(entry.path), "kind": entry.kind, "grid": grid, **entry.facts}
-        self.record["results"].append({**result, **facts, "name": entry.name, "log": entry.log and str(entry.log)})
-        self.write()
-
-    def pass_over(self, entry: Target, error: Diverged) -> None:
-        """Go on without a snapshot that gives no images, if its run has others.
+    def run(self) -> None:
+        """Score all entries.
 
         Raises:
-            Diverged: it has none, or other ranks do not know of it.
+            UserError: none could be scored, or one of them stopped the work.
         """
-        snapshots = sum(entry.target == other.target for other in self.entries)
-        if snapshots == 1 or process_group.world_size() > 1:
-            raise error
-        say(f"{error}; passed over")
-        self.record["passed_over"].append(str(error))
-        if self.record["results"]:
-            self.write()
+        for index, entry in enumerate(self.entries):
+            try:
+                self._score(index, entry)
+            except Diverged as error:
+                self._skip(entry, error)
+        if not self.record["results"] and process_group.is_rank0():
+            raise UserError("; ".join(self.record["passed_over"]))
 
     def write(self) -> None:
         """Write report.json as it stands."""
         write_json(self.out / RECORD_NAME, self.record)
 
-    def _begin(self) -> dict[str, Any]:
-        request = self.request
-        real = next(iter(self.real.values()), None)
+    def _load_extractor(self) -> None:
+        """Load the reference statistics, if any, and the extractor, which must match them."""
+        from gan.metrics.extractors import create_extractor  # loads torchvision, which takes a second
+
+        options = self.options
+        self.statistics = load_statistics(options.ref) if options.ref else None
+        extractor_options = options.extractor
+        if self.statistics and self.statistics.protocol:
+            extractor_options = extractor_options.like(self.statistics.protocol)
+        self.extractor = create_extractor(extractor_options, self.data)
+        if self.statistics:
+            self.statistics.check(self.extractor)
+            if "fid" in self.metrics:
+                self.statistics.require_factor()
+
+    def _score(self, index: int, entry: Target) -> None:
+        """Score one entry and write the record."""
+        shown: list[Tensor] = []
+        count, generated = self.counts[index], entry.kind == "checkpoint"
+        result = score(
+            keeping_images(entry.stream(count), _grid_indices(count, spread=not generated), shown),
+            self._reference(entry),
+            self.extractor,
+            self.metrics,
+            seed=self.options.seed,
+            ema=self.options.ema if generated else None,
+        )
+        if not process_group.is_rank0():
+            return
+        if not self.options.mixed_protocols and self.record["results"]:
+            first = self.record["results"][0]
+            protocols = (Protocol.from_json(first["protocol"]), Protocol.from_json(result["protocol"]))
+            require_same_protocol(*protocols, (first["name"], entry.name), hint=_HINT)
+        grid = f"{IMAGES_FOLDER}/{index + 1:03d}.png"
+        (self.out / IMAGES_FOLDER).mkdir(exist_ok=True)
+        save_grid(self.out / grid, torch.cat(shown), _GRID_COLUMNS)
+        real = self._real_images(entry)
+        if real is not None and not self.record["real_grid"]:
+            self.record["real_grid"] = f"{IMAGES_FOLDER}/real.png"
+            images = real.fetch(_grid_indices(len(real), spread=True))
+            save_grid(self.out / self.record["real_grid"], images, _GRID_COLUMNS)
+        result["warnings"] += self._warnings(entry, real)
+        facts = {"target": entry.target, "path": str(entry.path), "kind": entry.kind, "grid": grid, **entry.facts}
+        self.record["results"].append({**result, **facts, "name": entry.name, "log": entry.log and str(entry.log)})
+        self.write()
+
+    def _warnings(self, entry: Target, real: ImageSet | None) -> list[str]:
+        """Warnings about the extractor and the real images of an entry."""
+        lines = []
+        generated = entry.kind == "checkpoint"
+        if self.extractor.name == "inception" and not _is_published(self.extractor.hash):
+            lines.append(
+                "not the published Inception weights: compare only with scores of the same weights"
+            )
+        if not generated and real is not None and (greyed := real.conversions.get(TO_GREY, 0)):
+            lines.append(
+                f"its images are greyscale, so {greyed:,} real images were converted to greyscale: colour is not scored"
+            )
+        if generated and self.options.data is None and self.options.split == "train" and real is not None:
+            if real.pixels is not None and real.fingerprint != entry.facts["data_fingerprint"]:
+                lines.append(f"{self.data} does not have the images that {entry.name} was trained on")
+        return lines
+
+    def _skip(self, entry: Target, error: Diverged) -> None:
+        """Skip a checkpoint whose generator gives no images, if its run has others.
+
+        Raises:
+            Diverged: it is the only one, or there are several ranks, of which the others do not know of the error.
+        """
+        if process_group.world_size() > 1 or sum(entry.target == other.target for other in self.entries) == 1:
+            raise error
+        say(f"{error}; skipped")
+        self.record["passed_over"].append(str(error))
+        if self.record["results"]:
+            self.write()
+
+    def _new_record(self) -> dict[str, Any]:
+        options = self.options
+        real = next(iter(self._real.values()), None)
         return {
             "schema": RECORD_SCHEMA,
             "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
             "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "settings": {
                 "data": self.data,
-                "split": request.split if self.data else None,
-                "ref": str(request.ref) if request.ref else None,
+                "split": options.split if self.data else None,
+                "ref": str(options.ref) if options.ref else None,
                 "metrics": list(self.metrics),
                 "features": self.extractor.name,
-                "seed": request.seed,
-                "ema": request.ema,
+                "seed": options.seed,
+                "ema": options.ema,
                 "batch": self.extractor.batch_size,
-                "mixed_protocols": request.mixed_protocols,
+                "mixed_protocols": options.mixed_protocols,
             },
             "reference": {"name": self.data, "images": len(real), "conversions": real.conversions} if real else None,
-            "planned": len(self.todo),
+            "planned": len(self.entries),
             "passed_over": [],
             "stopped": None,
             "real_grid": None,
@@ -214,78 +224,69 @@ class _Job:
         }
 
     def _count(self, entry: Target) -> int:
-        num = self.request.num
+        """The number of images to score."""
+        num = self.options.num
         if entry.count is not None:
             if num and num > entry.count:
-                raise UserError(f"{entry.path}: --num {num:,} images are asked for, it has {entry.count:,}")
+                raise UserError(f"{entry.path}: has {entry.count:,} images, fewer than --num {num:,}")
             return num or entry.count
-        if self.saved:
-            most = self.saved.count or MOST_GENERATED
-        else:
-            most = len(self.real[entry.resolution, entry.channels]) if self.real else MOST_GENERATED
-        return num or min(MOST_GENERATED, most)
+        real = self._real_images(entry)
+        available = self.statistics.count if self.statistics else len(real) if real else None
+        return num or min(MOST_GENERATED, available or MOST_GENERATED)
 
     def _check_counts(self) -> None:
-        least, why = 2, "a score"
-        for name, fewest, what in (("is", IS_SPLITS, "the Inception score"), ("pr", NEIGHBOURS + 1, "--metrics pr")):
-            if name in self.metrics and fewest > least:
-                least, why = fewest, what
-        for entry, count in self.todo:
-            if count < least:
-                raise UserError(f"{entry.path}: {count} images; {why} needs at least {least}")
+        minimum, purpose = 2, "a score"
+        for name, fewest, score_name in (
+            ("is", IS_SPLITS, "the Inception score"),
+            ("pr", NEIGHBOURS + 1, "--metrics pr"),
+        ):
+            if name in self.metrics and fewest > minimum:
+                minimum, purpose = fewest, score_name
+        for entry, count in zip(self.entries, self.counts, strict=True):
+            if count < minimum:
+                raise UserError(f"{entry.path}: {count} images; {purpose} needs at least {minimum}")
 
-    def _require_alike(self) -> None:
-        """Refuse before hours of work what would be refused after them."""
-        several = len(self.real) > 1
-        content = {
-            shape: content_hash(image_set_stream(real, real.name)) for shape, real in self.real.items() if several
-        }
-        first: tuple[Protocol, str] | None = None
-        for entry, count in self.todo:
-            size = f"{entry.resolution}x{entry.resolution}"
-            protocol = replace(
+    def _require_same_protocols(self) -> None:
+        """Check before hours of work that the entries can be compared with each other."""
+        content: dict[tuple[int, int], str] = {}
+        if len(self._real) > 1:
+            content = {shape: content_hash(image_set_stream(real, real.name)) for shape, real in self._real.items()}
+        protocols = [
+            replace(
                 self.extractor.protocol,
                 generated_count=count,
-                resolution=size,
+                resolution=f"{entry.resolution}x{entry.resolution}",
                 reference_content=content.get((entry.resolution, entry.channels)),
             )
-            first = first or (protocol, entry.name)
-            require_same_protocol(first[0], protocol, (first[1], entry.name), hint=_HINT)
+            for entry, count in zip(self.entries, self.counts, strict=True)
+        ]
+        first = self.entries[0].name
+        for entry, protocol in zip(self.entries, protocols, strict=True):
+            require_same_protocol(protocols[0], protocol, (first, entry.name), hint=_HINT)
 
     def _reference(self, entry: Target) -> Reference | None:
+        """The real side of an entry's scores, measured once for each size of images."""
+        real = self._real_images(entry)
+        if self.statistics or real is None:
+            return self.statistics
         shape = (entry.resolution, entry.channels)
-        if self.saved or not self.real:
-            return self.saved
-        if shape not in self.measured:
-            stream = image_set_stream(self.real[shape], str(self.data), self.request.split)
-            self.measured[shape] = measure_reference(stream, self.extractor, self.metrics)
-        return self.measured[shape]
+        if shape not in self._references:
+            stream = image_set_stream(real, str(self.data), self.options.split)
+            self._references[shape] = measure_reference(stream, self.extractor, self.metrics)
+        return self._references[shape]
 
-    def _real_of(self, entry: Target) -> ImageSet | None:
-        return self.real.get((entry.resolution, entry.channels))
-
-    def _other_data(self, entry: Target) -> bool:
-        real = self._real_of(entry)
-        if real is None or real.pixels is None or self.request.split != "train":
-            return False
-        return real.fingerprint != entry.facts["data_fingerprint"]
-
-    def _show_real(self, entry: Target) -> None:
-        real = self._real_of(entry)
-        if real is None or self.record["real_grid"]:
-            return
-        self.record["real_grid"] = f"{IMAGES_FOLDER}/real.png"
-        save_grid(self.out / self.record["real_grid"], real.fetch(_shown(len(real), spread=True)), _COLUMNS)
+    def _real_images(self, entry: Target) -> ImageSet | None:
+        return self._real.get((entry.resolution, entry.channels))
 
 
-def _shown(count: int, *, spread: bool) -> Tensor:
-    """Numbers of the images of a grid, of so many: from all over them, as they may be sorted by class; or the first."""
-    shown = min(_SHOWN, count)
+def _grid_indices(count: int, *, spread: bool) -> Tensor:
+    """Indices of the images in a grid: the first ones, or spread over the set, which may be sorted by class."""
+    shown = min(_GRID_IMAGES, count)
     return torch.linspace(0, count - 1, shown).long() if spread else torch.arange(shown)
 
 
 def _is_published(sha256: str) -> bool:
-    """Whether these are the Inception weights that scores are quoted with."""
-    from gan.metrics.inception_weights import SHA256  # imported here: it loads torchvision, which takes a second
+    """True if these are the published Inception weights."""
+    from gan.metrics.inception_weights import SHA256  # loads torchvision, which takes a second
 
     return sha256 == SHA256

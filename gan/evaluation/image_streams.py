@@ -18,28 +18,30 @@ READ_CHUNK = 256  # images read from a set at a time
 
 def image_set_stream(images: ImageSet, name: str, split: str | None = None) -> ImageStream:
     """All images of a set, in order."""
-    return _stream(images.fetch, torch.arange(len(images)), name, split)
+    return indexed_stream(images.fetch, torch.arange(len(images)), name, split)
+
+
+def indexed_stream(
+    fetch: Callable[[Tensor], Tensor], indices: Tensor, name: str, split: str | None = None
+) -> ImageStream:
+    """The images with these indices."""
+    return ImageStream(name, len(indices), lambda: map(fetch, indices.split(READ_CHUNK)), split)
 
 
 def random_part(size: int, count: int, seed: int) -> Tensor:
-    """Numbers of `count` of `size` images, rising: drawn by the seed, for a set is often sorted by class."""
+    """Ascending indices of `count` of `size` images, drawn at random, since sets are often sorted by class."""
     if count == size:
         return torch.arange(size)
     return torch.randperm(size, generator=random_stream(seed, PART))[:count].sort().values
 
 
-def _stream(fetch: Callable[[Tensor], Tensor], numbers: Tensor, name: str, split: str | None = None) -> ImageStream:
-    """The images with these numbers."""
-    return ImageStream(name, len(numbers), lambda: map(fetch, numbers.split(READ_CHUNK)), split)
-
-
 def generator_stream(
     generator: nn.Module, count: int, seed: int, *, name: str, latent_dim: int, classes: int
 ) -> ImageStream:
-    """The first `count` images of a generator for a seed: those that `msn-gan sample` writes.
+    """The first `count` images of a generator for a seed, the same as `msn-gan sample` writes.
 
     Raises (while it is read):
-        Diverged: the generator gives NaN or infinity.
+        Diverged: the generator outputs NaN or infinity.
     """
 
     def batches() -> Iterator[Tensor]:

@@ -1,4 +1,4 @@
-"""Scores of a run's generator while it trains, for `gan.training.loop.run_training_loop`'s `on_snapshot`."""
+"""Score the generator of a run while it trains: the `on_snapshot` of `gan.training.loop.run_training_loop`"""
 
 from __future__ import annotations
 
@@ -14,61 +14,61 @@ from gan.config.train_config import TrainConfig
 from gan.data import ImageSet
 from gan.distributed import collectives, process_group
 from gan.evaluation.image_streams import generator_stream, image_set_stream
-from gan.evaluation.reference_statistics import Looking
-from gan.metrics.extractor import Extractor
+from gan.metrics.extractor import Extractor, ExtractorOptions
 from gan.metrics.protocol import Protocol, protocol_differences
 from gan.metrics.reference import Reference
 from gan.metrics.score import measure_reference, score
+from gan.metrics.score_table import SCORES
 from gan.runs import log
 from gan.runs.run_dir import RunDirectory
 from gan.utils.progress import say
 
-_LOGGED = ("fid", "inception_score", "inception_score_std", "kid", "kid_std", "precision", "recall")
 
-
-def training_extractor(settings: TrainConfig, device: torch.device) -> Extractor:
-    """The network that a run is scored with; call it before the run begins.
+def training_extractor(config: TrainConfig, device: torch.device) -> Extractor:
+    """The feature extractor that a run is scored with; create it before the run begins.
 
     Raises:
-        UserError: there is no such network, or its weights cannot be had.
+        UserError: there is no such extractor, or its weights are not available.
     """
-    features = None if settings.report_features == "auto" else settings.report_features
-    return Looking(features=features, device=device.type).extractor(settings.data)
+    from gan.metrics.extractors import create_extractor  # loads torchvision, which takes a second
+
+    features = None if config.report_features == "auto" else config.report_features
+    return create_extractor(ExtractorOptions(features=features, device=device.type), config.data)
 
 
 def training_reference(data: ImageSet, extractor: Extractor, metrics: Sequence[str]) -> Reference:
-    """The real side of a run's scores: all images that it learns from."""
+    """The real side of a run's scores: all of its training images."""
     return measure_reference(image_set_stream(data, data.name, "train"), extractor, metrics)
 
 
-def score_due(step: int, settings: TrainConfig, run: RunDirectory) -> bool:
-    """Whether this step is to be scored and the log does not have its score."""
-    every = settings.report_every
-    return every > 0 and (step % every == 0 or step == settings.steps) and step not in logged_scores(run)
+def score_due(step: int, config: TrainConfig, run: RunDirectory) -> bool:
+    """True if this step is to be scored and its score is not in the log."""
+    every = config.report_every
+    return every > 0 and (step % every == 0 or step == config.steps) and step not in logged_scores(run)
 
 
 def logged_scores(run: RunDirectory) -> dict[int, dict[str, Any]]:
-    """The scores in the log of a run, by step."""
+    """The log entries of a run that have scores, by step."""
     return {entry["step"]: entry for entry in log.read_log(run.checkpoints / log.LOG) if "scores" in entry}
 
 
 class TrainingEvaluator:
-    """FID and other scores of the averaged generator, every `report_every` steps and after the last.
+    """FID and other scores of the EMA generator, every `report_every` steps and after the last.
 
-    A call touches neither the network nor torch's random state. It gives what the log gets, or None when no score is
-    due or the log has it already, so it may be called again when a run is resumed. The checkpoint of the best FID is
-    named in best.json. Several ranks call it together, and rank 0 gets the scores.
+    A call changes neither the network nor torch's random state. It returns the log entry, or None if no score is due or
+    the log already has it, so it can be called again when a run is resumed. The checkpoint with the lowest FID is named
+    in best.json. Several ranks call it together, and rank 0 gets the scores.
 
     Args:
-        data: the images of the run, which are the real ones.
-        classes: of the generator; 0 for an unconditional one.
+        data: the training images, which are the real ones.
+        classes: of the generator; 0 if it is unconditional.
         metrics: names in `gan.metrics.score.METRICS`, fid among them.
-        reference: gives the real side, measured for these metrics, where several runs share it.
+        reference: returns the real side, measured for these metrics, if several runs share it.
     """
 
     def __init__(
         self,
-        settings: TrainConfig,
+        config: TrainConfig,
         run: RunDirectory,
         extractor: Extractor,
         data: ImageSet,
@@ -77,7 +77,7 @@ class TrainingEvaluator:
         metrics: Sequence[str] = ("fid", "is"),
         reference: Callable[[], Reference] | None = None,
     ) -> None:
-        self._settings = settings
+        self._config = config
         self._run = run
         self._extractor = extractor
         self._classes = classes
@@ -85,44 +85,42 @@ class TrainingEvaluator:
         self._reference = reference or cache(lambda: training_reference(data, extractor, metrics))
 
     def __call__(self, step: int, network: nn.Module) -> dict[str, Any] | None:
-        if not collectives.on_rank0(lambda: score_due(step, self._settings, self._run)):
+        config = self._config
+        if not collectives.on_rank0(lambda: score_due(step, config, self._run)):
             return None
-        settings = self._settings
         images = generator_stream(
             network,
-            settings.report_num,
-            settings.seed,
+            config.report_num,
+            config.seed,
             name=f"step {step}",
-            latent_dim=settings.latent_dim,
+            latent_dim=config.latent_dim,
             classes=self._classes,
         )
-        result = score(images, self._reference(), self._extractor, self._metrics, seed=settings.seed, ema=True)
+        result = score(images, self._reference(), self._extractor, self._metrics, seed=config.seed, ema=True)
         if not process_group.is_rank0():
             return None
-        self._note_best(step, result)
-        say(f"step {step}: {format_scores(result)}")
+        keys = [key for column in SCORES for key in (column.key, column.spread) if key in result]
+        scores = {key: result[key] for key in keys if key}
         protocol = Protocol.from_json(result["protocol"])
+        self._update_best(step, scores, protocol)
+        say(f"step {step}: {format_scores(scores)}")
         return {
-            "scores": {name: result[name] for name in _LOGGED if name in result},
+            "scores": scores,
             "scored_by": f"{protocol.extractor} {protocol.weights[:12]}, {protocol.generated_count} images against "
-            f"{protocol.reference_count}, seed {protocol.seed}, averaged generator",
+            f"{protocol.reference_count}, seed {protocol.seed}, EMA generator",
             "protocol": result["protocol"],
         }
 
-    def _note_best(self, step: int, result: dict[str, Any]) -> None:
-        """Keep the best in best.json. One measured in another way, or after this step, does not count."""
-        with suppress(KeyError, TypeError):  # no best.json yet, or not one of ours
+    def _update_best(self, step: int, scores: dict[str, Any], protocol: Protocol) -> None:
+        """Write best.json unless it has a lower FID of an earlier step under the same protocol."""
+        with suppress(KeyError, TypeError):  # no best.json yet, or not in our form
             best = self._run.read_best()
-            pair = (Protocol.from_json(best["protocol"]), Protocol.from_json(result["protocol"]))
-            if best["step"] <= step and best["fid"] <= result["fid"] and not protocol_differences(*pair):
+            same = not protocol_differences(Protocol.from_json(best["protocol"]), protocol)
+            if best["step"] <= step and best["fid"] <= scores["fid"] and same:
                 return
-        scores = {name: result[name] for name in _LOGGED if name in result}
-        self._run.write_best(step, {**scores, "protocol": result["protocol"]})
+        self._run.write_best(step, {**scores, "protocol": protocol.to_json()})
 
 
 def format_scores(scores: dict[str, Any]) -> str:
-    """Scores in a line."""
-    return (
-        f"FID {scores['fid']:.2f}, Inception score {scores['inception_score']:.2f} ± "
-        f"{scores['inception_score_std']:.2f}"
-    )
+    """FID and Inception score in one line."""
+    return ", ".join(f"{column.title} {column.format(scores)}" for column in SCORES[:2])

@@ -15,10 +15,10 @@ from gan.data.batches import to_float
 from gan.data.train_test_sets import load_train_and_test
 from gan.errors import UsageError, UserError
 from gan.evaluation.image_streams import image_set_stream
-from gan.evaluation.reference_statistics import Looking
 from gan.export.network import CLASSIFIER, DISCRIMINATOR, GENERATOR, ExportSource, random_inputs
 from gan.export.verify import NetworkFunction
-from gan.metrics.extractor import Extractor
+from gan.metrics.extractor import Extractor, ExtractorOptions
+from gan.metrics.extractors import create_extractor
 from gan.metrics.feature_pass import ImageStream
 from gan.metrics.score import measure_reference, score
 from gan.sampling import generate
@@ -41,7 +41,7 @@ class QuantizationOptions:
     data_root: Path | None = None
     num: int | None = None
     """Images of a generator that are scored; None: as many as there are real ones, at most 10,000."""
-    looking: Looking = field(default_factory=Looking)
+    extractor: ExtractorOptions = field(default_factory=ExtractorOptions)
 
 
 class Quantizer:
@@ -62,7 +62,7 @@ class Quantizer:
         self.extractor: Extractor | None = None
         self._told: list[str] = []
         if subject.what == GENERATOR:
-            self.extractor = options.looking.extractor(data)
+            self.extractor = create_extractor(options.extractor, data)
         if subject.what == CLASSIFIER:
             self.train, self.test = self._sets_of_classifier()
             return
@@ -73,7 +73,7 @@ class Quantizer:
         options, what = self.options, self.subject.what
         unused = []
         if what != GENERATOR:
-            unused = [*(["--num"] if options.num is not None else []), *options.looking.given]
+            unused = [*(["--num"] if options.num is not None else []), *options.extractor.given_flags]
         if unused:
             raise UsageError(f"{', '.join(unused)}: for the FID of a generator; a {what} has none, leave it out")
         if options.test_data is not None and what != CLASSIFIER:

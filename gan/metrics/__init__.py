@@ -1,1 +1,1 @@
-"""Scores of generated images: networks that look at them, and metrics on what the networks see."""
+"""Scores of generated images: feature extractors, and metrics on features"""

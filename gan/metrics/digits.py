@@ -1,7 +1,7 @@
-"""A small network that knows scikit-learn's digits: scores for the quickstart, with no download.
+"""A small network trained on scikit-learn's digits: a feature extractor for the quickstart, without a download.
 
-`python -m gan.metrics.digits OUT.pt` trains it, says how many held-out digits it reads, and writes the weights that are
-shipped as `digits.pt` beside this file. Its scores say how digit-like images are; they compare with each other only.
+`python -m gan.metrics.digits OUT.pt` trains it, prints its accuracy on held-out digits, and writes the weights that are
+shipped as `digits.pt` beside this file. Its scores measure how digit-like images are and compare with each other only.
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gan.data import load_images
-from gan.errors import UsageError, UserError
-from gan.metrics.batched_inference import batched_features
+from gan.errors import UserError
+from gan.metrics.batched_inference import BatchedExtractor
 from gan.metrics.extractor import ExtractorOptions
-from gan.metrics.protocol import Protocol, feature_versions
 from gan.utils.files import atomic_write
 
 WEIGHTS = Path(__file__).with_name("digits.pt")
 DIGITS_SIZE = 32
 
 _EPOCHS, _BATCH, _LEARNING_RATE = 20, 64, 2e-3
-_SHIFT = 2  # pixels that a training image is moved by, at most
+_SHIFT = 2  # pixels; largest translation of a training image
 _HELD_OUT = 360  # of 1,797
 _SLOPE = 0.1
 
 
 class DigitsNetwork(nn.Module):
-    """Three strided convolutions and two linear layers: 89,546 weights. Leaky units, for a dead one sees nothing."""
+    """Three strided convolutions and two linear layers: 89,546 weights. Leaky ReLUs, so that no unit dies."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,8 +49,8 @@ class DigitsNetwork(nn.Module):
         return features, self.output(features)
 
 
-class DigitsExtractor:
-    """64 features and 10 logits of the shipped digits network. Colour images are seen in grey."""
+class DigitsExtractor(BatchedExtractor):
+    """64 features and 10 logits of the shipped digits network. Colour images are converted to greyscale."""
 
     name = "digits"
     dimension = 64
@@ -61,42 +60,27 @@ class DigitsExtractor:
         """Load the shipped weights.
 
         Raises:
-            UsageError: another precision than fp32 is asked for.
+            UsageError: the precision is not fp32.
             UserError: the shipped file is missing or damaged.
         """
-        if options.precision != "fp32":
-            raise UsageError(f"--precision {options.precision}: the digits features are made in fp32 only")
-        content, self._network = _shipped(WEIGHTS)
-        self._network.to(options.device)
-        self.hash = hashlib.sha256(content).hexdigest()
-        self.batch_size = options.batch_size or 256
-        self.protocol = Protocol(
-            extractor=self.name,
-            weights=self.hash,
+        super().__init__(options)
+        content, self._network = _load_shipped(WEIGHTS)
+        self._network.to(self.device)
+        self._set_protocol(
+            hashlib.sha256(content).hexdigest(),
             layer="hidden (64), output (10)",
             preprocess=f"grey, antialiased bilinear to {DIGITS_SIZE}",
-            precision="fp32",
-            batch_size=self.batch_size,
-            device=options.device.type,
-            versions=feature_versions(),
         )
-        self._device = options.device
 
-    @torch.inference_mode()
-    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features float32 (N, 64) and logits float32 (N, 10), on the CPU.
-
-        Args:
-            images: uint8 (N, 3, H, W), of any number and size.
-        """
-        return batched_features(images, self.batch_size, self._device, lambda batch: self._network(_prepared(batch)))
+    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self._network(_preprocess(images))
 
 
 def train_digits(images: Tensor, labels: Tensor, *, seed: int = 0) -> DigitsNetwork:
-    """Train a network on images uint8 (N, C, H, W), moved about by a few pixels, and labels int64 (N,).
+    """Train a network on images uint8 (N, C, H, W), translated by up to 2 pixels, and labels int64 (N,).
 
-    In the end its features are scaled so that on these images their variance is 1 on average, and the output layer
-    against it, which changes no logit: a Fréchet distance then reads against a total variance of 64.
+    Its features are then scaled to a mean variance of 1 on these images, and the output layer by the inverse, which
+    leaves the logits unchanged: Fréchet distances are relative to a total variance of 64.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -105,7 +89,7 @@ def train_digits(images: Tensor, labels: Tensor, *, seed: int = 0) -> DigitsNetw
     optimizer = torch.optim.Adam(network.parameters(), _LEARNING_RATE)
     steps = _EPOCHS * -(-len(images) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps)
-    x = _prepared(images)
+    x = _preprocess(images)
     for _ in range(_EPOCHS):
         for chosen in torch.randperm(len(x), generator=draw).split(_BATCH):
             across, down = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=draw).tolist()
@@ -124,28 +108,28 @@ def train_digits(images: Tensor, labels: Tensor, *, seed: int = 0) -> DigitsNetw
 
 @torch.no_grad()
 def accuracy(network: DigitsNetwork, images: Tensor, labels: Tensor) -> float:
-    """Share of images uint8 (N, C, H, W) whose label the network gives."""
-    return float((network(_prepared(images))[1].argmax(dim=1) == labels).double().mean())
+    """Fraction of images uint8 (N, C, H, W) that are classified correctly."""
+    return float((network(_preprocess(images))[1].argmax(dim=1) == labels).double().mean())
 
 
 def load_digits() -> tuple[Tensor, Tensor]:
-    """scikit-learn's digits as the program shows them: grey uint8 (1797, 1, 32, 32), and labels int64 (1797,)."""
+    """scikit-learn's digits as the program loads them: uint8 (1797, 1, 32, 32) and labels int64 (1797,)."""
     digits = load_images("digits", resolution=DIGITS_SIZE, channels=1)
     assert digits.pixels is not None and digits.labels is not None
     return digits.pixels, digits.labels
 
 
-def _prepared(images: Tensor) -> Tensor:
-    """uint8 (N, C, H, W) -> grey float32 (N, 1, 32, 32) in [-1, 1]."""
+def _preprocess(images: Tensor) -> Tensor:
+    """Convert uint8 (N, C, H, W) to greyscale float32 (N, 1, 32, 32) in [-1, 1]."""
     grey = images.float().mean(dim=1, keepdim=True)
     grey = F.interpolate(grey, size=(DIGITS_SIZE, DIGITS_SIZE), mode="bilinear", align_corners=False, antialias=True)
     return grey / 127.5 - 1
 
 
-def _shipped(path: Path) -> tuple[bytes, DigitsNetwork]:
+def _load_shipped(path: Path) -> tuple[bytes, DigitsNetwork]:
     try:
         content = path.read_bytes()
-        with torch.random.fork_rng(devices=[]):  # whoever is training must not notice the random weights
+        with torch.random.fork_rng(devices=[]):  # keep the caller's random state
             network = DigitsNetwork()
         network.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     except Exception as error:  # damaged files make the unpickler raise almost anything
@@ -154,12 +138,12 @@ def _shipped(path: Path) -> tuple[bytes, DigitsNetwork]:
 
 
 def main(out: Path) -> None:
-    """Train on a part, say how well the rest is read, then train on all and write the weights."""
-    torch.set_num_threads(1)  # the order of sums, and so the last bits, would depend on how many there are
+    """Train on a part and print the accuracy on the rest, then train on all digits and write the weights."""
+    torch.set_num_threads(1)  # the number of threads changes the order of sums and so the last bits
     images, labels = load_digits()
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    held_out, kept = order[:_HELD_OUT], order[_HELD_OUT:]
-    share = accuracy(train_digits(images[kept], labels[kept]), images[held_out], labels[held_out])
+    held_out, training = order[:_HELD_OUT], order[_HELD_OUT:]
+    share = accuracy(train_digits(images[training], labels[training]), images[held_out], labels[held_out])
     print(f"held-out accuracy: {share:.4f} of {_HELD_OUT} digits")
     content = io.BytesIO()
     torch.save(train_digits(images, labels).state_dict(), content)

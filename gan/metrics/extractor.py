@@ -1,36 +1,66 @@
-"""The interface of feature extractors, and their options"""
+"""The interface of feature extractors, and the options that choose one"""
 
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from gan.errors import UsageError
 from gan.metrics.protocol import Protocol
 
 
 @dataclass(frozen=True)
 class ExtractorOptions:
-    """The flags that choose how a network looks at images."""
+    """The feature extractor chosen on the command line."""
 
-    device: torch.device = torch.device("cpu")
+    features: str | None = None
+    """`inception`, `digits` or `classifier:CHECKPOINT`; None: `digits` for the digits, `inception` for other data."""
+    preprocess: str | None = None
+    """A name in PREPROCESS, of Inception only; None: pytorch-fid."""
     precision: str = "fp32"
     """`fp32` or `bf16`; bf16 changes FID."""
-    preprocess: str = "pytorch-fid"
-    """A name in PREPROCESS."""
     weights: Path | None = None
-    """The file given with `--inception-weights`."""
+    """The weights file of Inception, or the checkpoint of a classifier."""
     allow_other_weights: bool = False
-    """Take a weights file that is not the published one; its own hash goes into the protocol."""
-    batch_size: int | None = None
-    """Images in one pass of the network; None: fitting the device."""
+    """Accept Inception weights other than the published ones; their hash goes into the protocol."""
+    batch: int | None = None
+    """Images in one forward pass; None: a size that suits the device."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `mps`."""
+
+    @property
+    def given_flags(self) -> list[str]:
+        """The flags whose values differ from the defaults."""
+        flags = {"weights": "--inception-weights"}
+        names = ("features", "preprocess", "precision", "weights", "allow_other_weights", "batch")
+        defaults = ExtractorOptions()
+        return [
+            flags.get(name, f"--{name.replace('_', '-')}")
+            for name in names
+            if getattr(self, name) != getattr(defaults, name)
+        ]
+
+    def like(self, protocol: Protocol) -> ExtractorOptions:
+        """These options; if no extractor was chosen, the one that existing statistics were made with.
+
+        Raises:
+            UsageError: the statistics were made with a classifier, whose file is not known.
+        """
+        if self.features:
+            return self
+        if protocol.extractor == "classifier":
+            raise UsageError(
+                "--ref: the statistics were made with a classifier; name its checkpoint with --features classifier:FILE"
+            )
+        preprocess = protocol.preprocess if protocol.extractor == "inception" else None
+        return replace(self, features=protocol.extractor, preprocess=self.preprocess or preprocess)
 
 
 class Extractor(typing.Protocol):
-    """A network that turns images into feature vectors and class logits. Anything of this shape will do."""
+    """A network that turns images into feature vectors and class logits. Any object with these attributes will do."""
 
     name: str
     hash: str
@@ -40,7 +70,7 @@ class Extractor(typing.Protocol):
     classes: int
     """K, number of logits."""
     batch_size: int
-    """How many images it is given at a time."""
+    """Images in one forward pass."""
     protocol: Protocol
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,16 +1,19 @@
-"""The networks that look at images, by name."""
+"""The feature extractors by name, and the function that creates the chosen one. Importing it loads torchvision."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
+from gan.distributed import collectives
 from gan.errors import UsageError
 from gan.metrics.classifier_extractor import ClassifierExtractor
 from gan.metrics.digits import DigitsExtractor
 from gan.metrics.extractor import Extractor, ExtractorOptions
 from gan.metrics.inception_extractor import InceptionExtractor
 
-# To add a network: a class with the attributes of `Extractor` that is made from `ExtractorOptions`, and a line here.
+# To add a network: a class with the attributes of `Extractor`, constructed from `ExtractorOptions`, and a line here.
 EXTRACTORS: dict[str, Callable[[ExtractorOptions], Extractor]] = {
     "inception": InceptionExtractor,
     "digits": DigitsExtractor,
@@ -18,13 +21,27 @@ EXTRACTORS: dict[str, Callable[[ExtractorOptions], Extractor]] = {
 }
 
 
-def create_extractor(name: str, options: ExtractorOptions | None = None) -> Extractor:
-    """The network called `name`, its weights loaded and checked. Call it before long work.
+def create_extractor(options: ExtractorOptions, data: str | None = None) -> Extractor:
+    """Create the chosen extractor, its weights loaded and checked. Call it before long work.
+
+    Among several ranks of a machine one goes first, since it may download weights.
+
+    Args:
+        data: the real images; their name decides which extractor is the default.
 
     Raises:
-        UsageError: no such network, or an option that it does not have.
-        UserError: its weights cannot be had.
+        UsageError: no such extractor, or an option that it does not have.
+        UserError: its weights are not available.
     """
+    features = options.features or ("digits" if data == "digits" else "inception")
+    name, _, checkpoint = features.partition(":")
     if name not in EXTRACTORS:
-        raise UsageError(f"--features {name}: no such network; there are {', '.join(EXTRACTORS)}")
-    return EXTRACTORS[name](options or ExtractorOptions())
+        raise UsageError(f"--features {name}: no such network; choose from {', '.join(EXTRACTORS)}")
+    if checkpoint and name != "classifier":
+        raise UsageError(f"--features {features}: only classifier takes a file, as classifier:FILE")
+    if name != "inception" and (options.preprocess or options.weights):
+        flag = "--preprocess" if options.preprocess else "--inception-weights"
+        raise UsageError(f"{flag}: is for --features inception, not for {features}")
+    if checkpoint:
+        options = replace(options, weights=Path(checkpoint))
+    return collectives.first_local_rank_first(lambda: EXTRACTORS[name](options))

@@ -1,4 +1,4 @@
-"""A pass over images: what the network sees in them, counted, hashed and, if asked, kept."""
+"""Extract features of an image stream: moments, content hash, optionally the features themselves"""
 
 from __future__ import annotations
 
@@ -24,42 +24,41 @@ from gan.utils.progress import progress
 
 @dataclass(frozen=True, eq=False)
 class ImageStream:
-    """Images to be looked at. `batches()` starts at the first image each time it is called.
+    """A stream of images. `batches()` starts at the first image each time it is called.
 
-    The first `count` images are used; the batches, uint8 (B, 3, H, W), or (B, 1, H, W) for grey ones, on the CPU, may
-    be of any number and go on beyond that, but must not end before.
+    Batches are uint8 (B, 3, H, W), or (B, 1, H, W) if greyscale, on the CPU, of any size B. The first `count` images
+    are used; there may be more, but not fewer.
     """
 
     name: str
-    """What messages call it."""
+    """Its name in messages."""
     count: int
     batches: Callable[[], Iterable[Tensor]] = field(repr=False)
     split: str | None = None
-    """Which part of a data set it is."""
+    """Split of the dataset."""
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureStatistics:
-    """What a pass found."""
+    """Statistics of the features of an image stream."""
 
     moments: FeatureMoments
     content: str
-    """Hash of the pixels, whatever the images' order, hex."""
+    """Hash of the pixels, independent of the images' order, hex."""
     resolution: str
     """Width x height."""
     features: NDArray[np.float32] | None
-    """(N, D), memory-mapped from a file that is gone when it is let go; none on ranks other than 0, and None unless
-    asked for."""
+    """(N, D), memory-mapped from a temporary file; empty on ranks other than 0, None unless requested."""
 
 
 class ContentHash:
-    """A hash of a set of images that does not depend on their order: the sum of the images' SHA-256."""
+    """Order-independent hash of a set of images: the sum of their SHA-256."""
 
     def __init__(self) -> None:
         self._sum = 0
 
     def update(self, images: Tensor) -> None:
-        """Take in images uint8 (N, 3, H, W)."""
+        """Add images uint8 (N, 3, H, W)."""
         for image in images.numpy():
             shape = ",".join(map(str, image.shape)).encode()
             self._sum += int.from_bytes(hashlib.sha256(shape + b":" + image.tobytes()).digest(), "big")
@@ -75,20 +74,20 @@ def extract_features(
     *,
     keep_features: bool = False,
     inception_score: InceptionScore | None = None,
-    like: tuple[str | None, str] = (None, ""),
+    required_size: tuple[str | None, str] = (None, ""),
 ) -> FeatureStatistics:
-    """Show all images to a network once, in batches of its own size, so that the caller's size changes nothing.
+    """Extract features of all images once, in the extractor's batch size, whatever the batch size of the stream.
 
-    Several ranks share the batches out: each has its own seen, and rank 0 takes in what all have seen, in order, as if
-    it had done it alone. On the other ranks nothing is kept and `Seen` is empty.
+    Several ranks share the batches. Rank 0 gathers the features in order, with the same result as a single process; on
+    the other ranks the statistics are empty.
 
     Args:
-        keep_features: write the features to a temporary file, 4 D bytes an image.
-        inception_score: is given the logits.
-        like: width x height that the images must have, and of which set; None for any.
+        keep_features: write the features to a temporary file, 4 D bytes per image.
+        inception_score: gets the logits.
+        required_size: width x height that the images must have (None: any), and the name of the set that has it.
 
     Raises:
-        UserError: fewer than two images, images of unlike sizes, features that are not finite, or no room for them.
+        UserError: fewer than two images, images of different sizes, features that are not finite, or no space for them.
     """
     require_two_images(images)
     moments, content, resolution = FeatureMoments(extractor.dimension), ContentHash(), ""
@@ -96,9 +95,9 @@ def extract_features(
     if keep_features and process_group.is_rank0():
         file = tempfile.TemporaryFile(prefix="msn-gan-features-")
     with progress(f"{extractor.name} features of {images.name}", images.count) as advance:
-        for batch, features, logits in _looked_at(rebatched(images, extractor.batch_size), extractor):
+        for batch, features, logits in _batch_features(rebatched(images, extractor.batch_size), extractor):
             resolution = f"{batch.shape[3]}x{batch.shape[2]}"
-            _require_like(resolution, images.name, *like)
+            _require_size(resolution, images.name, *required_size)
             if features is None or logits is None:
                 continue
             _require_finite(features, logits, images.name, moments.count, extractor.name)
@@ -106,30 +105,30 @@ def extract_features(
             if inception_score is not None:
                 inception_score.update(logits.numpy())
             if file is not None:
-                _write(file, features)
+                _write_features(file, features)
             content.update(batch)
             advance(len(batch))
-    kept: NDArray[np.float32] | None = np.empty((0, extractor.dimension), np.float32) if keep_features else None
+    all_features: NDArray[np.float32] | None = np.empty((0, extractor.dimension), np.float32) if keep_features else None
     if file is not None:
         file.flush()
-        kept = np.memmap(file, dtype=np.float32, mode="r", shape=(images.count, extractor.dimension))
-    return FeatureStatistics(moments, content.result(), resolution, kept)
+        all_features = np.memmap(file, dtype=np.float32, mode="r", shape=(images.count, extractor.dimension))
+    return FeatureStatistics(moments, content.result(), resolution, all_features)
 
 
-def _looked_at(
+def _batch_features(
     batches: Iterator[Tensor], extractor: Extractor
 ) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
-    """Each batch in order, with its features and logits; without them on ranks other than 0."""
-    nothing = (None, None)
+    """Each batch in order, with its features and logits; these are None on ranks other than 0."""
+    empty = (None, None)
     while together := list(islice(batches, process_group.world_size())):  # a batch for each rank
-        mine = together[process_group.rank()] if process_group.rank() < len(together) else None
-        seen = collectives.gather_to_rank0(nothing if mine is None else extractor.features(mine))
-        for batch, (features, logits) in zip(together, seen or [nothing] * len(together), strict=False):
+        own = together[process_group.rank()] if process_group.rank() < len(together) else None
+        gathered = collectives.gather_to_rank0(empty if own is None else extractor.features(own))
+        for batch, (features, logits) in zip(together, gathered or [empty] * len(together), strict=False):
             yield batch, features, logits
 
 
 def content_hash(images: ImageStream) -> str:
-    """The hash that `look` gives, without a network: as fast as the images can be read."""
+    """The content hash of `extract_features`, without a network."""
     content = ContentHash()
     with progress(f"reading {images.name}", images.count) as advance:
         for batch in rebatched(images, 256):
@@ -138,15 +137,15 @@ def content_hash(images: ImageStream) -> str:
     return content.result()
 
 
-def keeping_images(images: ImageStream, numbers: Tensor, kept: list[Tensor]) -> ImageStream:
-    """The same images; those with these numbers, which rise, are put into `kept` when they come by."""
+def keeping_images(images: ImageStream, indices: Tensor, kept: list[Tensor]) -> ImageStream:
+    """The same stream, which appends the images with these ascending indices to `kept` as it is read."""
 
     def batches() -> Iterator[Tensor]:
         start = 0
         for batch in images.batches():
-            here = numbers[(numbers >= start) & (numbers < start + len(batch))] - start
-            if len(here):
-                kept.append(batch[here])
+            own = indices[(indices >= start) & (indices < start + len(batch))] - start
+            if len(own):
+                kept.append(batch[own])
             start += len(batch)
             yield batch
 
@@ -154,39 +153,39 @@ def keeping_images(images: ImageStream, numbers: Tensor, kept: list[Tensor]) -> 
 
 
 def require_two_images(images: ImageStream) -> None:
-    """Raise a UserError unless there are two images: one has no spread."""
+    """Raise a UserError unless there are two images: one has no variance."""
     if images.count < 2:
         raise UserError(f"{images.name}: {images.count} images cannot be scored; at least 2 are needed")
 
 
 def rebatched(images: ImageStream, size: int) -> Iterator[Tensor]:
-    """The first `count` images as uint8 RGB batches (B, 3, H, W) of one size, but for the last, which may be smaller.
+    """The first `count` images as uint8 RGB batches (B, 3, H, W) of one size; the last may be smaller.
 
     Raises:
-        UserError: the images are of unlike sizes, or end before `count`.
+        UserError: the images have different sizes, or there are fewer than `count`.
     """
     waiting: list[Tensor] = []
-    held, taken, shape = 0, 0, None
+    pending, taken, shape = 0, 0, None
     for batch in images.batches():
         _require_images(batch, images.name)
         shape = shape or batch.shape[2:]
         if batch.shape[2:] != shape:
             raise UserError(
-                f"{images.name}: images of different sizes, {shape[1]}x{shape[0]} and, from image {taken + 1:,} on, "
+                f"{images.name}: images of different sizes: {shape[1]}x{shape[0]} and, from image {taken + 1:,} on, "
                 f"{batch.shape[3]}x{batch.shape[2]}; bring them to one size with `msn-gan data pack`"
             )
-        batch = batch[: images.count - taken].expand(-1, 3, -1, -1)  # a grey PNG is read as RGB the same way
+        batch = batch[: images.count - taken].expand(-1, 3, -1, -1)  # greyscale to RGB, as when a PNG is read as RGB
         taken += len(batch)
         waiting.append(batch)
-        held += len(batch)
-        if held >= size or taken == images.count:
+        pending += len(batch)
+        if pending >= size or taken == images.count:
             joined = torch.cat(waiting)
-            whole = held if taken == images.count else held - held % size
-            yield from joined[:whole].split(size)
-            waiting, held = [joined[whole:]], held - whole
+            ready = pending if taken == images.count else pending - pending % size
+            yield from joined[:ready].split(size)
+            waiting, pending = [joined[ready:]], pending - ready
         if taken == images.count:
             return
-    raise UserError(f"{images.name}: {images.count:,} images are to be scored, but there are {taken:,} only")
+    raise UserError(f"{images.name}: there are only {taken:,} images, {images.count:,} are to be scored")
 
 
 def _require_images(batch: Tensor, name: str) -> None:
@@ -194,11 +193,11 @@ def _require_images(batch: Tensor, name: str) -> None:
         raise ValueError(f"{name}: batches uint8 (N, 3 or 1, H, W) expected, got {batch.dtype} {tuple(batch.shape)}")
 
 
-def _require_like(resolution: str, name: str, wanted: str | None, other: str) -> None:
-    if wanted not in (None, resolution):
+def _require_size(resolution: str, name: str, required: str | None, other: str) -> None:
+    if required not in (None, resolution):
         raise UserError(
-            f"{name} is of {resolution} pixels, {other} of {wanted}: the blur of enlarging would be scored; bring them "
-            "to one size with `msn-gan data pack`"
+            f"{name} has images of {resolution} pixels, {other} of {required}: enlarging would blur images and "
+            "change the scores; bring them to one size with `msn-gan data pack`"
         )
 
 
@@ -207,16 +206,16 @@ def _require_finite(features: Tensor, logits: Tensor, name: str, before: int, ne
     if bad.any():
         first = before + int(bad.nonzero()[0]) + 1
         raise UserError(
-            f"{name}: the {network} network gives NaN or infinity for image {first:,}; its weights file is damaged, or "
-            "its precision too low: try --precision fp32"
+            f"{name}: the {network} extractor outputs NaN or infinity for image {first:,}; its weights file is "
+            "damaged, or its precision is too low: try --precision fp32"
         )
 
 
-def _write(file: IO[bytes], features: Tensor) -> None:
+def _write_features(file: IO[bytes], features: Tensor) -> None:
     try:
         file.write(features.numpy().astype(np.float32).tobytes())
     except OSError as error:
         raise UserError(
-            f"features cannot be kept in {tempfile.gettempdir()} ({error.strerror}); set TMPDIR to a folder with room, "
-            "or leave out kid and pr"
+            f"features cannot be written to {tempfile.gettempdir()} ({error.strerror}); set TMPDIR to a folder with "
+            "space, or leave out kid and pr"
         ) from error

@@ -1,11 +1,11 @@
 """Fréchet distance of two Gaussians fitted to real and to generated features (FID).
 
 Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", arXiv 1706.08500, equation 6. It is symmetric: real
-and generated may change places. float64 throughout.
+and generated may be swapped. float64 throughout.
 
-torchmetrics and torch-fidelity take the eigenvalues of the unsymmetric product of the covariances, pytorch-fid its
-matrix root: both lose up to 1e-4 when a covariance is singular, which it is below D + 1 images, and pytorch-fid's
-function fails on SciPy 1.18 and later. So we do not call them.
+torchmetrics and torch-fidelity compute eigenvalues of the unsymmetric product of the covariances, pytorch-fid its
+matrix root: both have errors of up to 1e-4 if a covariance is singular, as it is below D + 1 images, and pytorch-fid's
+function fails on SciPy 1.18 and later. So they are not used.
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-STABLE_COUNT = 2048  # below it FID is known to mislead, whatever the network
+STABLE_COUNT = 2048  # images; with fewer, FID is unreliable for any network
 
 
 def covariance_factor(covariance: ArrayLike) -> NDArray[np.float64]:
-    """A factor F (D, R) of a covariance (D, D), covariance = F F^T, R its numerical rank.
+    """Factor a covariance (D, D) as F F^T, with F (D, R) and R its numerical rank.
 
-    It is the costly half of a Fréchet distance; keep the one of the reference set when many sets are held against it.
+    This is the costly half of a Fréchet distance; reuse the factor of the reference for many sets.
 
     Raises:
-        ValueError: the matrix is not square, holds a NaN or infinity, or has a clearly negative eigenvalue.
+        ValueError: the matrix is not square, contains NaN or infinity, or has a clearly negative eigenvalue.
     """
     matrix = np.asarray(covariance, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"a covariance is a square matrix, got shape {matrix.shape}")
     if not np.isfinite(matrix).all():
-        raise ValueError("the covariance holds values that are not finite")
+        raise ValueError("the covariance has values that are not finite")
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     largest = float(values[-1])
     if float(values[0]) < -1e-6 * max(largest, 0.0):
         raise ValueError(f"the covariance has a negative eigenvalue, {values[0]:.3g}")
-    kept = values > len(values) * np.finfo(np.float64).eps * largest
-    factor: NDArray[np.float64] = vectors[:, kept] * np.sqrt(values[kept])
+    positive = values > len(values) * np.finfo(np.float64).eps * largest
+    factor: NDArray[np.float64] = vectors[:, positive] * np.sqrt(values[positive])
     return factor
 
 
 def frechet_distance(
     real_mean: ArrayLike, real_factor: ArrayLike, generated_mean: ArrayLike, generated_factor: ArrayLike
 ) -> float:
-    """Squared Fréchet distance of N(mean, F F^T) of the real and of the generated features; 0 or more, up to rounding.
+    """Squared Fréchet distance between N(mean, F F^T) of real and generated features; at least 0, up to rounding.
 
     |m1 - m2|^2 + Tr(C1 + C2 - 2 (C1 C2)^(1/2)), where the trace of the root is the sum of the singular values of
-    F1^T F2: C1 C2 = F1 F1^T F2 F2^T has the nonzero eigenvalues of (F1^T F2)(F1^T F2)^T.
+    F1^T F2, since C1 C2 = F1 F1^T F2 F2^T has the nonzero eigenvalues of (F1^T F2)(F1^T F2)^T.
 
     Args:
         real_mean: (D,).
@@ -58,22 +58,22 @@ def frechet_distance(
     m1, f1 = np.asarray(real_mean, dtype=np.float64), np.asarray(real_factor, dtype=np.float64)
     m2, f2 = np.asarray(generated_mean, dtype=np.float64), np.asarray(generated_factor, dtype=np.float64)
     if not (m1.shape == m2.shape == f1.shape[:1] == f2.shape[:1]):
-        raise ValueError(f"features of unlike dimension: {m1.shape[0]} real, {m2.shape[0]} generated")
+        raise ValueError(f"features of different dimensions: {m1.shape[0]} real, {m2.shape[0]} generated")
     shift = m1 - m2
     root_trace = np.linalg.svd(f1.T @ f2, compute_uv=False).sum() if f1.size and f2.size else 0.0
     return float(shift @ shift + np.square(f1).sum() + np.square(f2).sum() - 2 * root_trace)
 
 
 def count_warning(count: int, dimension: int) -> str | None:
-    """Why a Fréchet distance from so few images misleads, or None when there are enough of them."""
+    """A warning that FID from this number of images is unreliable, or None if it is large enough."""
     if count <= dimension:
         return (
-            f"FID of {count:,} images misleads: a covariance of {dimension:,} features needs more than {dimension:,} "
-            "images, below that it is singular and the distance far too large"
+            f"FID from {count:,} images is far too high: the covariance of {dimension:,} features is singular; use "
+            f"more than {dimension:,} images"
         )
     if count < STABLE_COUNT:
         return (
-            f"FID of {count:,} images misleads: it comes out too large, the more so the fewer they are; "
-            f"use at least {STABLE_COUNT:,}, better 10,000, and compare equal numbers only"
+            f"FID from {count:,} images is biased high; use at least {STABLE_COUNT:,}, better 10,000, and compare "
+            "equal numbers only"
         )
     return None

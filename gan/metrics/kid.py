@@ -1,15 +1,15 @@
-"""Kernel distance (KID) of real and generated features.
+"""Kernel Inception distance (KID) between real and generated features.
 
 Bińkowski et al. 2018, "Demystifying MMD GANs", arXiv 1801.01401: the squared maximum mean discrepancy under the kernel
-k(x, y) = (x.y / D + 1)^3, estimated without bias on random subsets of m real images x and m generated ones y,
+k(x, y) = (x.y / D + 1)^3, estimated without bias from random subsets of m real images x and m generated images y,
 
     sum_{i != j} (k(x_i, x_j) + k(y_i, y_j)) / (m (m - 1)) - 2 sum_{i, j} k(x_i, y_j) / m^2,
 
-and its mean and standard deviation over the subsets. It is symmetric but for which set the subsets are drawn from
-first: the generated one, as torch-fidelity does. float64.
+and its mean and standard deviation over the subsets. It is symmetric, except that subsets are drawn from the generated
+set first, as torch-fidelity does. float64.
 
-The estimate is torchmetrics'. Its metric class is not used: it draws subsets without a seed and keeps all features in
-memory.
+The estimator is that of torchmetrics. Its metric class is not used: it draws subsets without a seed and keeps all
+features in memory.
 """
 
 from __future__ import annotations
@@ -31,27 +31,29 @@ def kernel_distance(
     device: torch.device | str = "cpu",
     advance: Callable[[int], object] = lambda count: None,
 ) -> tuple[float, float]:
-    """Mean and standard deviation over subsets of the unbiased kernel distance; it may come out slightly below 0.
+    """Mean and standard deviation over subsets of the unbiased estimate, which can be slightly below 0.
 
     Args:
         real: features (N1, D); may be memory-mapped.
         generated: features (N2, D); may be memory-mapped.
         subsets: number of subsets drawn.
-        subset_size: images in each, from either set, without repetition.
-        seed: of the draws; with torch-fidelity's (2020), its numbers come out.
-        device: does the matrix products; it must know float64.
+        subset_size: images from each set, drawn without replacement.
+        seed: of the subsets; with torch-fidelity's (2020), its numbers are reproduced.
+        device: of the matrix products; it must support float64.
         advance: called with 1 after each subset.
 
     Raises:
-        ValueError: a set is smaller than a subset, a subset holds fewer than two images, or the dimensions differ.
+        ValueError: a set is smaller than a subset, a subset has fewer than two images, or the dimensions differ.
     """
-    # Slow to import, and most scores do without KID.
+    # Imported here because it is slow, and most scores do not need it.
     from torchmetrics.image.kid import poly_mmd
 
     if real.shape[1] != generated.shape[1]:
-        raise ValueError(f"features of unlike dimension: {real.shape[1]} real, {generated.shape[1]} generated")
+        raise ValueError(f"features of different dimensions: {real.shape[1]} real, {generated.shape[1]} generated")
     if not 2 <= subset_size <= min(len(real), len(generated)):
-        raise ValueError(f"subsets of {subset_size} images from {len(real)} real and {len(generated)} generated ones")
+        raise ValueError(
+            f"subsets of {subset_size} images; at least 2 and at most {min(len(real), len(generated))} are possible"
+        )
     draw = np.random.RandomState(seed)
     values = []
     for _ in range(subsets):

@@ -1,11 +1,11 @@
-"""Precision and recall of generated features against real ones.
+"""Precision and recall of generated features relative to real ones.
 
 Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models", arXiv 1904.06991,
-equations 1 and 2. Precision: the share of generated images that lie within the real manifold. Recall: the share of real
-images that lie within the generated one. A manifold is the union of balls around its images that reach to their k-th
-nearest neighbour. Swapping real and generated swaps the two numbers. float64.
+equations 1 and 2. Precision: the fraction of generated images within the real manifold. Recall: the fraction of real
+images within the generated manifold. A manifold is the union of balls around its images, each with the distance to the
+k-th nearest neighbour as its radius. Swapping real and generated swaps the two numbers. float64.
 
-The paper takes its features from VGG-16; a score says which network its own are from. torchmetrics has no such metric.
+The paper uses features of VGG-16; here the protocol of a score names the extractor. torchmetrics has no such metric.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 
 Features = NDArray[np.floating] | Tensor  # (N, D)
 
-_BLOCK = 1024  # images on either side of a block of distances: 8 MiB
+_BLOCK = 1024  # rows and columns of a block of distances: 8 MiB
 
 
 def precision_recall(
@@ -37,18 +37,18 @@ def precision_recall(
         real: features (N1, D); may be memory-mapped, or on the device.
         generated: features (N2, D); likewise.
         neighbours: the k of the k-th nearest neighbour; an image is not its own neighbour.
-        device: does the matrix products; it must know float64.
+        device: of the matrix products; it must support float64.
         advance: called with the number of rows after each row of blocks; 2 N1 + N2 in all, N1 + N2 with `real_radii`.
-        real_radii: `radii` of the real features for this k, where several sets are held against them.
+        real_radii: `radii` of the real features for this k, to reuse them for several sets.
 
     Raises:
-        ValueError: a set holds no more than k images, or the dimensions differ.
+        ValueError: a set has no more than k images, or the dimensions differ.
     """
     if real.shape[1] != generated.shape[1]:
-        raise ValueError(f"features of unlike dimension: {real.shape[1]} real, {generated.shape[1]} generated")
+        raise ValueError(f"features of different dimensions: {real.shape[1]} real, {generated.shape[1]} generated")
     if min(len(real), len(generated)) <= neighbours:
         raise ValueError(f"{neighbours} neighbours need more images than {len(real)} real, {len(generated)} generated")
-    real, generated = _held(real, device), _held(generated, device)
+    real, generated = _on_device(real, device), _on_device(generated, device)
     if real_radii is None:
         real_radii = radii(real, neighbours, device, advance)
     generated_radii = radii(generated, neighbours, device, advance)
@@ -72,19 +72,19 @@ def radii(
 ) -> Tensor:
     """Squared distance (N,) of each image to its k-th nearest neighbour in the same set.
 
-    Each pair of blocks is looked at once, for the images of both: row i of blocks takes the columns i, i + 1, ... of
-    half a turn, so that all rows are as much work.
+    Each pair of blocks is computed once, for the images of both: row i of blocks takes the columns i, i + 1, ... up to
+    half of all blocks, cyclically, so that all rows are equal work.
     """
-    features = _held(features, device)
+    features = _on_device(features, device)
     spans = _spans(len(features))
     nearest = torch.full((len(features), neighbours), torch.inf, dtype=torch.float64, device=device)
     for row, (rows, x) in enumerate(_blocks(features, device)):
-        for turn in range(len(spans) // 2 + 1):
-            column = (row + turn) % len(spans)
-            if 2 * turn == len(spans) and column < row:
-                continue  # the opposite block, which has seen this one
+        for shift in range(len(spans) // 2 + 1):
+            column = (row + shift) % len(spans)
+            if 2 * shift == len(spans) and column < row:
+                continue  # already computed in the row of the opposite block
             distances = _squared_distances(x, _block(features, spans[column], device))
-            if turn:
+            if shift:
                 _keep_nearest(nearest[spans[column]], distances.T)
             else:
                 distances.fill_diagonal_(torch.inf)  # not its own neighbour
@@ -94,14 +94,14 @@ def radii(
 
 
 def _keep_nearest(nearest: Tensor, distances: Tensor) -> None:
-    """Put into `nearest` (B1, k) what is less among the distances (B1, B2)."""
-    closer = (distances.amin(dim=1) < nearest.amax(dim=1)).nonzero()[:, 0]  # soon only few rows
-    found = torch.cat((nearest[closer], distances[closer]), dim=1)
-    nearest[closer] = found.topk(nearest.shape[1], dim=1, largest=False).values
+    """Update the k smallest distances `nearest` (B1, k) with distances (B1, B2)."""
+    closer = (distances.amin(dim=1) < nearest.amax(dim=1)).nonzero()[:, 0]  # few rows, after the first blocks
+    candidates = torch.cat((nearest[closer], distances[closer]), dim=1)
+    nearest[closer] = candidates.topk(nearest.shape[1], dim=1, largest=False).values
 
 
-def _held(features: Features, device: torch.device | str) -> Features:
-    """Features on a GPU as a whole, where each block is wanted many times; on a CPU as they are, in a file perhaps."""
+def _on_device(features: Features, device: torch.device | str) -> Features:
+    """Copy features to a GPU as a whole, since each block is used many times; on a CPU they stay where they are."""
     if isinstance(features, Tensor) or torch.device(device).type == "cpu":
         return features
     return torch.from_numpy(np.array(features)).to(device)
@@ -123,7 +123,7 @@ def _spans(count: int) -> list[slice]:
 
 
 def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """(B1, B2) from x (B1, D) and y (B2, D). What is zero but for rounding is made zero: equal images are equal."""
+    """Squared distances (B1, B2) between x (B1, D) and y (B2, D); 0 if within rounding of 0, as for equal images."""
     norms = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1)  # |x|^2 + |y|^2
     distances = norms - 2 * (x @ y.T)
     return distances.masked_fill_(distances <= norms * (64 * torch.finfo(torch.float64).eps), 0.0)

@@ -1,4 +1,4 @@
-"""How images are brought to the 299 x 299 pixels that Inception takes. Scores under unlike rules cannot be compared."""
+"""Resize images to Inception's input of 299 x 299 pixels. Scores with different rules cannot be compared."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def torch_fidelity(images: Tensor) -> Tensor:
     """torch-fidelity's rule, TensorFlow 1's: bilinear between pixel corners, then (x - 128) / 128, so [-1, 0.992].
 
     Args and returns: as `pytorch_fid`. Each value is computed in the order of TensorFlow's kernel
-    (`resize_bilinear_op`); torch's own interpolation does not offer these corners.
+    (`resize_bilinear_op`); torch's interpolation does not support this alignment.
     """
     x = images.float()
     low, high, fraction = _corner_grid(x.shape[3], x.device)
@@ -44,8 +44,8 @@ def torch_fidelity(images: Tensor) -> Tensor:
 def clean(images: Tensor) -> Tensor:
     """Antialiased bilinear, then (x - 128) / 128: torchmetrics' rule. (clean-fid's own filter is bicubic.)
 
-    Args and returns: as `pytorch_fid`. It differs from it in the filter for images larger than 299 pixels only, but in
-    the range for all.
+    Args and returns: as `pytorch_fid`. The filter differs from it only for images larger than 299 pixels, the range
+    for all.
     """
     x = F.interpolate(
         images.float(), size=(INCEPTION_SIZE, INCEPTION_SIZE), mode="bilinear", align_corners=False, antialias=True
@@ -61,7 +61,7 @@ PREPROCESS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def _corner_grid(size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """For each of 299 positions: the pixel before it, the one after, and how far along it lies between them."""
+    """For each of 299 positions: the pixel before it, the pixel after it, and the fraction of the way between them."""
     # The scale is rounded to float32 before it multiplies, as TensorFlow does.
     position = torch.arange(INCEPTION_SIZE, dtype=torch.float32) * torch.tensor(
         size / INCEPTION_SIZE, dtype=torch.float32

@@ -1,4 +1,4 @@
-"""What a score was measured with: the networks' interface, the record, and the refusal of unlike ones."""
+"""The measurement protocol of a score, and the check that two protocols are comparable"""
 
 from __future__ import annotations
 
@@ -9,57 +9,71 @@ from typing import Any
 from gan.errors import UserError
 from gan.utils.environment import package_versions
 
-SCORING_VERSION = 1  # raised when a change in this package changes numbers; older cached statistics are then not used
+SCORING_VERSION = 1  # incremented when a change in this package changes numbers; invalidates cached statistics
+
+_LABELS = {
+    "preprocess": "preprocessing",
+    "quantisation": "image rounding",
+    "engine": "scoring versions",
+    "reference_content": "reference images",
+    "generated_count": "image counts",
+    "ema": "EMA",
+    "is_splits": "Inception score splits",
+    "kid_subsets": "KID subsets",
+    "kid_subset_size": "KID subset sizes",
+    "neighbours": "k of precision and recall",
+}
+"""Names of fields in messages; those of other fields are formed from the field's name."""
 
 
-def _noted(default: Any = dataclasses.MISSING, **arguments: Any) -> Any:
-    """A field that is kept for the record and may differ between scores that are compared."""
+def _not_compared(default: Any = dataclasses.MISSING, **arguments: Any) -> Any:
+    """A field that may differ between scores that are compared."""
     return field(default=default, metadata={"compared": False}, **arguments)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How features, or scores made of them, came about. None: not known, or not used in this score."""
+    """How features, or scores computed from them, were measured. None: unknown, or not used in this score."""
 
     extractor: str
     """Name in EXTRACTORS."""
     weights: str
     """SHA-256 of the network's weights, hex."""
     layer: str
-    """What the features are, and the logits."""
+    """The layers that give the features and the logits."""
     preprocess: str
-    """How images were resized and scaled for the network."""
+    """How images are resized and scaled for the network."""
     precision: str
     """`fp32` or `bf16`."""
     quantisation: str = "uint8 RGB"
-    """What images were rounded to before the network saw them."""
+    """What images are rounded to before feature extraction."""
     engine: int = SCORING_VERSION
     """Version of this package's arithmetic."""
 
     reference_content: str | None = None
-    """Hash of the reference images' pixels, whatever their order, or of the npz file."""
+    """Hash of the reference images' pixels, independent of their order, or of the npz file."""
     reference_split: str | None = None
-    """Which part of the reference set."""
+    """Split of the reference set."""
     reference_count: int | None = None
     """Number of reference images."""
     generated_count: int | None = None
-    """Number of images scored."""
+    """Number of scored images."""
     resolution: str | None = None
-    """Width x height of the images scored."""
+    """Width x height of the images, such as `32x32`."""
     ema: bool | None = None
-    """Whether the generator's averaged weights were used; None for images that came as files."""
+    """True for the EMA generator, False for the trained one; None for images from files."""
     is_splits: int | None = None
     kid_subsets: int | None = None
     kid_subset_size: int | None = None
     neighbours: int | None = None
     """The k of precision and recall."""
 
-    reference: str | None = _noted(None)
-    seed: int | None = _noted(None)
-    """Of the splits of the Inception score, the subsets of KID, and the part of a set that is scored."""
-    batch_size: int | None = _noted(None)
-    device: str | None = _noted(None)
-    versions: dict[str, str] = _noted(default_factory=dict)
+    reference: str | None = _not_compared(None)
+    seed: int | None = _not_compared(None)
+    """Of the Inception score's splits, KID's subsets, and the random part of a set that is scored."""
+    batch_size: int | None = _not_compared(None)
+    device: str | None = _not_compared(None)
+    versions: dict[str, str] = _not_compared(default_factory=dict)
     """Of Python, torch, torchvision and pytorch-fid."""
 
     def to_json(self) -> dict[str, Any]:
@@ -68,7 +82,7 @@ class Protocol:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Protocol:
-        """Read what `to_json` gave; fields of other versions of the program are passed over.
+        """Read the dict of `to_json`; unknown fields, of other versions of the program, are ignored.
 
         Raises:
             TypeError: a field is missing.
@@ -79,42 +93,42 @@ class Protocol:
 
 COMPARED_FIELDS = tuple(item.name for item in dataclasses.fields(Protocol) if item.metadata.get("compared", True))
 FEATURE_FIELDS = ("extractor", "weights", "layer", "preprocess", "precision", "quantisation", "engine")
-"""The fields that features, and statistics of them, depend on."""
+"""The fields that features and their statistics depend on."""
 
 
 def protocol_differences(first: Protocol, second: Protocol, fields: tuple[str, ...] = COMPARED_FIELDS) -> list[str]:
-    """The fields that are unlike, each as `name: this against that`; what one does not know, passes."""
-    unlike = []
+    """The fields that differ, each as `image counts: 200 and 20`; fields that are None in either are ignored."""
+    differences = []
     for name in fields:
         a, b = getattr(first, name), getattr(second, name)
         if a is not None and b is not None and a != b:
-            unlike.append(f"{name.replace('_', ' ')}: {_short(a)} against {_short(b)}")
-    return unlike
+            label = _LABELS.get(name) or name.replace("_", " ").removesuffix("s") + "s"
+            differences.append(f"{label}: {_shortened(a)} and {_shortened(b)}")
+    return differences
 
 
 def require_same_protocol(
     first: Protocol, second: Protocol, names: tuple[str, str], fields: tuple[str, ...] = COMPARED_FIELDS, hint: str = ""
 ) -> None:
-    """Let two protocols pass if they are alike.
+    """Check that scores under two protocols are comparable.
 
     Args:
-        names: what the two are called in the message.
-        hint: what to do, put at its end.
+        names: of the two in the message.
+        hint: what to do, appended to the message.
 
     Raises:
-        UserError: they are unlike; names every field that is.
+        UserError: they are not; names every field that differs.
     """
-    unlike = protocol_differences(first, second, fields)
-    if unlike:
-        text = f"{names[0]} and {names[1]} were not measured alike ({'; '.join(unlike)})"
+    if differences := protocol_differences(first, second, fields):
+        text = f"{names[0]} and {names[1]} cannot be compared: {'; '.join(f'different {line}' for line in differences)}"
         raise UserError(f"{text}; {hint}" if hint else text)
 
 
 def feature_versions() -> dict[str, str]:
-    """Versions of what features depend on."""
+    """Versions of the packages that features depend on."""
     return package_versions("torch", "torchvision", "pytorch-fid")
 
 
-def _short(value: object) -> str:
+def _shortened(value: object) -> str:
     text = str(value)
-    return text[:12] if len(text) == 64 else text  # a hash is told apart by its start
+    return text[:12] if len(text) == 64 else text  # of a hash the first digits

@@ -1,4 +1,4 @@
-"""Statistics of a reference set: kept in pytorch-fid's npz form, cached, and checked before they are used."""
+"""Reference statistics: read and written in pytorch-fid's npz form, cached, and checked"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gan.utils.files import atomic_write
 from gan.utils.progress import say
 
 _RECORD = "msn_gan"  # our own entry of the npz
-_ASYMMETRY = 1e-6  # of the largest entry: what saving as float32 may do
+_ASYMMETRY = 1e-6  # relative to the largest entry; tolerance for statistics saved as float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,37 +37,39 @@ class Reference:
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
     content: str
-    """Hash of the images' pixels, whatever their order; of the file, if another program made it."""
+    """Hash of the images' pixels, independent of their order; of the file, if another program wrote it."""
     count: int | None = None
     split: str | None = None
     resolution: str | None = None
     """Width x height of the images."""
     protocol: Protocol | None = None
-    """How the features were made; None if another program made the file: then nobody knows the preprocessing."""
+    """How the features were extracted; None if another program wrote the file, which does not record it."""
     features: NDArray[np.float32] | None = None
-    """The features (N, D) themselves, where KID or precision and recall are wanted."""
+    """The features (N, D), if KID or precision and recall need them."""
     _radii: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def factor(self) -> NDArray[np.float64]:
-        """The covariance's factor, computed once however many sets are held against this one."""
+        """The covariance's factor, computed once for all sets that are scored."""
         return covariance_factor(self.covariance)
 
     def require_factor(self) -> None:
-        """Find out, before hours of work, whether the covariance is one.
+        """Check before hours of work that the covariance can be factored.
 
         Raises:
-            UserError: it is not.
+            UserError: it cannot.
         """
         try:
             _ = self.factor
         except ValueError as error:
-            raise UserError(f"{self.name}: `sigma` is no covariance ({error}); make the statistics again") from error
+            raise UserError(
+                f"{self.name}: `sigma` is not a covariance ({error}); compute the statistics again"
+            ) from error
 
     def radii(
         self, neighbours: int, device: str = "cpu", advance: Callable[[int], object] = lambda count: None
     ) -> Tensor:
-        """`precision_recall.radii` of the features, which there are; computed once, as the factor is."""
+        """`precision_recall.radii` of the features, which must be present; computed once, like the factor."""
         if neighbours in self._radii:
             advance(len(self._radii[neighbours]))
         else:
@@ -76,15 +78,15 @@ class Reference:
         return self._radii[neighbours]
 
     def check(self, extractor: Extractor) -> None:
-        """Let it pass if it may be held against features of this network.
+        """Check that it can be compared with features of this extractor.
 
         Raises:
-            UserError: it is of another network or dimension, or the images were looked at in another way.
+            UserError: it has another extractor, dimension, or protocol of the features.
         """
         if self.protocol is not None:
-            hint = "make statistics of these settings with `msn-gan data stats`"
+            hint = "compute statistics with these settings with `msn-gan data stats`"
             require_same_protocol(
-                self.protocol, extractor.protocol, (self.name, "the images to be scored"), FEATURE_FIELDS, hint
+                self.protocol, extractor.protocol, (self.name, "the images to score"), FEATURE_FIELDS, hint
             )
         if len(self.mean) != extractor.dimension:
             raise UserError(
@@ -93,7 +95,7 @@ class Reference:
 
 
 def save_statistics(path: Path, reference: Reference) -> None:
-    """Write a reference as npz: `mu` and `sigma`, which pytorch-fid reads, `n`, and our own record. All or nothing.
+    """Write a reference atomically as npz: `mu` and `sigma`, which pytorch-fid reads, `n`, and our own record.
 
     Raises:
         OSError: it cannot be written.
@@ -113,18 +115,18 @@ def save_statistics(path: Path, reference: Reference) -> None:
 
 
 def load_statistics(path: Path) -> Reference:
-    """Read and check an npz of `save_statistics`, or of pytorch-fid and the many programs that write its form.
+    """Read and check an npz of `save_statistics`, of pytorch-fid, or of another program that writes its form.
 
     Raises:
-        UserError: it is no such file, or its numbers cannot be a mean and a covariance.
+        UserError: it is not such a file, or its values cannot be a mean and a covariance.
     """
     try:
         content = path.read_bytes()
         with np.load(path, allow_pickle=False) as entries:
             missing = [key for key in ("mu", "sigma") if key not in entries]
             if missing:
-                held = ", ".join(entries.files) or "nothing"
-                raise UserError(f"{path}: no reference statistics: `{missing[0]}` is missing, it holds {held}")
+                names = ", ".join(entries.files) or "nothing"
+                raise UserError(f"{path}: not reference statistics: `{missing[0]}` is missing, it contains {names}")
             mean = np.asarray(entries["mu"], dtype=np.float64)
             covariance = np.asarray(entries["sigma"], dtype=np.float64)
             count = int(entries["n"]) if "n" in entries else None
@@ -133,7 +135,7 @@ def load_statistics(path: Path) -> Reference:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: no reference statistics, or damaged ({error})") from error
+        raise UserError(f"{path}: not reference statistics, or damaged ({error})") from error
     _check_numbers(path, mean, covariance, count)
     return Reference(
         name=str(path),
@@ -148,36 +150,36 @@ def load_statistics(path: Path) -> Reference:
 
 
 def reference_cache_folder() -> Path:
-    """Where statistics are cached."""
+    """The folder of cached statistics."""
     return files.cache_folder("reference")
 
 
 def reference_cache_path(content: str, count: int, extractor: Extractor) -> Path:
-    """The cache file for a set's pixels, their number, and all that features depend on."""
+    """The cache file for a set's content hash and count, and all fields of the protocol that features depend on."""
     key = [content, count, *(getattr(extractor.protocol, name) for name in FEATURE_FIELDS)]
     return reference_cache_folder() / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.npz"
 
 
 def load_cached_reference(path: Path, name: str, split: str | None, extractor: Extractor) -> Reference | None:
-    """The cached statistics under the name of the set that is being scored now, or None when there are none.
+    """Read cached statistics, renamed to the set that is scored now; None if there are none.
 
-    A damaged file, or one that was put under a name not its own, is told of and passed over; it is replaced in the end.
+    A damaged or misnamed file is ignored with a message; it is replaced later.
     """
     if not path.is_file():
         return None
     try:
-        found = load_statistics(path)
-        found.check(extractor)
-        if found.protocol is None or reference_cache_path(found.content, found.count or 0, extractor) != path:
-            raise UserError(f"{path}: not what its name says")
+        cached = load_statistics(path)
+        cached.check(extractor)
+        if cached.protocol is None or reference_cache_path(cached.content, cached.count or 0, extractor) != path:
+            raise UserError(f"{path}: its content does not match its name")
     except UserError as error:
-        say(f"cached statistics are not used, and computed again: {error}")
+        say(f"cached statistics are ignored and computed again: {error}")
         return None
-    return replace(found, name=name, split=split)
+    return replace(cached, name=name, split=split)
 
 
 def cache_reference(path: Path, reference: Reference) -> None:
-    """Keep statistics for later; where that cannot be, say so and go on."""
+    """Write statistics to the cache; if that fails, print a message and continue."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_statistics(path, reference)
@@ -188,13 +190,13 @@ def cache_reference(path: Path, reference: Reference) -> None:
 def _check_numbers(path: Path, mean: NDArray[np.float64], covariance: NDArray[np.float64], count: int | None) -> None:
     if mean.ndim != 1 or not len(mean) or covariance.shape != (len(mean), len(mean)):
         raise UserError(
-            f"{path}: a mean of shape {mean.shape} and a covariance of shape {covariance.shape} do not belong together"
+            f"{path}: a mean of shape {mean.shape} and a covariance of shape {covariance.shape} do not match"
         )
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
-        raise UserError(f"{path}: the statistics hold values that are not finite; make them again")
+        raise UserError(f"{path}: the statistics have values that are not finite; compute them again")
     if np.abs(covariance - covariance.T).max() > _ASYMMETRY * np.abs(covariance).max():
-        raise UserError(f"{path}: `sigma` is not symmetric, so it is no covariance")
+        raise UserError(f"{path}: `sigma` is not symmetric, so it is not a covariance")
     if (np.diagonal(covariance) < 0).any():
-        raise UserError(f"{path}: `sigma` has negative variances, so it is no covariance")
+        raise UserError(f"{path}: `sigma` has negative variances, so it is not a covariance")
     if count is not None and count < 2:
         raise UserError(f"{path}: statistics of {count} images; a covariance needs at least two")

@@ -1,4 +1,4 @@
-"""Images in, scores and their protocol out."""
+"""Compute scores of generated images, with their protocol"""
 
 from __future__ import annotations
 
@@ -27,54 +27,52 @@ KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
 NEIGHBOURS = 3
 
-_IS_SPLIT, _IS_PER_CLASS = 500, 10  # images of a split, and for each class, from which on it is not warned
+_IS_SPLIT, _IS_PER_CLASS = 500, 10  # images of a split in all and per class, below which a warning is given
 
-_REAL = {"fid", "kid", "pr"}  # need a reference
-_PAIRS = {"kid", "pr"}  # need the features themselves, of both sides
+_NEED_REFERENCE = {"fid", "kid", "pr"}
+_NEED_FEATURES = {"kid", "pr"}  # need the features of every image, real and generated
 
 
 def measure_reference(
     real: ImageStream, extractor: Extractor, metrics: Sequence[str] = ("fid",), *, cache: bool = True
 ) -> Reference:
-    """The real side of `score`: measure it once, hold many sets against it.
+    """Measure the reference of `score`, once for many sets of generated images.
 
-    Several ranks call it together; the features themselves stay with rank 0.
+    Several ranks call it together; only rank 0 gets the features themselves.
 
     Args:
-        metrics: what it will serve for; KID and precision and recall need the features of every image, which are not
-            cached.
-        cache: look for statistics of the same pixels in the cache, and leave them there.
+        metrics: the metrics that it is for; KID and precision and recall need the features of every image, which are
+            not cached.
+        cache: read statistics of the same pixels from the cache, or write them to it.
 
     Raises:
         UsageError: no such metric.
         UserError: the images cannot be scored.
     """
-    _check_metrics(metrics)
+    require_known_metrics(metrics)
     require_two_images(real)
-    keep = bool(_PAIRS & set(metrics))
-    if cache and not keep:
+    keep_features = bool(_NEED_FEATURES & set(metrics))
+    if cache and not keep_features:
         path = reference_cache_path(content_hash(real), real.count, extractor)
-        found = collectives.on_rank0(lambda: load_cached_reference(path, real.name, real.split, extractor))
-        if found is not None:
-            return found
-    seen = extract_features(real, extractor, keep_features=keep)
-    reference = collectives.on_rank0(lambda: _statistics(real, extractor, seen))
-    if cache and process_group.is_rank0():
-        cache_reference(reference_cache_path(seen.content, real.count, extractor), reference)
-    return replace(reference, features=seen.features)
-
-
-def _statistics(real: ImageStream, extractor: Extractor, seen: FeatureStatistics) -> Reference:
-    return Reference(
-        name=real.name,
-        mean=seen.moments.mean,
-        covariance=seen.moments.covariance,
-        content=seen.content,
-        count=real.count,
-        split=real.split,
-        resolution=seen.resolution,
-        protocol=extractor.protocol,
+        cached = collectives.on_rank0(lambda: load_cached_reference(path, real.name, real.split, extractor))
+        if cached is not None:
+            return cached
+    statistics = extract_features(real, extractor, keep_features=keep_features)
+    reference = collectives.on_rank0(
+        lambda: Reference(
+            name=real.name,
+            mean=statistics.moments.mean,
+            covariance=statistics.moments.covariance,
+            content=statistics.content,
+            count=real.count,
+            split=real.split,
+            resolution=statistics.resolution,
+            protocol=extractor.protocol,
+        )
     )
+    if cache and process_group.is_rank0():
+        cache_reference(reference_cache_path(statistics.content, real.count, extractor), reference)
+    return replace(reference, features=statistics.features)
 
 
 def score(
@@ -90,24 +88,24 @@ def score(
     """Score generated images. Several ranks call it together, and rank 0 gets the scores.
 
     Args:
-        generated: the images to be scored.
-        real: what they are held against; None will do for the Inception score alone.
+        generated: the images to score.
+        real: the real images or their statistics; may be None for the Inception score alone.
         metrics: names in METRICS.
         seed: of the Inception score's splits and KID's subsets.
-        ema: whether the images are of a generator's averaged weights; None if not known. It goes into the protocol.
-        cache: whether statistics of the real images are cached.
+        ema: True if the generator has EMA weights; None if unknown. It is recorded in the protocol.
+        cache: cache the statistics of the real images.
 
     Returns:
-        A dict fit for JSON: `name`; of what was asked for `fid`, `inception_score` and `inception_score_std`, `kid` and
+        A dict fit for JSON: `name`; for the given metrics `fid`, `inception_score` and `inception_score_std`, `kid` and
         `kid_std`, `precision` and `recall`; `seconds` and `images_per_second` of the pass over the generated images;
-        `warnings`, a list of lines; `protocol`, for `Protocol.from_json`. Nothing on ranks other than 0.
+        `warnings`, a list of lines; `protocol`, for `Protocol.from_json`. It is empty on ranks other than 0.
 
     Raises:
-        UsageError: no such metric, or one that needs real images where there are none.
+        UsageError: no such metric, or real images are needed but not given.
         UserError: images or reference cannot be used.
     """
     _check(generated, real, metrics)
-    if not _REAL & set(metrics):
+    if not _NEED_REFERENCE & set(metrics):
         real = None
     if isinstance(real, ImageStream):
         real = measure_reference(real, extractor, metrics, cache=cache)
@@ -117,29 +115,29 @@ def score(
     inception = None
     if "is" in metrics:
         inception = InceptionScore(generated.count, extractor.classes, splits=IS_SPLITS, seed=seed)
-    began = time.monotonic()
-    seen = extract_features(
+    start = time.monotonic()
+    statistics = extract_features(
         generated,
         extractor,
-        keep_features=bool(_PAIRS & set(metrics)),
+        keep_features=bool(_NEED_FEATURES & set(metrics)),
         inception_score=inception,
-        like=(real.resolution, real.name) if real else (None, ""),
+        required_size=(real.resolution, real.name) if real else (None, ""),
     )
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     if not process_group.is_rank0():
         return {}
 
     result: dict[str, Any] = {"name": generated.name}
     protocol = replace(
-        extractor.protocol, generated_count=generated.count, resolution=seen.resolution, ema=ema, seed=seed
+        extractor.protocol, generated_count=generated.count, resolution=statistics.resolution, ema=ema, seed=seed
     )
     if inception is not None:
         result["inception_score"], result["inception_score_std"] = inception.result()
         protocol = replace(protocol, is_splits=IS_SPLITS)
-    warnings = _warnings_of_images(generated.count, extractor, metrics)
+    warnings = _image_warnings(generated.count, extractor, metrics)
     if real is not None:
-        warnings += _warnings(real, generated.count, extractor, metrics)
-        scores, protocol = _against(real, seen, metrics, seed, protocol)
+        warnings += _reference_warnings(real, generated.count, extractor, metrics)
+        scores, protocol = _reference_scores(real, statistics, metrics, seed, protocol)
         result |= scores
     result["seconds"] = seconds
     result["images_per_second"] = generated.count / seconds
@@ -148,10 +146,10 @@ def score(
     return result
 
 
-def _against(
-    real: Reference, seen: FeatureStatistics, metrics: Sequence[str], seed: int, protocol: Protocol
+def _reference_scores(
+    real: Reference, generated: FeatureStatistics, metrics: Sequence[str], seed: int, protocol: Protocol
 ) -> tuple[dict[str, float], Protocol]:
-    """The scores that need a reference, and the protocol with what they were made with."""
+    """The scores that need a reference, and the protocol with their parameters filled in."""
     scores: dict[str, float] = {}
     protocol = replace(
         protocol,
@@ -161,18 +159,19 @@ def _against(
         reference_count=real.count,
     )
     if "fid" in metrics:
-        factor = covariance_factor(seen.moments.covariance)
-        scores["fid"] = frechet_distance(real.mean, real.factor, seen.moments.mean, factor)
-    if real.features is None or seen.features is None:
+        factor = covariance_factor(generated.moments.covariance)
+        scores["fid"] = frechet_distance(real.mean, real.factor, generated.moments.mean, factor)
+    if real.features is None or generated.features is None:
         return scores, protocol
     device = "cuda" if protocol.device == "cuda" else "cpu"  # other accelerators have no float64
     if "kid" in metrics:
-        size = min(KID_SUBSET_SIZE, len(real.features), len(seen.features))
-        subsets = 1 if size == len(real.features) == len(seen.features) else KID_SUBSETS  # or all would be the same
+        size = min(KID_SUBSET_SIZE, len(real.features), len(generated.features))
+        # Subsets of all images would be equal to each other.
+        subsets = 1 if size == len(real.features) == len(generated.features) else KID_SUBSETS
         with progress("KID", subsets, "subsets") as advance:
             scores["kid"], scores["kid_std"] = kernel_distance(
                 real.features,
-                seen.features,
+                generated.features,
                 subsets=subsets,
                 subset_size=size,
                 seed=seed,
@@ -181,10 +180,10 @@ def _against(
             )
         protocol = replace(protocol, kid_subsets=subsets, kid_subset_size=size)
     if "pr" in metrics:
-        with progress("precision and recall", 2 * len(real.features) + len(seen.features), "rows") as advance:
+        with progress("precision and recall", 2 * len(real.features) + len(generated.features), "rows") as advance:
             scores["precision"], scores["recall"] = precision_recall(
                 real.features,
-                seen.features,
+                generated.features,
                 neighbours=NEIGHBOURS,
                 device=device,
                 advance=advance,
@@ -194,31 +193,29 @@ def _against(
     return scores, protocol
 
 
-def _warnings(real: Reference, count: int, extractor: Extractor, metrics: Sequence[str]) -> list[str]:
+def _reference_warnings(real: Reference, count: int, extractor: Extractor, metrics: Sequence[str]) -> list[str]:
     fewest = min(count, real.count or count)
     lines = []
     if real.protocol is None:
-        lines.append(
-            f"{real.name} is from another program: preprocessing unknown, so its images may have looked unlike"
-        )
-    if "fid" in metrics:
-        lines += [line for line in (count_warning(fewest, extractor.dimension),) if line]
+        lines.append(f"{real.name} was written by another program: its preprocessing is unknown and may be different")
+    if "fid" in metrics and (warning := count_warning(fewest, extractor.dimension)):
+        lines.append(warning)
     if "kid" in metrics and fewest < KID_SUBSET_SIZE:
-        lines.append(f"KID over subsets of {fewest} images: there are too few for the usual {KID_SUBSET_SIZE:,}")
+        lines.append(f"KID over subsets of {fewest} images: too few for the usual {KID_SUBSET_SIZE:,}")
     elif "kid" in metrics and fewest < 2 * KID_SUBSET_SIZE:
         lines.append(
-            f"KID's ± comes out too small: its subsets, {KID_SUBSET_SIZE:,} of {fewest:,} images, are much alike"
+            f"KID's ± is too small: its subsets, {KID_SUBSET_SIZE:,} of {fewest:,} images, share most of their images"
         )
     return lines
 
 
-def _warnings_of_images(count: int, extractor: Extractor, metrics: Sequence[str]) -> list[str]:
-    """What scores lack, whatever they are held against."""
+def _image_warnings(count: int, extractor: Extractor, metrics: Sequence[str]) -> list[str]:
+    """Warnings that do not depend on the reference."""
     lines = []
     if "is" in metrics and count < IS_SPLITS * min(_IS_SPLIT, _IS_PER_CLASS * extractor.classes):
         lines.append(
-            f"Inception score of {count:,} images misleads: each of its {IS_SPLITS} splits has {count // IS_SPLITS:,}, "
-            "too few to tell how the classes are spread, and it comes out too small; compare equal numbers only"
+            f"Inception score from {count:,} images is biased low: each of its {IS_SPLITS} splits has only "
+            f"{count // IS_SPLITS:,}, too few to estimate the class distribution; compare equal numbers only"
         )
     if extractor.protocol.precision == "bf16":
         lines.append("scored in bf16: these scores compare with others in bf16 only")
@@ -226,26 +223,29 @@ def _warnings_of_images(count: int, extractor: Extractor, metrics: Sequence[str]
 
 
 def _check(generated: ImageStream, real: ImageStream | Reference | None, metrics: Sequence[str]) -> None:
-    """All that can be refused before any image is looked at."""
-    _check_metrics(metrics)
+    """Reject everything that can be rejected before features are extracted."""
+    require_known_metrics(metrics)
     require_two_images(generated)
-    if real is None and _REAL & set(metrics):
-        raise UsageError(f"--metrics {','.join(metrics)}: needs real images to hold {generated.name} against (--data)")
-    if isinstance(real, Reference) and real.features is None and _PAIRS & set(metrics):
+    if real is None and _NEED_REFERENCE & set(metrics):
         raise UsageError(
-            f"--metrics {','.join(metrics)}: kid and pr need the real images, {real.name} holds statistics only"
+            f"--metrics {','.join(metrics)}: needs real images (--data) to score {generated.name}"
+        )
+    if isinstance(real, Reference) and real.features is None and _NEED_FEATURES & set(metrics):
+        raise UsageError(
+            f"--metrics {','.join(metrics)}: kid and pr need the real images, {real.name} has statistics only"
         )
     if "is" in metrics and generated.count < IS_SPLITS:
         raise UserError(f"{generated.name}: {generated.count} images; the Inception score needs at least {IS_SPLITS}")
     counts = [generated.count] + ([real.count] if real is not None and real.count else [])
     if "pr" in metrics and min(counts) <= NEIGHBOURS:
         raise UserError(
-            f"{generated.name}: precision and recall need more than {NEIGHBOURS} images of either kind, "
-            f"there are {min(counts)}"
+            f"{generated.name}: precision and recall need more than {NEIGHBOURS} real and generated images, "
+            f"not {min(counts)}"
         )
 
 
-def _check_metrics(metrics: Sequence[str]) -> None:
+def require_known_metrics(metrics: Sequence[str]) -> None:
+    """Raise a UsageError unless there are metrics and all are in METRICS."""
     unknown = [name for name in metrics if name not in METRICS]
     if unknown or not metrics:
-        raise UsageError(f"--metrics {','.join(unknown) or '(none)'}: no such metric; there are {', '.join(METRICS)}")
+        raise UsageError(f"--metrics {','.join(unknown) or '(none)'}: no such metric; choose from {', '.join(METRICS)}")

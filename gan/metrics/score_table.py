@@ -1,34 +1,40 @@
-"""The scores that tables, charts and logs show: their keys, titles, direction and format."""
+"""The scores in tables, charts and logs: key, title, direction and number format of each"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class Score(NamedTuple):
-    """One score as it is shown."""
+    """How one score is displayed."""
 
     key: str
     """Its key in log.jsonl, best.json and report.json."""
     title: str
     better: int
-    """-1 where a lower value is better, 1 where a higher one is."""
+    """-1 if a lower value is better, 1 if a higher one is."""
     factor: float = 1.0
-    """What the value is multiplied by when it is shown."""
+    """The displayed value is the score times this."""
     digits: int = 2
-    """Digits after the point."""
+    """Digits after the decimal point."""
     spread: str | None = None
-    """Key of its standard deviation, where there is one."""
+    """Key of its standard deviation, if it has one."""
 
     @property
     def header(self) -> str:
-        """Title with an arrow towards better values, as `FID ↓`."""
+        """Title with an arrow in the better direction, such as `FID ↓`."""
         return f"{self.title} {'↑' if self.better > 0 else '↓'}"
 
     @property
     def direction(self) -> str:
         """`less is better` or `more is better`."""
         return "less is better" if self.better < 0 else "more is better"
+
+    def format(self, scores: Mapping[str, Any]) -> str:
+        """Value ± standard deviation as text, such as `1.23 ± 0.04`."""
+        keys = (self.key, self.spread) if self.spread else (self.key,)
+        return " ± ".join(f"{scores[key] * self.factor:.{self.digits}f}" for key in keys)
 
 
 SCORES = (

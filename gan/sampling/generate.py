@@ -65,7 +65,7 @@ def render(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> Ten
             y = torch.cat([labels[chunk], labels.new_zeros(GENERATION_CHUNK - count)]).to(device)
         made = generator(padded, y)[:count]
         if not bool(torch.isfinite(made).all()):
-            raise Diverged("its generator gives NaN or infinity, so there is no image of it")
+            raise Diverged("its generator outputs NaN or infinity")
         images.append(to_uint8(made).cpu())
     generator.train(training)
     return torch.cat(images)

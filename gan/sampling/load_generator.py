@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -12,23 +12,40 @@ from gan.config.train_config import TrainConfig
 from gan.distributed import collectives
 from gan.models import build_generator
 from gan.runs import checkpoint
-from gan.runs.checkpoint import train_config_of
+from gan.runs.checkpoint import CheckpointFile, train_config_of
 from gan.runtime import resolve_device
 
 
-def load_generator(path: Path, *, ema: bool, device: str) -> tuple[nn.Module, TrainConfig, dict[str, Any]]:
-    """The generator of a checkpoint in evaluation mode, the run's settings, and the whole state.
+class LoadedGenerator(NamedTuple):
+    """A generator in evaluation mode, the config of its run, and the class names (none if it is unconditional)."""
+
+    network: nn.Module
+    config: TrainConfig
+    classes: list[str]
+
+
+def load_generator(path: Path, *, ema: bool, device: str) -> LoadedGenerator:
+    """Read a checkpoint and restore its generator. Rank 0 reads the file for all ranks.
 
     Args:
         path: a checkpoint, or the folder of a run, whose newest whole checkpoint is taken.
-        ema: the moving average, not the trained weights themselves.
+        ema: restore the EMA weights, not the trained ones.
 
     Raises:
         UserError: there is no whole checkpoint of a GAN at `path`.
     """
-    path, state = collectives.on_rank0(lambda: checkpoint.find_checkpoint(path))
-    config = train_config_of(state, path)
-    generator = build_generator(config, len(state["data"]["classes"]))
-    checkpoint.restore_weights(generator, state, "average" if ema else "generator", path)
+    return restore_generator(collectives.on_rank0(lambda: checkpoint.find_checkpoint(path)), ema=ema, device=device)
+
+
+def restore_generator(file: CheckpointFile, *, ema: bool, device: str) -> LoadedGenerator:
+    """Restore the generator of a checkpoint that was read.
+
+    Raises:
+        UserError: it is not a checkpoint of a GAN, or its weights do not fit its config.
+    """
+    config = train_config_of(file.state, file.path)
+    classes = file.state["data"]["classes"]
+    generator = build_generator(config, len(classes))
+    checkpoint.restore_weights(generator, file.state, "average" if ema else "generator", file.path)
     generator.to(resolve_device(device)).to(memory_format=torch.channels_last).eval()
-    return generator, config, state
+    return LoadedGenerator(generator, config, classes)

@@ -123,6 +123,19 @@ def require_writable(folder: Path, flag: str) -> None:
         raise UserError(f"{flag} {folder}: cannot be written to ({error.strerror}); choose another folder") from error
 
 
+@contextmanager
+def removing_new_folders(folder: Path) -> Iterator[None]:
+    """If the block fails, remove `folder` and the folders above it that did not exist before, where they are empty."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            with suppress(OSError):
+                path.rmdir()
+        raise
+
+
 def create_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from tests.helpers.commands import SMALL, Call, picture, refused
         (["--out", "x.bmp"], 2, "it must be a .png grid, a .zip or a folder"),
         (["--out", "x.gif"], 2, "without --interpolate"),
         (["--out", "x.zip", "--interpolate", "3"], 2, "with --interpolate"),
-        (["--class", "cat"], 2, "--class cat: this generator knows no classes"),
+        (["--class", "cat"], 2, "--class cat: this generator is unconditional"),
         (["--num", "0"], 2, "--num"),
         (["--out", "checkpoints"], 2, "--out checkpoints: exists and is not an empty folder"),
         (["--out", "x.png/y.png"], 1, "x.png"),
@@ -42,12 +42,12 @@ def test_bad_checkpoints(call: Call, trained: Path) -> None:
     checkpoint.save_checkpoint(Path("other.pt"), {**state, "config": {**state["config"], "g_width": 6}})
     checkpoint.save_checkpoint(Path("classifier.pt"), {**state, "kind": "classifier"})
     for path, part in {
-        "cut.pt": "is not a whole msn-gan checkpoint",
+        "cut.pt": "is not a complete msn-gan checkpoint",
         "flipped.pt": "is damaged",
-        "other.pt": "its weights do not fit its settings",
+        "other.pt": "the weights do not fit the config",
         "classifier.pt": "is not a checkpoint of a GAN",
         "absent.pt": "no such checkpoint or run",
-        "samples": "holds no checkpoint",
+        "samples": "contains no checkpoint",
     }.items():
         refused(call, 1, path, part, command=("sample", path, "--out", "a.png"))
 
@@ -97,7 +97,7 @@ def test_statistics_and_reports_against_them(call: Call, trained: Path) -> None:
 BAD_REPORTS = {
     "no target": ([], 2, "Missing argument 'TARGET...'"),
     "absent": (["nowhere"], 2, "TARGET nowhere: no such checkpoint, run, folder, zip or npz"),
-    "metrics": (["images", "--metrics", "fid,ssim"], 2, "--metrics ssim: no such metric; there are fid, is, kid, pr"),
+    "metrics": (["images", "--metrics", "fid,ssim"], 2, "--metrics ssim: no such metric; choose from fid, is, kid, pr"),
     "no data": (["images"], 2, "--data: name the real images"),
     "features": (["images", "--data", "images", "--features", "vgg"], 2, "--features vgg: no such network"),
     "classifier": (["images", "--data", "images", "--features", "classifier:no.pt"], 1, "no.pt: cannot be read"),
@@ -106,14 +106,18 @@ BAD_REPORTS = {
         1,
         "--inception-weights no.pth: no such file; get it from https://",
     ),
-    "preprocess": (["images", "--data", "digits", "--preprocess", "clean"], 2, "--preprocess: belongs to"),
+    "preprocess": (
+        ["images", "--data", "digits", "--preprocess", "clean"],
+        2,
+        "--preprocess: is for --features inception",
+    ),
     "precision": (["images", "--data", "images", "--precision", "fp8"], 2, "'fp8' is not one of 'fp32', 'bf16'"),
-    "number": (["images", "--data", "digits", "--num", "99"], 1, "images: --num 99 images are asked for, it has 24"),
+    "number": (["images", "--data", "digits", "--num", "99"], 1, "images: has 24 images, fewer than --num 99"),
     "out": (["images", "--data", "digits", "--out", "taken"], 1, "--out taken: cannot be written to"),
     "few": (["few", "--data", "digits"], 1, "few: needs at least 2 images"),
     "no images": (["empty", "--data", "digits"], 1, "empty: no images found"),
-    "size": (["large", "--data", "digits", "--metrics", "fid", "--ref", "x.npz"], 2, "--ref takes the place of --data"),
-    "statistics": (["large", "--ref", "taken", "--features", "digits"], 1, "taken: no reference statistics"),
+    "size": (["large", "--data", "digits", "--metrics", "fid", "--ref", "x.npz"], 2, "--ref replaces --data"),
+    "statistics": (["large", "--ref", "taken", "--features", "digits"], 1, "taken: not reference statistics"),
 }
 
 

@@ -20,6 +20,7 @@ from gan.evaluation.image_streams import image_set_stream
 from gan.experiments.classify.experiment import run_classification
 from gan.experiments.compare.experiment import run_comparison
 from gan.metrics import score
+from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.extractors import create_extractor
 from gan.runs import checkpoint
 from gan.runs.log import read_log
@@ -127,6 +128,6 @@ def test_decoded_images_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_reference_statistics_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score, "extract_features", lambda *_, **__: pytest.fail("computed again"))
     digits = load_images("digits", resolution=32, channels=1)
-    reference = score.measure_reference(image_set_stream(digits, "digits", "train"), create_extractor("digits"))
+    reference = score.measure_reference(image_set_stream(digits, "digits", "train"), create_extractor(ExtractorOptions("digits")))
     assert reference.content == "411b17afb5b51697aafa8294512f449fc7339b78e860b9c19fd8d225f2e1c43d"
     assert reference.count == 1797 and reference.covariance.shape == (64, 64)

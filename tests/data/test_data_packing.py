@@ -67,7 +67,7 @@ def test_bad_images_leave_no_file(classes_folder, tmp_path):
 def test_nothing_readable(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "x.png").touch()
-    with pytest.raises(UserError, match="not one of its 1 images can be read"):
+    with pytest.raises(UserError, match="none of its 1 images can be read"):
         pack_images(tmp_path / "set", tmp_path / "set.zip", resolution=8, skip_bad_images=True)
     assert not (tmp_path / "set.zip").exists()
 

@@ -15,7 +15,8 @@ from gan.errors import UsageError, UserError
 from gan.evaluation import evaluator
 from gan.evaluation.evaluator import evaluate
 from gan.evaluation.options import EvaluationOptions
-from gan.evaluation.reference_statistics import Looking, write_statistics
+from gan.evaluation.reference_statistics import write_statistics
+from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.feature_pass import ImageStream, keeping_images
 from gan.runs import checkpoint
 from gan.sampling import sample
@@ -45,7 +46,7 @@ def test_a_checkpoint_scores_what_its_pngs_score(
     for seed, ema in ((0, True), (3, False)):
         out = tmp_path / f"out-{seed}"
         for name in ("png", "png.zip"):
-            sample.write_samples(newest, out / name, num=70, seed=seed, ema=ema, device="cpu")
+            sample.write_samples(newest, out / name, sample.SampleOptions(num=70, seed=seed, ema=ema, device="cpu"))
         flags: dict[str, Any] = {"num": 70, "seed": seed, "ema": ema, "data": data}
         record = ask(out / "report", newest, out / "png", out / "png.zip", **flags)
         first, *others = record["results"]
@@ -61,7 +62,7 @@ def test_a_checkpoint_scores_what_its_pngs_score(
 @pytest.mark.parametrize("spread, numbers", [(True, [0, 2, 199]), (False, [0, 1, 63])])
 def test_a_grid_shows_images_of_the_whole_set(spread: bool, numbers: list[int]) -> None:
     """Sorted by class, its first images would be of one class alone. Of a generator they are the first latents'."""
-    shown = evaluator._shown(200, spread=spread).tolist()
+    shown = evaluator._grid_indices(200, spread=spread).tolist()
     assert len(shown) == 64 and [shown[0], shown[1], shown[-1]] == pytest.approx(numbers, abs=1)
 
 
@@ -96,11 +97,11 @@ def test_a_damaged_snapshot_is_passed_over(tmp_path: Path, grey: Path, capsys: p
     (run / "step-00000002.pt").write_bytes(b"cut")
     record = ask(tmp_path / "out", run, metrics=("is",))
     assert [row["step"] for row in record["results"]] == [4]
-    assert "step-00000002.pt: is not a whole msn-gan checkpoint" in capsys.readouterr().err
+    assert "step-00000002.pt: is not a complete msn-gan checkpoint" in capsys.readouterr().err
 
 
 def test_array_files(tmp_path: Path, grey: Path) -> None:
-    sample.write_samples(grey, tmp_path / "png", num=40, device="cpu")
+    sample.write_samples(grey, tmp_path / "png", sample.SampleOptions(num=40, device="cpu"))
     pixels = np.stack([np.array(Image.open(path).convert("RGB")) for path in sorted((tmp_path / "png").iterdir())])
     np.savez(tmp_path / "a.npz", arr_0=pixels, arr_1=np.arange(40))
     record = ask(tmp_path / "out", grey / "step-00000004.pt", tmp_path / "a.npz", metrics=("fid", "is"))
@@ -123,7 +124,7 @@ def test_unlike_protocols_are_refused_before_the_work(
 ) -> None:
     flags: dict[str, Any] = {"num": None, "data": "digits", "metrics": ("fid",)}
     done = monkeypatch.setattr(evaluator, "measure_reference", lambda *args: pytest.fail("work was begun"))
-    with pytest.raises(UserError, match="not measured alike .generated count: 1797 against 24.*--mixed-protocols"):
+    with pytest.raises(UserError, match="different image counts: 1797 and 24.*--mixed-protocols"):
         ask(tmp_path / "out", grey / "step-00000004.pt", image_folder, **flags)
     assert done is None and not (tmp_path / "out").exists()
     monkeypatch.undo()
@@ -133,7 +134,7 @@ def test_unlike_protocols_are_refused_before_the_work(
 
 def test_grey_and_colour_references_are_unlike(tmp_path: Path, grey: Path, image_folder: Path) -> None:
     """A grey generator is held against grey images, a colour one against colours."""
-    with pytest.raises(UserError, match="not measured alike .reference content"):
+    with pytest.raises(UserError, match="cannot be compared: different reference images"):
         ask(tmp_path / "out", grey / "step-00000004.pt", image_folder, data=str(image_folder), num=20)
 
 
@@ -167,7 +168,7 @@ class TestBadInput:
         name = next(name for name, value in state["average"].items() if value.dtype == torch.float32)
         state["average"][name].fill_(torch.nan)
         checkpoint.save_checkpoint(tmp_path / "nan.pt", state)
-        with pytest.raises(UserError, match="nan.pt: its generator gives NaN or infinity"):
+        with pytest.raises(UserError, match="nan.pt: its generator outputs NaN or infinity"):
             ask(tmp_path / "out", tmp_path / "nan.pt")
         assert not (tmp_path / "out").exists()
         assert ask(tmp_path / "out", tmp_path / "nan.pt", ema=False, metrics=("is",))["results"]
@@ -177,9 +178,9 @@ class TestBadInput:
             with pytest.raises(UserError, match=message):
                 ask(tmp_path / "out", image_folder, **{"data": "digits", "num": None, **flags})
 
-        refused("--num 40 images are asked for, it has 24", num=40)
+        refused("has 24 images, fewer than --num 40", num=40)
         Image.new("RGB", (48, 48)).save(image_folder / "zz.png")
-        refused(r"images of different sizes, 1 of 25 are not 32x32 as the first is; .*data pack")
+        refused(r"images of different sizes: 1 of 25 are not 32x32 as the first is; .*data pack")
         (image_folder / "zz.png").write_text("no image")
         refused(r"(?s)1 image cannot be read:\n  zz.png: not an image.*--skip-bad-images")
         assert ask(tmp_path / "skip", image_folder, data="digits", num=None, skip_bad_images=True)["results"]
@@ -195,8 +196,11 @@ class TestBadInput:
 
     def test_array_files(self, tmp_path: Path) -> None:
         contents: dict[str, dict[str, Any]] = {
-            "holds statistics, not images; a reference is given with --ref": {"mu": np.zeros(3), "sigma": np.eye(3)},
-            "no images in it; one array uint8": {"arr_0": np.zeros((3, 8, 8, 3))},
+            "contains statistics, not images; pass reference statistics with --ref": {
+                "mu": np.zeros(3),
+                "sigma": np.eye(3),
+            },
+            "contains no images; one array uint8": {"arr_0": np.zeros((3, 8, 8, 3))},
             "must be square": {"arr_0": np.zeros((3, 8, 9, 3), np.uint8)},
         }
         for message, arrays in contents.items():
@@ -204,7 +208,7 @@ class TestBadInput:
             with pytest.raises(UserError, match=message):
                 ask(tmp_path / "out", tmp_path / "a.npz", data="digits")
         (tmp_path / "a.npz").write_bytes(b"PK nothing")
-        with pytest.raises(UserError, match="a.npz: no npz of images, or damaged"):
+        with pytest.raises(UserError, match="a.npz: not an npz of images, or damaged"):
             ask(tmp_path / "out", tmp_path / "a.npz", data="digits")
 
     def test_references(self, tmp_path: Path, grey: Path) -> None:
@@ -220,10 +224,10 @@ class TestBadInput:
             record = json.loads(str(entries["msn_gan"]))
             record["protocol"]["extractor"] = "inception"
             arrays = {**entries, "msn_gan": json.dumps(record)}
-        refused("not measured alike .extractor: inception against digits", **arrays)
-        with pytest.raises(UsageError, match="--ref: kid and pr need the real images themselves"):
+        refused("cannot be compared: different extractors: inception and digits", **arrays)
+        with pytest.raises(UsageError, match="--ref: kid and pr need the real images .--data."):
             ask(tmp_path / "out", grey, ref=tmp_path / "ours.npz", metrics=("fid", "kid"))
-        with pytest.raises(UsageError, match="--ref takes the place of --data"):
+        with pytest.raises(UsageError, match="--ref replaces --data"):
             ask(tmp_path / "out", grey, ref=tmp_path / "ours.npz", data="digits")
 
     def test_flags(self, tmp_path: Path, grey: Path, image_folder: Path) -> None:
@@ -231,15 +235,18 @@ class TestBadInput:
             with pytest.raises(UsageError, match=message):
                 ask(tmp_path / "out", *(targets or [grey]), **flags)
 
-        refused("--metrics fidd: no such metric; there are fid, is, kid, pr", metrics=("fidd",))
+        refused("--metrics fidd: no such metric; choose from fid, is, kid, pr", metrics=("fidd",))
         refused("TARGET nowhere: no such checkpoint, run, folder, zip or npz", "nowhere")
         refused("--data: name the real images", image_folder)
-        refused("--features vgg: no such network", looking=Looking(features="vgg"))
-        refused("--preprocess: belongs to --features inception", looking=Looking(features="digits", preprocess="clean"))
+        refused("--features vgg: no such network", extractor=ExtractorOptions(features="vgg"))
+        refused(
+            "--preprocess: is for --features inception",
+            extractor=ExtractorOptions(features="digits", preprocess="clean"),
+        )
         other = trained(tmp_path / "other", data=str(image_folder))
         refused("--data: name the real images; the runs were trained on digits and ", grey, other)
         (tmp_path / "notes.txt").write_text("")
-        refused("is no checkpoint", tmp_path / "notes.txt")
+        refused("is not a checkpoint", tmp_path / "notes.txt")
 
     def test_weights_come_before_all_work(
         self, tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -248,12 +255,12 @@ class TestBadInput:
         monkeypatch.setattr("gan.evaluation.targets.load_images", evaluator.load_images)
         monkeypatch.setenv("MSN_GAN_INCEPTION", str(tmp_path / "absent.pth"))
         with pytest.raises(UserError, match="absent.pth: no such file; get it from https.*--features digits works"):
-            ask(tmp_path / "out", image_folder, data="digits", looking=Looking(features="inception"))
+            ask(tmp_path / "out", image_folder, data="digits", extractor=ExtractorOptions(features="inception"))
         (tmp_path / "wrong.pth").write_bytes(b"wrong")
         monkeypatch.setenv("MSN_GAN_INCEPTION", str(tmp_path / "wrong.pth"))
-        with pytest.raises(UserError, match="not the Inception weights that scores are made with: SHA-256"):
-            ask(tmp_path / "out", image_folder, data="digits", looking=Looking(features="inception"))
-        with pytest.raises(UserError, match="not the Inception weights"):
+        with pytest.raises(UserError, match="not the published Inception weights: SHA-256"):
+            ask(tmp_path / "out", image_folder, data="digits", extractor=ExtractorOptions(features="inception"))
+        with pytest.raises(UserError, match="not the published Inception weights"):
             trained(tmp_path / "run", data=str(image_folder), report_every=2)
         assert not (tmp_path / "run").exists() and not (tmp_path / "out").exists()
 

@@ -15,8 +15,9 @@ from gan.errors import Diverged, UserError
 from gan.evaluation.evaluator import evaluate
 from gan.evaluation.image_streams import random_part
 from gan.evaluation.options import EvaluationOptions
-from gan.evaluation.reference_statistics import Looking, write_statistics
+from gan.evaluation.reference_statistics import write_statistics
 from gan.evaluation.targets import resolve_targets, unique_targets
+from gan.metrics.extractor import ExtractorOptions
 from gan.runs import checkpoint
 from gan.sampling import generate, sample
 from tests.helpers.reports import DIGITS, ask, trained
@@ -47,7 +48,7 @@ def test_a_part_of_a_sorted_set_is_of_the_whole_of_it(tmp_path: Path, kind: str)
     target = str(tmp_path / ("set.npz" if kind == "npz" else "set"))
 
     def shown(count: int, seed: int) -> list[int]:
-        (entry,) = resolve_targets([target], ema=True, seed=seed, device="cpu")
+        (entry,) = resolve_targets([target], {}, seed=seed)
         stream = entry.stream(count)
         assert stream.count == count
         return torch.cat(list(stream.batches()))[:, 0, 0, 0].tolist()
@@ -79,7 +80,7 @@ def test_grey_files_make_the_real_images_grey_and_say_so(tmp_path: Path, image_f
     for path in image_folder.rglob("*.png"):
         Image.open(path).convert("L").save(grey / path.name)
     record = ask(tmp_path / "out", grey, data=str(image_folder), num=None, metrics=("fid",))
-    assert any("24 real ones were made grey for it" in line for line in record["results"][0]["warnings"])
+    assert any("24 real images were converted to greyscale" in line for line in record["results"][0]["warnings"])
     colour = ask(tmp_path / "two", image_folder, data=str(image_folder), num=None, metrics=("fid",))
     assert not any("grey" in line for line in colour["results"][0]["warnings"])
 
@@ -90,9 +91,9 @@ def test_a_snapshot_without_images_is_passed_over(
     record = ask(tmp_path / "out", run, metrics=("is",))
     assert [row["step"] for row in record["results"]] == [2, 4]
     (line,) = record["passed_over"]
-    assert "step-00000003.pt: its generator gives NaN" in line and line in capsys.readouterr().err
+    assert "step-00000003.pt: its generator outputs NaN" in line and line in capsys.readouterr().err
     alone = run / "step-00000003.pt"
-    with pytest.raises(UserError, match="step-00000003.pt: its generator gives NaN"):
+    with pytest.raises(UserError, match="step-00000003.pt: its generator outputs NaN"):
         evaluate(EvaluationOptions((str(alone),), DIGITS, metrics=("is",), num=40), tmp_path / "alone")
     assert not (tmp_path / "alone").exists()
 
@@ -100,8 +101,8 @@ def test_a_snapshot_without_images_is_passed_over(
 @pytest.mark.parametrize("name", ["grid.png", "images.zip", "images", "walk.gif"])
 def test_no_image_is_written_of_a_generator_that_gives_none(tmp_path: Path, run: Path, name: str) -> None:
     out, frames = tmp_path / "out" / name, 3 if name == "walk.gif" else None
-    with pytest.raises(Diverged, match="step-00000003.pt: its generator gives NaN or infinity.*earlier checkpoint"):
-        sample.write_samples(run / "step-00000003.pt", out, num=4, frames=frames, device="cpu")
+    with pytest.raises(Diverged, match="step-00000003.pt: its generator outputs NaN or infinity.*earlier checkpoint"):
+        sample.write_samples(run / "step-00000003.pt", out, sample.SampleOptions(num=4, frames=frames, device="cpu"))
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -121,14 +122,14 @@ def test_rendering_refuses_infinity_in_a_single_image() -> None:
 def test_features_are_those_of_the_reference(tmp_path: Path, run: Path) -> None:
     write_statistics("digits", tmp_path / "ref.npz", DIGITS, resolution=32, channels=1)
     newest = run / "step-00000004.pt"
-    record = ask(tmp_path / "a", newest, looking=Looking(device="cpu"), ref=tmp_path / "ref.npz")
+    record = ask(tmp_path / "a", newest, extractor=ExtractorOptions(device="cpu"), ref=tmp_path / "ref.npz")
     assert record["settings"]["features"] == "digits"
     with np.load(tmp_path / "ref.npz") as entries:
         own = json.loads(str(entries["msn_gan"]))
         own["protocol"]["extractor"] = "classifier"
         np.savez(tmp_path / "other.npz", **{**entries, "msn_gan": json.dumps(own)})
-    with pytest.raises(UserError, match="--ref: statistics of a classifier's features; name it"):
-        ask(tmp_path / "b", newest, looking=Looking(device="cpu"), ref=tmp_path / "other.npz")
+    with pytest.raises(UserError, match="--ref: the statistics were made with a classifier; name its checkpoint"):
+        ask(tmp_path / "b", newest, extractor=ExtractorOptions(device="cpu"), ref=tmp_path / "other.npz")
 
 
 def test_bad_statistics_are_refused_before_the_work(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,11 +142,11 @@ def test_bad_statistics_are_refused_before_the_work(tmp_path: Path, run: Path, m
     sigma = np.eye(64)
     sigma[0, 1] = sigma[1, 0] = 5
     np.savez(tmp_path / "ref.npz", mu=np.zeros(64), sigma=sigma)
-    refused("ref.npz: `sigma` is no covariance .*negative eigenvalue", tmp_path / "ref.npz")
+    refused("ref.npz: `sigma` is not a covariance .*negative eigenvalue", tmp_path / "ref.npz")
     np.savez(tmp_path / "ref.npz", mu=np.zeros(0), sigma=np.zeros((0, 0)))
-    refused("do not belong together", tmp_path / "ref.npz")
+    refused("do not match", tmp_path / "ref.npz")
     np.savez_compressed(tmp_path / "ref.npz", mu=np.arange(64.0), sigma=np.eye(64))
     content = bytearray((tmp_path / "ref.npz").read_bytes())
     content[60:90] = b"\xff" * 30
     (tmp_path / "ref.npz").write_bytes(content)
-    refused("ref.npz: no reference statistics, or damaged", tmp_path / "ref.npz")
+    refused("ref.npz: not reference statistics, or damaged", tmp_path / "ref.npz")

@@ -215,8 +215,8 @@ BAD = {
     "int8 weights": (["--format", "safetensors", "--int8"], 2, "--int8: belongs to --format onnx, not to safetensors"),
     "opset of torch": (["--format", "torch-export", "--opset", "18"], 2, "--opset: belongs to --format onnx"),
     "bytes of weights": (["--format", "safetensors", "--uint8"], 2, "--uint8: safetensors hold weights"),
-    "data": (["--data", "digits", "--num", "9"], 2, "--data, --num: belongs to --int8"),
-    "looking": (["--precision", "bf16", "--batch", "9"], 2, "--precision, --batch: belongs to --int8"),
+    "data": (["--data", "digits", "--num", "9"], 2, "--data, --num: only for --int8"),
+    "extractor": (["--precision", "bf16", "--batch", "9"], 2, "--precision, --batch: only for --int8"),
 }
 
 
@@ -241,12 +241,12 @@ def test_bad_checkpoints(call: Call, here: Path) -> None:
     gan = checkpoint.newest_checkpoint(here)[1]
     checkpoint.save_checkpoint(Path("unlike.pt"), {**gan, "config": {**gan["config"], "d_width": 6}})
     for path, flags, expected, part in (
-        ("cut.pt", [], 1, "is not a whole msn-gan checkpoint"),
+        ("cut.pt", [], 1, "is not a complete msn-gan checkpoint"),
         ("altered.pt", [], 1, "is damaged"),
         ("absent.pt", [], 1, "no such checkpoint or run"),
-        ("samples", [], 1, "holds no checkpoint"),
+        ("samples", [], 1, "contains no checkpoint"),
         ("other.pt", [], 1, "does not fit this version of msn-gan"),
-        ("unlike.pt", ["--what", "discriminator"], 1, "its weights do not fit its settings"),
+        ("unlike.pt", ["--what", "discriminator"], 1, "the weights do not fit the config"),
         ("k.pt", ["--what", "discriminator"], 2, "--what discriminator: k.pt is of a classifier"),
         ("k.pt", ["--uint8"], 2, "--uint8: is for the images of a generator; a classifier gives logits"),
         ("k.pt", ["--ema"], 2, "--ema: only a generator has an average, a classifier has none"),

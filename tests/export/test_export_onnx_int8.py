@@ -19,7 +19,7 @@ from gan.data.train_test_sets import load_train_and_test
 from gan.errors import UserError
 from gan.evaluation.evaluator import evaluate
 from gan.evaluation.options import EvaluationOptions
-from gan.evaluation.reference_statistics import Looking
+from gan.metrics.extractor import ExtractorOptions
 from gan.experiments.classify.experiment import run_classification
 from gan.export import calibration
 from gan.export.network import load_export_source as subject_of
@@ -90,7 +90,7 @@ def test_a_generator_is_scored_before_and_after(call: Call, here: Path, tmp_path
     found = re.search(r"FID: ([\d.]+) in fp32, ([\d.]+) in int8 \(70 images against 1,797 of digits\)", told)
     assert found
     request = EvaluationOptions(
-        (str(checkpoint.list_checkpoints(here)[-1]),), Looking(features="digits"), num=70, metrics=("fid",)
+        (str(checkpoint.list_checkpoints(here)[-1]),), ExtractorOptions(features="digits"), num=70, metrics=("fid",)
     )
     record, _ = evaluate(request, tmp_path / "report")
     assert float(found[1]) == pytest.approx(record["results"][0]["fid"], rel=0.01)

@@ -8,11 +8,11 @@ from typing import Any
 
 from gan.evaluation.evaluator import evaluate
 from gan.evaluation.options import EvaluationOptions
-from gan.evaluation.reference_statistics import Looking
+from gan.metrics.extractor import ExtractorOptions
 from gan.training import train
 from tests.conftest import TINY
 
-DIGITS = Looking(features="digits", device="cpu")
+DIGITS = ExtractorOptions(features="digits", device="cpu")
 
 
 def trained(root: Path, **flags: Any) -> Path:
@@ -23,7 +23,7 @@ def trained(root: Path, **flags: Any) -> Path:
 
 
 def ask(out: Path, *targets: Path | str, **flags: Any) -> dict[str, Any]:
-    flags = {"looking": DIGITS, "num": 40, **flags}
+    flags = {"extractor": DIGITS, "num": 40, **flags}
     record, error = evaluate(EvaluationOptions(tuple(map(str, targets)), **flags), out)
     assert error is None
     assert json.loads((out / "report.json").read_text()) == record

@@ -88,9 +88,9 @@ def inception(inception_weights: Path) -> Callable[..., Extractor]:
         key = (preprocess, precision)
         if key not in made:
             options = ExtractorOptions(
-                weights=inception_weights, allow_other_weights=True, preprocess=preprocess, precision=precision
+                "inception", preprocess, precision, weights=inception_weights, allow_other_weights=True
             )
-            made[key] = create_extractor("inception", options)
+            made[key] = create_extractor(options)
         return made[key]
 
     return make

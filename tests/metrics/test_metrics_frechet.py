@@ -132,6 +132,6 @@ def test_unlike_dimensions() -> None:
 
 def test_warnings() -> None:
     assert "singular" in (count_warning(2048, 2048) or "")
-    assert "too large" in (count_warning(100, 64) or "")
+    assert "biased high" in (count_warning(100, 64) or "")
     assert count_warning(2049, 2048) is None
     assert count_warning(2048, 64) is None

@@ -202,7 +202,7 @@ class TestBadWeights:
 
     def test_download_of_something_else_leaves_nothing(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         self.answer(monkeypatch, b"<html>log in to the airport's network</html>")
-        with pytest.raises(UserError, match="is not the Inception weights file"):
+        with pytest.raises(UserError, match="the download is not the Inception weights"):
             locate_inception_weights()
         assert list((tmp_path / "hub" / "checkpoints").iterdir()) == []
 
@@ -237,18 +237,18 @@ class TestBadWeights:
         else:
             torch.save([1, 2] if kind == "list" else nn.Linear(2, 2).state_dict(), path)
         with pytest.raises(UserError, match="does not hold the weights"):
-            create_extractor("inception", ExtractorOptions(weights=path, allow_other_weights=True))
+            create_extractor(ExtractorOptions("inception", weights=path, allow_other_weights=True))
 
 
 def test_unknown_choices(inception_weights: Path) -> None:
     with pytest.raises(UsageError, match="--features vgg: .* inception, digits"):
-        create_extractor("vgg")
+        create_extractor(ExtractorOptions("vgg"))
     with pytest.raises(UsageError, match="--preprocess cleanest: .* pytorch-fid, torch-fidelity, clean"):
-        create_extractor("inception", ExtractorOptions(preprocess="cleanest"))
+        create_extractor(ExtractorOptions("inception", preprocess="cleanest"))
     with pytest.raises(UsageError, match="--precision fp8: .* fp32, bf16"):
-        create_extractor("inception", ExtractorOptions(precision="fp8"))
-    with pytest.raises(UsageError, match="digits features are made in fp32 only"):
-        create_extractor("digits", ExtractorOptions(precision="bf16"))
+        create_extractor(ExtractorOptions("inception", precision="fp8"))
+    with pytest.raises(UsageError, match="digits features are computed in fp32 only"):
+        create_extractor(ExtractorOptions("digits", precision="bf16"))
 
 
 def test_folding_leaves_no_batch_norm(inception: Make) -> None:

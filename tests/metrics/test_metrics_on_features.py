@@ -45,11 +45,11 @@ class TestInceptionScore:
         assert (mean, std) == (1, 0)
 
     def test_wrong_numbers_of_images(self) -> None:
-        with pytest.raises(ValueError, match="9 images cannot make 10 splits"):
+        with pytest.raises(ValueError, match="9 images cannot be divided into 10 splits"):
             inception_score(logits(9))
         score = InceptionScore(20, 30)
         score.update(logits(19))
-        with pytest.raises(ValueError, match="20 were announced"):
+        with pytest.raises(ValueError, match="19 images instead of 20"):
             score.result()
         with pytest.raises(ValueError, match="more than 20"):
             score.update(logits(2))

@@ -97,9 +97,9 @@ class TestStatistics:
     @pytest.mark.parametrize(
         ("entries", "words"),
         [
-            ({"mu": np.zeros(3)}, "`sigma` is missing, it holds mu"),
-            ({"mu": np.zeros(3), "sigma": np.eye(4)}, "do not belong together"),
-            ({"mu": np.zeros((3, 1)), "sigma": np.eye(3)}, "do not belong together"),
+            ({"mu": np.zeros(3)}, "`sigma` is missing, it contains mu"),
+            ({"mu": np.zeros(3), "sigma": np.eye(4)}, "do not match"),
+            ({"mu": np.zeros((3, 1)), "sigma": np.eye(3)}, "do not match"),
             ({"mu": np.zeros(3), "sigma": np.eye(3) * np.nan}, "not finite"),
             ({"mu": np.full(3, np.inf), "sigma": np.eye(3)}, "not finite"),
             ({"mu": np.zeros(3), "sigma": np.triu(np.ones((3, 3)))}, "not symmetric"),
@@ -135,14 +135,20 @@ class TestStatistics:
             load_statistics(tmp_path / "inception.npz").check(digits)
 
     @pytest.mark.parametrize(
-        ("field", "value"),
-        [("preprocess", "clean"), ("precision", "bf16"), ("weights", "f" * 64), ("layer", "x"), ("engine", 0)],
+        ("field", "label", "value"),
+        [
+            ("preprocess", "preprocessing", "clean"),
+            ("precision", "precisions", "bf16"),
+            ("weights", "weights", "f" * 64),
+            ("layer", "layers", "x"),
+            ("engine", "scoring versions", 0),
+        ],
     )
     def test_unlike_protocol_is_refused(
-        self, digits: DigitsExtractor, stream: Stream, pictures: Pictures, field: str, value: Any
+        self, digits: DigitsExtractor, stream: Stream, pictures: Pictures, field: str, label: str, value: Any
     ) -> None:
         reference = measure_reference(stream(pictures(8), name="the reference"), digits, cache=False)
-        with pytest.raises(UserError, match=rf"the reference .*\({field}: [^;]* against {str(value)[:12]}\)"):
+        with pytest.raises(UserError, match=rf"the reference .*: different {label}: [^;]* and {str(value)[:12]};"):
             reference.check(like(digits, **{field: value}))
 
 
@@ -193,7 +199,7 @@ class TestCache:
         other = reference_cache_path("other", 20, digits)
         path.rename(other)
         assert load_cached_reference(other, "x", None, digits) is None
-        assert "not what its name says" in capsys.readouterr().err
+        assert "its content does not match its name" in capsys.readouterr().err
 
     def test_failure_leaves_nothing(self, digits: DigitsExtractor, stream: Stream, pictures: Pictures) -> None:
         images = pictures(20)
@@ -233,18 +239,18 @@ class TestProtocol:
     def test_names_every_unlike_field(self) -> None:
         other = replace(self.one, weights="b" * 64, preprocess="pytorch-fid", generated_count=60, precision="bf16")
         assert protocol_differences(self.one, other) == [
-            "weights: aaaaaaaaaaaa against bbbbbbbbbbbb",
-            "preprocess: clean against pytorch-fid",
-            "precision: fp32 against bf16",
-            "generated count: 50 against 60",
+            "weights: aaaaaaaaaaaa and bbbbbbbbbbbb",
+            "preprocessing: clean and pytorch-fid",
+            "precisions: fp32 and bf16",
+            "image counts: 50 and 60",
         ]
-        with pytest.raises(UserError, match="run a and run b were not measured alike .*; use --mixed-protocols"):
+        with pytest.raises(UserError, match="run a and run b cannot be compared: different .*; use --mixed-protocols"):
             require_same_protocol(self.one, other, ("run a", "run b"), hint="use --mixed-protocols")
 
     def test_what_does_not_matter_passes(self) -> None:
         other = replace(self.one, seed=2, device="cuda", batch_size=7, versions={"torch": "9"}, ema=True, reference="x")
         require_same_protocol(self.one, other, ("a", "b"))  # ema: the one does not know
-        assert protocol_differences(other, replace(other, ema=False)) == ["ema: True against False"]
+        assert protocol_differences(other, replace(other, ema=False)) == ["EMA: True and False"]
 
     def test_json(self) -> None:
         record = json.loads(json.dumps(self.one.to_json()))

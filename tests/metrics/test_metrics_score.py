@@ -50,8 +50,8 @@ def test_all_scores(
     assert result["precision"] > 0.7 and result["recall"] > 0.7
     assert result["images_per_second"] > 0
     assert [line.split(" images")[0] for line in result["warnings"]] == [
-        "Inception score of 899",
-        "FID of 898",
+        "Inception score from 899",
+        "FID from 898",
         "KID over subsets of 898",
     ]
     protocol = Protocol.from_json(json.loads(json.dumps(result["protocol"])))
@@ -62,7 +62,7 @@ def test_all_scores(
 
 def test_few_images_and_bf16_are_told(digits: DigitsExtractor, stream: Stream, pair: tuple[Tensor, Tensor]) -> None:
     few = score(stream(pair[1][:100]), stream(pair[0]), digits, ("is", "kid"), cache=False)["warnings"]
-    assert few[0].startswith("Inception score of 100 images misleads: each of its 10 splits has 10")
+    assert few[0].startswith("Inception score from 100 images is biased low: each of its 10 splits has only 10")
     many = stream(torch.cat([pair[1]] * 3)[:2000])
     assert score(many, None, digits, ("is",))["warnings"] == []
     low = SimpleNamespace(**{name: getattr(digits, name) for name in ("name", "hash", "dimension", "classes")})
@@ -161,7 +161,7 @@ def test_foreign_statistics_are_labelled(
     reference = measure_reference(stream(pair[0]), digits)
     np.savez(tmp_path / "theirs.npz", mu=reference.mean, sigma=reference.covariance)
     result = score(stream(pair[1]), load_statistics(tmp_path / "theirs.npz"), digits, ("fid",))
-    assert any("preprocessing unknown" in line for line in result["warnings"])
+    assert any("preprocessing is unknown" in line for line in result["warnings"])
 
 
 def test_first_images_of_an_endless_stream(digits: DigitsExtractor, pair: tuple[Tensor, Tensor]) -> None:
@@ -184,7 +184,7 @@ class TestBadInput:
             score(many, stream(pictures(1), name="lonely"), digits)
         with pytest.raises(UserError, match="9 images; the Inception score needs at least 10"):
             score(stream(pictures(9)), many, digits)
-        with pytest.raises(UserError, match="need more than 3 images of either kind, there are 3"):
+        with pytest.raises(UserError, match="need more than 3 real and generated images, not 3"):
             score(many, stream(pictures(3)), digits, ("pr",))
         assert score(stream(pictures(2)), many, digits, ("fid",))["fid"] > 0
 
@@ -193,19 +193,19 @@ class TestBadInput:
             yield pictures(5)
             yield pictures(5, 48)
 
-        with pytest.raises(UserError, match="mixed: .* 32x32 and, from image 6 on, 48x48"):
+        with pytest.raises(UserError, match="mixed: .*: 32x32 and, from image 6 on, 48x48"):
             score(ImageStream("mixed", 10, mixed), stream(pictures(20)), digits)
-        with pytest.raises(UserError, match="large is of 48x48 pixels, small of 32x32"):
+        with pytest.raises(UserError, match="large has images of 48x48 pixels, small of 32x32"):
             score(stream(pictures(20, 48), name="large"), stream(pictures(20), name="small"), digits)
 
     def test_stream_that_ends_early(self, digits: DigitsExtractor, pictures: Pictures) -> None:
         short = ImageStream("short", 30, lambda: iter([pictures(20)]))
-        with pytest.raises(UserError, match="short: 30 images are to be scored, but there are 20 only"):
+        with pytest.raises(UserError, match="short: there are only 20 images, 30 are to be scored"):
             score(short, None, digits, ("is",))
 
     def test_metrics(self, digits: DigitsExtractor, stream: Stream, pictures: Pictures) -> None:
         images = stream(pictures(20))
-        with pytest.raises(UsageError, match="--metrics fdi: no such metric; there are fid, is, kid, pr"):
+        with pytest.raises(UsageError, match="--metrics fdi: no such metric; choose from fid, is, kid, pr"):
             score(images, images, digits, ("fid", "fdi"))
         with pytest.raises(UsageError, match="no such metric"):
             score(images, images, digits, ())
@@ -223,7 +223,7 @@ class TestBadInput:
             return x, torch.zeros(len(images), 10)
 
         monkeypatch.setattr(DigitsExtractor, "features", features)
-        with pytest.raises(UserError, match="broken: the digits network gives NaN or infinity for image 13"):
+        with pytest.raises(UserError, match="broken: the digits extractor outputs NaN or infinity for image 13"):
             score(stream(pictures(20), name="broken"), None, digits, ("is",))
 
     def test_no_room_for_features(

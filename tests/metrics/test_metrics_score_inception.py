@@ -34,9 +34,9 @@ def test_mixed_preprocessing_is_refused(
 ) -> None:
     images = stream(pictures(3), name="a set")
     reference = measure_reference(images, inception("pytorch-fid"))
-    with pytest.raises(UserError, match=r"a set and .*\(preprocess: pytorch-fid against clean\)"):
+    with pytest.raises(UserError, match=r"a set and .*: different preprocessing: pytorch-fid and clean;"):
         score(images, reference, inception("clean"), ("fid",))
-    with pytest.raises(UserError, match="precision: fp32 against bf16"):
+    with pytest.raises(UserError, match="precisions: fp32 and bf16"):
         score(images, reference, inception("pytorch-fid", "bf16"), ("fid",))
 
 

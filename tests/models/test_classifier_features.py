@@ -110,7 +110,7 @@ def test_bad_checkpoints(saved: Path) -> None:
 
 def test_extractor(saved: Path) -> None:
     before = torch.get_rng_state()
-    extractor = create_extractor("classifier", ExtractorOptions(weights=saved, batch_size=3))
+    extractor = create_extractor(ExtractorOptions(f"classifier:{saved}", batch=3))
     images = torch.randint(0, 256, (7, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     features, logits = extractor.features(images)
     assert torch.equal(torch.get_rng_state(), before)
@@ -126,11 +126,11 @@ def test_extractor(saved: Path) -> None:
 
 
 def test_extractor_refuses(saved: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--precision bf16: the features of a classifier are made in fp32 only"):
-        create_extractor("classifier", ExtractorOptions(weights=saved, precision="bf16"))
+    with pytest.raises(UsageError, match="--precision bf16: classifier features are computed in fp32 only"):
+        create_extractor(ExtractorOptions(f"classifier:{saved}", precision="bf16"))
     with pytest.raises(UsageError, match="name a trained checkpoint, as in classifier:"):
-        create_extractor("classifier")
+        create_extractor(ExtractorOptions("classifier"))
     small = build_classifier("cnn3", "sn", resolution=28, channels=1, classes=10)
     checkpoint.save_checkpoint(tmp_path / "cnn3.pt", classifier_state(small, "cnn3", "sn", "0123456789"))
     with pytest.raises(UserError, match="cnn3 has 8,192 features, too many for a covariance"):
-        create_extractor("classifier", ExtractorOptions(weights=tmp_path / "cnn3.pt"))
+        create_extractor(ExtractorOptions(f"classifier:{tmp_path / 'cnn3.pt'}"))

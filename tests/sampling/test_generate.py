@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from gan.config.train_config import TrainConfig
+from gan.data.png_zip import to_pil
 from gan.models import build_generator
 from gan.sampling import generate
-from gan.sampling.grids import image_grid, to_pil
+from gan.sampling.grids import image_grid
 from gan.sampling.interpolation import interpolate, slerp
 
 

@@ -22,7 +22,7 @@ from gan.metrics.extractors import create_extractor
 from gan.models.classifiers import classifier_from_state
 from gan.runs import checkpoint
 from gan.runs import log as runlog
-from tests.helpers.experiments import RUN, SMALL, Run, before_each_step
+from tests.helpers.classifications import RUN, SMALL, Run, before_each_step
 from tests.helpers.pages import Page
 from tests.helpers.runs import command_line
 from tests.helpers.states import same_bytes
@@ -100,7 +100,7 @@ def test_pages(run: Run) -> None:
     assert any("Test accuracy, %, lr 0.01 over epochs: none from" in (alt or "") for alt in page.alts)
     markdown = (RUN / "classify.md").read_text()
     assert "| Norm | lr | Final test accuracy, % |" in markdown and "## Settings" in markdown
-    assert "± is half of the 95 % interval" in markdown and "no interval" not in markdown
+    assert "± is the half-width of the 95 % confidence interval" in markdown and "no interval" not in markdown
     assert "trainings are done" not in markdown
     view = classification_report(record)
     assert len(view.first.rows) == 4 and view.first.heading == "Results" and view.stopped is None
@@ -111,7 +111,7 @@ def test_a_single_seed_has_no_interval(run: Run) -> None:
     record = run(**SMALL, norms=["none"], lr=[0.01])
     assert record["rows"][0]["final_test_accuracy_half_width"] is None
     markdown = (RUN / "classify.md").read_text()
-    assert "±" not in markdown.split("\n- ")[0] and "A mean without ± is that of one seed" in markdown
+    assert "±" not in markdown.split("\n- ")[0] and "A value without ± is from one seed" in markdown
 
 
 def test_divergence_is_recorded_and_the_others_go_on(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +133,7 @@ def test_a_damaged_log_is_named(run: Run) -> None:
     run(**SMALL, norms=["none"], lr=[0.01])
     folder = RUN / "none-lr0.01-seed0"
     (folder / "log.jsonl").write_text('{"step": 1}\n')
-    with pytest.raises(UserError, match="none-lr0.01-seed0: is damaged .*; remove it, and it is trained again"):
+    with pytest.raises(UserError, match="none-lr0.01-seed0: damaged files .*; remove this folder to train it again"):
         results.read_classify_result(folder)
 
 
@@ -170,7 +170,7 @@ def test_a_trained_network_scores_images(run: Run, image_folder: Path) -> None:
     result = json.loads(Path("scores/report.json").read_text())["results"][0]
     assert result["protocol"]["layer"] == "vgg7 penultimate (256), logits (10)"
     assert result["fid"] == pytest.approx(0, abs=1e-3)  # the same images
-    assert create_extractor("classifier", ExtractorOptions(weights=network)).dimension == 256
+    assert create_extractor(ExtractorOptions(f"classifier:{network}")).dimension == 256
 
 
 @pytest.mark.parametrize(

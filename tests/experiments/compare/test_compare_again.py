@@ -99,9 +99,7 @@ def test_folders_changed_by_hand(copy: Path) -> None:
     folder = copy / RUN / "msn-seed0"
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config.replace('"g_lr": 0.0002', '"g_lr": 0.5'))
-    refused(
-        r"msn-seed0: has other settings than the comparison \(--g-lr: 0.5 -> 0.0002\); remove this folder to train it again"
-    )
+    refused(r"msn-seed0: has other settings than the comparison \(--g-lr: 0.5 -> 0.0002\); remove this folder to train")
     (folder / "config.json").write_text("{")
     refused("msn-seed0/config.json: cannot be read .*; remove this folder")
     (folder / "config.json").write_text(config)

@@ -1,0 +1,35 @@
+"""`sample`: images of a checkpoint"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gan.cli.app import device_option, main
+from gan.distributed import process_group
+from gan.sampling.sample import SampleOptions, write_samples
+
+
+@main.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--num", type=click.IntRange(1), help="Number of images.  [default: 64; 8 walks with --interpolate]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same images.")
+@click.option("--grid", "columns", type=click.IntRange(1), help="Columns of a grid.  [default: as many as rows]")
+@click.option("--out", type=click.Path(path_type=Path), help="A .png grid, a folder, a .zip, or a .gif or .webp walk.")
+@click.option("--class", "label", help="Class of all images, by name or number.  [default: each in turn]")
+@click.option("--truncation", type=click.FloatRange(0, min_open=True), help="Truncate latents at ± this value.")
+@click.option("--interpolate", "frames", type=click.IntRange(2), help="Walk between latents in N frames each.")
+@click.option("--ema/--no-ema", default=True, show_default=True, help="The EMA generator, or the trained one.")
+@device_option
+def sample(checkpoint: Path, out: Path | None, **flags: Any) -> None:
+    """Generate images from CHECKPOINT, a file or a run's folder (its newest checkpoint).
+
+    \b
+    Examples: msn-gan sample checkpoints/quickstart --num 100 --out digits.png
+              msn-gan sample checkpoints/quickstart --num 10000 --out digits.zip
+              msn-gan sample checkpoints/quickstart --interpolate 30 --out walk.gif
+    """
+    with process_group.joined_ranks():
+        write_samples(checkpoint, out, SampleOptions(**flags))

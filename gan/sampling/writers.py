@@ -1,0 +1,72 @@
+"""Write generated images as a zip, a folder or an animation; `gan.sampling.grids` writes grids"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan.data.png_zip import PngSetWriter, encode_png, to_pil, zip_entries
+from gan.errors import UsageError
+from gan.sampling.grids import grid_padding, image_grid
+from gan.utils.files import atomic_folder, atomic_write
+
+Batches = Iterable[tuple[Tensor, Tensor | None]]
+"""Images uint8 (N, C, H, W) and their labels int64 (N,), or None if unlabelled."""
+
+ANIMATION_LIMITS = {".gif": 65_535, ".webp": 16_383}
+"""Formats of animations, and the largest width and height of each, in pixels."""
+
+_FRAME_MS = 50
+
+
+def write_zip(path: Path, batches: Batches, classes: Sequence[str]) -> None:
+    """Write a zip of PNGs, with `dataset.json` if there are classes. The same images give the same bytes."""
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        _write_pngs(PngSetWriter(zip_entries(archive)), batches, classes)
+
+
+def write_folder(path: Path, batches: Batches, classes: Sequence[str]) -> None:
+    """Write a folder of PNGs, with `dataset.json` if there are classes."""
+    with atomic_folder(path) as folder:
+        _write_pngs(PngSetWriter(lambda name, content: (folder / name).write_bytes(content)), batches, classes)
+
+
+def _write_pngs(writer: PngSetWriter, batches: Batches, classes: Sequence[str]) -> None:
+    """Write each image under its index, then the labels."""
+    index = 0
+    for images, labels in batches:
+        for place, image in enumerate(images):
+            writer.add(f"{index:08d}.png", encode_png(image), None if labels is None else int(labels[place]))
+            index += 1
+    if classes:
+        writer.write_labels(classes)
+
+
+def write_animation(path: Path, sequences: Sequence[Tensor], columns: int) -> None:
+    """Write sequences of frames (F, C, H, W), shown side by side, as an animation that repeats."""
+    frames = [to_pil(image_grid(torch.stack(images), columns)) for images in zip(*sequences, strict=True)]
+    options = {"save_all": True, "append_images": frames[1:], "duration": _FRAME_MS, "loop": 0}
+    with atomic_write(path) as file:
+        frames[0].save(file, path.suffix[1:].upper(), **options)
+
+
+def check_animation_size(path: Path, count: int, columns: int, side: int) -> None:
+    """Check that a grid of `count` images of this side fits into the format of an animation.
+
+    Raises:
+        UsageError: it is too wide or too high.
+    """
+    width = min(columns, count)
+    padding = grid_padding(side)
+    largest = max(width, math.ceil(count / width)) * (side + padding) + padding
+    limit = ANIMATION_LIMITS[path.suffix.lower()]
+    if largest > limit:
+        raise UsageError(
+            f"{path}: {count:,} walks in {width:,} columns are {largest:,} pixels wide or high, the limit of "
+            f"{path.suffix} is {limit:,}; give a smaller --num or another --grid"
+        )
