@@ -1,4 +1,4 @@
-"""`bench`: how fast and how large."""
+"""The `bench` command: speed and size of networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from gan.bench import onnx_latency
+from gan.bench.onnx_latency import measure_onnx, onnx_table
 from gan.cli.app import Names, device_option, main
 from gan.errors import UsageError
 from gan.runtime import PRECISIONS
@@ -24,60 +24,52 @@ _MODELS = "cnn3,vgg7,densenet-bc,resnet18,msn-dcgan,sngan-resnet"
 @click.option("--batch", type=int, default=32, show_default=True, help="Images of a training step.")
 @click.option("--rounds", type=int, default=9, show_default=True, help="Turns of each norm.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)
-@click.option("--seconds", type=float, help="Begin no round that would end later; at least one for each model.")
-@click.option("--memory/--no-memory", default=True, show_default=True, help="Peak memory of training.")
-@click.option("--onnx", is_flag=True, help="Time FILE... in ONNX Runtime instead, one item at a time.")
+@click.option("--seconds", type=float, help="Time limit; each model has at least one round.")
+@click.option("--memory/--no-memory", default=True, show_default=True, help="Measure peak memory of training.")
+@click.option("--onnx", is_flag=True, help="Time FILE... in ONNX Runtime instead, on batches of one item.")
 @click.argument("files", nargs=-1, metavar="[FILE...]", type=click.Path(path_type=Path))
-@click.option("--runs", type=click.IntRange(10), default=500, show_default=True, help="Of each FILE and thread count.")
+@click.option("--runs", type=click.IntRange(10), default=500, show_default=True, help="Runs per FILE and thread count.")
 @click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write the results here too.")
 @device_option
-def bench(path: Path | None, onnx: bool, files: tuple[Path, ...], runs: int, **settings: Any) -> None:
-    """Time networks under several normalizations, in turn, and print the ratios MSN/BN and MSN/SN.
+def bench(path: Path | None, onnx: bool, files: tuple[Path, ...], runs: int, **options: Any) -> None:
+    """Time networks under several norms, in turn, and print the ratios MSN/BN and MSN/SN.
 
-    Timed are the training step, inference at batch 1 and 64, and inference after folding; counted are parameters, peak
-    memory and FLOP. It says which of these the MSN paper's "16 % faster than BN" could mean here. Ctrl-C keeps what is
-    finished.
+    Measures the training step, inference at batch 1 and 64, the same after folding, parameters, peak memory and FLOP,
+    and which of these match the MSN paper's "16 % faster than BN" on this machine. Ctrl-C keeps finished rounds.
 
-    With --onnx, for each FILE of `msn-gan export`: median and 99th percentile of the latency at 1 and 2 threads, size
-    and peak memory.
+    With --onnx, measures for each FILE of `msn-gan export`: median and 99th percentile of the latency at 1 and 2
+    threads, size and peak memory.
 
     \b
     Examples: msn-gan bench --models densenet-bc --norms none,bn,sn,msn --batch 32 --seconds 120 --json bench.json
               msn-gan bench --onnx exports/cats.onnx exports/cats-int8.onnx
     """
-    from gan.bench import report, runner
-
     if path and not path.absolute().parent.is_dir():
         raise UsageError(f"--json {path}: there is no folder {path.absolute().parent}")
     if onnx != bool(files):
         raise UsageError("bench: --onnx FILE... measures the .onnx files that `msn-gan export` wrote; give both")
-    given = _given() - {"onnx", "files", "path"}
-    if unused := given - {"runs"} if onnx else given & {"runs"}:
-        kind = "networks under norms, not --onnx" if onnx else "--onnx"
-        raise UsageError(f"{', '.join(sorted(_flag(name) for name in unused))}: for {kind}; leave it out")
-    if onnx:
-        measured = onnx_latency.measure_onnx(files, runs)
-        click.echo(onnx_latency.onnx_table(measured))
-        _write(path, measured)
-        return
-    record, code = runner.run_bench(runner.BenchPlan(**settings))
-    click.echo(report.bench_markdown(record))
-    _write(path, record)
-    if record["stopped"]:
-        click.echo(f"msn-gan: {record['stopped']}", err=True)
-    sys.exit(code)
-
-
-def _given() -> set[str]:
-    """Names of the parameters that the command line has."""
     context = click.get_current_context()
-    return {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    ]
+    unused = sorted(flag for flag in given if flag not in ("--onnx", "files", "--json") and (flag == "--runs") != onnx)
+    if unused:
+        mode = "networks under norms, not --onnx" if onnx else "--onnx"
+        raise UsageError(f"{', '.join(unused)}: for {mode}; leave it out")
+    stopped, code = None, 0
+    if onnx:
+        results: Any = measure_onnx(files, runs)
+        click.echo(onnx_table(results))
+    else:
+        from gan.bench import report, runner
 
-
-def _flag(name: str) -> str:
-    return next(item.opts[0] for item in click.get_current_context().command.params if item.name == name)
-
-
-def _write(path: Path | None, record: Any) -> None:
+        results, code = runner.run_bench(runner.BenchPlan(**options))
+        click.echo(report.bench_markdown(results))
+        stopped = results["stopped"]
     if path:
-        write_json(path, record)
+        write_json(path, results)
+    if stopped:
+        click.echo(f"msn-gan: {stopped}", err=True)
+    sys.exit(code)

@@ -1,5 +1,5 @@
-"""Training dynamics: gradients, layer means and singular values, sampled while a classifier or a discriminator trains.
+"""Training dynamics: gradients, layer means and singular values, sampled while a classifier or discriminator trains.
 
-`gan.dynamics.callback` samples and writes `dynamics.jsonl`; `gan.dynamics.report` makes figures of it. Every number is
-defined in `docs/dynamics.md`. A sample works on a copy of the network, so training does not notice it.
+`callback` writes samples to `dynamics.jsonl`; `report` draws figures of them. Samples are taken from a copy of the
+network, so they do not affect training. `docs/dynamics.md` defines every number.
 """

@@ -1,10 +1,11 @@
-"""The layers of a network under any normalization, by names that do not depend on it, and moments of what they give."""
+"""Layers by names that do not depend on the normalization, and moments of their outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,20 +21,19 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm
 
 
 def weighted_layers(network: nn.Module) -> dict[str, nn.Module]:
-    """Every linear layer, embedding and convolution by name, in the order in which they were built."""
-    found: dict[str, nn.Module] = {}
+    """Return every linear layer, embedding and convolution by name, in the order of construction."""
+    layers: dict[str, nn.Module] = {}
     for path, module in network.named_modules():
         if isinstance(module, _WEIGHTED):
-            wrapped = _inside(network, path)
-            found[path.removesuffix(".layer") if wrapped else path] = module
-    return found
+            wrapped = _in_normalized(network, path)
+            layers[path.removesuffix(".layer") if wrapped else path] = module
+    return layers
 
 
 def raw_weight(layer: nn.Module) -> nn.Parameter:
-    """The weight that the optimizer moves: W of a spectrally normalized layer, the direction v of a weight norm."""
-    if not parametrize.is_parametrized(layer, "weight"):
-        weight = layer.weight
-    else:
+    """Return the weight that the optimizer updates: W under spectral norm, the direction v under weight norm."""
+    weight = layer.weight
+    if parametrize.is_parametrized(layer, "weight"):
         stored: Any = layer.parametrizations["weight"]  # type: ignore[index]
         weight = stored.original1 if hasattr(stored, "original1") else stored.original
     assert isinstance(weight, nn.Parameter)
@@ -41,67 +41,63 @@ def raw_weight(layer: nn.Module) -> nn.Parameter:
 
 
 def hidden_outputs(network: nn.Module) -> dict[str, nn.Module]:
-    """The modules that give pre-activations: each convolution with its normalization.
+    """Return the modules whose outputs are pre-activations: each convolution with its normalization.
 
-    Where norms stand apart from convolutions and normalize what several of them gave (a DenseNet under bn, ln or in),
-    they take the place of the convolutions that have no norm of their own: nothing enters an activation but by them.
+    Where norms are separate from convolutions and normalize the outputs of several (a DenseNet under bn, ln or in),
+    they replace the convolutions without a norm of their own, because every activation follows one of them.
     """
-    found, bare, apart = {}, {}, {}
+    normalized, bare, norms = {}, {}, {}
     for path, module in network.named_modules():
         if isinstance(module, Normalized) and isinstance(module.layer, _ConvNd):
-            found[path] = module
-        elif isinstance(module, _ConvNd) and not _inside(network, path):
+            normalized[path] = module
+        elif isinstance(module, _ConvNd) and not _in_normalized(network, path):
             bare[path] = module
-        elif isinstance(module, _NORMS) and not _inside(network, path):
-            apart[path] = module
-    return {**found, **(apart or bare)}
+        elif isinstance(module, _NORMS) and not _in_normalized(network, path):
+            norms[path] = module
+    return {**normalized, **(norms or bare)}
 
 
 def pooled_outputs(network: nn.Module) -> list[str]:
-    """Those of `hidden_outputs` that are given after a 2×2 mean, which is merged with the convolution."""
-    found = hidden_outputs(network).items()
-    return [
-        name
-        for name, module in found
-        if isinstance(module.layer if isinstance(module, Normalized) else module, PooledConv2d)
-    ]
+    """Return the names of those `hidden_outputs` that follow a 2×2 mean merged with the convolution."""
+    outputs = hidden_outputs(network).items()
+    return [name for name, module in outputs if isinstance(getattr(module, "layer", module), PooledConv2d)]
 
 
-def _inside(network: nn.Module, path: str) -> bool:
-    """Whether a module is the layer or the norm of a `Normalized`."""
+def _in_normalized(network: nn.Module, path: str) -> bool:
     return isinstance(network.get_submodule(path.rpartition(".")[0]), Normalized)
 
 
 @dataclass(frozen=True, eq=False)
 class ActivationMoments:
-    """Mean and standard deviation of each channel, over samples and positions; float64 (C,) on the CPU."""
+    """Mean and standard deviation of each channel over samples and positions, float64 (C,) on the CPU."""
 
     mean: Tensor
     std: Tensor
 
 
 class Recorder:
-    """Sees what the layers of a network are given and give, while it is installed.
+    """Record input shapes and output moments of a network's layers, while it is installed.
 
-    `shapes` has the shape (C, H, W) of each weighted layer's last input. `moments` takes together all outputs that
-    were seen in blocks of `first`; those must be of one size.
+    `shapes` has the shape (C, H, W) of each weighted layer's last input. `moments` covers all outputs in blocks of
+    `first`, whose batches must have equal sizes.
     """
 
     def __init__(self) -> None:
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self._seen: dict[str, list[Tensor]] = {}
+        self._moments: dict[str, list[Tensor]] = {}
         self._count: int | None = None
 
     @contextmanager
     def installed(self, network: nn.Module) -> Iterator[None]:
-        """See a network's forward passes in the block."""
-        # A `Normalized` is given what its layer is, but may not call it as a module.
+        """Record a network's forward passes in the block."""
+        # `get_submodule`: a `Normalized` has the same input as its layer, but may not call it as a module.
         handles = [
-            network.get_submodule(name).register_forward_pre_hook(self._input_hook(name))
+            network.get_submodule(name).register_forward_pre_hook(partial(self._record_shape, name))
             for name in weighted_layers(network)
         ]
         handles += [
-            module.register_forward_hook(self._output_hook(name)) for name, module in hidden_outputs(network).items()
+            module.register_forward_hook(partial(self._record_moments, name))
+            for name, module in hidden_outputs(network).items()
         ]
         try:
             yield
@@ -111,7 +107,7 @@ class Recorder:
 
     @contextmanager
     def first(self, count: int) -> Iterator[None]:
-        """In the block, the first samples of each batch are counted to the moments."""
+        """Include the first `count` samples of each batch in the moments, in the block."""
         self._count = count
         try:
             yield
@@ -119,40 +115,34 @@ class Recorder:
             self._count = None
 
     def moments(self) -> dict[str, ActivationMoments]:
-        """Of each hidden layer."""
-        found = {}
-        for name, parts in self._seen.items():
+        """Return the moments of each hidden layer."""
+        moments = {}
+        for name, parts in self._moments.items():
             variances, means = torch.stack(parts).cpu().double().unbind(1)  # (parts, C) each
             mean = means.mean(0)
-            # Parts are of one size, so the variance is that within them and that of their means.
-            found[name] = ActivationMoments(mean, (variances.mean(0) + means.var(0, correction=0)).sqrt())
-        return found
+            # Total variance of parts of equal sizes: the mean within parts plus the variance between their means.
+            moments[name] = ActivationMoments(mean, (variances.mean(0) + means.var(0, correction=0)).sqrt())
+        return moments
 
-    def _input_hook(self, name: str) -> Any:
-        def see(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self.shapes[name] = tuple(inputs[0].shape[1:])
+    def _record_shape(self, name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.shapes[name] = tuple(inputs[0].shape[1:])
 
-        return see
-
-    def _output_hook(self, name: str) -> Any:
-        @torch.no_grad()
-        def see(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            if self._count is not None:
-                counted = output[: self._count].transpose(0, 1).flatten(1)  # (N, C, H, W) -> (C, N*H*W)
-                self._seen.setdefault(name, []).append(torch.stack(torch.var_mean(counted, 1, correction=0)))
-
-        return see
+    @torch.no_grad()
+    def _record_moments(self, name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        if self._count is not None:
+            channels = output[: self._count].transpose(0, 1).flatten(1)  # (N, C, H, W) -> (C, N*H*W)
+            self._moments.setdefault(name, []).append(torch.stack(torch.var_mean(channels, 1, correction=0)))
 
 
 def activation_drift(now: ActivationMoments, before: ActivationMoments) -> dict[str, float]:
-    """How far the channels of a layer have moved, each number a mean over those channels c that vary at all.
+    """Compare the moments of a layer with their initial values; means over the channels c that vary.
 
-    `drift` is |μ_c − μ_c(0)| / s_c(0), in standard deviations at initialisation; `offset` is |μ_c| / s_c, the distance
-    from 0 in present ones; `spread` is s_c / s_c(0). NaN where no channel varies.
+    `drift` is |μ_c − μ_c(0)| / s_c(0), in initial standard deviations; `offset` is |μ_c| / s_c, the distance from 0 in
+    current ones; `spread` is s_c / s_c(0). NaN where no channel varies.
     """
-    began, there = before.std > 0, now.std > 0
+    varied, varies = before.std > 0, now.std > 0
     return {
-        "drift": ((now.mean - before.mean).abs() / before.std)[began].mean().item(),
-        "offset": (now.mean.abs() / now.std)[there].mean().item(),
-        "spread": (now.std / before.std)[began].mean().item(),
+        "drift": ((now.mean - before.mean).abs() / before.std)[varied].mean().item(),
+        "offset": (now.mean.abs() / now.std)[varies].mean().item(),
+        "spread": (now.std / before.std)[varied].mean().item(),
     }

@@ -1,4 +1,4 @@
-"""One sample: all numbers of a network at a moment of its training, taken on a copy of it."""
+"""Measure gradients, weights and activations of a network during training, on a copy of it."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from gan.dynamics.matrix_stats import has_operator, matrix, operator_norm, singu
 from gan.dynamics.probe_batches import PARTS, Probe
 from gan.norm import power_iterate
 
-_DIGITS = 6  # of a number in the file
+_DIGITS = 6  # significant digits in the file
 
 
 class DynamicsMeter:
-    """A network whose training is watched. Make it before the first step: its layers' means then are the initial ones.
+    """Takes samples of a network; make it before the first step, because drift is relative to the moments then.
 
-    A sample is taken on a copy of the network in fp32 and in training mode, after one power iteration, which gives the
-    weights that the next step will use. The network itself, its buffers and all random streams stay as they are.
+    A sample uses a copy of the network in fp32 and training mode, after one power iteration, so that its weights are
+    those of the next step. The network itself, its buffers and all random streams stay unchanged.
 
     Args:
         network: with its initial weights.
-        probe: the images and the loss.
-        facts: what every sample says of the training, as `norm` and `kind`.
+        probe: images and loss.
+        facts: entries to add to every sample, as `norm` and `kind`.
     """
 
     def __init__(self, network: nn.Module, probe: Probe, facts: dict[str, Any]) -> None:
@@ -54,10 +54,10 @@ class DynamicsMeter:
         return twin
 
     def sample(self, *, full: bool) -> dict[str, Any]:
-        """The numbers as they are now; numbers that are not finite are None.
+        """Return the current numbers; numbers that are not finite are None.
 
         Args:
-            full: add what takes longer: all singular values and the operator norms of convolutions.
+            full: include all singular values and the operator norms of convolutions, which take longer.
         """
         twin, recorder = self._copy(), Recorder()
         layers = {name: layer for name, layer in weighted_layers(twin).items() if raw_weight(layer).requires_grad}
@@ -91,7 +91,7 @@ class DynamicsMeter:
 
 
 class GradientStatistics:
-    """The gradients of some weights on several mini-batches: their means and variances, as they come (Welford)."""
+    """Means and variances of gradients over mini-batches, by Welford's algorithm."""
 
     def __init__(self, weights: list[nn.Parameter]) -> None:
         self.count = 0
@@ -100,16 +100,16 @@ class GradientStatistics:
         self._squares = [torch.zeros_like(weight) for weight in weights]
 
     def add(self, loss: Tensor) -> None:
-        """Take in the gradient of the loss on one mini-batch."""
+        """Add the gradient of the loss on one mini-batch."""
         self.count += 1
-        found = torch.autograd.grad(loss, self._weights, materialize_grads=True)
-        for mean, square, gradient in zip(self._means, self._squares, found, strict=True):
+        gradients = torch.autograd.grad(loss, self._weights, materialize_grads=True)
+        for mean, square, gradient in zip(self._means, self._squares, gradients, strict=True):
             change = gradient - mean
             mean += change / self.count
             square += change * (gradient - mean)
 
     def numbers(self, index: int, layer: nn.Module) -> dict[str, float]:
-        """Of the gradient of weight number `index`; the variance is unbiased, its mean over all entries."""
+        """Return the numbers of the gradient of weight `index`: its unbiased variance is averaged over all entries."""
         mean, square = self._means[index], self._squares[index]
         zeros, small = sparsity(mean)
         variance = square.double() if square.device.type != "mps" else square
@@ -124,23 +124,23 @@ class GradientStatistics:
 
 @torch.no_grad()
 def _weight_numbers(layer: nn.Module, values: Tensor) -> dict[str, float]:
-    """Of a layer's weight, raw and as the layer uses it.
+    """Numbers of a layer's weight, raw and as the layer uses it.
 
     Args:
         values: singular values of the raw weight.
     """
     raw, sigma = raw_weight(layer), values[0].item()
-    used = sigma
+    used_sigma = sigma
     if parametrize.is_parametrized(layer, "weight"):
         weight = layer.weight
         assert isinstance(weight, Tensor)
-        used = singular_values(matrix(weight, layer))[0].item()
+        used_sigma = singular_values(matrix(weight, layer))[0].item()
     return {
         "weight_mean": raw.mean().item(),
         "weight_std": raw.std(correction=0).item(),
         "sigma": sigma,
         "stable_rank": stable_rank(values),
-        "used_sigma": used,
+        "used_sigma": used_sigma,
     }
 
 

@@ -1,4 +1,4 @@
-"""The images that dynamics are sampled on: the same in every sample, and under every normalization and seed."""
+"""Fixed mini-batches for samples of training dynamics: the same for every sample, normalization and seed."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from gan.data.batches import to_float
 from gan.dynamics.layers import Recorder
 from gan.nn.losses import LOSSES
 
-PARTS = 4  # mini-batches of the probe
-PART = 32  # images of a mini-batch, or the training's batch if that is smaller
-_SEED = 0  # of the choice of images and latents; training draws from other streams
+PARTS = 4  # mini-batches of a probe
+PART = 32  # images of a mini-batch, at most the training's batch
+_SEED = 0  # of images and latents; independent of training's random streams
 
 
 class Probe(Protocol):
-    """A fixed batch in parts, and the loss that a network is trained on."""
+    """Fixed mini-batches and the training loss on them."""
 
     size: int
-    """Images of a part; of each kind, for a discriminator."""
+    """Images of a mini-batch; for a discriminator, real images, and as many generated ones."""
 
     def losses(self, network: nn.Module, recorder: Recorder) -> Iterator[Tensor]:
-        """The training loss on each part, a scalar with its graph; the recorder counts the real images."""
+        """Yield the training loss on each mini-batch, a scalar with its graph; real images enter the moments."""
 
 
 class ClassifierProbe:
-    """Images of the training set, as they are, and the cross entropy.
+    """Training images without augmentation, and the cross entropy.
 
     Args:
-        images: the set, with labels. Where it is smaller than the probe, images come again.
-        batch: of the training.
-        device: where the network is.
+        images: a labelled set; images repeat if it is smaller than the probe.
+        batch: batch size of the training.
+        device: device of the network.
     """
 
     def __init__(self, images: ImageSet, batch: int, device: torch.device) -> None:
         self.size = min(PART, batch)
-        self._images, labels = _chosen(images, self.size, device)
+        self._images, labels = _random_batches(images, self.size, device)
         assert labels is not None
         self._labels = labels
 
@@ -55,19 +55,19 @@ class ClassifierProbe:
 
 
 class DiscriminatorProbe:
-    """Real images, what the generator makes of fixed latents, and D's loss (without penalties).
+    """Real images, images generated from fixed latents, and D's loss without penalties.
 
-    The moments of layers are those of the real images alone, which stay as they are while the generator changes. Where
-    D is given both kinds as one batch, a norm may tell of the fake ones in what real ones become; then moments are
-    taken in a pass of their own, whose fake images are those of the generator as it was when the probe was made.
+    Moments are those of the real images alone, which do not change with the generator. If D takes both kinds as one
+    batch, generated images may affect the real ones through the norm; then moments are taken in a separate pass with
+    the images that the generator made when the probe was built.
 
     Args:
-        config: of the run.
-        images: its real images; where there are fewer than the probe has, images come again.
-        classes: of a conditional run; 0 for an unconditional one.
-        generator: that of the run, with its initial weights, also where the run is then resumed; a copy of it, as it is
-            at that time, makes the images of each sample.
-        device: where the networks are.
+        config: configuration of the run.
+        images: its real images; they repeat if there are fewer than in the probe.
+        classes: number of classes; 0 for an unconditional run.
+        generator: the run's generator with its initial weights, also if the run is then resumed; each sample generates
+            images with a copy of it in its current state.
+        device: device of the networks.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class DiscriminatorProbe:
         self._generator = generator
         self._loss = LOSSES[config.loss].discriminator
         self._joint = config.d_batch == "joint"
-        self._real, real_labels = _chosen(images, self.size, device)
+        self._real, real_labels = _random_batches(images, self.size, device)
         stream = torch.Generator().manual_seed(_SEED)
         self._latents = torch.randn(PARTS, self.size, config.latent_dim, generator=stream).to(device)
         self._labels: list[tuple[Tensor | None, Tensor | None]] = [(None, None)] * PARTS
@@ -88,7 +88,7 @@ class DiscriminatorProbe:
         self._first_fakes = list(self._fakes()) if self._joint else []
 
     def _fakes(self) -> Iterator[Tensor]:
-        """What the generator makes of the latents now, part by part."""
+        """Generate the images of each mini-batch with the generator's current weights."""
         generator = copy.deepcopy(self._generator).train()
         for z, (_, labels) in zip(self._latents, self._labels, strict=True):
             with torch.no_grad():
@@ -112,8 +112,8 @@ class DiscriminatorProbe:
             yield self._loss(real_logits, fake_logits)
 
 
-def _chosen(images: ImageSet, size: int, device: torch.device) -> tuple[list[Tensor], list[Tensor] | None]:
-    """`PARTS` mini-batches of random images, float32 (size, C, R, R) in [-1, 1], and of their labels."""
+def _random_batches(images: ImageSet, size: int, device: torch.device) -> tuple[list[Tensor], list[Tensor] | None]:
+    """Return `PARTS` mini-batches of random images, float32 (size, C, R, R) in [-1, 1], and their labels."""
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(_SEED))
     indices = order[torch.arange(PARTS * size) % len(images)]
     pixels = to_float(images.fetch(indices).to(device)).contiguous(memory_format=torch.channels_last)
