@@ -33,16 +33,13 @@ _ABANDONED = 24 * 3600.0  # seconds after which a partial file has no writer any
 
 @dataclass(frozen=True)
 class CacheHeader:
-    """The header of a cache file; the pixels begin at byte `start`."""
+    """The header of a cache file. The pixels begin at byte `start`; `fields` are the other fields of `Decoded`."""
 
     path: Path
+    start: int
     shape: tuple[int, int, int, int]
     labelled: bool
-    classes: tuple[str, ...]
-    conversions: dict[str, int]
-    bad: tuple[tuple[str, str], ...]
-    fingerprint: str
-    start: int
+    fields: dict[str, Any]
 
     @property
     def size(self) -> int:
@@ -94,12 +91,12 @@ def read_cached(header: CacheHeader) -> Decoded | None:
             if labels is not None and file.readinto(labels.data) != labels.nbytes:
                 return None
         labels = None if labels is None else labels.astype(np.int64)
-        if end_fingerprint(digest, labels) != header.fingerprint:
+        if end_fingerprint(digest, labels) != header.fields["fingerprint"]:
             return None
         os.utime(header.path)  # the time of the last read, for `_remove_unused`
     except OSError:
         return None
-    return Decoded(pixels, labels, header.classes, header.conversions, header.bad, header.fingerprint)
+    return Decoded(pixels, labels, **header.fields)
 
 
 def write_cached(key: str, decoded: Decoded) -> None:
@@ -138,18 +135,10 @@ def _read_header(file: BinaryIO, path: Path) -> CacheHeader:
     content = file.read(length)
     if hashlib.sha256(content).digest() != digest:
         raise ValueError("the header is damaged")
-    header: dict[str, Any] = json.loads(content)
-    count, channels, height, width = header["shape"]
-    return CacheHeader(
-        path=path,
-        shape=(count, channels, height, width),
-        labelled=header["labelled"],
-        classes=tuple(header["classes"]),
-        conversions=header["conversions"],
-        bad=tuple((name, reason) for name, reason in header["bad"]),
-        fingerprint=header["fingerprint"],
-        start=_START.size + length,
-    )
+    fields: dict[str, Any] = json.loads(content)
+    shape, labelled = tuple(fields.pop("shape")), fields.pop("labelled")
+    fields |= {"classes": tuple(fields["classes"]), "bad": tuple((name, reason) for name, reason in fields["bad"])}
+    return CacheHeader(path, _START.size + length, shape, labelled, fields)
 
 
 def _remove_unused(folder: Path) -> None:

@@ -69,7 +69,7 @@ def _load(
     source = open_source(data, data_root=data_root, split=split)
     key = decoded_cache.decoded_cache_key(source.key, resolution, channels)
     header = decoded_cache.find_cached(key) if cache else None
-    count = header.shape[0] + len(header.bad) if header else len(source.listing.names)
+    count = header.shape[0] + len(header.fields["bad"]) if header else len(source.listing.names)
     size = count * channels * resolution**2
     text = f"{count:,} images at {resolution}x{resolution}x{channels}: {format_bytes(size)}"
     labels: NDArray[np.int64] | None

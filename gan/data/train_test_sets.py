@@ -32,15 +32,10 @@ def load_train_and_test(
     Without `test_data`, the test images are the test split of a named dataset, the sub-folder `test` of a folder or
     zip, and every fifth image of each class of the digits, which have no split.
 
-    Args:
-        data: a name in DATASETS, or the path of a folder or zip of images.
-        resolution: side of the images, pixels.
-        channels: 3 (RGB) or 1 (grey).
+    Args (the others as for `load_images`):
         test_data: the test images, as `data`.
-        data_root: folder of the named datasets, also for downloads.
         limit: number of training images, balanced over the classes as far as possible; None: all.
         batch: batch size, which must not exceed the training set.
-        skip_bad_images: leave out unreadable images.
 
     Raises:
         UsageError: the images do not exist, or do not allow the limit, the batch size or a test.

@@ -1,15 +1,16 @@
 """Classifiers of the MSN paper's experiments, and the content of their checkpoints.
 
-`cnn3` is the small network of Subramanian & Chong 2019 (arXiv 1907.04003) for 28-pixel images, `vgg7` their shortened
-VGG for 32-pixel images, `densenet-bc` the network of Huang et al. 2017 (arXiv 1608.06993) in the MSN paper's
-configuration, and `resnet18` the network of He et al. 2016 (arXiv 1512.03385) with the usual changes for 32 pixels. Two
-classifiers of the same name and seed differ only in their normalization.
+`cnn3` is the small network of Subramanian & Chong 2019 (arXiv 1907.04003) for 28- or 32-pixel images, `vgg7` their
+shortened VGG for 32 pixels or more, `densenet-bc` the 100-layer DenseNet-BC of Huang et al. 2017 (arXiv 1608.06993) as
+the MSN paper configures it (growth 12, bottleneck 4, compression 0.8), and `resnet18` the network of He et al. 2016
+(arXiv 1512.03385) with the usual changes for 32 pixels. Only the normalization differs between two classifiers of the
+same name and seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -25,8 +26,9 @@ CLASSIFIER_FILE = "classifier.pt"
 CLASSIFIER_KIND = "classifier"
 CNN3_SLOPE = 0.1  # negative slope of its LeakyReLU
 
-_CNN3 = ((16, 5, 1, 2), (32, 3, 1, 2), (32, 4, 2, 2))  # channels, kernel, stride, padding
-_VGG7 = (32, 32, "M", 64, 64, "M", 128, "M", 256, "M")  # channels of 3x3 convolutions; M halves the map
+# Convolutions as (channels, kernel, stride, padding); "M" is a 2x2 max pool.
+_CNN3 = ((16, 5, 1, 2), (32, 3, 1, 2), (32, 4, 2, 2))
+_VGG7 = ((32, 3, 1, 1), (32, 3, 1, 1), "M", (64, 3, 1, 1), (64, 3, 1, 1), "M", (128, 3, 1, 1), "M", (256, 3, 1, 0), "M")
 
 
 class Classifier(nn.Module):
@@ -62,30 +64,6 @@ class Classifier(nn.Module):
         return penultimate, self.linear(penultimate)
 
 
-def cnn3(norm: str, channels: int) -> nn.Module:
-    """Three convolutions, each with the norm and LeakyReLU; for 28 or 32 pixels."""
-    layers: list[nn.Module] = []
-    last = channels
-    for out, kernel, stride, padding in _CNN3:
-        layers += [NORMS[norm].hidden(nn.Conv2d(last, out, kernel, stride, padding)), nn.LeakyReLU(CNN3_SLOPE)]
-        last = out
-    return nn.Sequential(*layers)
-
-
-def vgg7(norm: str, channels: int) -> nn.Module:
-    """Six 3x3 convolutions, each with the norm and ReLU, and four max pools; for 32 pixels or more."""
-    layers: list[nn.Module] = []
-    last = channels
-    for item in _VGG7:
-        if isinstance(item, str):
-            layers.append(nn.MaxPool2d(2))
-            continue
-        padding = 0 if item == 256 else 1
-        layers += [NORMS[norm].hidden(nn.Conv2d(last, item, 3, padding=padding)), nn.ReLU()]
-        last = item
-    return nn.Sequential(*layers)
-
-
 class Architecture(NamedTuple):
     """The layers of a classifier below its linear layer."""
 
@@ -95,10 +73,26 @@ class Architecture(NamedTuple):
     """The resolution at which the last maps have a single position; smaller images would leave none."""
 
 
+def _convolutional(
+    layers: Sequence[tuple[int, int, int, int] | str], activation: Callable[[], nn.Module], norm: str, channels: int
+) -> nn.Module:
+    """Stack the convolutions of a table, each followed by the norm and an activation, and its max pools."""
+    modules: list[nn.Module] = []
+    last = channels
+    for layer in layers:
+        if isinstance(layer, str):
+            modules.append(nn.MaxPool2d(2))
+            continue
+        out, kernel, stride, padding = layer
+        modules += [NORMS[norm].hidden(nn.Conv2d(last, out, kernel, stride, padding)), activation()]
+        last = out
+    return nn.Sequential(*modules)
+
+
 CLASSIFIERS: dict[str, Architecture] = {
-    "cnn3": Architecture(cnn3, 1),
-    "vgg7": Architecture(vgg7, 32),
-    "densenet-bc": Architecture(DenseNet, 4),  # 100 layers: growth 12, three blocks of 16; for 32 pixels
+    "cnn3": Architecture(partial(_convolutional, _CNN3, partial(nn.LeakyReLU, CNN3_SLOPE)), 1),
+    "vgg7": Architecture(partial(_convolutional, _VGG7, nn.ReLU), 32),
+    "densenet-bc": Architecture(DenseNet, 4),
     "resnet18": Architecture(ResNet18, 8),
 }
 

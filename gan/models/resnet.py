@@ -86,12 +86,7 @@ class DownBlock(nn.Module):
 class ResNetGenerator(nn.Module):
     """Latents (N, latent_dim), and labels (N,) if `classes` is not 0, to images (N, channels, R, R) in [-1, 1].
 
-    Args:
-        resolution: a key of `SHAPES`.
-        channels: 1 or 3.
-        latent_dim: length of z.
-        width: unit of the channel counts; None for the published one.
-        classes: number of classes of conditional batch norm; 0 for none.
+    Arguments as `DCGANGenerator`, but `resolution` is a key of `SHAPES`, and `width` the unit of the channel counts.
     """
 
     def __init__(
@@ -122,14 +117,8 @@ class ResNetGenerator(nn.Module):
 class ResNetDiscriminator(nn.Module):
     """Images (N, channels, R, R) in [-1, 1], and labels (N,) if `classes` is not 0, to logits (N,).
 
-    Args:
-        resolution: a key of `SHAPES`.
-        channels: 1 or 3.
-        width: unit of the channel counts; None for the published one.
-        classes: number of classes of the projection; 0 for none.
-        norm: a name in `gan.norm.NORMS`.
-        norm_layers: numbers of the convolutions, from 1 and block by block (first, second, shortcut), that get the
-            full norm; None for all.
+    Arguments as `DCGANDiscriminator`, but `resolution` is a key of `SHAPES` and `width` the unit of the channel counts.
+    The convolutions are numbered block by block: first, second, shortcut.
     """
 
     def __init__(

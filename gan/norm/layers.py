@@ -111,10 +111,6 @@ def _mean(layer: nn.Module) -> nn.Module:
     return (_CenteredByInput if few else Normalized)(_without_bias(layer), Centering(_channels(layer)))
 
 
-def _mean_spectral(layer: nn.Module) -> nn.Module:
-    return _mean(_spectral(layer))
-
-
 def _mean_spectral_affine(layer: nn.Module) -> nn.Module:
     return Normalized(_without_bias(_spectral(layer)), Centering(_channels(layer), scale=True))
 
@@ -128,7 +124,7 @@ NORMS: dict[str, Norm] = {
     "wn": Norm(_weight_norm, _weight_norm),
     "mean": Norm(_mean, _plain),
     "sn": Norm(_spectral, _spectral),
-    "msn": Norm(_mean_spectral, _spectral),
+    "msn": Norm(lambda layer: _mean(_spectral(layer)), _spectral),
     "msn-affine": Norm(_mean_spectral_affine, _spectral),
 }
 
