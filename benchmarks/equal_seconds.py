@@ -1,21 +1,23 @@
-"""Image quality for equal seconds: the textbook's recipe and any settings of ours, trained in turn, then scored.
+"""Compare image quality after equal training times: the textbook's recipe and configurations of this program.
 
     python benchmarks/equal_seconds.py --data cifar10-train.zip --features classifier:vgg7.pt --seconds 300 1800 \
         "--preset msn-dcgan" "--preset msn-dcgan --g-width 32 --d-width 32 --flip"
 
-Each argument holds flags of `msn-gan train`. In each round every program trains for `--turn` seconds, so that what else
-the machine does strikes all of them; what is not training (building, sampling, scoring) is not counted. At each of the
-`--seconds`, the averaged generators are scored. Prints a table, and each FID as a share of the textbook's.
+Each argument holds flags of `msn-gan train`. Programs take turns of `--turn` seconds, every other round in reverse
+order, so that changes in the machine's speed affect all of them. Building, sampling and scoring are not timed. At each
+of the `--seconds`, the EMA generators are scored. Prints a table with each FID, also relative to the textbook's.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import torch
 from textbook import Textbook, ZipImages
 from torch import Tensor, nn
 
+from gan.bench.turns import take_turns
 from gan.cli.train import train as command
 from gan.config.presets import preset_config
 from gan.config.train_config import TrainConfig
@@ -38,27 +41,28 @@ from gan.sampling.grids import save_grid
 from gan.training.trainer import Trainer
 from gan.utils.environment import hardware_info, package_versions
 from gan.utils.files import write_json
+from gan.utils.markdown_table import markdown_table
 from gan.utils.progress import say
 
 
 @dataclass
 class Program:
-    """One way to train, and how far it has come."""
+    """A training, its progress and its scores."""
 
     name: str
     config: TrainConfig
     step: Callable[[], object]
-    generator: nn.Module  # averaged
+    generator: nn.Module  # EMA
     classes: int
-    tell: Callable[[], dict[str, Any]]
+    statistics: Callable[[], dict[str, Any]]  # logged beside the scores
     seconds: float = 0.0
     steps: int = 0
     diverged: bool = False
     scores: list[dict[str, Any]] = field(default_factory=list)
 
     def turn(self, seconds: float, total: float) -> None:
-        """Train for some seconds, and in all for at most `total`; whole steps, the last of which may end later."""
-        began, before = time.perf_counter(), self.seconds
+        """Train for some seconds, and in all for at most `total`, until the step that exceeds either has ended."""
+        start, before = time.perf_counter(), self.seconds
         while not self.diverged and self.seconds < min(before + seconds, total):
             try:
                 self.step()
@@ -66,14 +70,14 @@ class Program:
                 say(f"{self.name}: {error}")
                 self.diverged = True
             self.steps += 1
-            self.seconds = before + time.perf_counter() - began
-        if torch.cuda.is_available():  # what the device still has to do is this program's time
+            self.seconds = before + time.perf_counter() - start
+        if torch.cuda.is_available():  # pending work on the device counts too
             torch.cuda.synchronize()
-            self.seconds = before + time.perf_counter() - began
+            self.seconds = before + time.perf_counter() - start
 
 
 class Unlabelled(nn.Module):
-    """A generator of latents alone, called with labels that are None."""
+    """An unconditional generator that accepts labels=None."""
 
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
@@ -84,7 +88,7 @@ class Unlabelled(nn.Module):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse the flags, train, score, print the table."""
+    """Run the benchmark with these command-line arguments."""
     flags = parse(arguments)
     try:
         results = compare(flags)
@@ -97,61 +101,64 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The flags of this script."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("settings", nargs="*", help="flags of `msn-gan train`, one argument for each training")
-    parser.add_argument("--data", type=Path, required=True, help="a zip of 32-pixel images")
-    parser.add_argument("--features", required=True, help="what FID looks at images with, as in `msn-gan report`")
-    parser.add_argument("--seconds", type=float, nargs="+", default=[300.0], help="of training, before each score")
-    parser.add_argument("--turn", type=float, default=15.0, help="seconds of one program before the next has its turn")
-    parser.add_argument("--num", type=int, default=10_000, help="images of a score")
-    parser.add_argument("--textbook", default="--preset msn-dcgan", help="its flags of `msn-gan train`; '' for none")
-    parser.add_argument("--workers", type=int, default=2, help="processes that load the textbook's images")
+    parser.add_argument("configs", nargs="*", help="flags of `msn-gan train`, one argument for each training")
+    parser.add_argument("--data", type=Path, required=True, help="zip of 32x32 images")
+    parser.add_argument("--features", required=True, help="feature extractor, as in `msn-gan report`")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[300.0], help="training times at which to score")
+    parser.add_argument("--turn", type=float, default=15.0, help="seconds of a turn")
+    parser.add_argument("--num", type=int, default=10_000, help="images to score")
+    parser.add_argument(
+        "--textbook", default="--preset msn-dcgan", help="the textbook's flags of `msn-gan train`; '' for none"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="loader processes of the textbook")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="auto", help="of ours; the textbook is fp32")
-    parser.add_argument("--grids", type=Path, help="folder for a grid of each program at the end")
-    parser.add_argument("--json", type=Path, help="file for the results")
+    parser.add_argument("--precision", default="auto", help="of this program; the textbook uses fp32")
+    parser.add_argument("--grids", type=Path, help="folder for a final grid of each program")
+    parser.add_argument("--json", type=Path, help="write the results to a file too")
     flags = parser.parse_args(arguments)
     flags.seconds = sorted(flags.seconds)
     return flags
 
 
 def config_of(text: str, data: Path) -> TrainConfig:
-    """The settings that flags of `msn-gan train` come to.
+    """Return the config that flags of `msn-gan train` select.
 
     Raises:
-        UsageError: settings that there are not, or not together; click's own error for flags that there are not.
+        UsageError: invalid values; click raises its own error for unknown flags.
     """
-    given = command.make_context("train", shlex.split(text)).params
-    known = {
-        name: value for name, value in given.items() if name in TrainConfig.__dataclass_fields__ and value is not None
+    flags = command.make_context("train", shlex.split(text)).params
+    overrides = {
+        name: value for name, value in flags.items() if name in TrainConfig.__dataclass_fields__ and value is not None
     }
-    base = preset_config(known.pop("preset", "quickstart"))
-    return base.replace({**known, "data": str(data), "channels": 3})
+    base = preset_config(overrides.pop("preset", "quickstart"))
+    return base.replace({**overrides, "data": str(data), "channels": 3})
 
 
 def compare(flags: argparse.Namespace) -> dict[str, Any]:
     """Train all programs in turn and score them at each time.
 
     Raises:
-        UserError: images, settings or the network of the scores cannot be used.
+        UserError: the images, a config or the feature extractor cannot be used.
     """
     runtime = resolve_runtime(flags.device, flags.precision)
     data = load_images(str(flags.data), resolution=32, channels=3)
     extractor = create_extractor(ExtractorOptions(flags.features, device=str(runtime.device)), str(flags.data))
-    programs = [ours(text, data, runtime, flags) for text in flags.settings]
+    programs = [ours(text, data, runtime, flags) for text in flags.configs]
     if flags.textbook:
         programs.insert(0, textbook(runtime.device, flags))
     for total in flags.seconds:
-        while any(program.seconds < total and not program.diverged for program in programs):
-            for program in programs:
-                program.turn(flags.turn, total)
+        left = max((total - program.seconds for program in programs if not program.diverged), default=0.0)
+        rounds = max(0, math.ceil(left / flags.turn))
+        turn = partial(Program.turn, seconds=flags.turn, total=total)
+        for _ in take_turns(programs, rounds, turn, label=f"training to {total:g} s"):
+            pass
         for program in programs:
             program.scores.append(scored(program, data, extractor, flags.num))
     if flags.grids:
         flags.grids.mkdir(parents=True, exist_ok=True)
         for number, program in enumerate(programs):
-            if program.diverged:  # it has no images
+            if program.diverged:
                 continue
             latents = generate.latents(0, range(64), program.config.latent_dim)
             images = generate.render(program.generator, latents, generate.labels_in_turn(range(64), program.classes))
@@ -170,69 +177,71 @@ def compare(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def textbook(device: torch.device, flags: argparse.Namespace) -> Program:
-    """The textbook, with a loader of its own."""
+    """Build the textbook with its own loader."""
     config = config_of(flags.textbook, flags.data)
     torch.manual_seed(config.seed)
-    job = Textbook(config, device, ZipImages(flags.data), workers=flags.workers)
-    return Program(f"textbook {flags.textbook}", config, job.train_step, Unlabelled(job.average), 0, lambda: {})
+    trainer = Textbook(config, device, ZipImages(flags.data), workers=flags.workers)
+    return Program(f"textbook {flags.textbook}", config, trainer.train_step, Unlabelled(trainer.average), 0, dict)
 
 
 def ours(text: str, data: ImageSet, runtime: Runtime, flags: argparse.Namespace) -> Program:
-    """Our trainer, as `msn-gan train` builds it."""
+    """Build this program's trainer, as `msn-gan train` does."""
     config = config_of(text, flags.data).replace({"precision": runtime.precision})
-    job = Trainer(config, runtime, data)
+    trainer = Trainer(config, runtime, data)
 
-    def tell() -> dict[str, Any]:
-        entry = job.log_entry()
+    def statistics() -> dict[str, Any]:
+        entry = trainer.log_entry()
         return {name: entry[name] for name in ("d_accuracy", "variety", "health")}
 
-    return Program(text, config, job.train_step, job.ema.network, job.classes, tell)
+    return Program(text, config, trainer.train_step, trainer.ema.network, trainer.classes, statistics)
 
 
 def scored(program: Program, data: ImageSet, extractor: Extractor, num: int) -> dict[str, Any]:
-    """How far a program has come, and how good its images are."""
+    """Return the progress of a program and the scores of its images."""
     if program.scores and program.scores[-1]["steps"] == program.steps:
         return program.scores[-1]
     config = program.config
     images = config.batch * config.n_dis * program.steps
-    found: dict[str, Any] = {"seconds": program.seconds, "steps": program.steps, "images": images}
+    progress: dict[str, Any] = {"seconds": program.seconds, "steps": program.steps, "images": images}
     if program.diverged:
-        return {**found, "fid": None}
-    reference = measure_reference(image_set_stream(data, "train"), extractor)
+        return {**progress, "fid": None}
+    reference = measure_reference(image_set_stream(data, data.name, "train"), extractor)
     stream = generator_stream(
         program.generator, num, 0, name=program.name, latent_dim=config.latent_dim, classes=program.classes
     )
     try:
         result = score(stream, reference, extractor, ("fid", "is"), ema=True)
-    except Diverged:  # its last update was one too many
+    except Diverged:  # in its last step
         program.diverged = True
-        return {**found, "fid": None}
+        return {**progress, "fid": None}
     say(f"{program.name}: {program.steps} steps in {program.seconds:.0f} s: FID {result['fid']:.2f}")
-    return {**found, "fid": result["fid"], "is": result["inception_score"], **program.tell()}
+    return {**progress, "fid": result["fid"], "is": result["inception_score"], **program.statistics()}
 
 
 def table(results: dict[str, Any]) -> str:
-    """For people."""
+    """Format the results as Markdown."""
     names = [name for name in ("cpu", "gpu", "threads", "python", "torch") if name in results]
-    lines = [
-        ", ".join(f"{name} {results[name]}" for name in names) + f"; ours in {results['precision']}",
-        f"{results['num']:,} images, {results['features'].partition(':')[0]} features",
-        "",
-        "| settings | seconds | steps | images/s | FID | of the first's | IS |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
     first = results["programs"][0]["scores"]
+    rows = []
     for program in results["programs"]:
-        for one, base in zip(program["scores"], first, strict=True):
-            cells = [f"`{program['name']}`", f"{one['seconds']:.0f}", one["steps"]]
-            cells.append(f"{one['images'] / one['seconds']:.1f}")
-            if one["fid"] is None:
-                cells += ["diverged", "", ""]
+        for scores, base in zip(program["scores"], first, strict=True):
+            row = [f"`{program['name']}`", f"{scores['seconds']:.0f}", scores["steps"]]
+            row.append(f"{scores['images'] / scores['seconds']:.1f}")
+            if scores["fid"] is None:
+                row += ["diverged", "", ""]
             else:
-                share = f"{one['fid'] / base['fid']:.3f}" if base["fid"] else ""
-                cells += [f"{one['fid']:.2f}", share, f"{one['is']:.2f}"]
-            lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+                share = f"{scores['fid'] / base['fid']:.3f}" if base["fid"] else ""
+                row += [f"{scores['fid']:.2f}", share, f"{scores['is']:.2f}"]
+            rows.append(row)
+    header = ["config", "seconds", "steps", "images/s", "FID", "of the first's", "IS"]
+    return "\n".join(
+        [
+            ", ".join(f"{name} {results[name]}" for name in names) + f"; ours in {results['precision']}",
+            f"{results['num']:,} images, {results['features'].partition(':')[0]} features",
+            "",
+            markdown_table(header, rows, align_right=True),
+        ]
+    )
 
 
 if __name__ == "__main__":
