@@ -1,4 +1,4 @@
-"""`data info`, `data pack` and `data stats`."""
+"""The commands `data info`, `data pack` and `data stats`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from gan.evaluation.reference_statistics import write_statistics
 from gan.utils.memory import format_bytes
 
 _data_root = click.option(
-    "--data-root", type=click.Path(path_type=Path), default=Path("data"), help="Where downloads are."
+    "--data-root", type=click.Path(path_type=Path), default=Path("data"), help="Folder of downloaded datasets."
 )
 _channels = click.option(
-    "--channels", type=click.Choice(("1", "3")), default="3", show_default=True, help="Grey or RGB."
+    "--channels", type=click.Choice(("1", "3")), default="3", show_default=True, help="1: grey, 3: RGB."
 )
 
 
 @main.group()
 def data() -> None:
-    """Look at image sets and pack them."""
+    """Inspect image sets, pack them, and compute their statistics."""
 
 
 @data.command("info")
@@ -34,32 +34,32 @@ def data() -> None:
 @split_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(path: str, data_root: Path, split: str, as_json: bool) -> None:
-    """What a dataset's name, a folder or a zip of images holds.
+    """Describe the images of PATH: a folder, a zip or a dataset's name.
 
     Example: msn-gan data info cats.zip
     """
-    found = image_data.describe_images(path, data_root=data_root, split=split)
+    description = image_data.describe_images(path, data_root=data_root, split=split)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(description, indent=2))
         return
     lines = {
-        "name": found["name"],
-        "kind": found["kind"],
-        "images": f"{found['count']:,}",
-        "classes": _counts(found["classes"]) if found["labelled"] else "none: it has no labels",
-        "sizes": _counts(found["sizes"]),
-        "modes": _counts(found["modes"]),
-        "in memory": ", ".join(f"{format_bytes(size)} at {side} pixels" for side, size in found["bytes"].items()),
-        "unreadable": f"{len(found['bad']):,}" if found["bad"] else "none",
+        "name": description["name"],
+        "kind": description["kind"],
+        "images": f"{description['count']:,}",
+        "classes": _counts(description["classes"]) if description["labelled"] else "none (no labels)",
+        "sizes": _counts(description["sizes"]),
+        "modes": _counts(description["modes"]),
+        "in memory": ", ".join(f"{format_bytes(size)} at {side} pixels" for side, size in description["bytes"].items()),
+        "unreadable": f"{len(description['bad']):,}" if description["bad"] else "none",
     }
     for key, text in lines.items():
         click.echo(f"{key + ':':<12} {text}")
-    for name, reason in found["bad"]:
+    for name, reason in description["bad"]:
         click.echo(f"  {printable_name(name)}: {reason}")
 
 
-def _counts(counted: dict[str, int]) -> str:
-    return ", ".join(f"{printable_name(name)} {count:,}" for name, count in counted.items())
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{printable_name(name)} {count:,}" for name, count in counts.items())
 
 
 @data.command("pack")
@@ -71,7 +71,7 @@ def _counts(counted: dict[str, int]) -> str:
 @split_option
 @skip_option
 def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
-    """Resize the images of PATH, a folder, a zip or a dataset's name, and pack them with their labels into OUT, a zip.
+    """Resize the images of PATH (a folder, a zip or a dataset's name) and pack them with their labels into the zip OUT.
 
     \b
     Examples: msn-gan data pack photos/ photos-64.zip --resolution 64
@@ -84,7 +84,7 @@ def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
 @data.command("stats")
 @click.argument("path")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--resolution", type=click.IntRange(1, 4096), required=True, help="Side of the images, as scored.")
+@click.option("--resolution", type=click.IntRange(1, 4096), required=True, help="Side of the square images, in pixels.")
 @_channels
 @_data_root
 @split_option
@@ -92,7 +92,7 @@ def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
 @skip_option
 @device_option
 def stats(path: str, out: Path, channels: str, device: str, **flags: Any) -> None:
-    """Write what the network sees in the images of PATH to OUT, an .npz for `report --ref` and for pytorch-fid.
+    """Write feature statistics of the images of PATH to OUT, an .npz file for `report --ref` and for pytorch-fid.
 
     Example: msn-gan data stats cats.zip cats-32.npz --resolution 32
     """
