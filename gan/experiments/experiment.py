@@ -1,50 +1,194 @@
-"""What compare and classify share: the config.json of an experiment, and the check that its images are unchanged"""
+"""Base class of `compare` and `classify`: several trainings under one config.json, resumed and reported together."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shlex
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from gan.errors import UsageError, UserError
+from gan.report.document import Report
+from gan.report.terminal import print_report
+from gan.runs.command_line import location_flags, program_name
+from gan.runs.lock import exclusive_lock
 from gan.runs.run_dir import RunDirectory
+from gan.runtime import Runtime
+from gan.utils.files import prepare_folder, write_json
+from gan.utils.progress import say
 
-_DATA = ("data", "test_data", "data_root", "skip_bad_images")  # settings that a run may change if images stay
+PlanT = TypeVar("PlanT", bound="Plan")
+TrainingT = TypeVar("TrainingT")
 
 
-def read_experiment_config(
-    run: RunDirectory, kind: str, parse: Callable[[dict[str, Any]], Any]
-) -> dict[str, Any] | None:
-    """What config.json of a run says, `config` as settings; None where the run has not begun.
+class Plan(Protocol):
+    """Configuration of an experiment: `differences` lists what may not change in it, `merge` adds trainings."""
+
+    def to_dict(self) -> dict[str, Any]: ...
+    def differences(self: PlanT, other: PlanT) -> list[str]: ...
+    def merge(self: PlanT, other: PlanT) -> PlanT: ...
+    def trainings(self) -> Iterator[Any]: ...
+
+
+class Experiment(ABC, Generic[PlanT, TrainingT]):
+    """A run of several trainings: its folder, plan and result files.
 
     Args:
-        kind: of the run, which is the command that it is of.
-        parse: makes settings of what `config` holds.
+        name: name of the run.
+        parse_plan: inverse of the plan's `to_dict`.
+        root: folder that contains checkpoints/ and samples/.
+        device: `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:
-        UserError: it is that of another command, or damaged.
+        UserError: config.json is damaged or was made by another command.
     """
-    path = run.config_path
-    if not path.exists() and not _begun(run.checkpoints):
+
+    command: ClassVar[str]
+    """Name of the command, and `kind` in config.json."""
+    result_name: ClassVar[str]
+    """Stem of the result files."""
+
+    def __init__(self, name: str, parse_plan: Callable[[dict[str, Any]], PlanT], root: Path, device: str) -> None:
+        self.run = RunDirectory(name, root)
+        self.folder = self.run.checkpoints
+        self._device = device
+        self.existing = self._read_config(parse_plan)
+        """Content of config.json, with `config` parsed; None for a new run."""
+
+    def _read_config(self, parse_plan: Callable[[dict[str, Any]], PlanT]) -> dict[str, Any] | None:
+        path = self.run.config_path
+        if not path.exists() and not any(item.name[0] != "." for item in self.folder.glob("*")):
+            return None
+        try:
+            content = json.loads(path.read_text())
+            kind = content.get("kind", "train")
+        except (OSError, ValueError, AttributeError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); choose another name, or remove the folder") from error
+        if kind != self.command:
+            raise UsageError(f"RUN {self.run.name}: was made by `{kind}` ({self.folder}); choose another name")
+        try:
+            return {**content, "config": parse_plan(content["config"])}
+        except (KeyError, TypeError, AttributeError, UsageError) as error:
+            raise UserError(f"{path}: does not fit this version of msn-gan ({error}); choose another name") from error
+
+    def _set_plan(self, requested: PlanT, runtime: Runtime) -> None:
+        """Set `requested`, and `plan`, which has the existing trainings of the run too.
+
+        Raises:
+            UsageError: the requested plan would change existing trainings; lists the differences.
+        """
+        self.requested = self.plan = requested
+        self.runtime = runtime
+        if self.existing:
+            if changes := self.existing["config"].differences(requested):
+                raise UsageError(
+                    f"RUN {self.run.name}: exists already, and these settings would change it; leave them out or "
+                    "choose another name:\n  " + "\n  ".join(changes)
+                )
+            self.plan = requested.merge(self.existing["config"])
+
+    def execute(self) -> int | None:
+        """Run or resume the experiment, write its results, and print the tables; return the signal that stopped it.
+
+        Raises:
+            UserError: anything that the user can correct.
+        """
+        with exclusive_lock(self.folder):
+            stopped = self.train()
+            if self.results():
+                self.write_record()
+                print_report(self.write_pages())
+                say(f"wrote {self.folder}/{self.result_name}.html, {self.result_name}.md and {self.result_name}.json")
+        if stopped is not None:
+            words = shlex.join([self.command, self.run.name, *location_flags(self.run.root, self._device)])
+            say(f"stopped, checkpoint saved; resume with: {program_name()} {words}")
+        return stopped
+
+    def train(self) -> int | None:
+        """Run the requested trainings that are not done; return the signal that stopped them, or None.
+
+        Raises:
+            UserError: the images differ from those that the run began with, or a file cannot be written.
+        """
+        if todo := [training for training in self.requested.trainings() if not self._is_done(training)]:
+            return self._train_all(todo)
+        assert self.existing is not None
+        if self._image_settings(self.existing["config"]) != self._image_settings(self.requested):
+            self._load_images()
+        self.run.update_config(self.plan)  # finished trainings may have been added, or reordered
         return None
-    try:
-        content = json.loads(path.read_text())
-        own = content.get("kind") == kind
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); choose another name, or remove the folder") from error
-    if not own:
-        raise UsageError(f"RUN {run.name}: is a run of another command ({run.checkpoints}); choose another name")
-    try:
-        return {**content, "config": parse(content["config"])}
-    except (KeyError, TypeError, AttributeError, UsageError) as error:
-        raise UserError(f"{path}: does not fit this version of msn-gan ({error}); choose another name") from error
 
+    def _write_config(self, facts: Callable[[], dict[str, Any]]) -> None:
+        """Write the plan to config.json; in a new run `facts` are added, in an existing one its content is kept."""
+        prepare_folder(self.folder)
+        if self.existing:
+            self.run.update_config(self.plan)
+        else:
+            self.existing = facts()
+            self.run.write_config(self.plan, {"kind": self.command, **self.existing})
+        self.existing["config"] = self.plan
 
-def _begun(folder: Path) -> bool:
-    return folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir())
+    def results(self) -> list[dict[str, Any]]:
+        """Read the results of all finished trainings of the run, in the order of the plan."""
+        results = (self._read_result(training) for training in self.plan.trainings())
+        return [result for result in results if result is not None]
 
+    def write_record(self) -> None:
+        """Write the JSON record from the folders of the trainings.
 
-def image_flags_differ(before: object, now: object) -> bool:
-    """Whether two settings of one command may name other images."""
-    return any(getattr(before, name, None) != getattr(now, name, None) for name in _DATA)
+        Raises:
+            UserError: the file cannot be written, or the results of trainings are damaged or not comparable.
+        """
+        assert self.existing is not None
+        results = self.results()
+        record = {
+            "schema": 1,
+            "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+            "config": self.plan.to_dict(),
+            "data": self.existing["data"],
+            "planned": len(list(self.plan.trainings())),
+            **self._summarize(results, self.existing),
+            "trainings": results,
+        }
+        write_json(self.folder / f"{self.result_name}.json", record)
+
+    def write_pages(self) -> Report:
+        """Write the Markdown and HTML pages from the record; return their content.
+
+        Raises:
+            OSError: a file cannot be read or written.
+        """
+        from gan.report import write  # imports matplotlib, which takes a second to load
+
+        report = self._build_report(json.loads((self.folder / f"{self.result_name}.json").read_text()))
+        write.write_report(report, self.folder, self.result_name)
+        return report
+
+    @abstractmethod
+    def _image_settings(self, plan: PlanT) -> Mapping[str, Any]:
+        """Return the settings that name the images; they may change as long as the images are equal."""
+
+    @abstractmethod
+    def _load_images(self) -> Any:
+        """Load the images and check that they are those of the existing run."""
+
+    @abstractmethod
+    def _is_done(self, training: TrainingT) -> bool: ...
+
+    @abstractmethod
+    def _train_all(self, todo: list[TrainingT]) -> int | None:
+        """Run trainings; return the signal that stopped them, or None."""
+
+    @abstractmethod
+    def _read_result(self, training: TrainingT) -> dict[str, Any] | None:
+        """Read the result of a training, or return None if it is not finished."""
+
+    @abstractmethod
+    def _summarize(self, results: list[dict[str, Any]], existing: Mapping[str, Any]) -> dict[str, Any]:
+        """Return further entries of the record: `command`, `rows`, `warnings` and more; `existing` is config.json."""
+
+    @abstractmethod
+    def _build_report(self, record: Mapping[str, Any]) -> Report: ...

@@ -1,4 +1,4 @@
-"""What trainings were made with, the machine and the versions of each, and whether those of several are the same."""
+"""Provenance of trainings: the machine and the versions of each, and whether they are equal for all."""
 
 from __future__ import annotations
 
@@ -12,38 +12,37 @@ _KINDS = (("runtime", "machine, precision or number of threads"), ("versions", "
 
 
 def provenance(runtime: Runtime) -> dict[str, Any]:
-    """What result.json says of the process that ended a training: its `runtime` and `versions`."""
-    place = {"device": str(runtime.device), "precision": runtime.precision, **hardware_info(runtime.device)}
-    return {"runtime": place, "versions": program_versions()}
+    """Return `runtime` and `versions` of this process, for the result.json of a training."""
+    machine = {"device": str(runtime.device), "precision": runtime.precision, **hardware_info(runtime.device)}
+    return {"runtime": machine, "versions": program_versions()}
 
 
 def provenance_warnings(done: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What differs between the origins of trainings, a line for each kind; nothing where all are the same.
+    """Return a warning for each kind of provenance that differs between trainings.
 
     Args:
-        done: trainings, each with `runtime` and `versions`. Only what is known of all of them counts.
+        done: trainings, each with `runtime` and `versions`. Only keys that all of them have are compared.
     """
     lines = []
-    for kind, what in _KINDS:
-        found = [result[kind] for result in done]
-        known = [key for key in found[0] if all(key in one for one in found)] if found else []
-        if unlike := [key for key in known if any(one[key] != found[0][key] for one in found)]:
+    for kind, description in _KINDS:
+        records = [result[kind] for result in done]
+        shared = [key for key in records[0] if all(key in record for record in records)] if records else []
+        if unequal := [key for key in shared if any(record[key] != records[0][key] for record in records)]:
             lines.append(
-                f"Not all trainings had the same {what} ({', '.join(unlike)}); the result.json of each says which."
+                f"Not all trainings have the same {description} ({', '.join(unequal)}); see the result.json of each."
             )
     return lines
 
 
 def provenance_facts(done: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Machines and versions in words, each of them once."""
+    """Return the different machines and versions in words, as (name, value)."""
     machines = dict.fromkeys(_machine(result["runtime"]) for result in done)
     programs = dict.fromkeys(", ".join(f"{k} {v}" for k, v in result["versions"].items()) for result in done)
     return [("machine", "; ".join(machines)), ("program", "; ".join(programs))]
 
 
 def _machine(runtime: Mapping[str, Any]) -> str:
-    parts = [runtime["device"], runtime["precision"]]
-    parts += [str(runtime[key]) for key in ("gpu", "cpu") if key in runtime]
+    parts = [str(runtime[key]) for key in ("device", "precision", "gpu", "cpu") if key in runtime]
     if "threads" in runtime:
         parts.append(f"{runtime['threads']} thread{'' if runtime['threads'] == 1 else 's'}")
     return ", ".join(parts)

@@ -24,7 +24,7 @@ from gan.models import build_discriminator, build_generator
 from gan.runs import checkpoint, log
 from gan.training import train as launch
 from tests.conftest import TINY
-from tests.helpers.experiments import before_each_step
+from tests.helpers.classifications import before_each_step
 from tests.helpers.pages import Page
 from tests.helpers.states import same_bytes
 
@@ -118,9 +118,9 @@ def test_sampled_trainings_have_the_bytes_of_those_that_are_not(tmp_path: Path) 
         assert steps_of(folder) == [0, 3, 6, 8] and log.read_log(folder / DYNAMICS_LOG)[0]["norm"] == norm
     page = (tmp_path / "sampled" / "checkpoints" / "r" / "classify.html").read_text()
     assert Page(page).open == []
-    for claim in ("C1, SN makes", "C2, SN controls", "C3, SN lets", "C4, MSN removes"):
+    for claim in ("Claim 1, SN makes", "Claim 2, SN controls", "Claim 3, SN lets", "Claim 4, MSN removes"):
         assert page.count(f"<figcaption>{claim}") == 1
-    assert "Training dynamics, by 3 runs: C1" in page
+    assert "Training dynamics, by 3 runs: Claim 1" in page
     assert "Training dynamics" not in (tmp_path / "plain" / "checkpoints" / "r" / "classify.html").read_text()
 
 
@@ -173,7 +173,7 @@ def test_a_report_of_runs_has_their_figures(tmp_path: Path, monkeypatch: pytest.
         main(["report", *targets, "--num", "20", "--metrics", "fid", "--out", "scores", "--device", "cpu"])
     assert not stopped.value.code
     text = Path("scores/report.md").read_text()
-    assert "Training dynamics, by 3 runs" in text and "*C4, MSN removes the drift: " in text
+    assert "Training dynamics, by 3 runs" in text and "*Claim 4, MSN removes the drift: " in text
     assert "of its largest under sn, " in text and "% under none" in text
 
 

@@ -20,11 +20,11 @@ def test_one_origin_needs_no_warning() -> None:
 
 def test_what_differs_is_named() -> None:
     assert provenance_warnings([made(), made(threads=1)]) == [
-        "Not all trainings had the same machine, precision or number of threads (threads); the result.json of each "
-        "says which."
+        "Not all trainings have the same machine, precision or number of threads (threads); see the result.json of "
+        "each."
     ]
     assert provenance_warnings([made(), made(torch="1.0")])[0].startswith(
-        "Not all trainings had the same versions (torch);"
+        "Not all trainings have the same versions (torch);"
     )
     text = dict(provenance_facts([made(), made(threads=1, torch="1.0")]))
     assert text["machine"] == "cpu, fp32, a CPU, 2 threads; cpu, fp32, a CPU, 1 thread"

@@ -122,7 +122,7 @@ class ClassifyConfig(Config):
                 for norm in self.norms:
                     yield ClassifyTraining(norm, lr, seed)
 
-    def united(self, other: ClassifyConfig) -> ClassifyConfig:
+    def merge(self, other: ClassifyConfig) -> ClassifyConfig:
         """These settings with the norms, rates and seeds of another too."""
         return dataclasses.replace(
             self,

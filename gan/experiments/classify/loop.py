@@ -1,4 +1,4 @@
-"""One training from where it is to its end: steps, and the log and checkpoints between them."""
+"""Training loop of a classifier, with its log and checkpoints."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gan.dynamics.callback import DynamicsCallback
-from gan.experiments.classify import results
 from gan.experiments.classify.trainer import ClassifierTrainer
-from gan.experiments.provenance import provenance
+from gan.experiments.training_result import write_result
 from gan.models import count_parameters
 from gan.models.classifiers import CLASSIFIER_FILE, classifier_state
 from gan.runs import checkpoint
@@ -21,105 +20,100 @@ SAVE_SECONDS = 60.0  # between checkpoints within an epoch; one is written after
 
 
 def train_classifier(
-    job: ClassifierTrainer,
+    trainer: ClassifierTrainer,
     folder: Path,
     classes: tuple[str, ...],
     stop: StopSignals,
     advance: Advance,
     dynamics: DynamicsCallback | None = None,
 ) -> bool:
-    """Train to the last step or until the loss is not finite, writing what `folder` holds of a training.
+    """Train to the last step or until the loss is not finite; write log, checkpoints, network and result.
 
     Args:
-        folder: of this training alone; it exists.
-        classes: names, for the finished network's file.
-        stop: when a signal is received, a checkpoint is written and the training ends early.
+        folder: existing folder of this training alone.
+        classes: class names, for the file of the finished network.
+        stop: after a signal a checkpoint is written and the training ends early.
         advance: called after each step.
-        dynamics: samples the network between steps.
+        dynamics: measures training dynamics between steps.
 
     Returns:
-        whether it is done, with its result written; False if it was stopped.
+        True if the training is done and its result written, False if it was stopped.
 
     Raises:
-        UserError: a file cannot be written; what was written before is whole.
+        UserError: a file cannot be written; files written before remain complete.
     """
-    log = RunLogger(folder, job.step)
-    saved, since = job.step, time.monotonic()
+    log = RunLogger(folder, trainer.step)
+    saved_step, saved_at = trainer.step, time.monotonic()
 
     def save() -> None:
-        nonlocal saved, since
-        job.read_losses()
-        if saved != job.step and job.diverged is None:
-            checkpoint.save_checkpoint(checkpoint.checkpoint_path(folder, job.step), job.state())
-            checkpoint.prune_checkpoints(folder, keep=1, step=job.step)
-            saved, since = job.step, time.monotonic()
+        nonlocal saved_step, saved_at
+        trainer.read_losses()
+        if saved_step != trainer.step and trainer.diverged is None:
+            checkpoint.save_checkpoint(checkpoint.checkpoint_path(folder, trainer.step), trainer.state())
+            checkpoint.prune_checkpoints(folder, keep=1, step=trainer.step)
+            saved_step, saved_at = trainer.step, time.monotonic()
 
-    def sample() -> None:
-        if dynamics and dynamics.due(job.step):
-            job.read_losses()  # or the sample would be counted to the time of a step
-            if job.diverged is None:
-                dynamics(job.step)
+    def measure_dynamics() -> None:
+        if dynamics and dynamics.due(trainer.step):
+            trainer.read_losses()  # so that the measurement is not timed as part of a step
+            if trainer.diverged is None:
+                dynamics(trainer.step)
 
     try:
-        sample()
-        while job.step < job.steps and job.diverged is None:
+        measure_dynamics()
+        while trainer.step < trainer.steps and trainer.diverged is None:
             if stop.received is not None:
                 save()
                 return False
-            job.train_step()
+            trainer.train_step()
             note = ""
-            if job.at_end_of_epoch and job.diverged is None:
-                entry = job.end_epoch()
+            if trainer.at_end_of_epoch and trainer.diverged is None:
+                entry = trainer.end_epoch()
                 log.write(entry)
                 note = f"epoch {entry['epoch']}: test accuracy {entry['test_accuracy']:.1%}"
                 save()
-            elif time.monotonic() - since >= SAVE_SECONDS:
+            elif time.monotonic() - saved_at >= SAVE_SECONDS:
                 save()
-            sample()
+            measure_dynamics()
             advance(1, note)
     finally:
         log.close()
-    _finish(job, folder, classes)
+    _finish(trainer, folder, classes)
     return True
 
 
-def _finish(job: ClassifierTrainer, folder: Path, classes: tuple[str, ...]) -> None:
-    """Write the trained network and the result, which says that the training is done; then drop the checkpoint."""
+def _finish(trainer: ClassifierTrainer, folder: Path, classes: tuple[str, ...]) -> None:
+    """Write the network and the result, which marks the training as done; then remove the checkpoint."""
     diverged = None
-    if job.diverged is not None:
-        diverged = {"step": job.diverged, "epoch": job.epoch_of(job.diverged)}
+    if trainer.diverged is not None:
+        diverged = {"step": trainer.diverged, "epoch": trainer.epoch_of(trainer.diverged)}
     else:
-        state = classifier_state(job.network, job.config.model, job.training.norm, classes)
-        checkpoint.save_checkpoint(
-            folder / CLASSIFIER_FILE, {**state, "training": {**_facts(job), "images": _images(job)}}
-        )
-    results.write_classify_result(folder, {**_facts(job), "diverged": diverged, **provenance(job.runtime)})
+        state = classifier_state(trainer.network, trainer.config.model, trainer.training.norm, classes)
+        # The images by flag; the rule that splits them is in `data.train_test_sets`.
+        images = {name: getattr(trainer.config, name) for name in ("data", "test_data", "data_root", "limit")}
+        content = {**state, "training": {**_facts(trainer), "images": images}}
+        checkpoint.save_checkpoint(folder / CLASSIFIER_FILE, content)
+    write_result(folder, {**_facts(trainer), "diverged": diverged}, trainer.runtime)
     for path in checkpoint.list_checkpoints(folder):
         path.unlink()
 
 
-def _facts(job: ClassifierTrainer) -> dict[str, Any]:
+def _facts(trainer: ClassifierTrainer) -> dict[str, Any]:
     return {
-        "norm": job.training.norm,
-        "lr": job.training.lr,
-        "seed": job.training.seed,
-        "epochs": job.config.epochs,
-        "seconds": job.seconds,
-        "parameters": count_parameters(job.network),
+        "norm": trainer.training.norm,
+        "lr": trainer.training.lr,
+        "seed": trainer.training.seed,
+        "epochs": trainer.config.epochs,
+        "seconds": trainer.seconds,
+        "parameters": count_parameters(trainer.network),
     }
 
 
-def _images(job: ClassifierTrainer) -> dict[str, Any]:
-    """Which images it was trained and tested on, in the words of the flags; the rule that splits them is `sets`'s."""
-    return {name: getattr(job.config, name) for name in ("data", "test_data", "data_root", "limit")}
-
-
-def resume_classifier(job: ClassifierTrainer, folder: Path) -> None:
-    """Take up the newest whole checkpoint of a training, if it has one.
+def resume_classifier(trainer: ClassifierTrainer, folder: Path) -> None:
+    """Load the newest complete checkpoint of a training, if it has one.
 
     Raises:
-        UserError: it belongs to another training, or is damaged.
+        UserError: it is from another training, or damaged.
     """
-    found = checkpoint.newest_checkpoint(folder)
-    if found is not None:
-        job.load_state(found[1], found[0])
+    if newest := checkpoint.newest_checkpoint(folder):
+        trainer.load_state(newest.state, newest.path)

@@ -1,9 +1,7 @@
-"""The `compare` command behind its flags: settings resolved, images loaded once, trainings run or taken up."""
+"""The `compare` command: resolve the plan, load the images once, run or resume the trainings."""
 
 from __future__ import annotations
 
-import json
-import shlex
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -13,95 +11,91 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan.config.train_config import TrainConfig
 from gan.data import ImageSet
-from gan.errors import Diverged, UsageError, UserError
+from gan.errors import Diverged, UserError
 from gan.evaluation import training_evaluator
 from gan.experiments.compare import options, results, summary
-from gan.experiments.compare import resume as existing
 from gan.experiments.compare.initial_state import initial_state_hashes
 from gan.experiments.compare.plan import LR_GRID, ComparedTraining, ComparePlan
-from gan.experiments.experiment import image_flags_differ, read_experiment_config
-from gan.experiments.provenance import provenance
+from gan.experiments.compare.resume import is_finished, resume_problem
+from gan.experiments.experiment import Experiment
+from gan.experiments.training_result import write_result
 from gan.metrics.extractor import Extractor
 from gan.metrics.reference import Reference
 from gan.metrics.score import METRICS
 from gan.models import build_discriminator, count_parameters
 from gan.report.document import Report
-from gan.report.terminal import print_report
 from gan.runs import checkpoint, resume
-from gan.runs.command_line import location_flags, program_name
-from gan.runs.lock import exclusive_lock
 from gan.runs.run_dir import RunDirectory
 from gan.runtime import resolve_runtime
 from gan.training import loop
 from gan.training.setup import begin_or_resume, dynamics_callback, dynamics_meter, load_training_images
 from gan.training.trainer import Trainer
-from gan.utils.files import prepare_folder, write_json
 from gan.utils.memory import peak_memory_bytes, reset_peak_memory
 from gan.utils.progress import say
 
-KIND = "compare"
-NAME = "report"  # of the files of results
-RECORD = f"{NAME}.json"
-
-_PAGES_SECONDS = 60.0  # between pages that are written while trainings go on
+_PAGES_SECONDS = 60.0  # between two updates of the pages while trainings continue
 
 
-class Comparison:
-    """A run of `compare`: its folder, plan and images.
+class Comparison(Experiment[ComparePlan, ComparedTraining]):
+    """A run of `compare`.
 
     Args:
-        name: of the run.
-        preset, file, given: see `asked.plan_of`.
-        root: folder that holds checkpoints/ and samples/.
+        name: name of the run.
+        preset, file, overrides: see `options.build_plan`.
+        root: folder that contains checkpoints/ and samples/.
         device: `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:
-        UserError: anything that a user can put right. Nothing has been written then.
+        UserError: anything that the user can correct. Nothing has been written then.
     """
 
+    command = "compare"
+    result_name = "report"
+
     def __init__(
-        self,
-        name: str,
-        preset: str | None,
-        file: Path | None,
-        given: Mapping[str, Any],
-        *,
-        root: Path = Path(),
-        device: str = "auto",
+        self, name: str, preset: str | None, file: Path | None, overrides: Mapping[str, Any], root: Path, device: str
     ) -> None:
-        self.run = RunDirectory(name, root)
-        self.folder = self.run.checkpoints
-        self.before = read_experiment_config(self.run, KIND, ComparePlan.from_dict)
-        before: ComparePlan | None = self.before["config"] if self.before else None
-        plan = options.build_plan(name, preset, file, given, before)
-        self.runtime = resolve_runtime(device, plan.train.precision, deterministic=plan.train.deterministic)
-        self.asked = ComparePlan(plan.which, plan.train.replace({"precision": self.runtime.precision}))
-        if before and (changes := before.differences(self.asked)):
-            raise UsageError(
-                f"RUN {name}: exists already, and these settings would change it; leave them out or choose "
-                "another name:\n  " + "\n  ".join(changes)
-            )
-        self.planned = self.asked.united(before) if before else self.asked
+        super().__init__(name, ComparePlan.from_dict, root, device)
+        existing = self.existing["config"] if self.existing else None
+        plan = options.build_plan(name, preset, file, overrides, existing)
+        runtime = resolve_runtime(device, plan.train.precision, deterministic=plan.train.deterministic)
+        self._set_plan(ComparePlan(plan.compare, plan.train.replace({"precision": runtime.precision})), runtime)
 
     def train(self) -> int | None:
-        """Train all that was asked for and is not done yet; returns the signal that stopped it, or None.
+        """Run the requested trainings that are not done; return the signal that stopped them, or None.
 
         Raises:
-            UserError: a training that is there is not what it should be, the images are not those that the run began
+            UserError: an existing training does not match the plan, the images differ from those that the run began
                 with, or a file cannot be written.
         """
-        self._check_existing(None)
-        todo = [one for one in self.asked.trainings() if not existing.is_finished(self._run_of(one), self._config(one))]
-        if not todo:
-            assert self.before is not None
-            if image_flags_differ(self.before["config"].train, self.asked.train):
-                self._load_images()
-            self.run.update_config(self.planned)  # norms or seeds may have been added that are done, or reordered
-            return None
-        extractor = training_evaluator.training_extractor(self.asked.train, self.runtime.device)
-        self._check_existing(extractor)
+        self._check_trainings(None)
+        results.require_same_protocols(self.results())
+        return super().train()
+
+    def _check_trainings(self, extractor: Extractor | None) -> None:
+        trainings = ((self._run_of(training), self.plan.config_of(training)) for training in self.plan.trainings())
+        if lines := [line for run, config in trainings if (line := resume_problem(run, config, extractor))]:
+            raise UserError(f"RUN {self.run.name}: cannot be resumed:\n  " + "\n  ".join(lines))
+
+    def _run_of(self, training: ComparedTraining) -> RunDirectory:
+        return RunDirectory(f"{self.run.name}/{training.name}", self.run.root)
+
+    def _is_done(self, training: ComparedTraining) -> bool:
+        return is_finished(self._run_of(training), self.plan.config_of(training))
+
+    def _image_settings(self, plan: ComparePlan) -> Mapping[str, Any]:
+        return {name: getattr(plan.train, name) for name in ("data", "data_root", "skip_bad_images")}
+
+    def _load_images(self) -> ImageSet:
+        data = load_training_images(self.requested.train)
+        if self.existing:
+            resume.require_same_images(self.run, "images", self.existing["data"], data)
+        return data
+
+    def _train_all(self, todo: list[ComparedTraining]) -> int | None:
+        extractor = training_evaluator.training_extractor(self.requested.train, self.runtime.device)
+        self._check_trainings(extractor)
         data = self._load_images()
         reference = cache(lambda: training_evaluator.training_reference(data, extractor, METRICS))
         written = 0.0
@@ -116,158 +110,94 @@ class Comparison:
                 written = time.monotonic()
         return None
 
-    def _load_images(self) -> ImageSet:
-        data = load_training_images(self.asked.train)
-        if self.before:
-            resume.require_same_images(self.run, "images", self.before["data"], data)
-        return data
-
     def _train(
         self, training: ComparedTraining, data: ImageSet, extractor: Extractor, reference: Callable[[], Reference]
     ) -> int | None:
-        """Begin one training or go on with it; returns the signal that stopped it, or None when it is done."""
-        run, config = self._run_of(training), self._config(training)
-        torch.manual_seed(config.seed)  # nothing draws from this stream, but it is a part of the checkpoint
-        found = checkpoint.newest_checkpoint(run.checkpoints)
-        job = Trainer(config, self.runtime, data)
-        subject = dynamics_meter(job)
-        self._begin(job)
+        """Run or resume one training; return the signal that stopped it, or None when it is done."""
+        run, config = self._run_of(training), self.plan.config_of(training)
+        torch.manual_seed(config.seed)  # no numbers are drawn from this stream, but checkpoints contain its state
+        newest = checkpoint.newest_checkpoint(run.checkpoints)
+        trainer = Trainer(config, self.runtime, data)
+        meter = dynamics_meter(trainer)
+        self._write_config(lambda: _comparison_facts(trainer))  # once networks could be built for the images
         run.create()
-        state = found[1] if found else None
-        if state is None:
+        if newest:
+            begin_or_resume(trainer, run, newest.state, {})
+        else:
             results.remove_old_grids(run)
-        begin_or_resume(job, run, state, {} if state else {"comparison": {"start": initial_state_hashes(job)}})
-        scores = training_evaluator.TrainingEvaluator(
-            config, run, extractor, data, job.classes, metrics=METRICS, reference=reference
+            begin_or_resume(trainer, run, None, {"comparison": {"start": initial_state_hashes(trainer)}})
+        evaluator = training_evaluator.TrainingEvaluator(
+            config, run, extractor, data, trainer.classes, metrics=METRICS, reference=reference
         )
-        memory = TrainingMemory(self.runtime.device, scores)
+        snapshots = TrainingMemory(self.runtime.device, evaluator)
         diverged = None
         try:
-            stopped = loop.run_training_loop(job, run, on_snapshot=memory, watch=dynamics_callback(job, run, subject))
+            dynamics = dynamics_callback(trainer, run, meter)
+            stopped = loop.run_training_loop(trainer, run, on_snapshot=snapshots, dynamics=dynamics)
         except Diverged as error:
-            stopped, diverged = None, {"step": job.step, "error": str(error)}
-            say(f"{training}: diverged, which is recorded: {error}")
+            stopped, diverged = None, {"step": trainer.step, "error": str(error)}
+            say(f"{training}: diverged, recorded in the results: {error}")
         if stopped is not None:
-            say(f"{training}: stopped at step {job.step:,} of {config.steps:,}, saved")
+            say(f"{training}: stopped at step {trainer.step:,} of {config.steps:,}, checkpoint saved")
             return stopped
-        facts = {"diverged": diverged, "peak_memory": memory.peak(), **provenance(self.runtime)}
-        results.write_training_result(run, {**training._asdict(), **facts})
+        facts = {**training._asdict(), "diverged": diverged, "peak_memory": snapshots.peak()}
+        write_result(run.checkpoints, facts, self.runtime)
         return None
 
-    def results(self) -> list[dict[str, Any]]:
-        """What all trainings of the run that are done gave, in the order of the plan."""
-        found = (
-            results.read_training_result(self._run_of(one), one, self._config(one), self.folder)
-            for one in self.planned.trainings()
-        )
-        return [result for result in found if result is not None]
+    def _read_result(self, training: ComparedTraining) -> dict[str, Any] | None:
+        config = self.plan.config_of(training)
+        return results.read_training_result(self._run_of(training), training, config, self.folder)
 
-    def write_record(self) -> None:
-        """Write report.json from the folders of the trainings.
-
-        Raises:
-            UserError: the file cannot be written, or trainings were not scored alike.
-        """
-        began = read_experiment_config(self.run, KIND, ComparePlan.from_dict)
-        assert began is not None
-        done = self.results()
+    def _summarize(self, done: list[dict[str, Any]], existing: Mapping[str, Any]) -> dict[str, Any]:
         results.require_same_protocols(done)
-        write_json(
-            self.folder / RECORD,
-            {
-                "schema": 1,
-                "kind": KIND,
-                "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-                "command": options.compare_command(self.run.name, self.planned),
-                "config": self.planned.to_dict(),
-                "lr_grid": LR_GRID if self.planned.which.lr_grid else None,
-                "data": began["data"],
-                "planned": len(list(self.planned.trainings())),
-                "rows": summary.summarize_trainings(done, self.planned, began["plain_parameters"]),
-                "paired": summary.paired_tests(done, self.planned),
-                "warnings": summary.comparison_warnings(done),
-                "protocol": next((result["protocol"] for result in done if result["protocol"]), None),
-                "real_grid": self._real_grid(done),
-                "trainings": done,
-            },
-        )
+        real_grids = (self.run.samples / result["folder"] / "real.png" for result in done)
+        return {
+            "kind": self.command,
+            "command": options.compare_command(self.run.name, self.plan),
+            "lr_grid": LR_GRID if self.plan.compare.lr_grid else None,
+            "rows": summary.summarize_trainings(done, self.plan, existing["plain_parameters"]),
+            "paired": summary.paired_tests(done, self.plan),
+            "warnings": summary.comparison_warnings(done),
+            "protocol": next((result["protocol"] for result in done if result["protocol"]), None),
+            "real_grid": next((results.relative(path, self.folder) for path in real_grids if path.exists()), None),
+        }
 
-    def write_pages(self) -> Report:
-        """Write report.md and report.html from report.json; returns what they show.
+    def _build_report(self, record: Mapping[str, Any]) -> Report:
+        from gan.experiments.compare.report import comparison_report  # imports matplotlib
 
-        Raises:
-            OSError: a file cannot be read or written.
-        """
-        from gan.experiments.compare.report import comparison_report
-        from gan.report import write  # brings matplotlib, which takes a second to load
+        return comparison_report(record, self.folder)
 
-        view = comparison_report(json.loads((self.folder / RECORD).read_text()), self.folder)
-        write.write_report(view, self.folder, NAME)
-        return view
 
-    def _run_of(self, training: ComparedTraining) -> RunDirectory:
-        return RunDirectory(f"{self.run.name}/{training.name}", self.run.root)
-
-    def _config(self, training: ComparedTraining) -> TrainConfig:
-        return self.planned.config_of(training)
-
-    def _check_existing(self, extractor: Extractor | None) -> None:
-        lines = [
-            line
-            for one in self.planned.trainings()
-            if (line := existing.resume_problem(self._run_of(one), self._config(one), extractor))
-        ]
-        if lines:
-            raise UserError(f"RUN {self.run.name}: cannot go on:\n  " + "\n  ".join(lines))
-        if extractor is None:
-            results.require_same_protocols(self.results())
-
-    def _begin(self, job: Trainer) -> None:
-        """Write config.json, once the first networks could be built on the images."""
-        if self.before is not None and self.before["config"] == self.planned:
-            return
-        prepare_folder(self.folder)
-        if self.before is not None:
-            self.run.update_config(self.planned)
-            self.before = {**self.before, "config": self.planned}
-            return
-        plain = build_discriminator(job.config.replace({"norm": "none", "norm_layers": None}), job.classes)
-        facts = {"data": resume.image_set_record(job.data), "plain_parameters": count_parameters(plain)}
-        self.run.write_config(self.planned, {"kind": KIND, **facts})
-        self.before = {**facts, "config": self.planned}
-
-    def _real_grid(self, done: list[dict[str, Any]]) -> str | None:
-        for result in done:
-            path = self.run.samples / result["folder"] / "real.png"
-            if path.exists():
-                return results.relative(path, self.folder)
-        return None
+def _comparison_facts(trainer: Trainer) -> dict[str, Any]:
+    """Return what config.json of a new comparison has besides the plan."""
+    plain = build_discriminator(trainer.config.replace({"norm": "none", "norm_layers": None}), trainer.classes)
+    return {"data": resume.image_set_record(trainer.data), "plain_parameters": count_parameters(plain)}
 
 
 class TrainingMemory:
-    """Scores snapshots, and tells the most memory that was held between them: by training, not by scoring.
+    """Evaluate snapshots, and measure the peak memory between them: that of training, without evaluation.
 
-    Without a GPU that is the memory of the whole process, with the images and the network that scores.
+    Without a GPU it is the memory of the whole process, with the images and the extractor.
     """
 
-    def __init__(self, device: torch.device, scores: loop.Snapshot) -> None:
+    def __init__(self, device: torch.device, evaluator: loop.Snapshot) -> None:
         self._device = device
-        self._scores = scores
+        self._evaluator = evaluator
         self._highest = 0
-        self._known = reset_peak_memory(device)
+        self._measurable = reset_peak_memory(device)
 
     def __call__(self, step: int, network: nn.Module) -> dict[str, Any] | None:
-        self._look()
-        entry = self._scores(step, network)
+        self._update()
+        entry = self._evaluator(step, network)
         reset_peak_memory(self._device)
         return entry
 
     def peak(self) -> int | None:
-        """In bytes; None where the system cannot tell one piece of work from another."""
-        self._look()
-        return self._highest if self._known else None
+        """Return the peak in bytes, or None where the system cannot reset its counter."""
+        self._update()
+        return self._highest if self._measurable else None
 
-    def _look(self) -> None:
+    def _update(self) -> None:
         self._highest = max(self._highest, peak_memory_bytes(self._device))
 
 
@@ -275,32 +205,10 @@ def run_comparison(
     name: str,
     preset: str | None,
     file: Path | None,
-    given: Mapping[str, Any],
+    overrides: Mapping[str, Any],
     *,
     root: Path = Path(),
     device: str = "auto",
 ) -> int | None:
-    """Begin a comparison, or go on with it; writes report.json, report.md and report.html and prints the tables.
-
-    Args:
-        name: of the run, a folder in `root`/checkpoints.
-        preset, file, given: see `asked.plan_of`.
-
-    Returns:
-        the signal that stopped it, or None.
-
-    Raises:
-        UserError: anything that a user can put right.
-    """
-
-    experiment = Comparison(name, preset, file, given, root=root, device=device)
-    with exclusive_lock(experiment.folder):
-        stopped = experiment.train()
-        if experiment.results():
-            experiment.write_record()
-            print_report(experiment.write_pages())
-            say(f"wrote {experiment.folder}/{NAME}.html, {NAME}.md and {RECORD}")
-    if stopped is not None:
-        words = shlex.join(["compare", name, *location_flags(root, device)])
-        say(f"stopped, saved; go on with: {program_name()} {words}")
-    return stopped
+    """Run or resume a comparison: see `Comparison` for the arguments and `Experiment.execute` for the result."""
+    return Comparison(name, preset, file, overrides, root, device).execute()

@@ -1,4 +1,4 @@
-"""What a training starts from, as hashes: those of the norms that are compared must agree."""
+"""Hashes of the initial state of a training, which must be equal for all norms of a seed."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from gan.training.trainer import Trainer
 
 
 def raw_weights(network: nn.Module) -> Iterator[Tensor]:
-    """The weights of all layers before any normalization, in order of the layers.
+    """Yield the weights of all layers before normalization, in the order of the layers.
 
-    Of weight norm that is the direction, which is W as long as it has not been trained.
+    For weight norm it is the direction, which equals W until it is trained.
     """
     return (raw_weight(layer).detach() for layer in weighted_layers(network).values())
 
 
-def initial_state_hashes(job: Trainer) -> dict[str, str]:
-    """SHA-256 of what a training that has not begun starts from, hex.
+def initial_state_hashes(trainer: Trainer) -> dict[str, str]:
+    """Return SHA-256 hashes, in hex, of the initial state of a new training.
 
     `generator`: all its weights and statistics. `discriminator`: its raw weights. `inputs`: images and latents of the
     first step; those of later steps are functions of the same seed.
     """
-    draws = job.inputs.step_inputs(0, own_latents=True)
+    step_inputs = trainer.inputs.step_inputs(0, own_latents=True)
     return {
-        "generator": _hash(job.generator.state_dict().values()),
-        "discriminator": _hash(raw_weights(job.discriminator)),
-        "inputs": _hash(tensor for draw in draws for tensor in draw.tensors()),
+        "generator": _hash(trainer.generator.state_dict().values()),
+        "discriminator": _hash(raw_weights(trainer.discriminator)),
+        "inputs": _hash(tensor for inputs in step_inputs for tensor in inputs.tensors()),
     }
 
 

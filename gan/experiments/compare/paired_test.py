@@ -1,8 +1,8 @@
-"""Paired tests over seeds: both norms of a pair start from the same weights and see the same images.
+"""Paired sign-flip tests over seeds: both norms of a pair start from the same weights and see the same images.
 
-The test is the exact sign-flip permutation test: if the norm made no difference, each seed's difference might as well
-have the other sign (Fisher 1935, The Design of Experiments, section 21). All 2ⁿ ways to set n signs are counted, so
-that p is exact; it cannot be less than 2 / 2ⁿ.
+The exact sign-flip permutation test assumes that, if the norm makes no difference, the sign of each seed's difference
+is arbitrary (Fisher 1935, The Design of Experiments, section 21). All 2ⁿ sign assignments of n seeds are counted, so p
+is exact; its smallest possible value is 2 / 2ⁿ.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from gan.utils.confidence import confidence_interval
 
-_ROUNDING = 1e-9  # relative: sums that differ by less are equal
+_ROUNDING = 1e-9  # relative difference up to which sums count as equal
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
-    """The two-sided p of the exact sign-flip test: the share of all 2ⁿ sign settings whose |sum| is as large.
+    """Return the two-sided p of the exact sign-flip test: the share of all 2ⁿ sign assignments with as large a |sum|.
 
-    The sums of two halves are combined by sorting one of them, so that all 2ⁿ are counted in the time of 2^(n/2).
+    The sums of two halves are combined by sorting one of them, so counting all 2ⁿ takes the time of 2^(n/2).
 
     Raises:
         ValueError: there are no differences.
@@ -43,7 +43,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
 
 
 def _sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sums of n values under all sign settings, (2^n,)."""
+    """Return the sums of n values under all sign assignments, (2^n,)."""
     sums = np.zeros(1)
     for value in values:
         sums = np.concatenate((sums + value, sums - value))
@@ -51,68 +51,66 @@ def _sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def paired_test(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
-    """How much more the second has than the first, seed by seed.
+    """Test the differences second − first, paired by seed.
 
     Returns:
-        `seeds`, their number n; `difference`, the mean of second − first; `half_width` of its 95 % interval (Student's
-        t) and `effect_size`, Cohen's d_z = mean / standard deviation, None where they do not exist; `p` of the
-        sign-flip test and `least_p`, the least that n seeds can give.
+        `seeds`, their number n; `difference`, the mean difference; `half_width` of its 95 % confidence interval
+        (Student's t) and `effect_size`, Cohen's d_z = mean / standard deviation, None if undefined; `p` of the
+        sign-flip test and `least_p`, its smallest possible value for n seeds.
 
     Raises:
-        ValueError: there are no values, or not as many of both.
+        ValueError: there are no values, or the numbers of values differ.
     """
     differences = [b - a for a, b in zip(first, second, strict=True)]
-    found = confidence_interval(differences)
+    mean, half_width = confidence_interval(differences)
     spread = stdev(differences) if len(differences) > 1 else 0.0
     return {
         "seeds": len(differences),
-        "difference": found.mean,
-        "half_width": found.half,
-        "effect_size": found.mean / spread if spread > 0 else None,
+        "difference": mean,
+        "half_width": half_width,
+        "effect_size": mean / spread if spread > 0 else None,
         "p": sign_flip_p(differences),
         "least_p": 2.0 ** (1 - len(differences)),
     }
 
 
-def describe_test(test: Mapping[str, Any], what: str, names: tuple[str, str], digits: int, factor: float = 1.0) -> str:
-    """The outcome in a sentence. A difference is claimed where its 95 % interval does not reach 0.
+def describe_test(test: Mapping[str, Any], title: str, norms: tuple[str, str], digits: int, factor: float = 1.0) -> str:
+    """Return the outcome in a sentence, which claims a difference if its 95 % confidence interval excludes 0.
 
     Args:
-        test: what `paired` gave.
-        what: the score, as `FID`.
-        names: of the first and the second norm.
-        digits: after the point.
-        factor: that the score is shown with.
+        test: what `paired_test` returns.
+        title: name of the score, as `FID`.
+        norms: the first and the second norm.
+        digits: digits after the point.
+        factor: factor by which the score is multiplied when shown.
     """
-    other, subject = names
-    difference, half, seeds = test["difference"] * factor, test["half_width"], test["seeds"]
-    side = "higher" if difference > 0 else "lower"
-    size = f"{abs(difference):.{digits}f}"
+    first, second = norms
+    difference, half_width, seeds = test["difference"] * factor, test["half_width"], test["seeds"]
+    over = f"over {seeds} {'seed' if seeds == 1 else 'seeds'}"
     if difference == 0:
-        return (
-            f"No difference in {what} over {seeds} {'seed' if seeds == 1 else 'seeds'}: {subject}'s equals {other}'s."
-        )
-    if half is None:
-        return f"{subject}'s {what} is {side} by {size} than {other}'s with one seed: that has no interval and no test."
-    size += f" ± {half * factor:.{digits}f}"
+        return f"No difference in {title} {over}: {second}'s equals {first}'s."
+    side, size = "higher" if difference > 0 else "lower", f"{abs(difference):.{digits}f}"
+    if half_width is None:
+        return f"{second}'s {title} is {side} by {size} than {first}'s, from one seed: no interval and no test."
+    size += f" ± {half_width * factor:.{digits}f}"
     p = f"exact sign-flip test p = {test['p']:.3g}"
     if math.isclose(test["p"], test["least_p"]) and test["least_p"] > 0.05:
-        p += f": {seeds} seeds cannot give less"
-    if abs(difference) > half * factor:
-        return f"{subject}'s {what} is {side} by {size} than {other}'s over {seeds} seeds ({p})."
-    return f"No difference in {what} that {seeds} seeds can show: {subject}'s is {side} by {size} than {other}'s ({p})."
+        p += f", the smallest possible with {seeds} seeds"
+    if abs(difference) > half_width * factor:
+        return f"{second}'s {title} is {side} by {size} than {first}'s {over} ({p})."
+    return f"No difference in {title} that {seeds} seeds can show: {second}'s is {side} by {size} than {first}'s ({p})."
 
 
 def multiplicity_note(tests: Sequence[Mapping[str, Any]]) -> str:
-    """How far tests may be trusted that are several.
+    """Return the note on multiple testing.
 
     Args:
-        tests: each with `primary`, whether it is one of those that something is concluded from.
+        tests: each with `primary`, whether a conclusion is drawn from it.
     """
     primary = sum(test["primary"] for test in tests)
-    which = "FID at the end" if primary == 1 else f"FID at the end under each of the {primary} settings"
-    told = (
-        f"The test is that of {which}. {len(tests) - primary} of the {len(tests)} rows are other scores: their "
-        "intervals and p are not corrected for their number, so some may leave out 0 by chance; take them for hints."
+    tested = "final FID" if primary == 1 else f"final FID under each of the {primary} settings"
+    note = (
+        f"Tested: {tested}. The other {len(tests) - primary} of the {len(tests)} rows are not corrected for multiple "
+        "testing: some of their intervals may exclude 0 by chance, so take them as hints."
     )
-    return told if primary == 1 else f"{told} Nor are those of FID at the end corrected for being several."
+    return note if primary == 1 else f"{note} The tests of final FID are not corrected either."

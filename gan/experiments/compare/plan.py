@@ -1,4 +1,4 @@
-"""What a comparison is made of: which trainings, and what they all have in common."""
+"""Plan of a comparison: its trainings and their shared configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gan.config.base import Config, config_field, flag_name
 from gan.config.train_config import TrainConfig
 from gan.norm import NORMS
 
-# Learning rates, betas and updates of D that Miyato et al. 2018 (arXiv 1802.05957, table 1) try their norms with.
+# The learning rates, betas and updates of D with which Miyato et al. 2018 compare norms (arXiv 1802.05957, table 1).
 RATES = ("g_lr", "d_lr", "beta1", "beta2", "n_dis")
 LR_GRID: dict[str, dict[str, Any]] = {
     name: dict(zip(RATES, (rate, rate, *others), strict=True))
@@ -25,25 +25,23 @@ LR_GRID: dict[str, dict[str, Any]] = {
     )
 }
 
-PER_TRAINING = {
-    "norm": "none",
-    "seed": 0,
-}  # settings that each training has of its own; what stands for them in the plan
-# What neither changes a training nor how it is judged.
+# Fields that differ between the trainings, and their placeholders in the shared configuration.
+PER_TRAINING = {"norm": "none", "seed": 0}
+# Fields that affect neither training nor evaluation.
 _MAY_CHANGE = {"preset", "data", "data_root", "skip_bad_images", "sample_every", "checkpoint_every", "keep"}
 
 
 class ComparedTraining(NamedTuple):
-    """One of the trainings of a comparison."""
+    """One training of a comparison."""
 
     norm: str
     seed: int
     setting: str = ""
-    """A name in LR_GRID, or nothing where there is one setting only."""
+    """A name in LR_GRID, or empty without the grid."""
 
     @property
     def name(self) -> str:
-        """What its folders are called."""
+        """Name of its folders."""
         return f"{self.setting}{'-' * bool(self.setting)}{self.norm}-seed{self.seed}"
 
     def __str__(self) -> str:
@@ -52,7 +50,7 @@ class ComparedTraining(NamedTuple):
 
 @dataclass(frozen=True)
 class CompareConfig(Config):
-    """Which trainings a comparison is made of.
+    """Norms, seeds and learning-rate grid of a comparison.
 
     Raises:
         UsageError: one message with a line for each problem, by flag, value and choices.
@@ -60,12 +58,14 @@ class CompareConfig(Config):
 
     norms: tuple[str, ...] = config_field(
         ("sn", "msn"),
-        "normalizations, with commas between them; the paired test is of the first two",
+        "normalizations, separated by commas; the paired test compares the first two",
         choices=tuple(NORMS),
         free=True,
     )
-    seeds: int = config_field(3, "how many times each is trained: with seeds 0, 1, ...", low=1, free=True)
-    lr_grid: bool = config_field(False, "under the learning rates and betas A to F of Miyato et al. 2018, each in turn")
+    seeds: int = config_field(3, "number of trainings of each norm, with seeds 0, 1, ...", low=1, free=True)
+    lr_grid: bool = config_field(
+        False, "repeat the comparison under each of the learning rates and betas A to F of Miyato et al. 2018"
+    )
 
     def _contradictions(self) -> list[str]:
         return [] if self.norms else ["--norms: is empty; give at least one"]
@@ -73,62 +73,62 @@ class CompareConfig(Config):
 
 @dataclass(frozen=True)
 class ComparePlan:
-    """A comparison: which trainings, and the settings that they have in common."""
+    """The trainings of a comparison and the configuration that they share."""
 
-    which: CompareConfig
+    compare: CompareConfig
     train: TrainConfig
-    """Of every training, but for `OWN` and, with the grid, the rates."""
+    """Of every training, except for the fields in `PER_TRAINING` and, with the grid, in `RATES`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", self.train.replace(PER_TRAINING))
 
     def trainings(self) -> Iterator[ComparedTraining]:
-        """All trainings, all norms of a seed before the next seed, so that a stopped comparison has whole pairs."""
-        for seed in range(self.which.seeds):
-            for name in self.settings:
-                for norm in self.which.norms:
-                    yield ComparedTraining(norm, seed, name)
+        """Yield all trainings, all norms of a seed before the next seed, so that pairs are complete early."""
+        for seed in range(self.compare.seeds):
+            for setting in self.settings:
+                for norm in self.compare.norms:
+                    yield ComparedTraining(norm, seed, setting)
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """Names in LR_GRID, or the one nameless setting."""
-        return tuple(LR_GRID) if self.which.lr_grid else ("",)
+        """Names in LR_GRID; one empty name without the grid."""
+        return tuple(LR_GRID) if self.compare.lr_grid else ("",)
 
     def config_of(self, training: ComparedTraining) -> TrainConfig:
-        """The settings of one training."""
-        own = {"norm": training.norm, "seed": training.seed}
-        return self.train.replace({**LR_GRID.get(training.setting, {}), **own})
+        """Return the configuration of one training."""
+        rates = LR_GRID.get(training.setting, {})
+        return self.train.replace({**rates, "norm": training.norm, "seed": training.seed})
 
-    def united(self, other: ComparePlan) -> ComparePlan:
-        """This plan with the norms and seeds of another too; this one's norms come first."""
-        norms = tuple(dict.fromkeys((*self.which.norms, *other.which.norms)))
-        seeds = max(self.which.seeds, other.which.seeds)
-        return ComparePlan(dataclasses.replace(self.which, norms=norms, seeds=seeds), self.train)
+    def merge(self, other: ComparePlan) -> ComparePlan:
+        """Return this plan with the norms and seeds of another added; this plan's norms come first."""
+        norms = tuple(dict.fromkeys((*self.compare.norms, *other.compare.norms)))
+        seeds = max(self.compare.seeds, other.compare.seeds)
+        return ComparePlan(dataclasses.replace(self.compare, norms=norms, seeds=seeds), self.train)
 
     def differences(self, other: ComparePlan) -> list[str]:
-        """What may not change in one comparison and differs, as lines `--flag: mine -> other`."""
-        return self.which.differences(other.which) + unlike_settings(self.train, other.train)
+        """Return the differences that one comparison may not have, as lines `--flag: value -> other value`."""
+        return self.compare.differences(other.compare) + training_differences(self.train, other.train)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
-        return {**self.which.to_dict(), "train": self.train.to_dict()}
+        """Convert to plain values, for JSON."""
+        return {**self.compare.to_dict(), "train": self.train.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ComparePlan:
-        """The inverse of `to_dict`.
+        """Inverse of `to_dict`.
 
         Raises:
-            KeyError, UsageError: it is none.
+            KeyError, UsageError: the values are not those of a plan.
         """
-        which = {name: value for name, value in values.items() if name != "train"}
-        return cls(CompareConfig.from_dict(which), TrainConfig.from_dict(values["train"]))
+        compare = {name: value for name, value in values.items() if name != "train"}
+        return cls(CompareConfig.from_dict(compare), TrainConfig.from_dict(values["train"]))
 
 
-def unlike_settings(mine: TrainConfig, other: TrainConfig) -> list[str]:
-    """Settings that would make trainings unlike, or unlike in how they are judged, as lines `--flag: mine -> other`.
+def training_differences(config: TrainConfig, other: TrainConfig) -> list[str]:
+    """Return the differences that affect training or evaluation, as lines `--flag: value -> other value`.
 
-    More than `TrainConfig.differences`: a resumed run may be scored in another way or go on for longer, one of several
-    that are compared may not.
+    Stricter than `TrainConfig.differences`: a resumed run may be scored in another way or be trained for longer, the
+    trainings of a comparison may not.
     """
-    pairs = ((item.name, getattr(mine, item.name), getattr(other, item.name)) for item in fields(TrainConfig))
+    pairs = ((item.name, getattr(config, item.name), getattr(other, item.name)) for item in fields(TrainConfig))
     return [f"{flag_name(name)}: {a} -> {b}" for name, a, b in pairs if a != b and name not in _MAY_CHANGE]

@@ -1,48 +1,54 @@
-"""From report.json to what the pages of a comparison show."""
+"""Report of a comparison, from its report.json."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gan.dynamics.report import Findings, dynamics_findings
-from gan.experiments import provenance
 from gan.experiments.compare.charts import comparison_charts, sample_grids
 from gan.experiments.compare.options import lr_grid_facts
 from gan.experiments.compare.paired_test import multiplicity_note
-from gan.experiments.compare.results import SCORES, Score
-from gan.report.document import Figure, Report, Table
+from gan.experiments.provenance import provenance_facts
+from gan.experiments.report_parts import (
+    DIVERGED_NOTE,
+    Record,
+    dynamics_parts,
+    image_set_text,
+    interval_cell,
+    interval_notes,
+    stopped_note,
+    unique,
+)
+from gan.experiments.summary import select_results
+from gan.metrics.score_table import SCORES, Score
+from gan.report.document import Figure, Report, Table, best_cells
 from gan.training.health import FLAG_MEANINGS
-from gan.utils.confidence import Interval
 
 Row = Mapping[str, Any]
 
 
-def comparison_report(record: Mapping[str, Any], folder: Path) -> Report:
-    """What the pages show.
+def comparison_report(record: Record, folder: Path) -> Report:
+    """Build the report of a comparison.
 
     Args:
-        record: the content of report.json; at least one training is done.
-        folder: of the comparison.
+        record: content of report.json; at least one training is done.
+        folder: folder of the comparison.
     """
-    config = record["config"]
+    config, images = record["config"], Path(record["data"]["name"]).name
     groups = sample_grids(record, folder)
-    first = groups[0][1] if groups else ()
+    grids = groups[0][1] if groups else ()
     if record["real_grid"]:
-        name = Path(record["data"]["name"]).name
-        real = Figure(f"Grid of real images of {name}", f"Real: {name}", folder / record["real_grid"])
-        first = (real, *first)
-    table, *tables = _tables(record)
-    dynamics = _dynamics(record, folder)
-    told = (note for found in dynamics for note in found.notes)
+        real = Figure(f"Grid of real images of {images}", f"Real: {images}", folder / record["real_grid"])
+        grids = (real, *grids)
+    charts, notes = dynamics_parts(record, folder, "setting", lambda setting: f"setting {setting}" if setting else "")
+    first, *tables = _tables(record, notes)
     return Report(
-        title=f"{config['train']['preset']} on {Path(record['data']['name']).name}: {', '.join(config['norms'])}",
-        first=replace(table, notes=(*table.notes, *told)),
-        stopped=_stopped(record),
-        grids=first,
-        charts=(*comparison_charts(record), *(picture for found in dynamics for picture in found.pictures)),
+        title=f"{config['train']['preset']} on {images}: {', '.join(config['norms'])}",
+        first=first,
+        stopped=stopped_note(record),
+        grids=grids,
+        charts=(*comparison_charts(record), *charts),
         facts=tuple(_facts(record)),
         command=record["command"],
         made=record["made"],
@@ -56,235 +62,199 @@ def comparison_report(record: Mapping[str, Any], folder: Path) -> Report:
     )
 
 
-def _dynamics(record: Mapping[str, Any], folder: Path) -> list[Findings]:
-    """For each setting, what was sampled of the runs that did not diverge."""
-    found = []
-    for setting in dict.fromkeys(result["setting"] for result in record["trainings"]):
-        own = [one for one in record["trainings"] if one["setting"] == setting and not one["diverged"]]
-        found.append(
-            dynamics_findings([folder / one["folder"] for one in own], f"setting {setting}" if setting else "")
-        )
-    return found
-
-
-def _name(row: Row) -> str:
-    return f"{row['setting']}, {row['norm']}" if row["setting"] else row["norm"]
-
-
-def _text(found: Mapping[str, Any], score: Score, nothing: str = "-") -> str:
-    if found["mean"] is None:
-        return nothing
-    half = found["half_width"]
-    return Interval(found["mean"] * score.factor, None if half is None else half * score.factor).text(score.digits)
-
-
-def _scores(
-    rows: Sequence[Row], kind: str
-) -> tuple[tuple[str, ...], list[tuple[str, ...]], frozenset[tuple[int, int]]]:
-    """Header, cells, and which of them are the best of their column (within a setting)."""
-    header = ("Norm", *(f"{score.title} {'↑' if score.better > 0 else '↓'}" for score in SCORES))
-    cells = [
-        (_name(row), *(_text(row[kind][score.key], score, "diverged" if row["diverged"] else "-") for score in SCORES))
-        for row in rows
-    ]
-    best = set()
-    for setting in dict.fromkeys(row["setting"] for row in rows):
-        for column, score in enumerate(SCORES, 1):
-            values = {
-                number: score.better * row[kind][score.key]["mean"]
-                for number, row in enumerate(rows)
-                if row["setting"] == setting and row[kind][score.key]["mean"] is not None
-            }
-            if values and min(values.values()) < max(values.values()):
-                best |= {(number, column) for number, value in values.items() if value == max(values.values())}
-    return header, cells, frozenset(best)
-
-
-def _summary(record: Mapping[str, Any]) -> list[str]:
-    """What came out, for FID at the end."""
-    if len(record["config"]["norms"]) < 2:
-        return ["One norm only: there is nothing to hold it against, and no paired test."]
+def _summary(record: Record) -> list[str]:
+    """Return the outcome for the final FID."""
+    norms = record["config"]["norms"]
+    if len(norms) < 2:
+        return ["There is one norm only, so there is no paired test."]
     tests = [test for test in record["paired"] if test["primary"]]
     if not tests:
-        names = " and ".join(record["config"]["norms"][:2])
-        return [f"No seed has both {names} at its end, so there is no paired test."]
+        return [f"No seed has both {' and '.join(norms[:2])} trained to the end, so there is no paired test."]
     return [f"{'Setting ' + test['setting'] + ': ' if test['setting'] else ''}{test['words']}" for test in tests]
 
 
-def _tables(record: Mapping[str, Any]) -> list[Table]:
+def _tables(record: Record, dynamics_notes: Sequence[str]) -> list[Table]:
     rows: list[Row] = record["rows"]
-    tables = []
-    if record["lr_grid"]:
-        tables.append(_survival(rows))
-    header, cells, best = _scores(rows, "final")
+    tables = [_outcome_table(rows)] if record["lr_grid"] else []
     counts = [(str(row["seeds"]), str(row["diverged"])) for row in rows]
-    tables.append(
-        Table(
-            "At the end of training",
-            (*header, "Seeds", "Diverged"),
-            tuple((*row, *count) for row, count in zip(cells, counts, strict=True)),
-            best,
-            tuple(_notes(record)),
-        )
-    )
-    header, cells, best = _scores(rows, "best")
-    steps = ["-" if row["best_step"] is None else f"{row['best_step']:,.0f}" for row in rows]
-    tables.append(
-        Table(
-            "At the snapshot with the lowest FID",
-            (*header, "Step"),
-            tuple((*row, step) for row, step in zip(cells, steps, strict=True)),
-            best,
-            ("Chosen by the FID that it shows, and so too good. Step: the median over seeds.",),
-        )
-    )
+    notes = _notes(record)
+    tables.append(_score_table("At the end of training", rows, "final", ("Seeds", "Diverged"), counts, notes))
+    steps = [(_number(row["best_step"], "{:,.0f}"),) for row in rows]
+    notes = ["Each checkpoint is picked for its lowest FID, so optimistic. Step: the median over seeds."]
+    tables.append(_score_table("At the evaluation with the lowest FID", rows, "best", ("Step",), steps, notes))
     if record["paired"]:
-        tables.append(_paired(record))
-    tables.append(_training(rows))
-    return tables
+        tables.append(_paired_table(record["paired"]))
+    tables.append(_training_table(rows))
+    first = tables[0]
+    return [Table(first.heading, first.header, first.rows, first.best, (*first.notes, *dynamics_notes)), *tables[1:]]
 
 
-def _survival(rows: Sequence[Row]) -> Table:
-    settings = list(dict.fromkeys(row["setting"] for row in rows))
-    lines = []
-    for norm in dict.fromkeys(row["norm"] for row in rows):
-        found = {row["setting"]: row for row in rows if row["norm"] == norm}
-        lines.append((norm, *(_outcome(found[name]) if name in found else "-" for name in settings)))
+def _row_name(row: Row) -> str:
+    return f"{row['setting']}, {row['norm']}" if row["setting"] else row["norm"]
+
+
+def _score_cell(row: Row, kind: str, score: Score, missing: str = "-") -> str:
+    interval = row[kind][score.key]
+    mean, half_width = interval["mean"], interval["half_width"]
+    return interval_cell(mean, half_width, digits=score.digits, factor=score.factor, missing=missing)
+
+
+def _score_table(
+    heading: str,
+    rows: Sequence[Row],
+    kind: str,
+    more_header: tuple[str, ...],
+    more_cells: Sequence[tuple[str, ...]],
+    notes: Sequence[str],
+) -> Table:
+    """Return the table of all scores; the best of each score is highlighted within each setting."""
+    cells = [
+        (
+            _row_name(row),
+            *(_score_cell(row, kind, score, "diverged" if row["diverged"] else "-") for score in SCORES),
+            *more,
+        )
+        for row, more in zip(rows, more_cells, strict=True)
+    ]
+    best: set[tuple[int, int]] = set()
+    for setting in unique(rows, "setting"):
+        columns: dict[int, list[float | None]] = {}
+        for column, score in enumerate(SCORES, 1):
+            means = (row[kind][score.key]["mean"] if row["setting"] == setting else None for row in rows)
+            columns[column] = [None if mean is None else score.better * mean for mean in means]
+        best |= best_cells(columns)
+    header = ("Norm", *(score.header for score in SCORES), *more_header)
+    return Table(heading, header, tuple(cells), frozenset(best), tuple(notes))
+
+
+def _outcome_table(rows: Sequence[Row]) -> Table:
+    settings = unique(rows, "setting")
+    cells = []
+    for norm in unique(rows, "norm"):
+        by_setting = {row["setting"]: row for row in select_results(rows, norm=norm)}
+        cells.append((norm, *(_outcome(by_setting[name]) if name in by_setting else "-" for name in settings)))
     notes = (
-        "FID at the end of the trainings that did not diverge. Collapsed: flagged g-collapsed at the end.",
-        "The settings are those of Miyato et al. 2018, table 1; see the protocol.",
+        "Final FID of the trainings that did not diverge. Collapsed: flagged g-collapsed at the end.",
+        "The settings are those of Miyato et al. 2018, table 1; the protocol lists them.",
     )
-    return Table("Which norm survives which setting", ("Norm", *settings), tuple(lines), frozenset(), notes)
+    return Table("Outcome of each norm under each setting", ("Norm", *settings), tuple(cells), frozenset(), notes)
 
 
 def _outcome(row: Row) -> str:
     counts = row["survival"]
     parts = [f"{counts[name]} of {row['seeds']} {name}" for name in ("diverged", "collapsed") if counts.get(name)]
     if row["final"]["fid"]["mean"] is not None:
-        parts.insert(0, _text(row["final"]["fid"], SCORES[0]))
+        parts.insert(0, _score_cell(row, "final", SCORES[0]))
     return "; ".join(parts)
 
 
-def _paired(record: Mapping[str, Any]) -> Table:
+def _paired_table(tests: Sequence[Mapping[str, Any]]) -> Table:
     scores = {score.key: score for score in SCORES}
-    lines = []
-    for test in record["paired"]:
+    cells = []
+    for test in tests:
         score = scores[test["score"]]
-        half = test["half_width"]
-        difference = Interval(test["difference"] * score.factor, None if half is None else half * score.factor)
-        effect = test["effect_size"]
-        lines.append(
+        setting, best = f"{test['setting']}, " if test["setting"] else "", ", best" if test["kind"] == "best" else ""
+        cells.append(
             (
-                f"{test['setting'] + ', ' if test['setting'] else ''}{score.title}"
-                f"{', best' if test['kind'] == 'best' else ''}",
-                difference.text(score.digits),
-                "-" if effect is None else f"{effect:.2f}",
+                f"{setting}{score.title}{best}",
+                interval_cell(test["difference"], test["half_width"], digits=score.digits, factor=score.factor),
+                _number(test["effect_size"], "{:.2f}"),
                 f"{test['p']:.3g}",
                 str(test["seeds"]),
             )
         )
-    first, second = record["paired"][0]["norms"]
+    first, second = tests[0]["norms"]
     notes = [
-        f"Difference: {second} minus {first}, seed by seed, and its 95 % interval (Student's t). Effect size: Cohen's "
-        "d_z, the mean difference over its standard deviation. p: exact two-sided sign-flip test, over all 2ⁿ signs; "
-        "n seeds cannot give less than 2 / 2ⁿ.",
-        multiplicity_note(record["paired"]),
+        f"Difference: {second} minus {first}, paired by seed, with the 95 % confidence interval of its mean (Student's "
+        "t). Effect size: Cohen's d_z, the mean difference divided by its standard deviation. p: exact two-sided "
+        "sign-flip test over all 2ⁿ sign assignments; its smallest possible value for n seeds is 2 / 2ⁿ.",
+        multiplicity_note(tests),
     ]
-    if left := {(test["setting"], tuple(test["left_out"])) for test in record["paired"] if test["left_out"]}:
-        for setting, seeds in sorted(left):
-            where = f" under setting {setting}" if setting else ""
-            notes.append(f"Seeds left out{where}, for want of one of the two at its end: {', '.join(map(str, seeds))}.")
+    for setting, seeds in sorted({(test["setting"], tuple(test["left_out"])) for test in tests if test["left_out"]}):
+        where = f" under setting {setting}" if setting else ""
+        missing = ", ".join(map(str, seeds))
+        notes.append(f"Seeds left out{where}, because one of the two norms was not trained to the end: {missing}.")
     header = ("Score", "Difference", "Effect size", "p", "Seeds")
-    return Table(f"Paired test: {second} against {first}", header, tuple(lines), frozenset(), tuple(notes))
+    return Table(f"Paired test: {second} against {first}", header, tuple(cells), frozenset(), tuple(notes))
 
 
-def _training(rows: Sequence[Row]) -> Table:
-    lines = [
+def _training_table(rows: Sequence[Row]) -> Table:
+    cells = [
         (
-            _name(row),
+            _row_name(row),
             f"{row['parameters']:,}",
             f"{row['added_parameters']:+,}",
             _number(row["images_per_second"], "{:,.0f}"),
             _number(row["seconds"], "{:,.1f}"),
             _number(row["peak_memory"], "{:,.0f}", 1e-6),
             "; ".join(
-                f"{name} {of['raised']}/{row['seeds']}, at the end {of['at_end']}" for name, of in row["health"].items()
+                f"{name} {counts['raised']}/{row['seeds']}, at the end {counts['at_end']}"
+                for name, counts in row["health"].items()
             )
             or "none",
         )
         for row in rows
     ]
-    raised = dict.fromkeys(name for row in rows for name in row["health"])
+    flags = dict.fromkeys(name for row in rows for name in row["health"])
     notes = [
-        "Added: parameters of the discriminator beyond those that it has without any norm.",
-        "Images/s: real images, in training alone (median of the log); seconds likewise, without scoring and files.",
-        "Peak memory: on a GPU what torch held there; else that of the whole process while it trained, with the images "
-        "and the network that scores, and with what trainings before it left behind: a few per cent follow the order.",
-        *(f"{name}: {FLAG_MEANINGS[name]}." for name in raised if name in FLAG_MEANINGS),
+        "Added: parameters of the discriminator beyond those without normalization.",
+        "Images/s: real images, in training alone (median of the log). Seconds: likewise, without evaluation and file "
+        "writing.",
+        "Peak memory: on a GPU the memory that torch held; otherwise that of the whole process during training, with "
+        "the images, the extractor and memory left by earlier trainings, so the order can change it by a few percent.",
+        *(f"{name}: {FLAG_MEANINGS[name]}." for name in flags if name in FLAG_MEANINGS),
     ]
     header = ("Norm", "D parameters", "Added", "Images/s", "Seconds", "Peak memory, MB", "Health flags")
-    return Table("Training", header, tuple(lines), frozenset(), tuple(notes))
+    return Table("Training", header, tuple(cells), frozenset(), tuple(notes))
 
 
 def _number(value: float | None, form: str, factor: float = 1.0) -> str:
     return "-" if value is None else form.format(value * factor)
 
 
-def _stopped(record: Mapping[str, Any]) -> str | None:
-    done = len(record["trainings"])
-    return None if done == record["planned"] else f"{done} of {record['planned']} trainings are done."
-
-
-def _notes(record: Mapping[str, Any]) -> list[str]:
+def _notes(record: Record) -> list[str]:
     rows = record["rows"]
-    notes = list(record["warnings"])
-    halves = [row["final"]["fid"]["half_width"] for row in rows]
-    if any(half is not None for half in halves):
-        notes.append("± is half of the 95 % interval of the mean over seeds (Student's t).")
-    if any(row["final"]["fid"]["mean"] is not None and half is None for row, half in zip(rows, halves, strict=True)):
-        notes.append("A mean without ± is that of one seed: it has no interval, and small differences say nothing.")
-    notes.append("↓ less is better, ↑ more is better. Scores are of the averaged generator.")
+    intervals = [row["final"]["fid"] for row in rows]
+    notes = [*record["warnings"], *interval_notes([(each["mean"], each["half_width"]) for each in intervals])]
+    notes.append("↓ less is better, ↑ more is better. Scores are those of the EMA generator.")
     if any(row["diverged"] for row in rows):
-        notes.append("Diverged trainings are counted, and are in no mean; in the charts they are lines of their own.")
+        notes.append(f"{DIVERGED_NOTE}; in the charts they are lines of their own.")
     for result in record["trainings"]:
         if result["diverged"]:
-            where = f"setting {result['setting']}, " if result["setting"] else ""
+            setting = f"setting {result['setting']}, " if result["setting"] else ""
             best = f"; its lowest FID until then: {result['best']['fid']:.2f}" if result["best"] else ""
-            step = result["diverged"]["step"]
-            notes.append(f"{where}{result['norm']}, seed {result['seed']} diverged after step {step:,}{best}.")
+            training = f"{setting}{result['norm']}, seed {result['seed']}"
+            notes.append(f"{training} diverged after step {result['diverged']['step']:,}{best}.")
     return notes
 
 
-def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The protocol: how it is fair, what was trained on, how it was scored."""
-    config, data = record["config"], record["data"]
+def _facts(record: Record) -> list[tuple[str, str]]:
+    """Return the protocol: training, fairness, scoring, configuration, and machines."""
+    config = record["config"]
     train = config["train"]
-    size = f"{train['resolution']}x{train['resolution']}x{train['channels']}"
-    lines = [
+    facts = [
         ("recipe", f"{train['preset']}: {train['network']}, {train['loss']} loss, {train['steps']:,} generator steps"),
-        ("images", f"{data['images']:,} of {Path(data['name']).name}, {size} (SHA-256 {data['fingerprint']})"),
+        ("images", image_set_text(record["data"], train)),
         ("norms", ", ".join(config["norms"])),
         ("seeds", ", ".join(map(str, range(config["seeds"])))),
-        ("alike in all", "images and their order, latents, initial generator and raw discriminator weights of a seed"),
-        ("snapshots", f"every {train['report_every']:,} steps and at the end, {train['report_num']:,} images each"),
-        *_starts(record),
+        ("equal for all norms", "images and their order, latents, initial generator and raw discriminator weights"),
+        ("evaluations", f"every {train['report_every']:,} steps and at the end, {train['report_num']:,} images each"),
+        *_initial_states(record),
         *(lr_grid_facts() if record["lr_grid"] else ()),
     ]
     for key, value in (record["protocol"] or {}).items():
         if value is not None and key != "seed":
             text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-            lines.append((f"scores: {key.replace('_', ' ')}", text))
+            facts.append((f"scores: {key.replace('_', ' ')}", text))
     settings = ", ".join(f"{key} {value}" for key, value in train.items() if key not in ("norm", "seed"))
-    lines.append(("all settings", settings))
-    return [*lines, *provenance.provenance_facts(record["trainings"])]
+    return [*facts, ("all settings", settings), *provenance_facts(record["trainings"])]
 
 
-def _starts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """SHA-256 of what the trainings of a seed started from."""
-    found: dict[int, set[str]] = {}
+def _initial_states(record: Record) -> list[tuple[str, str]]:
+    """Return the SHA-256 hashes of the initial state of each seed."""
+    hashes: dict[int, set[str]] = {}
     for result in record["trainings"]:
         start = result["start"]
-        found.setdefault(result["seed"], set()).add(
-            f"generator {start['generator'][:16]}, raw discriminator {start['discriminator'][:16]}"
-        )
-    return [(f"start of seed {seed} (SHA-256)", "; ".join(sorted(texts))) for seed, texts in sorted(found.items())]
+        text = f"generator {start['generator'][:16]}, raw discriminator {start['discriminator'][:16]}"
+        hashes.setdefault(result["seed"], set()).add(text)
+    return [(f"start of seed {seed} (SHA-256)", "; ".join(sorted(texts))) for seed, texts in sorted(hashes.items())]

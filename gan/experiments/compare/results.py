@@ -1,4 +1,4 @@
-"""What trainings gave, read from their folders: `result.json`, `config.json` and `log.jsonl` of each."""
+"""Results of the trainings of a comparison, read from `result.json`, `config.json` and `log.jsonl` of each."""
 
 from __future__ import annotations
 
@@ -7,69 +7,38 @@ import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, median
-from typing import Any, NamedTuple
+from statistics import fmean
+from typing import Any
 
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.errors import UserError
 from gan.experiments.compare.plan import ComparedTraining
+from gan.experiments.summary import median_of
+from gan.experiments.training_result import RESULT, refuse_damaged
 from gan.metrics.protocol import Protocol, require_same_protocol
+from gan.metrics.score_table import SCORES
 from gan.runs import log
 from gan.runs.run_dir import RunDirectory
-from gan.utils.files import write_json
 
-RESULT = "result.json"
-
-_MOST_POINTS = 200  # of what is logged; more are averaged in groups
+_MAX_POINTS = 200  # per logged curve; longer ones are averaged in groups
 _LOGGED = ("grad_norm_d", "grad_norm_g")
 _GRIDS = "step-????????.png"
-
-
-class Score(NamedTuple):
-    """A score as it is shown. `better` is -1 where less is better, 1 where more is."""
-
-    key: str
-    title: str
-    better: int
-    factor: float
-    digits: int
-
-
-SCORES = (
-    Score("fid", "FID", -1, 1.0, 2),
-    Score("inception_score", "Inception score", 1, 1.0, 2),
-    Score("kid", "KID × 10³", -1, 1e3, 2),
-    Score("precision", "Precision", 1, 1.0, 3),
-    Score("recall", "Recall", 1, 1.0, 3),
-)
-
-
-def write_training_result(run: RunDirectory, facts: dict[str, Any]) -> None:
-    """Say that a training is done: `result.json`.
-
-    Args:
-        facts: what is not in the log; `diverged` is None, or has `step`, the last good one, and `error`.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    write_json(run.checkpoints / RESULT, facts)
 
 
 def read_training_result(
     run: RunDirectory, training: ComparedTraining, config: TrainConfig, folder: Path
 ) -> dict[str, Any] | None:
-    """What a training gave; None if it is not done.
+    """Read the result of a training; None if it is not finished.
 
-    `curve` has a list for `step`, `images`, `seconds` (in training) and each score, a value for each snapshot. `final`
-    and `best` have the same of the last step and of the snapshot with the lowest FID; None where there is none.
-    `missing` are snapshots that have no score. `health` has the steps at which each flag was first raised, and the
+    `curve` has a list for `step`, `images`, `seconds` (of training) and each score, with one value per evaluation.
+    `final` and `best` have the same of the last step and of the evaluation with the lowest FID; None if there is none.
+    `missing` lists the steps without their score. `health` has the step at which each flag was first raised, and the
     flags at the end.
 
     Args:
-        config: the settings that it must have had.
-        folder: of the comparison, which `grid` is relative to.
+        config: configuration that the training has.
+        folder: folder of the comparison, to which the path of `grid` is relative.
 
     Raises:
         UserError: its files are damaged.
@@ -77,44 +46,45 @@ def read_training_result(
     path = run.checkpoints / RESULT
     if not path.exists():
         return None
-    try:
+    with refuse_damaged(run.checkpoints):
         facts = json.loads(path.read_text())
-        began = json.loads(run.config_path.read_text())
+        written = json.loads(run.config_path.read_text())
         entries = log.read_log(run.checkpoints / log.LOG)
-        last = facts["diverged"]["step"] if facts["diverged"] else config.steps
+        diverged = facts["diverged"]
+        last = diverged["step"] if diverged else config.steps
         return {
             "norm": training.norm,
             "seed": training.seed,
             "setting": training.setting,
             "folder": training.name,
-            "diverged": facts["diverged"],
+            "diverged": diverged,
             "peak_memory": facts["peak_memory"],
-            "parameters": began["parameters"],
-            "start": began["comparison"]["start"],
-            **{key: facts.get(key, began[key]) for key in ("runtime", "versions")},  # older results have neither
+            "parameters": written["parameters"],
+            "start": written["comparison"]["start"],
+            # Results of older versions have neither; config.json has those with which the training began.
+            **{key: facts.get(key, written[key]) for key in ("runtime", "versions")},
             "command": train_command(config, run.name.replace("/", "-")),
-            **_curve(entries, config, last, bool(facts["diverged"])),
+            **_curve(entries, config, last, bool(diverged)),
             "health": _health(entries),
-            **_speed(entries),
+            # Training alone: neither evaluation nor file writing counts.
+            "images_per_second": median_of(entries, "images_per_second"),
+            "seconds": next((entry["seconds"] for entry in reversed(entries) if "seconds" in entry), None),
             "logged": _logged(entries),
             "grid": _grid(run, last, folder),
         }
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{run.checkpoints}: is damaged ({reason}); remove it, and it is trained again") from error
 
 
 def train_command(config: TrainConfig, name: str) -> str:
-    """The command that trains the same run by itself."""
+    """Return the command that repeats one training by itself."""
     base = PRESETS[config.preset].replace({"report_every": 0})
     return shlex.join(["msn-gan", "train", name, "--preset", config.preset, *config.flags(base)])
 
 
 def require_same_protocols(results: Sequence[Mapping[str, Any]]) -> None:
-    """Let results pass if they were all scored alike.
+    """Check that all results were scored with the same protocol.
 
     Raises:
-        UserError: names two that were not, and every field in which they differ.
+        UserError: names two that were not, and every field that differs.
     """
     scored = [result for result in results if result["protocol"]]
     for result in scored[1:]:
@@ -122,7 +92,7 @@ def require_same_protocols(results: Sequence[Mapping[str, Any]]) -> None:
             Protocol.from_json(scored[0]["protocol"]),
             Protocol.from_json(result["protocol"]),
             (scored[0]["folder"], result["folder"]),
-            hint="remove the folder of the one that was scored otherwise, and it is trained again",
+            hint="remove the folder of one of them to train it again",
         )
 
 
@@ -156,34 +126,27 @@ def _health(entries: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {"first": first, "end": end}
 
 
-def _speed(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Training alone: neither scores nor files are in it."""
-    rates = [entry["images_per_second"] for entry in entries if "images_per_second" in entry]
-    seconds = [entry["seconds"] for entry in entries if "seconds" in entry]
-    return {"images_per_second": median(rates) if rates else None, "seconds": seconds[-1] if seconds else None}
-
-
 def _logged(entries: Iterable[dict[str, Any]]) -> dict[str, list[float]]:
-    """Curves of what every run logs: gradient norms, and σ where the norm has it (the mean over the layers)."""
-    found: dict[str, list[float]] = {key: [] for key in ("images", *_LOGGED, "sigma")}
+    """Return curves of gradient norms, and of the mean σ over the layers where the norm logs σ."""
+    curves: dict[str, list[float]] = {key: [] for key in ("images", *_LOGGED, "sigma")}
     for entry in entries:
         if all(entry.get(key) is not None for key in _LOGGED):
             for key in ("images", *_LOGGED):
-                found[key].append(entry[key])
+                curves[key].append(entry[key])
             if entry.get("sigma"):
-                found["sigma"].append(fmean(entry["sigma"].values()))
-    group = -(-len(found["images"]) // _MOST_POINTS) or 1
+                curves["sigma"].append(fmean(entry["sigma"].values()))
+    group = -(-len(curves["images"]) // _MAX_POINTS) or 1
     return {
         key: [fmean(values[start : start + group]) for start in range(0, len(values), group)]
-        for key, values in found.items()
+        for key, values in curves.items()
         if values
     }
 
 
 def remove_old_grids(run: RunDirectory) -> None:
-    """Remove the sample grids of an earlier training of this name, which would pass for those of one that begins anew.
+    """Remove sample grids of an earlier training of this name, so that they are not shown for a new one.
 
-    They outlive it where its folder of checkpoints was removed alone.
+    They remain when only its folder of checkpoints is removed.
 
     Raises:
         UserError: one cannot be removed.
@@ -196,14 +159,12 @@ def remove_old_grids(run: RunDirectory) -> None:
 
 
 def _grid(run: RunDirectory, last: int, folder: Path) -> dict[str, Any] | None:
-    """The newest sample grid up to the last step, and its step."""
-    steps = sorted(int(path.stem.removeprefix("step-")) for path in run.samples.glob(_GRIDS))
-    steps = [step for step in steps if step <= last]
-    if not steps:
-        return None
-    return {"step": steps[-1], "path": relative(run.sample_path(steps[-1]), folder)}
+    """Return step and path of the newest sample grid up to step `last`."""
+    steps = [int(path.stem.removeprefix("step-")) for path in run.samples.glob(_GRIDS)]
+    step = max((step for step in steps if step <= last), default=None)
+    return None if step is None else {"step": step, "path": relative(run.sample_path(step), folder)}
 
 
 def relative(path: Path, folder: Path) -> str:
-    """A path as seen from a folder."""
+    """Return a path relative to a folder, with forward slashes."""
     return Path(os.path.relpath(path, folder)).as_posix()

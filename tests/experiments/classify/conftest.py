@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gan.experiments.classify.experiment import run_classification
-from tests.helpers.experiments import RUN, Run
+from tests.helpers.classifications import RUN, Run
 
 
 @pytest.fixture

@@ -54,9 +54,9 @@ def test_the_plan_has_all_norms_of_a_seed_first() -> None:
     assert len({training.name for training in plan}) == 8 and plan[2].name == "sn-lr1e-05-seed0"
 
 
-def test_united_keeps_the_order_of_the_older() -> None:
+def test_merge_keeps_the_order_of_the_older() -> None:
     older, newer = resolved(norms=["sn", "bn"], seeds=3), resolved(norms=["msn", "bn"], lr=[0.1])
-    both = newer.united(older)
+    both = newer.merge(older)
     assert both.norms == ("sn", "bn", "msn") and both.lr == (0.001, 0.1) and both.seeds == 3
 
 

@@ -12,7 +12,7 @@ import pytest
 from gan.config.train_config import TrainConfig
 from gan.data import ImageSet
 from gan.experiments.compare.initial_state import initial_state_hashes, raw_weights
-from gan.experiments.compare.plan import CompareConfig, ComparePlan, unlike_settings
+from gan.experiments.compare.plan import CompareConfig, ComparePlan, training_differences
 from gan.norm import NORMS
 from gan.runtime import Runtime
 from gan.training.trainer import Trainer
@@ -31,7 +31,7 @@ def test_all_norms_start_alike(
     data = image_set()
     jobs = [Trainer(plan.config_of(one), runtime, data) for one in plan.trainings()]
     for first, job in ((jobs[0], job) for job in jobs[1 : len(norms)]):
-        assert unlike_settings(first.config, job.config) == [f"--norm: none -> {job.config.norm}"]
+        assert training_differences(first.config, job.config) == [f"--norm: none -> {job.config.norm}"]
         same_bytes(dict(first.generator.state_dict()), dict(job.generator.state_dict()))
         same_bytes(list(raw_weights(first.discriminator)), list(raw_weights(job.discriminator)))
         for step in (0, 7):
@@ -60,7 +60,7 @@ def test_settings_round_trip() -> None:
     )
     assert ComparePlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
     assert (plan.train.norm, plan.train.seed) == ("none", 0)
-    assert dataclasses.replace(plan, which=CompareConfig(norms=("bn",), seeds=1)).united(plan).which == CompareConfig(
-        norms=("bn", "sn", "msn"), seeds=4
-    )
+    assert dataclasses.replace(plan, compare=CompareConfig(norms=("bn",), seeds=1)).merge(
+        plan
+    ).compare == CompareConfig(norms=("bn", "sn", "msn"), seeds=4)
     assert len(list(plan.trainings())) == 2 * 4 * 6 and math.prod((2, 4, 6)) == 48

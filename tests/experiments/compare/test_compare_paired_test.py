@@ -57,24 +57,26 @@ def test_words() -> None:
         return describe_test(paired_test(first, second), "FID", ("sn", "msn"), 1, **options)
 
     assert words([12.0, 11.0, 13.0], [10.0, 9.2, 10.7]) == (
-        "msn's FID is lower by 2.0 ± 0.6 than sn's over 3 seeds (exact sign-flip test p = 0.25: "
-        "3 seeds cannot give less)."
+        "msn's FID is lower by 2.0 ± 0.6 than sn's over 3 seeds (exact sign-flip test p = 0.25, "
+        "the smallest possible with 3 seeds)."
     )
     assert words([10.0, 11.0, 13.0], [10.5, 10.2, 13.6]) == (
-        "No difference in FID that 3 seeds can show: msn's is higher by 0.1 ± 1.9 than sn's "
-        "(exact sign-flip test p = 1)."
+        "No difference in FID that 3 seeds can show: msn's is higher by 0.1 ± 1.9 than sn's (exact sign-flip test p = 1)."
     )
     many = words([10.0] * 7, [10.0 + number / 10 for number in range(1, 8)], factor=10)
     assert many == "msn's FID is higher by 4.0 ± 2.0 than sn's over 7 seeds (exact sign-flip test p = 0.0156)."
-    assert (
-        words([2.0], [3.0]) == "msn's FID is higher by 1.0 than sn's with one seed: that has no interval and no test."
-    )
+    assert words([2.0], [3.0]) == "msn's FID is higher by 1.0 than sn's, from one seed: no interval and no test."
     assert words([2.0, 2.0], [2.0, 2.0]) == "No difference in FID over 2 seeds: msn's equals sn's."
 
 
 def test_several_tests_are_said_to_be_several() -> None:
     of_one = multiplicity_note([{"primary": number == 0} for number in range(6)])
-    assert of_one.startswith("The test is that of FID at the end. 5 of the 6 rows are other scores: their intervals")
+    assert of_one.startswith(
+        "Tested: final FID. The other 5 of the 6 rows are not corrected for multiple testing: some of their intervals"
+    )
     of_grid = multiplicity_note([{"primary": number % 6 == 0} for number in range(36)])
-    assert "FID at the end under each of the 6 settings. 30 of the 36 rows are other scores" in of_grid
-    assert of_grid.endswith("Nor are those of FID at the end corrected for being several.")
+    assert (
+        "final FID under each of the 6 settings. The other 30 of the 36 rows are not corrected for multiple testing"
+        in of_grid
+    )
+    assert of_grid.endswith("The tests of final FID are not corrected either.")

@@ -88,7 +88,7 @@ def test_drawn_pages(made: Path) -> None:
     markdown = (made / RUN / "report.md").read_text()
     test = json.loads((made / RUN / "report.json").read_text())["paired"][0]
     for words in (test["words"], "Paired test: msn against sn", "generator ", "equal for all norms"):
-        assert words.replace("'", "&#x27;") in text and words in markdown, words
+        assert words.replace("'", "&#39;") in text and words in markdown, words
     for path in markdown.split("](")[1:]:
         assert (made / RUN / path.split(")")[0]).exists()
     assert "../../samples/r/msn-seed0/step-00000004.png" in markdown
@@ -169,7 +169,7 @@ def test_divergence_is_recorded_and_the_others_go_on(
     record = ask(tmp_path, **{**SMALL, "norms": ["sn", "none", "msn"], "seeds": 2})
     found = {result["folder"]: result for result in record["trainings"]}
     assert found["sn-seed0"]["diverged"]["step"] == 3 and found["none-seed0"]["diverged"]["step"] == 4
-    assert "generator gives NaN" in found["none-seed0"]["diverged"]["error"]
+    assert "generator outputs NaN" in found["none-seed0"]["diverged"]["error"]
     assert found["sn-seed0"]["final"] is None and found["sn-seed0"]["curve"]["step"] == [2]
     assert found["sn-seed0"]["missing"] == [] == found["none-seed0"]["missing"][1:]
     assert not (tmp_path / RUN / "none-seed0" / "step-00000004.pt").exists()  # nor is it kept

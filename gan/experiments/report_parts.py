@@ -1,0 +1,113 @@
+"""Cells, notes, facts and mean curves that the reports of `compare` and `classify` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gan.dynamics.report import dynamics_findings
+from gan.experiments.summary import select_results
+from gan.report.charts import Line, mean_line
+from gan.report.document import Figure
+from gan.utils.confidence import Interval
+
+Record = Mapping[str, Any]
+
+DIVERGED_NOTE = "Diverged trainings are counted, but excluded from the means"
+
+
+def stopped_note(record: Record) -> str | None:
+    """Return how many trainings are done, or None if all are."""
+    done = len(record["trainings"])
+    return None if done == record["planned"] else f"{done} of {record['planned']} trainings are done."
+
+
+def interval_cell(
+    mean: float | None, half_width: float | None, *, digits: int = 2, factor: float = 1.0, missing: str = "-"
+) -> str:
+    """Format a mean and its confidence interval, as `88.12 ± 0.34`."""
+    if mean is None:
+        return missing
+    return Interval(mean * factor, None if half_width is None else half_width * factor).text(digits)
+
+
+def interval_notes(intervals: Sequence[tuple[float | None, float | None]]) -> list[str]:
+    """Return the notes that explain ±, and means of a single seed, where a table has them.
+
+    Args:
+        intervals: (mean, half-width) of each row.
+    """
+    notes = []
+    if any(half_width is not None for _, half_width in intervals):
+        notes.append("± is the half-width of the 95 % confidence interval of the mean over seeds (Student's t).")
+    if any(mean is not None and half_width is None for mean, half_width in intervals):
+        notes.append("A value without ± is from one seed: it has no interval, and small differences mean nothing.")
+    return notes
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a count with its noun, as `3 norms`."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def dynamics_parts(
+    record: Record, folder: Path, key: str, label: Callable[[Any], str]
+) -> tuple[tuple[Figure, ...], tuple[str, ...]]:
+    """Return the charts and notes on training dynamics, for each group of trainings; diverged ones are left out.
+
+    Args:
+        folder: folder of the experiment.
+        key: key of the results by which they are grouped.
+        label: names a group in captions.
+    """
+    findings = []
+    for value in dict.fromkeys(result[key] for result in record["trainings"]):
+        results = select_results(record["trainings"], **{key: value}, diverged=None)
+        findings.append(dynamics_findings([folder / result["folder"] for result in results], label(value)))
+    charts = tuple(chart for found in findings for chart in found.figures)
+    return charts, tuple(note for found in findings for note in found.notes)
+
+
+def image_set_text(data: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Describe an image set: number, name, size and hash.
+
+    Args:
+        data: what config.json has of the set.
+        config: configuration with `resolution` and `channels`.
+    """
+    size = f"{config['resolution']}x{config['resolution']}x{config['channels']}"
+    return f"{data['images']:,} of {Path(data['name']).name}, {size} (SHA-256 {data['fingerprint']})"
+
+
+def mean_curve(
+    name: str, curves: Sequence[Mapping[str, Any]], y: str, *, at: str, x: str = "", factor: float = 1.0, series: int
+) -> Line | None:
+    """Return the mean of several curves with its 95 % confidence interval, or None if they share no point.
+
+    Args:
+        curves: each has a list for `at`, `x` and `y`.
+        y: key of the values, which are multiplied by `factor`; points where one is None are left out.
+        at: key by which points are matched; only those that all curves have are used.
+        x: key of the horizontal axis, whose mean is taken; `at` if empty.
+        series: number of the line's colour.
+    """
+    tables = [dict(zip(curve[at], zip(curve[x or at], curve[y], strict=True), strict=True)) for curve in curves]
+    points = []
+    for place in tables[0] if tables else ():
+        matched = [table[place] for table in tables if place in table]
+        if len(matched) == len(tables) and all(value is not None for _, value in matched):
+            mean_x = sum(position for position, _ in matched) / len(matched)
+            points.append((rounded(mean_x), [factor * value for _, value in matched]))
+    return replace(mean_line(name, points), series=series) if points else None
+
+
+def rounded(value: float) -> float:
+    """Round to two decimals, and to an int where the value is whole."""
+    return int(value) if float(value).is_integer() else round(value, 2)
+
+
+def unique(rows: Iterable[Mapping[str, Any]], key: str) -> list[Any]:
+    """Return the different values of a key, in order."""
+    return list(dict.fromkeys(row[key] for row in rows))
