@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from functools import cache
 from types import NoneType
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
@@ -69,7 +68,6 @@ class FieldType(NamedTuple):
     optional: bool
 
 
-@cache
 def field_types(config: type[Config]) -> dict[str, FieldType]:
     """The type of each field of a config."""
     types = {}
@@ -89,7 +87,8 @@ class Config:
     """
 
     def __post_init__(self) -> None:
-        problems = [line for item in fields(self) if (line := self._problem(item))]
+        types = field_types(type(self))
+        problems = [line for item in fields(self) if (line := self._problem(item, types[item.name]))]
         if not problems:
             problems = self._contradictions()
         if problems:
@@ -141,9 +140,9 @@ class Config:
         """Names of the fields that must not differ from those of `other` within one run."""
         return [item.name for item in fields(self) if not item.metadata["free"]]
 
-    def _problem(self, item: dataclasses.Field) -> str | None:
+    def _problem(self, item: dataclasses.Field, field_type: FieldType) -> str | None:
         """The first problem of one field by itself, or None."""
-        value, (kind, part_type, optional) = getattr(self, item.name), field_types(type(self))[item.name]
+        value, (kind, part_type, optional) = getattr(self, item.name), field_type
         if value is None and optional:
             return None
         name, choices, low = flag_name(item.name), item.metadata["choices"], item.metadata["low"]
@@ -162,7 +161,7 @@ class Config:
         return None
 
 
-def _is_of_type(value: Any, kind: type) -> bool:
+def _is_of_type(value: Any, kind: Any) -> bool:
     """Whether a value is of a type. A bool is not an int here, and NaN and infinity are not floats."""
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool

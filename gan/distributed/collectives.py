@@ -1,6 +1,6 @@
-"""What the ranks of a job tell each other: objects, and sums of tensors through which gradients flow.
+"""Collectives: gather, broadcast, and differentiable all-reduce.
 
-Every function must be called on all ranks, in the same order; alone it does nothing but its work.
+Every function must be called on all ranks, in the same order. For a single rank nothing is exchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 def all_gather(value: Result) -> list[Result]:
-    """What all ranks give, by rank."""
+    """The values of all ranks, by rank."""
     if process_group.world_size() == 1:
         return [value]
     values: list[Any] = [None] * process_group.world_size()
@@ -29,7 +29,7 @@ def all_gather(value: Result) -> list[Result]:
 
 
 def gather_to_rank0(value: Result) -> list[Result]:
-    """What all ranks give, by rank, on rank 0; nothing on the others."""
+    """The values of all ranks, by rank, on rank 0; an empty list on the others."""
     if process_group.world_size() == 1:
         return [value]
     values: list[Any] = [None] * process_group.world_size() if process_group.is_rank0() else []
@@ -39,75 +39,75 @@ def gather_to_rank0(value: Result) -> list[Result]:
 
 
 def on_rank0(work: Callable[[], Result]) -> Result:
-    """What `work` gives on rank 0, which alone does it, on every rank.
+    """Run `work` on rank 0 and broadcast its result or its UserError.
 
     Raises:
-        UserError: the one that it raised, on every rank.
+        UserError: the one that `work` raised, on every rank.
     """
     if process_group.world_size() == 1:
         return work()
-    box: list[Any] = [None]
+    outcome: list[Any] = [None, None]  # result and error
     if process_group.is_rank0():
         try:
-            box = [(work(), None)]
+            outcome = [work(), None]
         except UserError as error:
-            box = [(None, error)]
+            outcome = [None, error]
     with process_group.reporting_lost_ranks():
-        dist.broadcast_object_list(box, src=0)
-    result, problem = box[0]
-    if problem is not None:
-        raise problem
+        dist.broadcast_object_list(outcome, src=0)
+    result, failure = outcome
+    if failure is not None:
+        raise failure
     return result
 
 
 def first_local_rank_first(work: Callable[[], Result]) -> Result:
-    """What `work` gives on each rank; one on each machine does it before the others, which find what it has cached.
+    """Run `work` on every rank; on each machine one rank before the others, which find its results in the cache.
 
     Raises:
-        UserError: it failed on a rank; on every rank, with the number of that rank.
+        UserError: `work` failed on a rank; raised on every rank, with the number of that rank.
     """
     if process_group.world_size() == 1:
         return work()
     result: Any = None
-    for turn in (True, False):
-        problem: UserError | None = None
-        if (process_group.local_rank() == 0) == turn:
+    for local_first in (True, False):
+        own_failure: UserError | None = None
+        if (process_group.local_rank() == 0) == local_first:
             try:
                 result = work()
             except UserError as error:
-                problem = error
-        for number, other in enumerate(all_gather(problem)):
-            if other is not None:
-                raise UserError(f"rank {number}: {other}") if number else other
+                own_failure = error
+        for rank, failure in enumerate(all_gather(own_failure)):
+            if failure is not None:
+                raise UserError(f"rank {rank}: {failure}") if rank else failure
     return result
 
 
 def require_equal(value: object, problem: str) -> None:
-    """Let it pass if the value is the same on all ranks.
+    """Check that the value is equal on all ranks.
 
     Raises:
-        UserError: it is not; says `problem`, and which rank differs from rank 0.
+        UserError: it is not; the message is `problem` and the rank that differs from rank 0.
     """
     values = all_gather(value)
-    for number, other in enumerate(values):
+    for rank, other in enumerate(values):
         if other != values[0]:
-            raise UserError(f"rank {number} and rank 0 differ: {problem}")
+            raise UserError(f"rank {rank} and rank 0 differ: {problem}")
 
 
 def all_reduce_max(value: int) -> int:
-    """The highest that any rank gives."""
+    """The maximum over ranks."""
     if process_group.world_size() == 1:
         return value
-    number = torch.tensor([value])
+    maximum = torch.tensor([value])
     with process_group.reporting_lost_ranks():
-        dist.all_reduce(number, dist.ReduceOp.MAX)
-    return int(number)
+        dist.all_reduce(maximum, dist.ReduceOp.MAX)
+    return int(maximum)
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over ranks. Its gradient is the sum of the ranks' gradients, the same map, so it can be derived twice.
+    """The sum over ranks. Its gradient is the sum of the ranks' gradients, so that it is twice differentiable.
 
-    torch.distributed.nn.functional.all_reduce is deprecated, and does not tell what became of a rank.
+    torch.distributed.nn.functional.all_reduce is deprecated, and does not report lost ranks.
     """
 
     @staticmethod
@@ -123,9 +123,9 @@ class _Sum(torch.autograd.Function):
 
 
 def all_gather_tensor(tensor: Tensor) -> Tensor:
-    """Every rank's tensor, (R, ...) from (...), by rank; the gradient flows back to the rank that each came from.
+    """The tensors of all R ranks, (R, ...) from (...), by rank; differentiable.
 
-    A sum in which each place has one rank's number and zeros: whatever order they are added in, the bits are the same.
+    It is computed as a sum of one rank's values and zeros, so that the bits do not depend on the order of summation.
     """
     if process_group.world_size() == 1:
         return tensor[None]
@@ -135,12 +135,12 @@ def all_gather_tensor(tensor: Tensor) -> Tensor:
 
 
 def all_reduce_mean(tensor: Tensor) -> Tensor:
-    """The mean over ranks, through which the gradient flows."""
+    """The mean over ranks; differentiable."""
     return all_gather_tensor(tensor).mean(0)
 
 
 def start_all_reduce(tensor: Tensor) -> Callable[[], None]:
-    """Begin to add up a tensor over ranks, in place; returns a function that waits until that is done."""
+    """Start to sum a tensor over ranks, in place; returns a function that waits for the sum."""
     with process_group.reporting_lost_ranks():
         work = dist.all_reduce(tensor, async_op=True)
 

@@ -1,4 +1,4 @@
-"""Batch statistics over all ranks: synchronized batch norm and centering"""
+"""Batch statistics over all ranks, for batch norm and centering. torch's SyncBatchNorm runs on CUDA only."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gan.norm import Centering
 class _BatchNormOverRanks(_BatchNorm):
     """Batch norm (Ioffe & Szegedy 2015, algorithm 1) with mean and variance over the batches of all ranks.
 
-    The variance is put together from each rank's own (Chan, Golub and LeVeque 1979), so nothing cancels where the mean
-    is large. It can be derived twice, as penalties on gradients need.
+    The variance is combined from those of the ranks (Chan, Golub and LeVeque 1979), which avoids cancellation if the
+    mean is large. It is twice differentiable, as gradient penalties require.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -22,13 +22,13 @@ class _BatchNormOverRanks(_BatchNorm):
             return super().forward(x)
         self._check_input_dim(x)
         assert self.running_mean is not None
-        wide = x.to(self.running_mean.dtype)  # never statistics in bf16
+        wide = x.to(self.running_mean.dtype)  # statistics are not computed in bf16
         dims = [d for d in range(x.dim()) if d != 1]
         own = torch.stack(torch.var_mean(wide, dims, correction=0))  # (2, C)
         variances, means = collectives.all_gather_tensor(own).unbind(1)  # (R, 2, C) -> (R, C) each
         mean = means.mean(0)
         variance = variances.mean(0) + (means - mean).square().mean(0)
-        self._move_averages(mean, variance, process_group.world_size() * x.numel() // x.shape[1])
+        self._update_running_statistics(mean, variance, process_group.world_size() * x.numel() // x.shape[1])
         scale = (variance + self.eps).rsqrt()
         scale = scale if self.weight is None else scale * self.weight
         shift = -mean * scale if self.bias is None else self.bias - mean * scale
@@ -36,7 +36,7 @@ class _BatchNormOverRanks(_BatchNorm):
         return torch.addcmul(shift.view(shape), wide, scale.view(shape)).to(x.dtype)
 
     @torch.no_grad()
-    def _move_averages(self, mean: Tensor, variance: Tensor, count: int) -> None:
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         momentum = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
@@ -64,9 +64,9 @@ _OVER_RANKS: dict[type[nn.Module], type[_BatchNormOverRanks]] = {
 
 
 def synchronize_batch_statistics(network: nn.Module) -> None:
-    """Let every norm of a network that looks at the batch look at all ranks' batches, which are of one size.
+    """Make every module of a network that uses batch statistics use those of all ranks' batches, which have one size.
 
-    Modules change their class, not their parameters, buffers or names.
+    Batch norm modules get another class; their parameters, buffers and names stay.
     """
     for module in network.modules():
         if isinstance(module, Centering):

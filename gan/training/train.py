@@ -150,8 +150,8 @@ def _train(
     dynamics = dynamics_callback(trainer, run, meter)
     try:
         stopped = loop.run_training_loop(trainer, run, on_snapshot=evaluator, dynamics=dynamics)
-    except process_group.LostContact as error:
-        raise process_group.LostContact(f"{error}; {_resume_hint(run)}") from error
+    except process_group.RankFailure as error:
+        raise process_group.RankFailure(f"{error}; {_resume_hint(run)}") from error
     if stopped is None:
         _say_next_commands(run, config)
     else:

@@ -1,4 +1,4 @@
-"""Means of few runs and how sure they are."""
+"""95 % confidence interval of the mean of a few runs (Student's t)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from scipy.special import stdtrit  # scipy.stats has it too, and takes a second 
 
 
 class Interval(NamedTuple):
-    """A mean and the half-width of its 95 % interval; None for a single value, which says nothing of its spread."""
+    """A mean and the half-width of its 95 % confidence interval; None for a single value, which has no spread."""
 
     mean: float
     half: float | None
 
     def text(self, digits: int = 2) -> str:
-        """As `88.12 ± 0.34`."""
+        """Mean and half-width as `88.12 ± 0.34`."""
         spread = "" if self.half is None else f" ± {self.half:.{digits}f}"
         return f"{self.mean:.{digits}f}{spread}"
 
 
 def confidence_interval(values: Sequence[float]) -> Interval:
-    """The mean of independent runs and its 95 % interval by Student's t: t(n-1) * s / √n.
+    """Mean of independent runs and its 95 % confidence interval by Student's t: t(n-1) * s / √n.
 
     Raises:
         ValueError: there are no values.

@@ -1,4 +1,4 @@
-"""What a measurement of speed has to say: the machine and the versions that it ran on, and how work is timed."""
+"""Hardware and software versions that results depend on, and timing of work on a device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 
 
 def time_work(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds that some work takes, to the end of what it started on a GPU."""
+    """Seconds that `work` takes, including the kernels that it starts on a GPU."""
     synchronize(device)
     began = time.perf_counter()
     work()
@@ -24,7 +24,7 @@ def time_work(work: Callable[[], object], device: torch.device) -> float:
 
 
 def synchronize(device: torch.device) -> None:
-    """Until a GPU has done all that was asked of it; a CPU has already."""
+    """Wait until a GPU has finished all of its kernels; does nothing for a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     elif device.type == "mps":
@@ -32,33 +32,33 @@ def synchronize(device: torch.device) -> None:
 
 
 def hardware_info(device: torch.device) -> dict[str, Any]:
-    """What it ran on."""
+    """CPU model, instruction set, cores, threads, and the GPU of a CUDA device."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     for line in info.read_text().splitlines() if info.exists() else []:
         if line.startswith("model name"):
             model = line.split(":", 1)[1].strip()
             break
-    found: dict[str, Any] = {"cpu": model, "instructions": torch.backends.cpu.get_cpu_capability()}
-    found |= {"cores": os.cpu_count(), "threads": torch.get_num_threads()}
-    return found | ({"gpu": torch.cuda.get_device_name()} if device.type == "cuda" else {})
+    cpu = {"cpu": model, "instructions": torch.backends.cpu.get_cpu_capability()}
+    counts = {"cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    return {**cpu, **counts, **({"gpu": torch.cuda.get_device_name()} if device.type == "cuda" else {})}
 
 
 def package_versions(*packages: str) -> dict[str, str]:
-    """Versions of Python and of packages, `not installed` for those that are absent."""
-    found = {"python": platform.python_version()}
+    """Versions of Python and of packages, `not installed` for missing ones."""
+    versions = {"python": platform.python_version()}
     for package in packages:
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions
 
 
 def program_versions() -> dict[str, str]:
-    """Versions of the program, of Python and of the packages that decide results, and the program's git commit."""
-    found = package_versions("msn-gan", "torch", "torchvision", "numpy", "pillow")
-    found["platform"] = platform.platform()
+    """Versions of the program, Python and the packages that affect results, and the git commit of a clone."""
+    versions = package_versions("msn-gan", "torch", "torchvision", "numpy", "pillow")
+    versions["platform"] = platform.platform()
     source = Path(__file__).parents[2]
     if (source / ".git").exists():
         command = ["git", "-C", str(source), "rev-parse", "HEAD"]
@@ -66,5 +66,5 @@ def program_versions() -> dict[str, str]:
             commit = subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
         except (OSError, subprocess.TimeoutExpired):
             commit = ""
-        found["git"] = commit or "unknown"
-    return found
+        versions["git"] = commit or "unknown"
+    return versions

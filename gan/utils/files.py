@@ -1,4 +1,4 @@
-"""Files and folders that appear under their name whole or not at all."""
+"""Atomic writes of files and folders, and checks that folders are writable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARTIAL = ".partial"
 
 
 def cache_folder(part: str) -> Path:
-    """Where a part of the cache lies: below $MSN_GAN_CACHE, $XDG_CACHE_HOME/msn-gan or ~/.cache/msn-gan.
+    """Folder of a part of the cache, in $MSN_GAN_CACHE, $XDG_CACHE_HOME/msn-gan or ~/.cache/msn-gan.
 
     Raises:
         RuntimeError: none of the first two is set and there is no home folder.
@@ -30,10 +30,10 @@ def cache_folder(part: str) -> Path:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` once the block is done; if it fails, nothing of it is left.
+    """Open a temporary file that replaces `path` at the end of the block, and is removed if the block fails.
 
-    It is written beside `path`, flushed to the disk and renamed, and the folder is flushed: readers see the old file
-    or the new one, also after a power cut.
+    The file and its folder are flushed to the disk, so that readers see the old file or the complete new one, also
+    after a power failure.
 
     Raises:
         OSError: it cannot be written.
@@ -50,12 +50,12 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None:
-            error.filename = str(path)  # a full disk does not say which file it was
+            error.filename = str(path)  # the error of a full disk has no file name
         raise
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, whole or not at all.
+    """Write a JSON file atomically.
 
     Raises:
         UserError: it cannot be written.
@@ -64,16 +64,16 @@ def write_json(path: Path, content: Any) -> None:
         with atomic_write(path) as file:
             file.write(json.dumps(content, indent=2).encode() + b"\n")
     except OSError as error:
-        remedy = "; make room and go on" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        remedy = "; free disk space, then run the command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise UserError(f"{path}: cannot be written: {error.strerror}{remedy}") from error
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A folder that appears as `path`, which must not hold anything yet, once the block is done.
+    """Create a temporary folder that is renamed to `path` at the end of the block, and removed if the block fails.
 
     Raises:
-        OSError: it cannot be written, or `path` is not empty.
+        OSError: it cannot be written, or `path` exists and is not empty.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     partial.mkdir(parents=True)
@@ -90,7 +90,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what a killed program left half-written in a folder: files, and folders of `replacing_folder`."""
+    """Remove the temporary files and folders that a killed process left in a folder."""
     for path in folder.glob(f".*{PARTIAL}"):
         if path.is_dir():
             shutil.rmtree(path)
@@ -100,7 +100,7 @@ def remove_partial(folder: Path) -> None:
 
 def _sync_folder(folder: Path) -> None:
     if os.name == "nt":
-        return  # Windows opens no folders
+        return  # Windows cannot open folders
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -109,10 +109,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def require_writable(folder: Path, flag: str) -> None:
-    """Make a folder and see that a file can be written there, before any work.
+    """Create a folder and check that files can be written there, before any work.
 
     Raises:
-        UserError: it cannot; names the flag.
+        UserError: they cannot; the message names the flag.
     """
     probe = folder / ".msn-gan.probe"
     try:
@@ -137,17 +137,22 @@ def removing_new_folders(folder: Path) -> Iterator[None]:
 
 
 def create_folder(folder: Path) -> None:
+    """Create a folder for a run's files, with its parents.
+
+    Raises:
+        UserError: it cannot be created.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {error.strerror}; choose another --out") from error
+        raise UserError(f"{folder}: cannot be created: {error.strerror}; choose another --out") from error
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make a folder for a run's files, and clear away what a killed run left half-written in it.
+    """Create a folder for a run's files, and remove temporary files of a killed run.
 
     Raises:
-        UserError: it cannot be made or written to.
+        UserError: it cannot be created or written to.
     """
     create_folder(folder)
     if not os.access(folder, os.W_OK):

@@ -1,4 +1,4 @@
-"""Packages that only some commands need, and the one line that says how to get them."""
+"""Check that optional packages are installed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from gan.errors import UserError
 
 
 def require_packages(flag: str, packages: tuple[str, ...]) -> None:
-    """See that packages of the extra `onnx` are there, before any work.
+    """Check that packages are installed, before any work.
 
     Args:
-        flag: what needs them, as the message calls it.
+        flag: that needs them, for the message.
 
     Raises:
-        UserError: names those that are absent and says how to install them.
+        UserError: some are missing; the message says how to install them.
     """
-    absent = [name for name in packages if find_spec(name) is None]
-    if absent:
-        raise UserError(f"{flag}: needs {', '.join(absent)}, not installed here; run: pip install {' '.join(absent)}")
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise UserError(f"{flag}: needs {', '.join(missing)}, not installed here; run: pip install {' '.join(missing)}")

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with rate and time left on a terminal, plain lines elsewhere."""
+"""Messages and progress bars on standard error: bars with rate and time left on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 _PLAIN_INTERVAL = 10.0  # seconds between plain lines
 
 _console = Console(stderr=True, highlight=False)
-_hushed = False
+_silenced = False
 
 
 class Advance(Protocol):
-    """Call it after `count` more items are done; `note` is shown beside the bar from then on."""
+    """Reports that `count` more items are done; `note` is shown beside the bar from then on."""
 
     def __call__(self, count: int = 1, note: str = "") -> None: ...
 
 
 def silence() -> None:
-    """From now on this process says and shows nothing: among several ranks, one speaks for all."""
-    global _hushed
-    _hushed = True
+    """Print no messages and progress of this process from now on, as on all ranks but 0."""
+    global _silenced
+    _silenced = True
 
 
 def say(text: str) -> None:
-    """Print a line for the person at the terminal, to standard error, so that standard output stays data."""
-    if _hushed:
+    """Print a message to standard error, as standard output is for data."""
+    if _silenced:
         return
     try:
         if _console.is_terminal:
             _console.print(text, markup=False, soft_wrap=True)  # above the bar, where one is drawn
         else:
             print(text, file=sys.stderr, flush=True)
-    except OSError:  # nobody reads it any more: `2>&1 | head`, a terminal that was closed; the work goes on
+    except OSError:  # the reader is gone (`2>&1 | head`, a closed terminal); the work continues
         silence()
-        sys.stderr = open(os.devnull, "w")  # or the interpreter would fail at its end, with what it could not write
+        sys.stderr = open(os.devnull, "w")  # else the interpreter fails at exit, when it flushes the stream
 
 
 @contextmanager
 def progress(
     description: str, total: int, unit: str = "images", *, start: int = 0, per_item: int = 1
 ) -> Iterator[Advance]:
-    """Show how far `total` items have come; yields a function to be called after each few items are done.
+    """Show the progress of `total` items; yields the function that reports items as done.
 
-    On a terminal it draws a bar. Elsewhere it prints a line every ten seconds, and so nothing at all for short work.
+    On a terminal it draws a bar. Elsewhere it prints a line every ten seconds, so that short work prints nothing.
 
     Args:
-        start: items that count as done before (resumed work) and do not enter the rate.
-        per_item: how many units an item holds, for the rate: a training step holds a batch of images.
+        start: items that were done before, in resumed work; they do not count for the rate.
+        per_item: units of the rate for each item: a training step has a batch of images.
     """
     began, done = time.monotonic(), 0
 
     def rate() -> float:
         return done / max(time.monotonic() - began, 1e-9)
 
-    if _console.is_terminal and not _hushed:
+    if _console.is_terminal and not _silenced:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -82,15 +82,15 @@ def progress(
             yield advance_bar
         return
 
-    told, last_note = began, ""
+    printed, last_note = began, ""
 
     def advance_plain(count: int = 1, note: str = "") -> None:
-        nonlocal done, told, last_note
+        nonlocal done, printed, last_note
         done += count
         last_note = note or last_note
         now = time.monotonic()
-        if now - told >= _PLAIN_INTERVAL:
-            told = now
+        if now - printed >= _PLAIN_INTERVAL:
+            printed = now
             left = (total - start - done) / max(rate(), 1e-9)
             text = f"{description}: {start + done}/{total}, {rate() * per_item:.0f} {unit}/s, {left:.0f} s left"
             say(f"{text}  {last_note}".rstrip())

@@ -1,19 +1,19 @@
-"""Seeded random streams: random numbers as a function of the seed and a key"""
+"""Random streams: random numbers as a function of the seed and a key."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-# First keys of `random_stream`: what the numbers are drawn for. No two uses share one.
+# First keys of `random_stream`, one for each use of random numbers. Saved runs depend on the numbers.
 WEIGHTS, LATENTS, INTERPOLATION, SAMPLES, ORDER, FLIPS, CROPS, AUGMENTATION, PART = range(9)
 
 
 def random_stream(seed: int, *key: int) -> torch.Generator:
     """A CPU random generator that is a function of the seed and the key (a stream number, a step, an index) alone.
 
-    Streams of different keys are independent (numpy's SeedSequence mixes them), so any position of a run can be drawn
-    without replaying what came before it.
+    Streams of different keys are independent (numpy's SeedSequence mixes them), so that the numbers of any step can be
+    drawn without those of earlier steps.
     """
     state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state))

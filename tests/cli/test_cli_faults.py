@@ -55,7 +55,7 @@ def test_a_folder_is_free_again_and_not_left_empty(tmp_path: Path) -> None:
             assert (tmp_path / "r").is_dir()
         assert not (tmp_path / "r").exists()
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be made"), exclusive_lock(tmp_path / "file" / "r"):
+    with pytest.raises(UserError, match="cannot be created"), exclusive_lock(tmp_path / "file" / "r"):
         pass
 
 
@@ -178,7 +178,7 @@ def test_a_reader_that_goes_away(capsys: pytest.CaptureFixture[str], monkeypatch
 
         flush = write  # type: ignore[assignment]
 
-    monkeypatch.setattr(progress, "_hushed", False)
+    monkeypatch.setattr(progress, "_silenced", False)
     monkeypatch.setattr(sys, "stderr", Gone())
     progress.say("to nobody")
     progress.say("again")

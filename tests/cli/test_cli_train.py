@@ -157,7 +157,7 @@ def test_a_signal_saves_and_gives_its_exit_code(tmp_path: Path, number: int, cod
 
 def test_out_is_a_file(call: Call, tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("")
-    refused(call, 1, "checkpoints/quickstart: cannot be made", command=("train", *SMALL))
+    refused(call, 1, "checkpoints/quickstart: cannot be created", command=("train", *SMALL))
 
 
 def test_existing_run(call: Call, image_folder: Path) -> None:

@@ -142,5 +142,5 @@ def _refused() -> str:
 
 
 def test_a_batch_that_does_not_divide(tmp_path: Path) -> None:
-    line = "--batch 10: cannot be shared out evenly over 2 ranks in 2 parts (--accumulate); choose a multiple of 4"
+    line = "--batch 10: cannot be split evenly over 2 ranks in 2 parts (--accumulate); choose a multiple of 4"
     assert results(job(tmp_path, 2, _refused)) == [line, line]

@@ -152,7 +152,7 @@ def _batch(step: int, part: int) -> torch.Tensor:
 
 def _averaged(passes: int, penalty: float, bucket: int) -> list[list[torch.Tensor]]:
     """Gradients of two updates of `passes` backward passes each; a layer that nothing flows to has none."""
-    data_parallel._BUCKET = bucket
+    data_parallel._BUCKET_BYTES = bucket
     network = _network()
     network[0].register_module("unused", nn.Linear(3, 3).double())
     means = data_parallel.GradientAverager(network, passes) if process_group.world_size() > 1 else None
@@ -194,7 +194,7 @@ def _differing() -> str:
 
 
 def test_one_bit_between_ranks_is_noticed(tmp_path: Path) -> None:
-    assert results(job(tmp_path, 2, _differing)) == ["rank 1 holds other weights of the discriminator than rank 0"] * 2
+    assert results(job(tmp_path, 2, _differing)) == ["rank 1 has other weights of the discriminator than rank 0"] * 2
 
 
 def test_a_network_changes_its_classes_only() -> None:

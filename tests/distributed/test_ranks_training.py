@@ -39,12 +39,12 @@ def kill() -> None:
 
 
 def kill_rank_1() -> None:
-    process_group._ROLL_CALL = 0.5
+    process_group._REASONS_TIMEOUT = 0.5
     at_step(10, 1, kill)
 
 
 def kill_rank_0() -> None:
-    process_group._ROLL_CALL = process_group._PATIENCE = 0.5
+    process_group._REASONS_TIMEOUT = process_group._REPORT_TIMEOUT = 0.5
     at_step(10, 0, kill)
 
 
@@ -155,7 +155,7 @@ def interrupted_at_once() -> None:
             os.kill(os.getpid(), signal.SIGINT)
         from gan.utils import signals
 
-        signals._ECHO = 0.0
+        signals._REPEAT_WINDOW = 0.0
         os.kill(os.getpid(), signal.SIGINT)
 
     at_step(5, 0, twice)
@@ -170,7 +170,7 @@ def interrupted_at_once() -> None:
             ["rank 1: images: 07.png cannot be read", "the last good checkpoint is checkpoints/r/step-00000004.pt"],
         ),
         (full_disk_on_rank_0, [1, 1], ["step-00000008.pt: cannot be written: No space left", "Free disk space"]),
-        (other_weights_on_rank_1, [1, 1], ["rank 1 holds other weights of the generator than rank 0", "--resume"]),
+        (other_weights_on_rank_1, [1, 1], ["rank 1 has other weights of the generator than rank 0", "--resume"]),
     ],
 )
 def test_a_failure_on_one_rank_ends_all_in_one_line(
@@ -201,14 +201,18 @@ def elsewhere_on_rank_1() -> None:
 @pytest.mark.parametrize(
     "arguments, code, line",
     [
-        (("train", "--batch", "9"), 2, "--batch 9: cannot be shared out evenly over 2 ranks; choose a multiple of 2"),
+        (("train", "--batch", "9"), 2, "--batch 9: cannot be split evenly over 2 ranks; choose a multiple of 2"),
         (("train", "--batch", "many"), 2, "Invalid value for '--batch'"),
         (("train", "--data", "nowhere.zip"), 2, "--data nowhere.zip: no such folder or zip"),
         (("train", "--batch", "32", "--data", "here"), 2, "a batch of 32 images is more than the 24"),
         (("train", "--resume"), 1, "--resume: there is no run checkpoints/quickstart"),
         (("data", "info", "here"), 2, "data: runs in one process; torchrun is for report, sample, train"),
         (("sample", "r.pt"), 1, "r.pt: no such checkpoint or run"),
-        (("report", "here", "--num", "25", "--metrics", "is", "--features", "digits"), 1, "it has 24"),
+        (
+            ("report", "here", "--num", "25", "--metrics", "is", "--features", "digits"),
+            1,
+            "here: has 24 images, fewer than --num 25",
+        ),
     ],
 )
 def test_what_is_wrong_for_all_is_told_once(
@@ -224,7 +228,7 @@ def test_what_is_wrong_for_all_is_told_once(
 
 
 def impatient() -> None:
-    process_group._PATIENCE = 0.5
+    process_group._REPORT_TIMEOUT = 0.5
 
 
 def test_other_images_on_another_machine(tmp_path: Path, data: Path, image_folder: Path) -> None:
