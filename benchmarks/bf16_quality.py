@@ -1,11 +1,11 @@
-"""Train the same GAN in bf16 and in fp32 from several seeds, and compare the FIDs with what the seed alone changes.
+"""Compare FID of the same GAN trained in bf16 and in fp32 with the variation between seeds.
 
     python benchmarks/bf16_quality.py --data cifar10-train.zip --features classifier:checkpoints/vgg/.../classifier.pt
 
-Prints a table: FID of each seed in both precisions at several steps, the mean of their differences with its 95 %
-interval, and the standard deviation between seeds. Stopped, the same command goes on where it was. With `--emulate`
-the products of bf16 are made by `emulated_bf16.py`, for a processor that has no instructions for them. `--only` trains
-in one precision, so that two processes can share the work; the table comes when both are there.
+Prints a table: FID of each seed in both precisions at several steps, the mean difference with its 95 % confidence
+interval, and the standard deviation between seeds. After an interruption, the same command resumes. With `--emulate`,
+bf16 products are emulated by `emulated_bf16.py`, for processors without bf16 instructions. `--only` trains in one
+precision, so that two processes can share the work; run the command without it afterwards for the table.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 
 from gan.utils.confidence import confidence_interval
 from gan.utils.environment import hardware_info, package_versions
+from gan.utils.markdown_table import markdown_table
 
 ROOT = Path(__file__).parent.parent
 PRECISIONS = ("bf16", "fp32")
@@ -29,29 +30,29 @@ PRECISIONS = ("bf16", "fp32")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--features", required=True, help="what FID looks at images with, as in `msn-gan report`")
+    parser.add_argument("--features", required=True, help="feature extractor, as in `msn-gan report`")
     parser.add_argument("--preset", default="msn-dcgan")
     parser.add_argument("--norm", default="msn")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--width", type=int, default=64, help="of generator and discriminator")
-    parser.add_argument("--num", type=int, default=10_000, help="images of a FID")
-    parser.add_argument("--emulate", action="store_true", help="make products of bf16 from fp32 ones")
+    parser.add_argument("--width", type=int, default=64, help="width of generator and discriminator")
+    parser.add_argument("--num", type=int, default=10_000, help="images to score")
+    parser.add_argument("--emulate", action="store_true", help="emulate bf16 products")
     parser.add_argument("--only", choices=PRECISIONS, help="train in this precision and stop")
-    parser.add_argument("--out", type=Path, default=Path("bf16-quality"), help="folder of the trainings")
-    parser.add_argument("--json", type=Path, help="file for the results")
+    parser.add_argument("--out", type=Path, default=Path("bf16-quality"), help="output folder")
+    parser.add_argument("--json", type=Path, help="write the results to a file too")
     args = parser.parse_args()
 
     for precision in PRECISIONS if args.only is None else (args.only,):
         train(precision, args)
     if args.only is None:
-        show({precision: fids(args.out / "checkpoints" / precision) for precision in PRECISIONS}, args)
+        print_results({precision: fid_curves(args.out / "checkpoints" / precision) for precision in PRECISIONS}, args)
 
 
 def train(precision: str, args: argparse.Namespace) -> None:
-    """All seeds in one precision, as a comparison of that name."""
+    """Train all seeds in one precision, as a comparison of that name."""
     program = "benchmarks/emulated_bf16.py" if args.emulate and precision == "bf16" else "msn_gan.py"
-    settings = {
+    options = {
         "preset": args.preset,
         "norms": args.norm,
         "seeds": args.seeds,
@@ -65,32 +66,33 @@ def train(precision: str, args: argparse.Namespace) -> None:
         "report-features": args.features,
         "out": args.out,
     }
-    flags = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     subprocess.run([sys.executable, str(ROOT / program), "compare", precision, *flags], check=True)
 
 
-def fids(folder: Path) -> list[dict[int, float]]:
-    """Of each seed, FID by step."""
+def fid_curves(folder: Path) -> list[dict[int, float]]:
+    """Return the FID by step of each seed."""
     report = json.loads((folder / "report.json").read_text())
     runs = sorted(report["trainings"], key=lambda run: run["seed"])
     return [dict(zip(run["curve"]["step"], run["curve"]["fid"], strict=True)) for run in runs]
 
 
-def show(curves: dict[str, list[dict[int, float]]], args: argparse.Namespace) -> None:
-    """Print the table, and write the file that was asked for."""
+def print_results(curves: dict[str, list[dict[int, float]]], args: argparse.Namespace) -> None:
+    """Print the table, and write the JSON file if there is one."""
     facts = {**hardware_info(torch.device("cpu")), **package_versions("torch", "torchvision", "pillow")}
     print("\n" + ", ".join(f"{name} {value}" for name, value in facts.items()))
     features = args.features.partition(":")[0]
     emulated = ", bf16 emulated" if args.emulate else ""
     print(f"{args.preset}, {args.norm}, width {args.width}, {args.num:,} images, {features}{emulated}\n")
-    print("| step | FID in bf16 | FID in fp32 | mean difference | standard deviation between seeds, bf16, fp32 |")
-    print("| --- | --- | --- | --- | --- |")
+    rows = []
     for step in sorted(set.intersection(*(set(curve) for curve in curves["bf16"] + curves["fp32"]))):
         bf16, fp32 = ([curve[step] for curve in curves[precision]] for precision in PRECISIONS)
         difference = confidence_interval([a - b for a, b in zip(bf16, fp32, strict=True)])
         spread = [statistics.stdev(values) if len(values) > 1 else float("nan") for values in (bf16, fp32)]
         listed = [", ".join(f"{value:.2f}" for value in values) for values in (bf16, fp32)]
-        print(f"| {step} | {listed[0]} | {listed[1]} | {difference.text()} | {spread[0]:.2f}, {spread[1]:.2f} |")
+        rows.append([step, *listed, difference.text(), f"{spread[0]:.2f}, {spread[1]:.2f}"])
+    header = ["step", "FID in bf16", "FID in fp32", "mean difference", "standard deviation between seeds, bf16, fp32"]
+    print(markdown_table(header, rows))
     if args.json:
         args.json.write_text(json.dumps({"settings": vars(args), "fid": curves}, indent=2, default=str) + "\n")
 

@@ -1,15 +1,14 @@
-"""What a sample of training dynamics costs, in training steps.
+"""Measure the time of a sample of training dynamics, in training steps.
 
     python benchmarks/dynamics_cost.py vgg7:sn msn-dcgan:msn
 
-Names are NETWORK:NORM, the network being a classifier or a preset of `train`. Images are noise.
+Arguments are NETWORK:NORM, where NETWORK is a classifier or a preset of `train`. Images are random.
 """
 
 from __future__ import annotations
 
 import statistics
 import sys
-import time
 from collections.abc import Callable
 
 import torch
@@ -23,23 +22,20 @@ from gan.experiments.classify.trainer import ClassifierTrainer
 from gan.models.classifiers import CLASSIFIERS
 from gan.runtime import resolve_runtime
 from gan.training.trainer import Trainer
+from gan.utils.environment import time_work
 
 FULL = 10  # one sample in ten is full
+CPU = torch.device("cpu")
 
 
 def milliseconds(call: Callable[[], object], repeats: int) -> float:
-    """The median time of a call, after one that is not counted."""
+    """Return the median time of some calls, after an untimed one."""
     call()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        call()
-        times.append(1e3 * (time.perf_counter() - began))
-    return statistics.median(times)
+    return 1e3 * statistics.median(time_work(call, CPU) for _ in range(repeats))
 
 
-def prepared(network: str, norm: str) -> tuple[Callable[[], None], DynamicsMeter]:
-    """A training step, and what is sampled."""
+def build(network: str, norm: str) -> tuple[Callable[[], None], DynamicsMeter]:
+    """Build a training; returns its training step and its meter."""
     runtime = resolve_runtime("cpu")
     resolution = 32 if network in CLASSIFIERS else preset_config(network).resolution
     pixels = torch.randint(0, 256, (256, 3, resolution, resolution), dtype=torch.uint8)
@@ -47,21 +43,21 @@ def prepared(network: str, norm: str) -> tuple[Callable[[], None], DynamicsMeter
     if network in CLASSIFIERS:
         config = ClassifyConfig().replace({"model": network, "channels": 3})
         config = config.resolved(runtime.precision)
-        job = ClassifierTrainer(config, ClassifyTraining(norm, 0.001, 0), runtime, images, images)
-        return job.train_step, DynamicsMeter(job.network, ClassifierProbe(images, config.batch, runtime.device), {})
-    settings = preset_config(network).replace({"norm": norm, "channels": 3})
-    run = Trainer(settings, runtime, images)
-    probe = DiscriminatorProbe(settings, images, run.classes, run.generator, runtime.device)
+        trainer = ClassifierTrainer(config, ClassifyTraining(norm, 0.001, 0), runtime, images, images)
+        probe = ClassifierProbe(images, config.batch, runtime.device)
+        return trainer.train_step, DynamicsMeter(trainer.network, probe, {})
+    gan_config = preset_config(network).replace({"norm": norm, "channels": 3})
+    run = Trainer(gan_config, runtime, images)
+    probe = DiscriminatorProbe(gan_config, images, run.classes, run.generator, runtime.device)
     return run.train_step, DynamicsMeter(run.discriminator, probe, {})
 
 
 def main(names: list[str]) -> None:
     for name in names:
-        network, norm = name.split(":")
-        train_step, subject = prepared(network, norm)
+        train_step, meter = build(*name.split(":"))
         step = milliseconds(train_step, 5)
-        short = milliseconds(lambda: subject.sample(full=False), 2)  # noqa: B023
-        full = milliseconds(lambda: subject.sample(full=True), 1)  # noqa: B023
+        short = milliseconds(lambda: meter.sample(full=False), 2)  # noqa: B023
+        full = milliseconds(lambda: meter.sample(full=True), 1)  # noqa: B023
         steps = ((FULL - 1) * short + full) / FULL / step
         print(f"{name}: step {step:.0f} ms, sample {short:.0f}, full {full:.0f}: {steps:.1f} steps", flush=True)
 

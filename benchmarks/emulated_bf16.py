@@ -1,11 +1,11 @@
-"""Run msn-gan with the matrix products of bf16 as a processor that has them makes them, on one that has not.
+"""Run msn-gan with emulated bf16 matrix products, on a processor without bf16 instructions.
 
     python benchmarks/emulated_bf16.py train run --preset msn-dcgan --precision bf16 ...
 
-A bf16 product multiplies bf16 numbers, adds up in fp32 and rounds once. So does this: each convolution, its gradients
-and each matrix product of bf16 tensors is that of their fp32 copies, rounded to bf16. Only the order of the sums
-differs. torch's own fallback, on a processor without such instructions, takes twenty times as long. Everything that is
-not a product is torch's own bf16 operation. It shows what bf16 does to a training, not how fast it is.
+A bf16 instruction multiplies bf16 numbers, accumulates in fp32 and rounds once. The emulation does the same: each
+convolution, its gradients and each matrix product of bf16 tensors is computed on fp32 copies and rounded to bf16. Only
+the order of summation differs. All other operations are torch's own in bf16. It is for measuring the effect of bf16 on
+training, not its speed, but torch's fallback without such instructions takes twenty times as long.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PRODUCTS = {
 
 
 class EmulatedProducts(TorchDispatchMode):
-    """While it is entered, products of bf16 tensors are those of their fp32 copies, rounded to bf16."""
+    """Compute products of bf16 tensors on fp32 copies and round them to bf16, while active."""
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -1,10 +1,11 @@
-"""Time from PNG files to FID and Inception score: ours against the commands of pytorch-fid and torch-fidelity.
+"""Time PNG files to FID and Inception score: this program against the commands of pytorch-fid and torch-fidelity.
 
     python benchmarks/fid_speed.py --data cifar10.zip --num 2000 --json speed.json
 
-Each program reads the same two folders, half of the images in either, from the start of its process to its end, in turn
-and within one run, so that what else the machine does strikes all of them. The weights are random, in the published
-file's form (or the file given with --weights). pytorch-fid computes no Inception score; the others do.
+Each program reads the same two folders, half of the images in either, timed from the start of its process to its end.
+Programs take turns, every other round in reverse order, so that changes in the machine's speed affect all of them.
+Weights are random, in the published file's format (or the file given with --weights). pytorch-fid computes no Inception
+score; the others do.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from gan.bench.turns import take_turns
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.extractors import create_extractor
 from gan.metrics.feature_pass import ImageStream
@@ -36,20 +38,22 @@ from gan.metrics.preprocess import pytorch_fid as preprocess
 from gan.metrics.protocol import feature_versions
 from gan.metrics.score import score
 from gan.utils.environment import hardware_info
+from gan.utils.markdown_table import markdown_table
+from gan.utils.progress import say
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 def main() -> None:
-    """Parse the flags, time the programs, print the table."""
+    """Run the benchmark with the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="a zip or folder of images of one size")
+    parser.add_argument("--data", type=Path, help="zip or folder of images of one size")
     parser.add_argument("--num", type=int, default=2000, help="images in all, half of them real")
-    parser.add_argument("--rounds", type=int, default=1, help="how often each program runs; the fastest counts")
+    parser.add_argument("--rounds", type=int, default=1, help="runs of each program; the fastest counts")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"], help="of ours")
-    parser.add_argument("--weights", type=Path, help="the published Inception weights, instead of random ones")
-    parser.add_argument("--json", type=Path, help="write the results to this file too")
+    parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"], help="of msn-gan")
+    parser.add_argument("--weights", type=Path, help="file of the published Inception weights, instead of random ones")
+    parser.add_argument("--json", type=Path, help="write the results to a file too")
     parser.add_argument("--ours", nargs=2, type=Path, metavar=("REAL", "GENERATED"), help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.ours:
@@ -66,13 +70,13 @@ def main() -> None:
 
 
 def compare(flags: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Lay out images and weights, then run every program, round after round."""
-    images = spread(flags.data, flags.num)
+    """Write images and weights into a folder, then time every program."""
+    images = sample_images(flags.data, flags.num)
     for name, part in (("generated", images[::2]), ("real", images[1::2])):
         (folder / name).mkdir()
         for index, image in enumerate(part):
             image.save(folder / name / f"{index:06}.png")
-    weights = folder / "torch" / "hub" / "checkpoints" / FILE_NAME  # where pytorch-fid looks for it
+    weights = folder / "torch" / "hub" / "checkpoints" / FILE_NAME  # path expected by pytorch-fid
     weights.parent.mkdir(parents=True)
     if flags.weights:
         weights.symlink_to(flags.weights.resolve())
@@ -89,35 +93,34 @@ def compare(flags: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for precision in flags.precision:
         programs[f"msn-gan {precision}"] = [__file__, "--ours", real, generated, "--weights", str(weights)]
         programs[f"msn-gan {precision}"] += ["--device", flags.device, "--precision", precision]
-    seconds: dict[str, list[float]] = {name: [] for name in programs}
-    core_seconds: dict[str, list[float]] = {name: [] for name in programs}
-    said: dict[str, str] = {}
-    for _ in range(flags.rounds):
-        for name, command in programs.items():
-            took, busy, said[name] = timed([sys.executable, *command], folder)
-            seconds[name].append(took)
-            core_seconds[name].append(busy)
-            print(f"{name}: {took:.1f} s, {busy:.1f} core seconds", file=sys.stderr, flush=True)
+
+    def run(name: str) -> tuple[float, float, str]:
+        seconds, core_seconds, output = timed([sys.executable, *programs[name]], folder)
+        say(f"{name}: {seconds:.1f} s, {core_seconds:.1f} core seconds")
+        return seconds, core_seconds, output
+
+    rounds = list(take_turns(list(programs), flags.rounds, run, label="timing"))
+    runs = {name: [results[number] for results in rounds] for number, name in enumerate(programs)}
     return {
         "images": len(images),
         "hardware": hardware_info(torch.device(flags.device)),
         "versions": feature_versions(),
-        "seconds": seconds,
-        "core_seconds": core_seconds,
-        "scores": {name: scores(text) for name, text in said.items()},
+        "seconds": {name: [run[0] for run in own] for name, own in runs.items()},
+        "core_seconds": {name: [run[1] for run in own] for name, own in runs.items()},
+        "scores": {name: scores(own[-1][2]) for name, own in runs.items()},
     }
 
 
 def ours(real: Path, generated: Path, weights: Path, device: str, precision: str) -> dict[str, Any]:
-    """FID and Inception score of two folders of PNGs."""
+    """Compute FID and Inception score of two folders of PNGs with this program."""
     options = ExtractorOptions(
         "inception", device=device, weights=weights, allow_other_weights=True, precision=precision
     )
-    return score(of_folder(generated), of_folder(real), create_extractor(options), cache=False)
+    return score(folder_stream(generated), folder_stream(real), create_extractor(options), cache=False)
 
 
-def of_folder(folder: Path) -> ImageStream:
-    """The PNGs of a folder as a stream."""
+def folder_stream(folder: Path) -> ImageStream:
+    """Return the PNGs of a folder as a stream."""
     paths = sorted(folder.iterdir())
 
     def batches() -> Iterator[Tensor]:
@@ -127,8 +130,8 @@ def of_folder(folder: Path) -> ImageStream:
     return ImageStream(folder.name, len(paths), batches)
 
 
-def spread(data: Path, num: int) -> list[Image.Image]:
-    """`num` images taken evenly from a zip or folder."""
+def sample_images(data: Path, num: int) -> list[Image.Image]:
+    """Return `num` evenly spaced images of a zip or folder."""
     if data.is_dir():
         paths = [path for path in sorted(data.rglob("*")) if path.suffix.lower() in ENDINGS]
         return [Image.open(path).convert("RGB") for path in paths[:: max(1, len(paths) // num)][:num]]
@@ -139,7 +142,7 @@ def spread(data: Path, num: int) -> list[Image.Image]:
 
 
 def write_random_weights(path: Path, images: list[Image.Image]) -> None:
-    """A file of random weights; batch norms are calibrated on images, or activations would vanish and be slow."""
+    """Write random weights; batch norms are calibrated on images, because vanishing activations would be slow."""
     torch.manual_seed(0)
     loader = pytorch_fid.inception.load_state_dict_from_url
     load = nn.Module.load_state_dict
@@ -163,50 +166,52 @@ def write_random_weights(path: Path, images: list[Image.Image]) -> None:
 
 
 def timed(command: list[str], folder: Path) -> tuple[float, float, str]:
-    """Seconds that a command took from start to end, seconds that cores were busy with it, and what it printed."""
+    """Run a command; returns its wall-clock time, its CPU time in seconds, and its output."""
     environment = os.environ | {"TORCH_HOME": str(folder / "torch")}
-    began, before = time.monotonic(), os.times()
+    start, before = time.monotonic(), os.times()
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\nfailed:\n{done.stderr[-2000:]}")
     after = os.times()
     busy = after.children_user - before.children_user + after.children_system - before.children_system
-    return time.monotonic() - began, busy, done.stdout
+    return time.monotonic() - start, busy, done.stdout
 
 
 def scores(text: str) -> dict[str, float]:
-    """FID and Inception score out of what a program printed."""
+    """Read FID and Inception score from the output of a program."""
     if "FID:" in text:
         return {"fid": float(text.split("FID:")[1])}
-    found = json.loads(text[text.index("{") :])
+    record = json.loads(text[text.index("{") :])
     names = {
         "fid": "fid",
         "frechet_inception_distance": "fid",
         "inception_score": "is",
         "inception_score_mean": "is",
     }
-    return {short: found[name] for name, short in names.items() if name in found}
+    return {short: record[name] for name, short in names.items() if name in record}
 
 
 def table(results: dict[str, Any]) -> str:
-    """The results as a Markdown table; the ratio is to the faster of the two other programs."""
+    """Format the results as Markdown; the ratio is to the faster of the two other programs."""
     fastest = {name: min(values) for name, values in results["seconds"].items()}
-    least = {name: min(values) for name, values in results["core_seconds"].items()}
     best = min(fastest["pytorch-fid"], fastest["torch-fidelity"])
-    lines = [
-        f"{results['images']} images, " + ", ".join(f"{name} {value}" for name, value in results["hardware"].items()),
-        "",
-        "| program | seconds | core seconds | images/s | faster than the better of the two | FID | IS |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for name, seconds in fastest.items():
-        found = results["scores"][name]
-        ratio = f"{best / seconds:.2f}x" if name.startswith("msn-gan") else ""
-        inception = f"{found['is']:.6f}" if "is" in found else ""
-        rate = results["images"] / seconds
-        cells = (name, f"{seconds:.1f}", f"{least[name]:.1f}", f"{rate:.1f}", ratio, f"{found['fid']:.5f}", inception)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        values = results["scores"][name]
+        rows.append(
+            [
+                name,
+                f"{seconds:.1f}",
+                f"{min(results['core_seconds'][name]):.1f}",
+                f"{results['images'] / seconds:.1f}",
+                f"{best / seconds:.2f}x" if name.startswith("msn-gan") else "",
+                f"{values['fid']:.5f}",
+                f"{values['is']:.6f}" if "is" in values else "",
+            ]
+        )
+    header = ["program", "seconds", "core seconds", "images/s", "faster than the better of the two", "FID", "IS"]
+    hardware = ", ".join(f"{name} {value}" for name, value in results["hardware"].items())
+    return f"{results['images']} images, {hardware}\n\n{markdown_table(header, rows)}"
 
 
 if __name__ == "__main__":

@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# Everything that wants a CUDA GPU, in 25 minutes or so (an estimate): training speed, the norms' training steps in a
-# classifier, the CUDA tests, stretches of real training whose rates say what the whole recipes take, scoring speed.
+# Run everything that needs a CUDA GPU, in about 25 minutes (an estimate): training speed, the norms' training steps in
+# a classifier, the CUDA tests, real training, scoring speed.
 #
 #   bash benchmarks/gpu_session.sh CIFAR10-TRAIN.zip OUT [PART...]
 #
-# Parts, what matters most first, and the minutes that each takes at most: speed-PRESET-BATCH 3.5 (msn-dcgan and
-# sngan-resnet, 64, 128 and 512), bench 4, tests 4, dcgan 7, resnet 7, scores 5. The first four, which are most of it,
-# stand alone: `… OUT speed-msn-dcgan-64 speed-sngan-resnet-64`, then `… OUT bench tests`. OUT gets the logs, tables and
-# grids of docs/results/. A part that fails does not stop the others, and can be run again.
+# Parts in order of importance, with their time limits in minutes: speed-PRESET-BATCH 3.5 (msn-dcgan and sngan-resnet,
+# 64, 128 and 512), bench 4, tests 4, dcgan 7, resnet 7, scores 5. The first four can be run alone:
+# `... OUT speed-msn-dcgan-64 speed-sngan-resnet-64`, then `... OUT bench tests`. OUT gets the logs, tables and grids of
+# docs/results/. A part that fails does not stop the others and can be run again.
 #
-# It wants the project's dependencies, not the project installed; scores, and some tests, want pytorch-fid and
-# torch-fidelity too. PYTHON says which Python: .venv/bin/python, or python3 where there is no .venv.
+# Needs the project's dependencies, but not the project installed; scores and some tests also need pytorch-fid and
+# torch-fidelity. PYTHON selects the interpreter; default: .venv/bin/python, or python3 if there is no .venv.
 set -u
 data=$(realpath -e "$1") || exit 2
 out=$(mkdir -p "$2" && realpath "$2"); shift 2
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
 command -v "$python" >/dev/null || python=python3
-runs=$(mktemp -d)  # checkpoints, which OUT need not have
+runs=$(mktemp -d)  # checkpoints, not copied to OUT
 export PYTHONUNBUFFERED=1 PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 
 part() {  # name, limit in seconds, command...
@@ -34,11 +34,11 @@ $python -c 'import torch, sys; print(sys.version, torch.__version__, torch.versi
     speed-{msn-dcgan,sngan-resnet}-{128,512} scores
 for name in "$@"; do case $name in
 tests)
-    # What cannot be collected without pytorch-fid must not keep the others from running.
+    # Tests that cannot be collected without pytorch-fid must not prevent the others.
     part tests 240 $python -m pytest -q -rs -k cuda --continue-on-collection-errors --ignore tests/export tests ;;
 speed-*-*)
     batch=${name##*-}; preset=${name#speed-}; preset=${preset%-*}
-    # At least 100 batches a turn: the textbook's loader has some two dozen ready when its turn begins.
+    # At least 100 batches per turn: the textbook's loader has about two dozen ready when its turn starts.
     steps=100; [ "$preset" = sngan-resnet ] && steps=$((batch > 256 ? 20 : 60))
     part "$name" 210 $python benchmarks/train_speed.py --data "$data" --device cuda --batch "$batch" \
         --preset "$preset" --norms sn,msn --steps $steps --rounds 3 --warmup 6 --workers 12 \

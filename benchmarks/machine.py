@@ -1,4 +1,4 @@
-"""What a machine can do, and what a program asks of it: for `benchmarks/train_speed.py`."""
+"""Matrix-product rate of the machine and FLOP of a training, for `benchmarks/train_speed.py`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from gan.models import build_discriminator, build_generator
 from gan.norm import NORMS
 from gan.utils.environment import time_work
 
-PRODUCT = {"cpu": 4096, "cuda": 8192}  # side of the matrices whose product is the machine's rate, at most
+PRODUCT = {"cpu": 4096, "cuda": 8192}  # largest side of the matrices
 PRODUCT_REPEATS = 3
-_FIRST_SIDE, _LONG = 256, 1.0  # the side grows from the first while a product of the next would take less than so long
+_FIRST_SIDE, _MAX_SECONDS = 256, 1.0  # the side doubles while a product of the next side takes less than this
 
 
 def product_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a large matrix product, the best of several.
+    """Return the FLOP/s of a large matrix product, the best of several.
 
-    A processor that has no instructions for a type may take minutes for what others do in a tenth of a second, so the
-    matrices are as large as `PRODUCT` only where that takes no longer than a second.
+    The matrices are smaller than `PRODUCT` where a product would take longer than a second: a processor without
+    instructions for a type may need minutes for what others do in a tenth of a second.
     """
     side = _FIRST_SIDE
     seconds = _product_seconds(side, device, dtype)
-    while side < PRODUCT[device.type] and 8 * seconds < _LONG:
+    while side < PRODUCT[device.type] and 8 * seconds < _MAX_SECONDS:
         side *= 2
         seconds = _product_seconds(side, device, dtype)
     return 2 * side**3 / seconds
@@ -39,20 +39,21 @@ def _product_seconds(side: int, device: torch.device, dtype: torch.dtype) -> flo
 
 
 def our_networks(config: TrainConfig) -> tuple[nn.Module, nn.Module]:
-    """The generator and discriminator of a recipe, as our trainer builds them."""
+    """Build the generator and discriminator of a recipe, as this program's trainer does."""
     return build_generator(config), build_discriminator(config)
 
 
 def model_flop(
     config: TrainConfig, build: Callable[[TrainConfig], tuple[nn.Module, nn.Module]] = our_networks
 ) -> float:
-    """FLOP of a program's two networks for each real image that D is shown: a multiplication and an addition are two.
+    """Count the FLOP of both networks per real image shown to D: a multiplication and an addition count as two.
 
-    Where a step has one update of D, its fake images serve the update of G too, and are counted once. The norm's own
-    work is not counted: norms differ only where one keeps apart what the others merge (`gan.nn.convolutions`).
+    If a step has one update of D, its generated images are also used for the update of G and counted once. The work of
+    the norm itself is not counted: norms differ only where they prevent layers from being merged
+    (`gan.nn.convolutions`).
 
     Args:
-        build: gives the program's generator and discriminator.
+        build: builds the program's generator and discriminator.
     """
     config = config.replace({"norm": "none" if NORMS[config.norm].pools else "bn"})
     generator, discriminator = build(config)

@@ -1,14 +1,14 @@
-"""What the remembered means of a trained classifier cost: its test accuracy with them, and with means taken anew.
+"""Measure how the running statistics of a trained classifier affect its test accuracy.
 
     python benchmarks/remembered_means.py --data digits checkpoints/densenet-bc/msn-lr0.001-seed0/classifier.pt ...
 
-In evaluation MSN subtracts a running mean over its last ten steps or so (momentum 0.1), and batch norm uses a mean and
-a variance of that kind. Where the weights move fast, these lag behind. Three test accuracies tell that from a network
-that has learned little:
+In evaluation MSN subtracts a running mean over about ten steps (momentum 0.1), and batch norm uses a running mean and
+variance. They lag behind weights that change fast. Three test accuracies separate this effect from a network that
+learned little:
 
-    remembered   as the checkpoint is
-    anew         statistics averaged over all training images, the weights as they are (precise statistics, as Wu &
-                 Johnson 2021, arXiv 2105.07576, call them)
+    running      as in the checkpoint
+    recomputed   statistics over all training images with the final weights (precise statistics, Wu & Johnson 2021,
+                 arXiv 2105.07576)
     batch        statistics of each batch of test images, as in training
 """
 
@@ -30,52 +30,56 @@ from gan.norm import Centering
 from gan.norm.layers import BATCH_NORMS
 from gan.runs import checkpoint
 from gan.runtime import Runtime, resolve_runtime
+from gan.utils.markdown_table import markdown_table
+from gan.utils.progress import say
 
-_BATCH = 128  # of the new statistics
+_BATCH = 128  # for recomputed statistics
 
 
 def main() -> None:
-    """Parse the flags, print the table."""
+    """Run the benchmark with the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="+", type=Path, help="classifier.pt files of `msn-gan classify`")
-    parser.add_argument("--data", required=True, help="what they were trained on")
+    parser.add_argument("--data", required=True, help="their training data")
     parser.add_argument("--test-data", help="as in `msn-gan classify`")
-    parser.add_argument("--batch", type=int, default=32, help="of the statistics of batches, as in training")
+    parser.add_argument("--batch", type=int, default=32, help="batch size for statistics of each batch, as in training")
     flags = parser.parse_args()
     runtime = resolve_runtime("cpu", "fp32")
-    print("| checkpoint | remembered, % | anew, % | batch, % |\n| --- | ---: | ---: | ---: |")
+    rows = []
     for path in flags.checkpoints:
         network = classifier_from_state(checkpoint.load_checkpoint(path), path)
         train, test = load_train_and_test(
             flags.data, test_data=flags.test_data, resolution=network.resolution, channels=network.channels
         )
         network = runtime.place(network)
-        found = accuracies(network, train, test, flags.batch, runtime)
-        print(f"| {path} | {' | '.join(f'{100 * value:.2f}' for value in found)} |", flush=True)
+        values = accuracies(network, train, test, flags.batch, runtime)
+        rows.append([path, *(f"{100 * value:.2f}" for value in values)])
+        say(f"{path}: done")
+    print(markdown_table(["checkpoint", "running, %", "recomputed, %", "batch, %"], rows, align_right=True))
 
 
 @torch.no_grad()
 def accuracies(
     network: Classifier, train: ImageSet, test: ImageSet, batch: int, runtime: Runtime
 ) -> tuple[float, float, float]:
-    """Test accuracy, in [0, 1], with remembered statistics, with new ones, and with those of each batch."""
-    _, remembered = evaluate_classifier(network, test, runtime)
+    """Return test accuracy, in [0, 1], with running, recomputed and batch statistics."""
+    _, running = evaluate_classifier(network, test, runtime)
     network = copy.deepcopy(network).train()
-    right = 0
+    correct = 0
     for indices in shuffled(test, batch):
         logits = network(to_float(test.fetch(indices)))
-        right += int((logits.argmax(1) == test.labels[indices]).sum())
+        correct += int((logits.argmax(1) == test.labels[indices]).sum())
     norms = [module for module in network.modules() if isinstance(module, (Centering, *BATCH_NORMS))]
     for count, indices in enumerate(shuffled(train, _BATCH), 1):
         for norm in norms:
             norm.momentum = 1 / count  # a mean over all batches so far
         network(to_float(train.fetch(indices)))
-    _, anew = evaluate_classifier(network, test, runtime)
-    return remembered, anew, right / len(test)
+    _, recomputed = evaluate_classifier(network, test, runtime)
+    return running, recomputed, correct / len(test)
 
 
 def shuffled(images: ImageSet, batch: int) -> tuple[Tensor, ...]:
-    """The numbers of all images once, in batches of a fixed random order."""
+    """Return the indices of all images in a fixed random order, in batches."""
     return torch.randperm(len(images), generator=torch.Generator().manual_seed(0)).split(batch)
 
 

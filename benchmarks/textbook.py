@@ -1,16 +1,15 @@
-"""The recipes written the ordinary way: what a user would write today from torch's tutorials, to compare ours with.
+"""The recipes as plain PyTorch, in the style of torch's tutorials: the baseline of the benchmarks.
 
-Eager, fp32, NCHW; torch's own spectral norm, which iterates at every forward pass in training; `DataLoader` with
-workers that decode and transform image by image; a forward pass of G for D's update and one for G's own; torch's Adam
-as it comes, and the moving average as a plain loop. From the same weights, images and latents, which `take_over`,
-`OrderOf` and `latents_of` hand to it, it trains to the losses of `gan.training.trainer`:
-`tests/benchmarks/test_textbook.py`.
+Eager, fp32, NCHW; torch's own spectral norm, which iterates in every forward pass of training; `DataLoader` whose
+workers decode and transform image by image; separate forward passes of G for D's update and its own; torch's Adam with
+its defaults, and the EMA as a plain loop. From the same weights, images and latents (`copy_weights`, `BatchOrder`,
+`latents_of`), its losses are those of `gan.training.trainer`: `tests/benchmarks/test_textbook.py`.
 
-Torch's spectral norm moves u and v three times in a step of one D update, ours once. Where Adam turns small weights
-fast, as in the DCGAN's first steps, that can be seen in the losses; with as many iterations they are the same.
+Torch's spectral norm updates u and v three times in a step with one D update, ours once. Where Adam changes small
+weights fast, as in the DCGAN's first steps, this affects the losses; with equal numbers of iterations they agree.
 
-D is frozen while G learns, as in BigGAN's code; torch's DCGAN tutorial leaves it free, and computes gradients of D that
-nobody uses (`frozen=False`).
+D is frozen in G's update, as in BigGAN's code; torch's DCGAN tutorial does not freeze it and computes unused gradients
+of D (`frozen=False`).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from gan.utils.random_streams import LATENTS, random_stream
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 RESOLUTION = 32
-# What the textbook has not: settings that must be as the two published recipes have them.
+# Config fields that the textbook supports only with the values of the two published recipes.
 FIXED = {
     "resolution": RESOLUTION,
     "channels": 3,
@@ -55,10 +54,10 @@ TO_TENSOR = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5
 
 
 class ZipImages(Dataset[Tensor]):
-    """The images of a zip, sorted by name, decoded whenever they are asked for: float32 (3, 32, 32) in [-1, 1].
+    """Images of a zip, sorted by name, decoded on access: float32 (3, 32, 32) in [-1, 1].
 
     Raises:
-        UserError: no such zip, no images in it, or images of another size.
+        UserError: the zip cannot be read, contains no images, or images of another size.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,9 +67,9 @@ class ZipImages(Dataset[Tensor]):
             with zipfile.ZipFile(path) as archive:
                 self.names = sorted(name for name in archive.namelist() if name.lower().endswith(ENDINGS))
         except (OSError, zipfile.BadZipFile) as error:
-            raise UserError(f"--data {path}: is not a zip that can be read ({error}); give a zip of images") from error
+            raise UserError(f"--data {path}: cannot be read as a zip ({error}); give a zip of images") from error
         if not self.names:
-            raise UserError(f"--data {path}: holds no {', '.join(ENDINGS)} images; give a zip of them")
+            raise UserError(f"--data {path}: contains no {', '.join(ENDINGS)} images; give a zip of them")
         if (shape := tuple(self[0].shape)) != (3, RESOLUTION, RESOLUTION):
             raise UserError(
                 f"--data {path}: {self.names[0]} has {shape[2]}x{shape[1]} pixels; "
@@ -89,7 +88,7 @@ class ZipImages(Dataset[Tensor]):
 
 
 class TensorImages(Dataset[Tensor]):
-    """Images that lie in memory, uint8 (N, 3, R, R), as float32 (3, R, R) in [-1, 1]."""
+    """Images in memory, uint8 (N, 3, R, R), as float32 (3, R, R) in [-1, 1]."""
 
     def __init__(self, pixels: Tensor) -> None:
         self.pixels = pixels
@@ -102,14 +101,14 @@ class TensorImages(Dataset[Tensor]):
 
 
 def logistic_d(real: Tensor, fake: Tensor) -> Tensor:
-    """Binary cross entropy of real as 1 and fake as 0."""
+    """Binary cross entropy with real as 1 and fake as 0."""
     return F.binary_cross_entropy_with_logits(real, torch.ones_like(real)) + F.binary_cross_entropy_with_logits(
         fake, torch.zeros_like(fake)
     )
 
 
 def logistic_g(fake: Tensor) -> Tensor:
-    """Binary cross entropy of fake as 1."""
+    """Binary cross entropy with fake as 1."""
     return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
 
 
@@ -119,7 +118,7 @@ def hinge_d(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def hinge_g(fake: Tensor) -> Tensor:
-    """The same, equation 17."""
+    """Hinge loss of the generator, Miyato et al. 2018, equation 17."""
     return -fake.mean()
 
 
@@ -127,19 +126,19 @@ LOSSES = {"logistic": (logistic_d, logistic_g), "hinge": (hinge_d, hinge_g)}
 
 
 class Textbook:
-    """A run of a recipe.
+    """A training run of a recipe.
 
     Args:
-        config: the settings of the recipe, as `gan.training.trainer.Trainer` takes them.
+        config: config of the recipe, as for `gan.training.trainer.Trainer`.
         device: cpu or cuda.
-        images: what D learns to tell.
-        workers: processes that load images; 0 loads them in this one.
-        order: batches of image numbers; None shuffles every epoch.
+        images: real images.
+        workers: loader processes; 0 loads in this process.
+        order: batches of image indices; None shuffles every epoch.
         latents: (step, turn) -> (batch, latent_dim); None draws them on the device.
-        frozen: whether G's update computes no gradients of D's weights.
+        frozen: compute no gradients of D's weights in G's update.
 
     Raises:
-        UsageError: settings that the textbook has not, all of them in one message; or fewer images than a batch has.
+        UsageError: config values that the textbook does not support, all in one message; or fewer images than a batch.
     """
 
     def __init__(
@@ -163,7 +162,7 @@ class Textbook:
         self.g_optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.g_lr, betas=betas)
         self.d_optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=config.d_lr, betas=betas)
         self.schedules = [
-            torch.optim.lr_scheduler.LambdaLR(optimizer, self._share)
+            torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_factor)
             for optimizer in (self.g_optimizer, self.d_optimizer)
         ]
         self.d_loss, self.g_loss = LOSSES[config.loss]
@@ -176,7 +175,7 @@ class Textbook:
             pin_memory=device.type == "cuda",
             **({"batch_sampler": order} if order else shuffled),
         )
-        self.batches = self._endless()
+        self.batches = self._endless_batches()
 
     def train_step(self) -> tuple[Tensor, Tensor]:
         """Update D `n_dis` times and G once; returns D's mean loss and G's loss, scalars on the device."""
@@ -192,7 +191,7 @@ class Textbook:
             self.d_optimizer.step()
             losses.append(loss.detach())
 
-        if self.config.n_dis > 1:  # DCGAN shows D's latents to G again, Miyato et al. draw new ones
+        if self.config.n_dis > 1:  # the DCGAN reuses D's latents, Miyato et al. draw new ones
             z = self.latents(self.step, self.config.n_dis).to(self.device)
         if self.frozen:
             self.discriminator.requires_grad_(False)
@@ -210,7 +209,7 @@ class Textbook:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """The moving average of G; its half-life in images is that of `gan.training.ema`."""
+        """Update the EMA of G, with the same half-life in images as `gan.training.ema`."""
         config = self.config
         images = config.n_dis * config.batch
         half_life = min(config.ema_half_life, config.ema_rampup * self.step * images)
@@ -220,33 +219,33 @@ class Textbook:
         for average, value in zip(self.average.buffers(), self.generator.buffers(), strict=True):
             average.copy_(value)
 
-    def _share(self, step: int) -> float:
+    def _rate_factor(self, step: int) -> float:
         return 1 - step / self.config.steps if self.config.decay == "linear" else 1.0
 
-    def _endless(self) -> Iterator[Tensor]:
+    def _endless_batches(self) -> Iterator[Tensor]:
         while True:
             yield from self.loader
 
 
 def check(config: TrainConfig) -> None:
-    """Refuse settings that the textbook has not.
+    """Check that the textbook supports a config.
 
     Raises:
-        UsageError: names all of them.
+        UsageError: names all unsupported values.
     """
     choices = {"network": ("dcgan", "resnet"), "norm": NORMS, "loss": tuple(LOSSES)}
     choices |= {name: (value,) for name, value in FIXED.items()}
-    wrong = [
-        f"--{name.replace('_', '-')} {getattr(config, name)}: the textbook has only {', '.join(map(str, allowed))}"
+    problems = [
+        f"--{name.replace('_', '-')} {getattr(config, name)}: the textbook supports only {', '.join(map(str, allowed))}"
         for name, allowed in choices.items()
         if getattr(config, name) not in allowed
     ]
-    if wrong:
-        raise UsageError("\n".join(wrong))
+    if problems:
+        raise UsageError("\n".join(problems))
 
 
 def build(config: TrainConfig) -> tuple[nn.Module, nn.Module]:
-    """The generator and discriminator of a recipe, with torch's own random initial weights."""
+    """Build the generator and discriminator of a recipe with random weights."""
     widths = [{} if width is None else {"width": width} for width in (config.g_width, config.d_width)]
     if config.network == "dcgan":
         return dcgan_generator(config.latent_dim, **widths[0]), dcgan_discriminator(config.norm, **widths[1])
@@ -254,25 +253,25 @@ def build(config: TrainConfig) -> tuple[nn.Module, nn.Module]:
 
 
 @torch.no_grad()
-def take_over(network: nn.Module, ours: nn.Module) -> None:
-    """Copy the weights of our network of the same recipe into the textbook's, and the vectors u and v of its SN.
+def copy_weights(network: nn.Module, ours: nn.Module) -> None:
+    """Copy weights, and the vectors u and v of SN, from this program's network of the same recipe to the textbook's.
 
     Raises:
-        ValueError: they are not of one recipe.
+        ValueError: the networks are of different recipes.
     """
-    weights, theirs = list(network.parameters()), list(ours.parameters())
-    if [weight.shape for weight in weights] != [weight.shape for weight in theirs]:
+    weights, sources = list(network.parameters()), list(ours.parameters())
+    if [weight.shape for weight in weights] != [weight.shape for weight in sources]:
         raise ValueError("the networks differ in the shapes or the order of their weights")
-    for weight, other in zip(weights, theirs, strict=True):
-        weight.copy_(other)
-    mine = [module for module in network.modules() if hasattr(module, "_u") and hasattr(module, "_v")]
-    for norm, (_, other, _) in zip(mine, spectral_norms(ours), strict=True):
-        norm._u.copy_(other.u)
-        norm._v.copy_(other.v)
+    for weight, source in zip(weights, sources, strict=True):
+        weight.copy_(source)
+    norms = [module for module in network.modules() if hasattr(module, "_u") and hasattr(module, "_v")]
+    for norm, (_, source, _) in zip(norms, spectral_norms(ours), strict=True):
+        norm._u.copy_(source.u)
+        norm._v.copy_(source.v)
 
 
-class OrderOf(Sampler[list[int]]):
-    """The batches of one of our runs, without end."""
+class BatchOrder(Sampler[list[int]]):
+    """Endless batches of image indices, in the order of one of this program's runs."""
 
     def __init__(self, batches: Batches) -> None:
         self.batches = batches
@@ -283,7 +282,7 @@ class OrderOf(Sampler[list[int]]):
 
 
 def latents_of(config: TrainConfig) -> Callable[[int, int], Tensor]:
-    """The latents of one of our runs, a function of step and turn."""
+    """Return the latents of one of this program's runs as a function of step and turn."""
 
     def draw(step: int, turn: int) -> Tensor:
         stream = random_stream(config.seed, LATENTS, step, turn)

@@ -1,7 +1,7 @@
-"""The networks of `benchmarks/textbook.py`, from torch's own layers alone.
+"""The networks of `benchmarks/textbook.py`, built from torch's own layers.
 
 The DCGAN pair of the MSN paper's code (arXiv 1907.04003) and the 32-pixel ResNet pair of Miyato et al. 2018 (arXiv
-1802.05957, table 4), written as their papers and torch's tutorials have them.
+1802.05957, table 4).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NORMS = ("none", "bn", "mean", "sn", "msn")
 
 
 class MeanNorm(nn.Module):
-    """x − mean + m over batch and positions, (N, C, H, W) -> the same; in evaluation with a running mean."""
+    """Subtract the mean over batch and positions and add m, (N, C, H, W); uses a running mean in evaluation."""
 
     def __init__(self, channels: int, momentum: float = 0.1) -> None:
         super().__init__()
@@ -36,19 +36,19 @@ class MeanNorm(nn.Module):
 
 
 def conv(norm: str, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> nn.Conv2d:
-    """A convolution of a discriminator, without a bias where the layer after it takes the mean away."""
+    """A convolution of a discriminator, without a bias if the next layer subtracts the mean."""
     return nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=norm in ("none", "sn"))
 
 
 def after(norm: str, channels: int) -> list[nn.Module]:
-    """The layers that a norm puts after a convolution."""
+    """Return the layers that a norm adds after a convolution."""
     if norm == "bn":
         return [nn.BatchNorm2d(channels)]
     return [MeanNorm(channels)] if norm in ("mean", "msn") else []
 
 
-def divided_by_sigma(network: nn.Sequential, norm: str) -> nn.Sequential:
-    """A discriminator with torch's own spectral norm on every convolution and linear layer, where the norm has it."""
+def add_spectral_norm(network: nn.Sequential, norm: str) -> nn.Sequential:
+    """Add torch's spectral norm to every convolution and linear layer, for sn and msn."""
     if norm in ("sn", "msn"):
         for layer in list(network.modules()):
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
@@ -57,7 +57,7 @@ def divided_by_sigma(network: nn.Sequential, norm: str) -> nn.Sequential:
 
 
 def dcgan_generator(latent_dim: int = 128, width: int = 64, channels: int = 3) -> nn.Sequential:
-    """Latents (N, latent_dim) to images (N, channels, 32, 32) in [-1, 1]."""
+    """Build a network from latents (N, latent_dim) to images (N, channels, 32, 32) in [-1, 1]."""
     network = nn.Sequential(
         nn.Unflatten(1, (latent_dim, 1, 1)),
         nn.ConvTranspose2d(latent_dim, width * 8, 4, bias=False),
@@ -82,7 +82,7 @@ def dcgan_generator(latent_dim: int = 128, width: int = 64, channels: int = 3) -
 
 
 def dcgan_discriminator(norm: str, width: int = 64, channels: int = 3) -> nn.Sequential:
-    """Images (N, channels, 32, 32) in [-1, 1] to logits (N,)."""
+    """Build a network from images (N, channels, 32, 32) in [-1, 1] to logits (N,)."""
     layers: list[nn.Module] = []
     last = channels
     for out, kernel, stride in (
@@ -98,11 +98,11 @@ def dcgan_discriminator(norm: str, width: int = 64, channels: int = 3) -> nn.Seq
         layers += [nn.LeakyReLU(0.1, inplace=True)]
         last = out
     layers += [nn.Flatten(), nn.Linear(last * 4 * 4, 1), nn.Flatten(0)]
-    return divided_by_sigma(nn.Sequential(*layers).apply(dcgan_weights), norm)
+    return add_spectral_norm(nn.Sequential(*layers).apply(dcgan_weights), norm)
 
 
 def dcgan_weights(layer: nn.Module) -> None:
-    """Weights N(0, 0.02) of convolutions (Radford et al. 2016), biases 0; a linear layer keeps torch's weights."""
+    """Initialize convolutions with N(0, 0.02) (Radford et al. 2016) and biases with 0."""
     if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.normal_(layer.weight, 0.0, 0.02)
     if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)) and layer.bias is not None:
@@ -129,7 +129,7 @@ class GeneratorBlock(nn.Module):
 class DiscriminatorBlock(nn.Module):
     """ReLU, conv, ReLU, conv, and a mean pool with `down`; the shortcut convolves and then pools.
 
-    The norm of a shortcut comes after the pool: the variance of BN is that of the map it is added to.
+    The norm of a shortcut follows the pool, so that BN uses the variance of the pooled map.
     """
 
     def __init__(self, norm: str, inputs: int, outputs: int, *, down: bool) -> None:
@@ -172,14 +172,14 @@ class FirstBlock(nn.Module):
 
 
 class SumPool(nn.Module):
-    """(N, C, H, W) -> (N, C)."""
+    """Sum over positions, (N, C, H, W) -> (N, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.sum((2, 3))
 
 
 def resnet_generator(latent_dim: int = 128, width: int = 256, channels: int = 3) -> nn.Sequential:
-    """Latents (N, latent_dim) to images (N, channels, 32, 32) in [-1, 1]."""
+    """Build a network from latents (N, latent_dim) to images (N, channels, 32, 32) in [-1, 1]."""
     network = nn.Sequential(
         nn.Linear(latent_dim, width * 4 * 4),
         nn.Unflatten(1, (width, 4, 4)),
@@ -192,12 +192,12 @@ def resnet_generator(latent_dim: int = 128, width: int = 256, channels: int = 3)
         nn.Tanh(),
     )
     network.apply(resnet_weights)
-    nn.init.xavier_uniform_(network[7].weight)  # not a residual convolution
+    nn.init.xavier_uniform_(network[7].weight)  # gain 1: not a residual convolution
     return network
 
 
 def resnet_discriminator(norm: str, width: int = 128, channels: int = 3) -> nn.Sequential:
-    """Images (N, channels, 32, 32) in [-1, 1] to logits (N,)."""
+    """Build a network from images (N, channels, 32, 32) in [-1, 1] to logits (N,)."""
     network = nn.Sequential(
         FirstBlock(norm, channels, width),
         DiscriminatorBlock(norm, width, width, down=True),
@@ -208,11 +208,11 @@ def resnet_discriminator(norm: str, width: int = 128, channels: int = 3) -> nn.S
         nn.Linear(width, 1),
         nn.Flatten(0),
     )
-    return divided_by_sigma(network.apply(resnet_weights), norm)
+    return add_spectral_norm(network.apply(resnet_weights), norm)
 
 
 def resnet_weights(layer: nn.Module) -> None:
-    """Glorot uniform, by √2 in residual convolutions (Miyato et al. 2018)."""
+    """Initialize with Glorot uniform, with gain √2 in residual convolutions (Miyato et al. 2018)."""
     if isinstance(layer, (nn.Conv2d, nn.Linear)):
         residual = isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3)
         nn.init.xavier_uniform_(layer.weight, math.sqrt(2) if residual else 1.0)

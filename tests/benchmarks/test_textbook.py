@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from textbook import OrderOf, TensorImages, Textbook, ZipImages, latents_of, take_over
+from textbook import BatchOrder, TensorImages, Textbook, ZipImages, copy_weights, latents_of
 from textbook_networks import NORMS, MeanNorm
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
@@ -58,11 +58,11 @@ def follower(job: Trainer, images: ZipImages | TensorImages | None = None, **opt
     if images is None:
         assert job.data.pixels is not None
         images = TensorImages(job.data.pixels)
-    order, latents = OrderOf(job.inputs.batches), latents_of(job.config)
+    order, latents = BatchOrder(job.inputs.batches), latents_of(job.config)
     textbook = Textbook(job.config, job.runtime.device, images, order=order, latents=latents, **options)
-    take_over(textbook.generator, job.generator)
-    take_over(textbook.discriminator, job.discriminator)
-    take_over(textbook.average, job.ema.network)
+    copy_weights(textbook.generator, job.generator)
+    copy_weights(textbook.discriminator, job.discriminator)
+    copy_weights(textbook.average, job.ema.network)
     return textbook
 
 
@@ -237,14 +237,12 @@ def zip_of(path: Path, name: str, size: tuple[int, int]) -> Path:
 
 
 def test_bad_zips(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"--data .*none\.zip: is not a zip that can be read .*No such file.*give a zip"
-    ):
+    with pytest.raises(UserError, match=r"--data .*none\.zip: cannot be read as a zip .*No such file.*give a zip"):
         ZipImages(tmp_path / "none.zip")
     (tmp_path / "text.zip").write_text("text")
-    with pytest.raises(UserError, match=r"--data .*text\.zip: is not a zip that can be read .*give a zip"):
+    with pytest.raises(UserError, match=r"--data .*text\.zip: cannot be read as a zip .*give a zip"):
         ZipImages(tmp_path / "text.zip")
-    with pytest.raises(UserError, match=r"empty\.zip: holds no \.jpg, \.jpeg, \.png images; give a zip of them"):
+    with pytest.raises(UserError, match=r"empty\.zip: contains no \.jpg, \.jpeg, \.png images; give a zip of them"):
         ZipImages(zip_of(tmp_path / "empty.zip", "image.data", (32, 32)))
     with pytest.raises(
         UserError, match=r"large\.zip: a\.png has 48x40 pixels; pack the images with: .* --resolution 32"
@@ -258,10 +256,10 @@ def test_other_settings_are_refused(image_set: MakeImages) -> None:
     with pytest.raises(UsageError) as error:
         Textbook(config, torch.device("cpu"), images)
     assert str(error.value).splitlines() == [
-        "--norm ln: the textbook has only none, bn, mean, sn, msn",
-        "--loss wgan: the textbook has only logistic, hinge",
-        "--flip True: the textbook has only False",
-        "--gradient-penalty 10.0: the textbook has only 0.0",
+        "--norm ln: the textbook supports only none, bn, mean, sn, msn",
+        "--loss wgan: the textbook supports only logistic, hinge",
+        "--flip True: the textbook supports only False",
+        "--gradient-penalty 10.0: the textbook supports only 0.0",
     ]
     with pytest.raises(UsageError, match="--batch 8: there are only 4 images; choose that many or fewer"):
         Textbook(narrow("msn-dcgan", "msn"), torch.device("cpu"), images)
@@ -270,7 +268,7 @@ def test_other_settings_are_refused(image_set: MakeImages) -> None:
 def test_weights_of_another_network_are_refused(image_set: MakeImages) -> None:
     textbook = Textbook(narrow("msn-dcgan", "msn"), torch.device("cpu"), TensorImages(image_set().pixels))
     with pytest.raises(ValueError, match="shapes or the order"):
-        take_over(textbook.discriminator, build_discriminator(narrow("msn-dcgan", "bn")))
+        copy_weights(textbook.discriminator, build_discriminator(narrow("msn-dcgan", "bn")))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

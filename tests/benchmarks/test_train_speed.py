@@ -142,7 +142,7 @@ def test_ours_alone(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--preset", "resnet-64"], "invalid choice: 'resnet-64'"),
         (["--batch", "13"], "--batch 13: there are only 12 images; choose that many or fewer"),
         (["--batch", "13", "--skip-textbook"], "choose a batch of 12 or fewer"),
-        (["--data", "absent.zip"], "--data absent.zip: is not a zip that can be read"),
+        (["--data", "absent.zip"], "--data absent.zip: cannot be read as a zip"),
     ],
 )
 def test_bad_flags(
