@@ -1,4 +1,4 @@
-"""A grid of images, with ONNX Runtime and numpy alone: python generate_onnx.py generator.onnx images.png"""
+"""Generate a grid of images with only ONNX Runtime and numpy: python generate_onnx.py generator.onnx images.png"""
 
 import json
 import struct
@@ -12,22 +12,22 @@ ROWS, COLUMNS = 8, 8
 
 
 def png(image: np.ndarray) -> bytes:
-    """A file of uint8 pixels (height, width, 1 or 3)."""
+    """Encode uint8 pixels (height, width, 1 or 3) as a PNG file."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     height, width, channels = image.shape
     head = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
-    rows = np.pad(image.reshape(height, -1), ((0, 0), (1, 0)))  # each begins with its filter: 0, none
+    rows = np.pad(image.reshape(height, -1), ((0, 0), (1, 0)))  # each row starts with its filter type: 0, none
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 latents, *labels = json.loads(session.get_modelmeta().custom_metadata_map["inputs"])
-rng = np.random.default_rng(0)  # another seed, other images
+rng = np.random.default_rng(0)  # another seed gives other images
 feeds = {"latents": rng.standard_normal((ROWS * COLUMNS, latents["shape"][1]), dtype=np.float32)}
-for port in labels:  # a class-conditional generator: each class in turn
+for port in labels:  # of a class-conditional generator: each class in turn
     feeds[port["name"]] = np.arange(ROWS * COLUMNS) % int(port["range"][1] + 1)
 (images,) = session.run(["images"], feeds)  # (N, C, H, W)
 if images.dtype != np.uint8:  # exported without --uint8
