@@ -1,4 +1,4 @@
-"""Run the command line: `python -m gan`, the installed `msn-gan`, and `msn_gan.py` begin here."""
+"""Entry point of `python -m gan`, the installed `msn-gan`, and `msn_gan.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def run() -> None:
-    """Load the program and run it; Ctrl-C while it loads, which takes seconds, ends it as it does later."""
+    """Import and run the command line; Ctrl-C during the import, which takes seconds, exits with 130 as later."""
     try:
         from gan.cli import main
     except KeyboardInterrupt:

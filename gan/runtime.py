@@ -1,4 +1,4 @@
-"""The machine that a run uses: device, precision and random streams, resolved once and passed on."""
+"""Device and precision of a run, resolved once and passed on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and in which precision the networks run, and on how many ranks."""
+    """Device, precision and number of ranks of a run."""
 
     device: torch.device
     bf16: bool
@@ -33,52 +33,51 @@ class Runtime:
         return "bf16" if self.bf16 else "fp32"
 
     def autocast(self) -> AbstractContextManager[None]:
-        """The context in which networks run forward. Weights, losses and optimizer states stay in fp32."""
+        """The context of forward passes. Weights, losses and optimizer states stay in fp32."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
     def send(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A tensor on the device; on CUDA this does not wait for the copy."""
+        """Copy a tensor to the device; on CUDA without waiting for the copy."""
         if self.device.type != "cuda" or tensor.device.type == "cuda":
             return tensor.to(self.device)
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def place(self, module: M) -> M:
-        """Move a network to the device, its convolution weights in channels-last order."""
+        """Move a network to the device, with convolution weights in channels-last memory format."""
         return module.to(self.device).to(memory_format=torch.channels_last)
 
 
 def resolve_runtime(device: str = "auto", precision: str = "auto", *, deterministic: bool = False) -> Runtime:
     """Turn the flags `--device`, `--precision` and `--deterministic` into a `Runtime`.
 
-    Among several ranks, `auto` is the precision that it means on rank 0.
+    With several ranks, the precision `auto` is that of rank 0.
 
     Raises:
-        UsageError: the device is not on this machine.
+        UsageError: this machine does not have the device.
     """
-    place = resolve_device(device)
-    if place.type == "cuda":
+    resolved = resolve_device(device)
+    if resolved.type == "cuda":
         torch.backends.cudnn.benchmark = not deterministic
-        # Both are the fields' own defaults for training; scoring turns TF32 off for itself.
+        # TF32 is usual for training; scoring turns it off.
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first product
         torch.use_deterministic_algorithms(True)
-    bf16 = precision == "bf16" or (precision == "auto" and collectives.on_rank0(lambda: bf16_is_fast(place)))
-    return Runtime(place, bf16, process_group.world_size())
+    bf16 = precision == "bf16" or (precision == "auto" and collectives.on_rank0(lambda: bf16_is_fast(resolved)))
+    return Runtime(resolved, bf16, process_group.world_size())
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device for `auto`, `cpu`, `cuda` or `mps`; `auto` takes the fastest that is there.
+    """The device for `auto`, `cpu`, `cuda` or `mps`; `auto` is the fastest one available.
 
-    Each rank of a machine gets a CUDA device of its own. On a CPU, freed memory is kept from then on.
+    Each rank of a machine gets its own CUDA device. On a CPU, the C library keeps freed memory from now on.
 
     Raises:
-        UsageError: the device is not on this machine, or not enough of them.
+        UsageError: this machine does not have the device, or not enough of them.
     """
-    mps = (
-        torch.backends.mps.is_available() and process_group.world_size() == 1
-    )  # ranks on Apple GPUs cannot talk to each other
+    # Apple GPUs have no collectives.
+    mps = torch.backends.mps.is_available() and process_group.world_size() == 1
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
@@ -95,7 +94,7 @@ def resolve_device(name: str) -> torch.device:
                 f"--device cuda: {process_group.local_world_size()} ranks, but torch finds {devices} CUDA devices "
                 f"on this machine; use --nproc-per-node {devices} or --device cpu"
             )
-        torch.cuda.set_device(process_group.local_rank())  # the default device, also of NCCL's streams
+        torch.cuda.set_device(process_group.local_rank())  # the default device, also for NCCL
         return torch.device("cuda", process_group.local_rank())
     if name == "cpu":
         memory.keep_freed_memory()
@@ -103,11 +102,11 @@ def resolve_device(name: str) -> torch.device:
 
 
 def bf16_is_fast(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 matrices faster than fp32 ones."""
+    """Whether matrix products in bf16 are faster than in fp32 on the device."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        # torch gained the public torch.cpu.get_capabilities() after 2.9, the oldest release that we support.
+        # torch.cpu.get_capabilities(), which is public, is newer than 2.9, the oldest supported release.
         flags = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)
         return any(flag() for flag in flags)
     return False

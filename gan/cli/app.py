@@ -1,4 +1,4 @@
-"""The group of all commands: failures in one line, exit codes, and the flags that several commands share."""
+"""The command group: errors in one line, exit codes, and options that several commands share."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from gan.runtime import DEVICES
 from gan.utils.memory import is_out_of_memory
 
 OVER_RANKS = {"train", "sample", "report"}
-"""Commands that the ranks of a job run together."""
+"""Commands that several ranks can run together."""
 
 
-_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
-_NO_ROOM = "not enough memory: a smaller --batch, --num or network needs less"
+_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
+_OUT_OF_MEMORY = "not enough memory: use a smaller --batch, --num or network"
 
 
-class _Ended(BaseException):
-    """A signal has asked the process to end."""
+class _Signalled(BaseException):
+    """The process was asked to end by a signal."""
 
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(number)
@@ -36,23 +36,23 @@ class _Ended(BaseException):
 
 
 class Numbers(click.ParamType):
-    """Numbers of one kind with commas between them, as in `example`."""
+    """Comma-separated numbers of one type, such as `example`."""
 
     name = "numbers"
 
-    def __init__(self, kind: type[int] | type[float], example: str) -> None:
-        self.kind = kind
+    def __init__(self, number_type: type[int] | type[float], example: str) -> None:
+        self.number_type = number_type
         self.example = example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
         try:
-            return value if isinstance(value, tuple) else tuple(self.kind(part) for part in value.split(","))
+            return value if isinstance(value, tuple) else tuple(self.number_type(part) for part in value.split(","))
         except ValueError:
             self.fail(f"{value!r} is not a list of numbers such as {self.example}", param, ctx)
 
 
 class Names(click.ParamType):
-    """Names with commas between them, as fid,is; each once, unless `repeats` are kept."""
+    """Comma-separated names, such as fid,is; without duplicates unless `repeats`."""
 
     name = "names"
 
@@ -67,16 +67,16 @@ class Names(click.ParamType):
 
 
 class _Commands(click.Group):
-    """A group that tells failures in one line and exits with the code that the kind of failure has."""
+    """A command group that reports errors in one line and exits with the code of their type."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")  # a table in ASCII has question marks, not an error
+            sys.stdout.reconfigure(errors="replace")  # characters that an ASCII output lacks become question marks
         try:
             if process_group.launched_ranks() == 1:
-                for number in _ENDS:
+                for number in _SIGNALS:
                     if signal.getsignal(number) == signal.SIG_DFL:
-                        signal.signal(number, _end)
+                        signal.signal(number, _raise_signalled)
             code = super().main(*args, **{**extra, "standalone_mode": False})
             sys.exit(code if isinstance(code, int) else 0)
         except UserError as error:
@@ -85,24 +85,24 @@ class _Commands(click.Group):
             _fail(f"{error.format_message()} (see --help)", error.exit_code)
         except (KeyboardInterrupt, click.Abort):
             _fail("interrupted", 130)
-        except _Ended as error:
-            _fail(f"ended by {error.signal.name}", 128 + error.signal)
+        except _Signalled as error:
+            _fail(f"stopped by {error.signal.name}", 128 + error.signal)
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
         except Exception as error:
             if is_out_of_memory(error):
-                _fail(_no_room(error), 1)
-            _fail(f"{type(error).__name__}: {error}; this should not happen, --debug shows where", 1)
+                _fail(_out_of_memory(error), 1)
+            _fail(f"{type(error).__name__}: {error}; this is a bug, msn-gan --debug COMMAND shows the traceback", 1)
 
 
-def _end(number: int, _: FrameType | None) -> NoReturn:
-    """Let what is half-written be cleared away; without this the process would end at once."""
-    raise _Ended(signal.Signals(number))
+def _raise_signalled(number: int, _: FrameType | None) -> NoReturn:
+    """Raise instead of exiting, so that partial files are removed."""
+    raise _Signalled(signal.Signals(number))
 
 
-def _no_room(error: Exception) -> str:
-    asked = re.search(r"tried to allocate (\d+) bytes", str(error))
-    return _NO_ROOM + (f" ({int(asked[1]) / 1e9:,.1f} GB at once were asked for)" if asked else "")
+def _out_of_memory(error: Exception) -> str:
+    size = re.search(r"tried to allocate (\d+) bytes", str(error))
+    return _OUT_OF_MEMORY + (f" ({int(size[1]) / 1e9:,.1f} GB were requested at once)" if size else "")
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -115,10 +115,10 @@ def _fail(message: str, code: int) -> NoReturn:
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="msn-gan")
-@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def main(ctx: click.Context, debug: bool) -> None:
-    """Train GANs under spectral and mean spectral normalization, sample from them, and compare them fairly."""
+    """Train GANs with spectral and mean spectral normalization, sample from them, and compare normalizations."""
     if ctx.invoked_subcommand not in OVER_RANKS and process_group.launched_ranks() > 1:
         raise UsageError(
             f"{ctx.invoked_subcommand}: runs in one process; torchrun is for {', '.join(sorted(OVER_RANKS))}"
@@ -126,14 +126,14 @@ def main(ctx: click.Context, debug: bool) -> None:
 
 
 device_option = click.option(
-    "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where to run."
+    "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Device to run on."
 )
 split_option = click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
-skip_option = click.option("--skip-bad-images", is_flag=True, help="Go on without the images that cannot be read.")
+skip_option = click.option("--skip-bad-images", is_flag=True, help="Skip images that cannot be read.")
 out_root = click.option(
     "--out",
     "root",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(),
-    help="Folder that holds checkpoints/ and samples/.  [default: here]",
+    help="Folder of checkpoints/ and samples/.  [default: current folder]",
 )

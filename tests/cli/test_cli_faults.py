@@ -125,7 +125,7 @@ def test_another_number_of_threads_is_told(call: Call, monkeypatch: pytest.Monke
     [
         (["--batch", "1" + 20 * "0"], "--batch 100000000000000000000: must be less than 2^63"),
         (["--seed", "1" + 23 * "0"], "must be less than 2^63"),
-        (["--latent-dim", "100000000000000"], "not enough memory: a smaller --batch"),
+        (["--latent-dim", "100000000000000"], "not enough memory: use a smaller --batch"),
         (["--config", "names.toml"], "choose from quickstart"),
         (["--config", "long.json"], "is not of type float"),
     ],
@@ -148,7 +148,7 @@ def test_pack_spares_its_source(call: Call, image_folder: Path) -> None:
     assert call("data", "pack", image_folder, "set.zip", "--resolution", "8")[0] == 0
     before = Path("set.zip").read_bytes()
     Path("keep.txt").write_text("mine")
-    for out, told in (("set.zip", "is what would be packed"), ("keep.txt", "give it a name that ends with .zip")):
+    for out, told in (("set.zip", "set.zip: is also the input; choose another name"), ("keep.txt", "give it a name that ends with .zip")):
         code, text = call("data", "pack", "set.zip", out, "--resolution", "4")
         assert code == 2 and told in text
     assert Path("set.zip").read_bytes() == before and Path("keep.txt").read_text() == "mine"
@@ -208,7 +208,7 @@ def test_a_signal_leaves_nothing_half_written(call: Call, number: signal.Signals
         _, told = job.communicate(timeout=60)
     finally:
         job.kill()
-    assert job.returncode == 128 + number and f"msn-gan: ended by {number.name}\n" in told
+    assert job.returncode == 128 + number and f"msn-gan: stopped by {number.name}\n" in told
     assert not list(Path().glob(".many*"))
 
 
