@@ -60,6 +60,7 @@ class Workload:
         self.runtime = runtime
         network, shape, conditional = build_model(model, norm)
         self.network = runtime.place(network)
+        self.parameters = count_parameters(self.network)
         fused = runtime.device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.Adam(self.network.parameters(), 1e-4, fused=fused)
         self._inputs = {size: self._random(size, shape, conditional=conditional) for size in {batch, 1, LARGE_BATCH}}
@@ -101,11 +102,6 @@ class Workload:
         if warm:
             work()
         return time_work(lambda: [work() for _ in range(repeats)], self.runtime.device) / repeats
-
-    @property
-    def parameters(self) -> int:
-        """Number of trainable parameters."""
-        return count_parameters(self.network)
 
 
 def count_flop(model: str, norm: str) -> dict[str, int]:

@@ -16,7 +16,12 @@ from gan.dynamics.samples import (
     GRADIENT_SIGMA,
     GRADIENT_VARIANCE,
     MEAN_DRIFT,
+    OFFSET,
+    OPERATOR_NORM,
     SMALL_SHARE,
+    STABLE_RANK,
+    USED_SIGMA,
+    WEIGHT_MEAN,
     Quantity,
     SampledRun,
     comparable,
@@ -49,41 +54,19 @@ class _Plot(NamedTuple):
     factor: float = 1.0
 
 
+_SMALL_TITLE = "Gradient entries of at most 0.001 of their layer's largest, %"
 _DRIFT_TITLE = "Drift of pre-activation means in initial standard deviations"
 _PLOTS = (
-    _Plot(
-        "Claim 1",
-        "Gradient entries of at most 0.001 of their layer's largest, %",
-        SMALL_SHARE,
-        "small entries, %",
-        factor=100.0,
-    ),
+    _Plot("Claim 1", _SMALL_TITLE, SMALL_SHARE, "small entries, %", factor=100.0),
     _Plot("Claim 2", "Variance of a gradient entry over mini-batches", GRADIENT_VARIANCE, "variance", log=True),
     _Plot("Claim 2", "Largest singular value of the gradient matrix", GRADIENT_SIGMA, "singular value", log=True),
     _Plot("Claim 3", _DRIFT_TITLE, MEAN_DRIFT, "drift"),
     _Plot("Claim 4", _DRIFT_TITLE, MEAN_DRIFT, "drift"),
-    _Plot(
-        "",
-        "Distance of pre-activation means from 0 in current standard deviations",
-        Quantity("activations", "offset"),
-        "mean / deviation",
-    ),
-    _Plot("", "Mean of raw weights (as in the authors' plots)", Quantity("layers", "weight_mean"), "mean weight"),
-    _Plot(
-        "",
-        "Largest singular value of the weight that layers use",
-        Quantity("layers", "used_sigma"),
-        "singular value",
-        log=True,
-    ),
-    _Plot(
-        "",
-        "Operator norm of convolutions as they are used",
-        Quantity("layers", "operator_norm"),
-        "operator norm",
-        log=True,
-    ),
-    _Plot("", "Stable rank of raw weights", Quantity("layers", "stable_rank"), "stable rank"),
+    _Plot("", "Distance of pre-activation means from 0 in current standard deviations", OFFSET, "mean / deviation"),
+    _Plot("", "Mean of raw weights (as in the authors' plots)", WEIGHT_MEAN, "mean weight"),
+    _Plot("", "Largest singular value of the weight that layers use", USED_SIGMA, "singular value", log=True),
+    _Plot("", "Operator norm of convolutions as they are used", OPERATOR_NORM, "operator norm", log=True),
+    _Plot("", "Stable rank of raw weights", STABLE_RANK, "stable rank"),
 )
 
 
@@ -97,25 +80,26 @@ def dynamics_findings(folders: Sequence[Path], condition: str = "") -> Findings:
     runs = comparable(read_runs(folders))
     if not runs:
         return Findings()
+    suffix = f", {condition}" if condition else ""
     claims = evaluate_claims(runs)
     sentences = {claim.name: claim.sentence for claim in claims}
     figures, captioned = [], set()
     for plot in _PLOTS:
-        figure = _draw(plot, runs, condition)
+        figure = _draw(plot, runs, suffix)
         if figure and plot.claim:
             text = f"{plot.claim}, continued." if plot.claim in captioned else sentences[plot.claim]
             figure = replace(figure, caption=f"{text} Shown: {figure.caption}.")
             captioned.add(plot.claim)
         figures.append(figure)
-    figures.append(_draw_spectrum(runs, condition))
-    answers = ", ".join(f"{claim.name} ({claim.statement}) {claim.answer}" for claim in claims)
+    figures.append(_draw_spectrum(runs, suffix))
+    answers = "; ".join(f"{claim.name} ({claim.statement}): {claim.answer}" for claim in claims)
     count = "one run" if len(runs) == 1 else f"{len(runs)} runs"
     notes = [f"Training dynamics{f' at {condition}' if condition else ''}, by {count}: {answers}."]
     notes += [sentence for name, sentence in sentences.items() if name not in captioned]
     return Findings(tuple(figure for figure in figures if figure), tuple(notes), tuple(claims))
 
 
-def _draw(plot: _Plot, runs: Sequence[SampledRun], condition: str) -> Figure | None:
+def _draw(plot: _Plot, runs: Sequence[SampledRun], suffix: str) -> Figure | None:
     """A figure with a line for each norm; for claim 3, if there are runs under sn, a line for each of their layers."""
     own = [run for run in runs if run.norm == "sn"]
     if plot.claim == "Claim 3" and own:
@@ -125,10 +109,10 @@ def _draw(plot: _Plot, runs: Sequence[SampledRun], condition: str) -> Figure | N
     lines = [line for line in lines if len(line.x) > 1]
     if not lines:
         return None
-    return line_chart(_titled(title, condition), lines, "steps", y_label=plot.y_label, log=plot.log)
+    return line_chart(title + suffix, lines, "steps", y_label=plot.y_label, log=plot.log)
 
 
-def _draw_spectrum(runs: Sequence[SampledRun], condition: str) -> Figure | None:
+def _draw_spectrum(runs: Sequence[SampledRun], suffix: str) -> Figure | None:
     """The last sampled singular values of the network's middle layer, with a line for each norm."""
     lines, name = [], ""
     for norm in dict.fromkeys(run.norm for run in runs):
@@ -142,11 +126,7 @@ def _draw_spectrum(runs: Sequence[SampledRun], condition: str) -> Figure | None:
     if not lines:
         return None
     title = f"Singular values of the raw weight of {name} at the end, as shares of the largest"
-    return line_chart(_titled(title, condition), lines, "number, largest first", y_label="share")
-
-
-def _titled(title: str, condition: str) -> str:
-    return f"{title}, {condition}" if condition else title
+    return line_chart(title + suffix, lines, "number, largest first", y_label="share")
 
 
 def _lines_by_norm(runs: Sequence[SampledRun], plot: _Plot) -> list[Line]:

@@ -29,7 +29,12 @@ ZERO_SHARE = Quantity("layers", "gradient_zeros")
 GRADIENT_NORM = Quantity("layers", "gradient_norm")
 GRADIENT_VARIANCE = Quantity("layers", "gradient_variance")
 GRADIENT_SIGMA = Quantity("layers", "gradient_sigma")
+WEIGHT_MEAN = Quantity("layers", "weight_mean")
+USED_SIGMA = Quantity("layers", "used_sigma")
+OPERATOR_NORM = Quantity("layers", "operator_norm")
+STABLE_RANK = Quantity("layers", "stable_rank")
 MEAN_DRIFT = Quantity("activations", "drift")
+OFFSET = Quantity("activations", "offset")
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,8 @@ def comparable(runs: Sequence[SampledRun]) -> list[SampledRun]:
 
     The mean reduces standard deviations, which are the unit of drift, and so increases drift.
     """
-    pooled = [run.pooled for run in runs]
-    mixed = set().union(*pooled) - set.intersection(*pooled) if runs else set()
+    pooled = {name for run in runs for name in run.pooled}
+    mixed = {name for name in pooled if not all(name in run.pooled for run in runs)}
     if not mixed:
         return list(runs)
 

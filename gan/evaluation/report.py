@@ -236,15 +236,13 @@ def _facts(record: Mapping[str, Any], letters: Sequence[str]) -> list[tuple[str,
     facts = []
     results = record["results"]
     for key in dict.fromkeys(key for row in results for key in row["protocol"]):
-        values: dict[str, list[str]] = {letter: [] for letter in letters}
-        for row, letter in zip(results, letters, strict=True):
-            text = _value_text(row["protocol"].get(key))
-            if text and text not in values[letter]:
-                values[letter].append(text)
-        texts = {letter: ", ".join(value) for letter, value in values.items()}
-        if len(set(texts.values())) == 1:
-            text = next(iter(texts.values()))
-        else:
+        values = [_value_text(row["protocol"].get(key)) for row in results]
+        texts = {}
+        for letter in letters:
+            own = (value for value, other in zip(values, letters, strict=True) if value and other == letter)
+            texts[letter] = ", ".join(dict.fromkeys(own))
+        text = texts[letters[0]]
+        if len(set(texts.values())) > 1:
             text = "; ".join(f"{letter}: {value or '-'}" for letter, value in texts.items())
         if text:
             facts.append((_FACT_NAMES.get(key, key.replace("_", " ")), text))

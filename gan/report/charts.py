@@ -74,13 +74,13 @@ def svg_chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, lo
         log = log and any(value > 0 for line in lines for value in line.y)
         if log:
             axes.set_yscale("log")
-        axes.set_ylim(*(_log_limits(lines) if log else _limits(lines, *axes.get_ylim())))
+        else:
+            axes.set_ylim(*_limits(lines, *axes.get_ylim()))
+            axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        if not log:
-            axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="y")
         if len(lines) > 1:
             figure.legend(loc="outside upper left", ncols=2, frameon=False)
@@ -101,14 +101,6 @@ def _limits(lines: Sequence[Line], low: float, high: float) -> tuple[float, floa
     return (max(low, 0.0) if smallest >= 0 else low), high
 
 
-def _log_limits(lines: Sequence[Line]) -> tuple[float, float]:
-    """Limits of a logarithmic y axis: the range of all positive values, of which there is at least one."""
-    values = [value for line in lines for value in line.y if value > 0]
-    smallest, largest = min(values), max(values)
-    margin = (largest / smallest) ** 0.05 if largest > smallest else 2.0
-    return smallest / margin, largest * margin
-
-
 def standalone_svg(svg: str) -> str:
     """Return a chart as the content of an SVG file, black on white."""
     plain = svg.replace("currentColor", "#222222").replace("var(--line)", "#cccccc")
@@ -121,8 +113,7 @@ def _element(text: str, alt: str) -> str:
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r' id="[A-Za-z0-9]+_\d+"', "", text)  # unused, and not unique on a page with several charts
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r' (height|width)="[\d.]+pt"', "", text, count=2)
     text = text.replace("<svg ", f'<svg class="chart" role="img" aria-label="{html.escape(alt)}" ', 1)
     text = re.sub(r"font-family: [^;\"]*(; )?|font: ([\d.]+px) [^;\"]*", _font_size, text)
     return text.replace(_INK, "currentColor").replace(_LINE, "var(--line)").strip()

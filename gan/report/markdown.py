@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def markdown_page(report: Report, folder: Path, chart_files: Sequence[Path]) -> 
         folder: where the page is written; links to images are relative to it.
         chart_files: files of `report.charts`, relative to the folder.
     """
-    filters = {
+    filters: dict[str, Callable[..., str]] = {
         "relative": lambda path: Path(os.path.relpath(path, folder)).as_posix(),
         "scores": _score_table,
         "facts": partial(markdown_table, ("field", "value")),

@@ -226,7 +226,7 @@ def test_figures(tmp_path: Path) -> None:
     assert "a from 0.1 at 0 to 2.5 at 60; b from" in found.figures[3].alt  # by layer
     assert any("Singular values of the raw weight of b at the end" in figure.alt for figure in found.figures)
     assert found.notes[0].startswith(
-        "Training dynamics at lr 0.1, by 4 runs: Claim 1 (SN makes gradients sparse) not supp"
+        "Training dynamics at lr 0.1, by 4 runs: Claim 1 (SN makes gradients sparse): not supp"
     )
     assert len(found.notes) == 1
 
