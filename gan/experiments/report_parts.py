@@ -1,4 +1,4 @@
-"""Cells, notes, facts and mean curves that the reports of `compare` and `classify` share."""
+"""Tables, notes, facts and mean curves that the reports of `compare` and `classify` share."""
 
 from __future__ import annotations
 
@@ -8,14 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from gan.dynamics.report import dynamics_findings
-from gan.experiments.summary import select_results
+from gan.experiments.summary import Result, select_results
 from gan.report.charts import Line, mean_line
-from gan.report.document import Figure
+from gan.report.document import Figure, Table
 from gan.utils.confidence import Interval
 
 Record = Mapping[str, Any]
 
 DIVERGED_NOTE = "Diverged trainings are counted, but excluded from the means"
+
+
+def table_of(
+    heading: str,
+    columns: Mapping[str, Iterable[str]],
+    notes: Iterable[str],
+    best: frozenset[tuple[int, int]] = frozenset(),
+) -> Table:
+    """Build a table from its columns, by title."""
+    return Table(heading, tuple(columns), tuple(zip(*columns.values(), strict=True)), best, tuple(notes))
+
+
+def number_cell(value: float | None, form: str, factor: float = 1.0) -> str:
+    """Format a value, such as with `{:,.0f}`; None gives `-`."""
+    return "-" if value is None else form.format(value * factor)
 
 
 def stopped_note(record: Record) -> str | None:
@@ -81,26 +96,40 @@ def image_set_text(data: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     return f"{data['images']:,} of {Path(data['name']).name}, {size} (SHA-256 {data['fingerprint']})"
 
 
-def mean_curve(
-    name: str, curves: Sequence[Mapping[str, Any]], y: str, *, at: str, x: str = "", factor: float = 1.0, series: int
-) -> Line | None:
-    """Return the mean of several curves with its 95 % confidence interval, or None if they share no point.
+def mean_lines(
+    norms: Sequence[str],
+    results: Sequence[Result],
+    part: str,
+    y: str,
+    *,
+    at: str,
+    x: str = "",
+    factor: float = 1.0,
+    min_points: int = 2,
+) -> list[Line]:
+    """Return a line for each norm: the mean of its curves, with the 95 % confidence interval.
 
     Args:
-        curves: each has a list for `at`, `x` and `y`.
-        y: key of the values, which are multiplied by `factor`; points where one is None are left out.
+        part: key of the curves in a result, which have a list for each of `at`, `x` and `y`.
+        y: key of the values, which are multiplied by `factor`; results without it, and points where one is None, are
+            left out.
         at: key by which points are matched; only those that all curves have are used.
         x: key of the horizontal axis, whose mean is taken; `at` if empty.
-        series: number of the line's colour.
+        min_points: lines with fewer points are left out.
     """
-    tables = [dict(zip(curve[at], zip(curve[x or at], curve[y], strict=True), strict=True)) for curve in curves]
-    points = []
-    for place in tables[0] if tables else ():
-        matched = [table[place] for table in tables if place in table]
-        if len(matched) == len(tables) and all(value is not None for _, value in matched):
-            mean_x = sum(position for position, _ in matched) / len(matched)
-            points.append((rounded(mean_x), [factor * value for _, value in matched]))
-    return replace(mean_line(name, points), series=series) if points else None
+    lines = []
+    for series, norm in enumerate(norms):
+        curves = [result[part] for result in select_results(results, norm=norm) if y in result[part]]
+        tables = [dict(zip(curve[at], zip(curve[x or at], curve[y], strict=True), strict=True)) for curve in curves]
+        points = []
+        for place in tables[0] if tables else ():
+            matched = [table[place] for table in tables if place in table]
+            if len(matched) == len(tables) and all(value is not None for _, value in matched):
+                mean_x = sum(position for position, _ in matched) / len(matched)
+                points.append((rounded(mean_x), [factor * value for _, value in matched]))
+        if len(points) >= min_points:
+            lines.append(replace(mean_line(norm, points), series=series))
+    return lines
 
 
 def rounded(value: float) -> float:

@@ -1,4 +1,4 @@
-"""Batches of a training: a function of (seed, step), shifted and mirrored on whole tensors of bytes."""
+"""Batches of a classifier training as a function of (seed, step), shifted and mirrored on whole uint8 tensors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gan.data.device_resident import pixels_on_gpu
 from gan.runtime import Runtime
 from gan.utils.random_streams import CROPS, random_stream
 
-PAD = 4  # pixels that an image is shifted by at most
-_SHARE = 0.5  # of a GPU's free memory that images may take
+PAD = 4  # largest shift of an image, in pixels
+_SHARE_OF_MEMORY = 0.5  # largest share of a GPU's free memory that the image set may take
 _TEST_BATCH = 256
 
 
@@ -27,87 +27,77 @@ class LabelledBatch(NamedTuple):
 
 
 class TrainingBatches:
-    """The batches of a training, numbered from 0: the same for every norm and learning rate.
+    """Batches of a training, numbered from 0, equal for all norms and learning rates.
 
     Args:
-        images: the set, with labels.
-        batch: images in a batch.
-        seed: of the training.
-        augment: `none`, `crop` (shifted by up to `PAD` pixels, the borders reflected) or `crop-flip`.
-        runtime: where the batches go. A GPU keeps the bytes of a set that fits into half of its free memory.
+        images: the set, with labels. A GPU keeps a set that fits into half of its free memory.
+        batch: images per batch.
+        seed: seed of the training.
+        augment: `none`, `crop` (shifted by up to `PAD` pixels, with reflected borders) or `crop-flip`.
+        runtime: device of the batches.
     """
 
     def __init__(self, images: ImageSet, batch: int, seed: int, augment: str, runtime: Runtime) -> None:
         assert images.labels is not None
-        self.seed = seed
-        self.batch = batch
-        self.crops = augment != "none"
+        self._seed, self._batch = seed, batch
+        self._shifted = augment != "none"
         self._batches = Batches(images, batch, seed, flip=augment == "crop-flip")
         self._send = runtime.send
-        self._pixels, self._labels = images.pixels, images.labels
-        if (on_gpu := pixels_on_gpu(images, runtime.device, share=_SHARE)) is not None:
-            self._pixels = on_gpu
+        self._labels = images.labels
+        self._resident = pixels_on_gpu(images, runtime.device, share=_SHARE_OF_MEMORY)
 
     def at(self, step: int) -> LabelledBatch:
-        """Batch number `step`."""
-        shifts = self.shifts(step) if self.crops else None
-        if self._pixels is None:  # a streamed set: it is read ahead, and mirrored already
-            got = self._batches.at(step)
-            assert got.labels is not None
-            images, labels = got.images, got.labels
-            images = images if shifts is None else shift_images(images, shifts)
+        """Return batch number `step`."""
+        samples = self._batches.samples(step)
+        if self._resident is not None:
+            pixels = self._resident.index_select(0, self._send(samples.indices))
         else:
-            samples = self._batches.samples(step)
-            pixels = self._pixels.index_select(0, self._beside(samples.indices))
-            if shifts is not None:
-                flips = None if samples.flips is None else self._beside(samples.flips)
-                pixels = shift_images(pixels, self._beside(shifts), flips)
-            images, labels = to_float(pixels), self._labels[samples.indices]
-        return LabelledBatch(self._send(images).to(memory_format=torch.channels_last), self._send(labels))
-
-    def _beside(self, numbers: Tensor) -> Tensor:
-        """What says which pixels to take, where the pixels are."""
-        return self._send(numbers) if self._pixels is not None and self._pixels.device.type == "cuda" else numbers
+            pixels = self._send(self._batches.pixels(step))
+        if self._shifted:
+            flips = None if samples.flips is None else self._send(samples.flips)
+            pixels = shift_images(pixels, self._send(self.shifts(step)), flips)
+        images = to_float(pixels).to(memory_format=torch.channels_last)
+        return LabelledBatch(images, self._send(self._labels[samples.indices]))
 
     def shifts(self, step: int) -> Tensor:
-        """How far each image of a batch is shifted down and to the right, int64 (B, 2), in -PAD..PAD."""
-        stream = random_stream(self.seed, CROPS, step)
-        return torch.randint(-PAD, PAD + 1, (self.batch, 2), generator=stream)
+        """Return the shifts of a batch down and to the right, int64 (B, 2) in -PAD..PAD."""
+        stream = random_stream(self._seed, CROPS, step)
+        return torch.randint(-PAD, PAD + 1, (self._batch, 2), generator=stream)
 
     def close(self) -> None:
-        """Stop reading ahead."""
+        """Stop prefetching."""
         self._batches.close()
 
 
 def shift_images(images: Tensor, shifts: Tensor, flips: Tensor | None = None) -> Tensor:
-    """Images (B, C, R, R), first mirrored where `flips` says so, then moved, with their borders reflected.
+    """Mirror images (B, C, R, R) where `flips` is True, then shift them with reflected borders.
 
-    The same as a crop of R pixels from the image padded by reflection.
+    Equal to a crop of R pixels from the image padded by reflection.
 
     Args:
-        shifts: pixels down and to the right, int64 (B, 2), of less than R; on the images' device.
-        flips: bool (B,), there too, or None.
+        shifts: pixels down and to the right, int64 (B, 2), less than R, on the images' device.
+        flips: bool (B,) on the same device, or None.
     """
     count, channels, height, width = images.shape
-    place = torch.arange(max(height, width), device=images.device)
-    rows = _reflected(place[:height] - shifts[:, :1], height)  # (B, H): the row that each row is taken from
-    columns = _reflected(place[:width] - shifts[:, 1:], width)
+    positions = torch.arange(max(height, width), device=images.device)
+    rows = _reflect(positions[:height] - shifts[:, :1], height)  # (B, H): source row of each row
+    columns = _reflect(positions[:width] - shifts[:, 1:], width)
     if flips is not None:
         columns = torch.where(flips[:, None], width - 1 - columns, columns)
-    at = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)  # (B, H*W)
-    at = at[:, None].expand(count, channels, height * width)
-    return images.flatten(2).gather(2, at).view_as(images)
+    sources = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)  # (B, H*W)
+    sources = sources[:, None].expand(count, channels, height * width)
+    return images.flatten(2).gather(2, sources).view_as(images)
 
 
 def ordered_batches(images: ImageSet, runtime: Runtime) -> Iterator[LabelledBatch]:
-    """All images of a set once, in order, as they are."""
+    """Yield all images of a set once, in order, without augmentation."""
     assert images.labels is not None
     for indices in torch.arange(len(images)).split(_TEST_BATCH):
         x = to_float(images.fetch(indices).to(runtime.device))
         yield LabelledBatch(x.to(memory_format=torch.channels_last), images.labels[indices].to(runtime.device))
 
 
-def _reflected(positions: Tensor, size: int) -> Tensor:
-    """Positions beside 0..size-1 mirrored back into it; the border itself is not repeated."""
+def _reflect(positions: Tensor, size: int) -> Tensor:
+    """Reflect positions outside 0..size-1 back into the range, without repeating the border."""
     positions = positions.abs()
     return torch.where(positions >= size, 2 * (size - 1) - positions, positions)

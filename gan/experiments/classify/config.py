@@ -1,4 +1,4 @@
-"""The settings of a classifier experiment: which trainings it is made of, and what they all have in common."""
+"""Configuration of a classifier experiment: its trainings and their shared settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_MIRRORED = ("svhn",)  # a mirrored digit is no digit
 
 
 class ClassifyTraining(NamedTuple):
-    """One of the trainings of an experiment."""
+    """One training of an experiment."""
 
     norm: str
     lr: float
@@ -27,7 +27,7 @@ class ClassifyTraining(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What its folder is called."""
+        """Name of its folder."""
         return f"{self.norm}-lr{self.lr!r}-seed{self.seed}"
 
     def __str__(self) -> str:
@@ -35,17 +35,13 @@ class ClassifyTraining(NamedTuple):
 
 
 def classify_command(name: str, config: ClassifyConfig) -> str:
-    """The command that makes an experiment anew, or goes on with it.
-
-    Args:
-        config: resolved settings.
-    """
+    """Return the command that repeats or resumes an experiment with a resolved configuration."""
     return shlex.join(["msn-gan", "classify", name, *config.flags(ClassifyConfig())])
 
 
 @dataclass(frozen=True)
 class ClassifyConfig(Config):
-    """Everything that decides how the trainings of an experiment go, but for the machine that they run on.
+    """Everything that determines the trainings of an experiment, except the machine.
 
     Raises:
         UsageError: one message with a line for each problem, by flag, value and choices.
@@ -53,30 +49,30 @@ class ClassifyConfig(Config):
 
     model: str = config_field("vgg7", "the classifier", choices=tuple(CLASSIFIERS))
     norms: tuple[str, ...] = config_field(
-        ("none", "bn", "mean", "sn", "msn"), "normalizations, with commas between them", choices=tuple(NORMS), free=True
+        ("none", "bn", "mean", "sn", "msn"), "normalizations, separated by commas", choices=tuple(NORMS), free=True
     )
-    lr: tuple[float, ...] = config_field((0.001,), "learning rates, with commas between them", free=True)
-    seeds: int = config_field(1, "how many times each is trained: with seeds 0, 1, ...", low=1, free=True)
+    lr: tuple[float, ...] = config_field((0.001,), "learning rates, separated by commas", free=True)
+    seeds: int = config_field(1, "trainings of each norm and learning rate, with seeds 0, 1, ...", low=1, free=True)
 
     data: str = config_field("digits", "a dataset's name, or the path of a folder or zip of images", free=True)
     test_data: str | None = config_field(
-        None, "the images that are tested on (default: the test split of --data; a fifth of the digits)", free=True
+        None, "test images (default: the test split of --data; a fifth of the digits)", free=True
     )
-    data_root: str = config_field("data", "where named datasets are downloaded to", free=True)
+    data_root: str = config_field("data", "folder to which named datasets are downloaded", free=True)
     resolution: int = config_field(32, "side of the square images, in pixels; others are resized", low=8)
     channels: int | None = config_field(
         None, "colour channels (default: 1 for digits, mnist and fashion-mnist, else 3)", choices=(1, 3)
     )
-    limit: int | None = config_field(None, "train on this many images, as many of each class (default: all)", low=2)
-    skip_bad_images: bool = config_field(False, "go on without the images that cannot be read", free=True)
+    limit: int | None = config_field(None, "number of training images, balanced over the classes (default: all)", low=2)
+    skip_bad_images: bool = config_field(False, "skip images that cannot be read", free=True)
 
-    epochs: int = config_field(30, "times that every training image is seen", low=1)
-    batch: int = config_field(128, "images in one update", low=1)
+    epochs: int = config_field(30, "passes over the training images", low=1)
+    batch: int = config_field(128, "images per step", low=1)
     optimizer: str = config_field("adam", "Adam, or SGD with momentum 0.9", choices=("adam", "sgd"))
     weight_decay: float = config_field(0.0, "L2 penalty of the optimizer (5e-4 is usual with sgd)", low=0)
     decay: str = config_field(
         "auto",
-        "learning rate: constant (auto for adam), or along a cosine to 0 (auto for sgd)",
+        "learning-rate schedule: constant (auto for adam), or cosine decay to 0 (auto for sgd)",
         choices=("auto", "none", "cosine"),
     )
     augment: str = config_field(
@@ -86,20 +82,19 @@ class ClassifyConfig(Config):
     )
 
     precision: str = config_field("auto", "bf16 autocast or fp32; auto is bf16 where it is faster", choices=PRECISIONS)
-    deterministic: bool = config_field(False, "the same bytes on every run on CUDA too, at some cost")
+    deterministic: bool = config_field(False, "bit-identical runs on CUDA too; slower")
 
     dynamics: int = dynamics_field()
 
     def _contradictions(self) -> list[str]:
-        found = [f"--{name}: is empty; give at least one" for name in ("norms", "lr") if not getattr(self, name)]
-        found += [f"--lr {rate}: must be above 0" for rate in self.lr if rate <= 0]
-        return found
+        problems = [f"--{name}: is empty; give at least one" for name in ("norms", "lr") if not getattr(self, name)]
+        return problems + [f"--lr {rate}: must be above 0" for rate in self.lr if rate <= 0]
 
     def resolved(self, precision: str) -> ClassifyConfig:
-        """The same with every `auto` and every default that depends on the data replaced by what it means.
+        """Return a copy with every `auto` and every default that depends on the data resolved.
 
         Raises:
-            UsageError: the classifier is too deep for the resolution, or for what a norm needs of it.
+            UsageError: the classifier is too deep for the resolution, or for the statistics of a norm.
         """
         require_large_enough(self.model, self.resolution)
         require_statistics(self.model, self.norms, self.resolution, self.batch)
@@ -116,14 +111,14 @@ class ClassifyConfig(Config):
         )
 
     def trainings(self) -> Iterator[ClassifyTraining]:
-        """All trainings, those of the first seed first, so that a stopped experiment has something of each norm."""
+        """Yield all trainings, one seed after another, so that a stopped experiment has results of every norm."""
         for seed in range(self.seeds):
             for lr in self.lr:
                 for norm in self.norms:
                     yield ClassifyTraining(norm, lr, seed)
 
     def merge(self, other: ClassifyConfig) -> ClassifyConfig:
-        """These settings with the norms, rates and seeds of another too."""
+        """Return this configuration with the norms, learning rates and seeds of another added, the other's first."""
         return dataclasses.replace(
             self,
             norms=tuple(dict.fromkeys((*other.norms, *self.norms))),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from gan.experiments.report_parts import (
     image_set_text,
     interval_cell,
     interval_notes,
-    mean_curve,
+    mean_lines,
+    number_cell,
     stopped_note,
+    table_of,
     unique,
 )
 from gan.experiments.summary import select_results
@@ -25,8 +27,6 @@ from gan.report.document import Figure, Report, Table, best_cells
 
 Row = Mapping[str, Any]
 
-_HEADER = ("Norm", "lr", "Final test accuracy, %", "Best, %", "Seeds", "Diverged", "Step, ms", "Parameters", "Added")
-_SCORE_COLUMNS = {2: "final_test_accuracy", 3: "best_test_accuracy"}
 # Key, title, factor, which values are better
 _CURVES = (
     ("test_accuracy", "Test accuracy, %", 100.0, "more is better"),
@@ -49,12 +49,10 @@ def classification_report(record: Record, folder: Path | None = None) -> Report:
         return f"lr {lr!r}" if len(rates) > 1 else ""
 
     dynamics_charts, dynamics_notes = dynamics_parts(record, folder, "lr", label) if folder else ((), ())
-    best = best_cells({column: [row[key] for row in rows] for column, key in _SCORE_COLUMNS.items()})
-    notes = (*_notes(record), *dynamics_notes)
     norms = counted(len(unique(rows, "norm")), "norm")
     return Report(
         title=f"{record['config']['model']} on {record['data']['train']['name']}, under {norms}",
-        first=Table("Results", _HEADER, tuple(map(_cells, rows)), best, notes),
+        first=_results_table(rows, [*_notes(record), *dynamics_notes]),
         stopped=stopped_note(record),
         grids=(),
         charts=(*(chart for lr in rates for chart in _charts(record, lr, label(lr))), *dynamics_charts),
@@ -65,21 +63,23 @@ def classification_report(record: Record, folder: Path | None = None) -> Report:
     )
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    accuracies = (
-        interval_cell(row[key], row[f"{key}_half_width"], factor=100.0, missing="diverged")
-        for key in _SCORE_COLUMNS.values()
-    )
-    return (
-        row["norm"],
-        f"{row['lr']!r}",
-        *accuracies,
-        str(row["seeds"]),
-        str(row["diverged"]),
-        "-" if row["step_seconds"] is None else f"{1e3 * row['step_seconds']:.1f}",
-        f"{row['parameters']:,}",
-        f"{row['added_parameters']:+,}",
-    )
+def _results_table(rows: Sequence[Row], notes: Sequence[str]) -> Table:
+    accuracies = {"Final test accuracy, %": "final_test_accuracy", "Best, %": "best_test_accuracy"}
+    columns = {
+        "Norm": [row["norm"] for row in rows],
+        "lr": [repr(row["lr"]) for row in rows],
+        **{
+            title: [interval_cell(row[key], row[f"{key}_half_width"], factor=100.0, missing="diverged") for row in rows]
+            for title, key in accuracies.items()
+        },
+        "Seeds": [str(row["seeds"]) for row in rows],
+        "Diverged": [str(row["diverged"]) for row in rows],
+        "Step, ms": [number_cell(row["step_seconds"], "{:.1f}", 1e3) for row in rows],
+        "Parameters": [f"{row['parameters']:,}" for row in rows],
+        "Added": [f"{row['added_parameters']:+,}" for row in rows],
+    }
+    positions = {list(columns).index(title): [row[key] for row in rows] for title, key in accuracies.items()}
+    return table_of("Results", columns, notes, best_cells(positions))
 
 
 def _notes(record: Record) -> list[str]:
@@ -103,14 +103,9 @@ def _notes(record: Record) -> list[str]:
 def _charts(record: Record, lr: float, label: str) -> list[Figure]:
     """Draw the curves of all norms at one learning rate: means over the seeds that did not diverge."""
     charts = []
+    norms, results = unique(record["rows"], "norm"), select_results(record["trainings"], lr=lr, diverged=None)
     for key, title, factor, better in _CURVES:
-        lines = []
-        for number, norm in enumerate(unique(record["rows"], "norm")):
-            results = select_results(record["trainings"], norm=norm, lr=lr, diverged=None)
-            curves = [result["curve"] for result in results]
-            line = mean_curve(norm, curves, key, at="epoch", factor=factor, series=number)
-            lines += [line] if line and len(line.x) > 1 else []
-        if lines:
+        if lines := mean_lines(norms, results, "curve", key, at="epoch", factor=factor):
             charts.append(line_chart(f"{title}{f', {label}' if label else ''}", lines, "epochs", better, title))
     return charts
 

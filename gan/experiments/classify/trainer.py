@@ -1,4 +1,4 @@
-"""One training of a classifier: its network, optimizer and position, and one step."""
+"""Trainer of a classifier: network, optimizer, position, and one training step."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from gan.norm import power_iterate
 from gan.runtime import Runtime
 
 MOMENTUM = 0.9  # of SGD
-_UNREAD = 20  # steps between two readings of the losses where a reading waits for the device
+_READ_EVERY = 20  # steps between two reads of the losses on an asynchronous device, for which a read waits
 
 
 class ClassifierTrainer:
-    """A network, its optimizer and the position of its training.
+    """Network, optimizer and position of one training.
 
     Args:
-        config: resolved settings.
+        config: resolved configuration.
         training: the norm, learning rate and seed.
         runtime: device and precision.
-        train: the images that it learns from, with labels.
-        test: those that it is tested on; label k means the same class.
+        train: training images with labels.
+        test: test images, with the same classes.
     """
 
     def __init__(
@@ -42,31 +42,23 @@ class ClassifierTrainer:
         self.training = training
         self.runtime = runtime
         self.test = test
-        self.network = runtime.place(
-            build_classifier(
-                config.model,
-                training.norm,
-                resolution=train.resolution,
-                channels=train.channels,
-                classes=len(train.classes),
-                seed=training.seed,
-            )
-        )
-        self.optimizer = self._optimizer()
+        sizes = {"resolution": train.resolution, "channels": train.channels, "classes": len(train.classes)}
+        self.network = runtime.place(build_classifier(config.model, training.norm, **sizes, seed=training.seed))
+        self.optimizer = self._build_optimizer()
         self.batches = TrainingBatches(train, config.batch, training.seed, config.augment, runtime)
-        self._count = len(train)
+        self._image_count = len(train)
         self.steps = count_steps(config, len(train))
         self.step = 0
         self.diverged: int | None = None
-        """The first step whose loss, or after which a weight, was not finite."""
-        self.seconds = 0.0  # spent in steps, over all resumes
-        self._sums = [0.0, 0.0, 0.0]  # of this epoch: images, loss * images, right answers
-        self._times: list[float] = []  # seconds of the steps of this epoch
-        self._unread: list[Tensor] = []  # (loss, right answers) of the last steps, on the device
-        self._began = 0.0
-        self._read_every = 1 if runtime.device.type == "cpu" else _UNREAD
+        """First step whose loss is not finite, or after which a weight is not."""
+        self.seconds = 0.0  # of training steps, over all resumes
+        self._sums = [0.0, 0.0, 0.0]  # of this epoch: images, loss * images, correct predictions
+        self._times: list[float] = []  # seconds per step in this epoch
+        self._unread: list[Tensor] = []  # (loss, correct predictions) of the last steps, on the device
+        self._unread_since = 0.0
+        self._read_every = 1 if runtime.device.type == "cpu" else _READ_EVERY
 
-    def _optimizer(self) -> torch.optim.Optimizer:
+    def _build_optimizer(self) -> torch.optim.Optimizer:
         rate, decay = self.training.lr, self.config.weight_decay
         fused = self.runtime.device.type in ("cpu", "cuda")
         if self.config.optimizer == "sgd":
@@ -75,17 +67,17 @@ class ClassifierTrainer:
 
     @property
     def at_end_of_epoch(self) -> bool:
-        """Whether the last step has completed an epoch."""
+        """True if the last step has completed an epoch."""
         return self.step > 0 and self.epoch_of(self.step) != self.epoch_of(self.step + 1)
 
     def epoch_of(self, step: int) -> int:
-        """The epoch, from 1, that a step, from 1, is counted to: that of the first image of its batch."""
-        return (step - 1) * self.config.batch // self._count + 1
+        """Return the epoch of the first image of a step's batch; both are counted from 1."""
+        return (step - 1) * self.config.batch // self._image_count + 1
 
     def train_step(self) -> None:
-        """Update the network on the next batch. A loss that is not finite is noted in `diverged`."""
+        """Update the network on the next batch. A loss that is not finite sets `diverged`."""
         if not self._unread:
-            self._began = time.perf_counter()
+            self._unread_since = time.perf_counter()
         self._set_learning_rate()
         power_iterate(self.network)
         batch = self.batches.at(self.step)
@@ -96,41 +88,40 @@ class ClassifierTrainer:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        right = (logits.argmax(1) == batch.labels).sum()
-        self._unread.append(torch.stack([loss.detach(), right.float()]))
+        correct = (logits.argmax(1) == batch.labels).sum()
+        self._unread.append(torch.stack([loss.detach(), correct.float()]))
         self.step += 1
         if len(self._unread) >= self._read_every or self.at_end_of_epoch or self.step == self.steps:
             self.read_losses()
 
     def read_losses(self) -> None:
-        """Add up what the last steps gave; waits for the device."""
+        """Add the losses of the last steps to the sums; waits for the device."""
         if not self._unread:
             return
         values = torch.stack(self._unread).tolist()
-        spent = time.perf_counter() - self._began
-        self.seconds += spent
-        self._times.append(spent / len(values))
-        first = self.step - len(values) + 1
+        elapsed = time.perf_counter() - self._unread_since
+        self.seconds += elapsed
+        self._times.append(elapsed / len(values))
         self._unread = []
-        for number, (loss, right) in enumerate(values, first):
+        for step, (loss, correct) in enumerate(values, self.step - len(values) + 1):
             if not math.isfinite(loss):
-                self.diverged = number
+                self.diverged = step
                 return
             self._sums[0] += self.config.batch
             self._sums[1] += loss * self.config.batch
-            self._sums[2] += right
+            self._sums[2] += correct
 
     def _set_learning_rate(self) -> None:
-        share = (1 + math.cos(math.pi * self.step / self.steps)) / 2 if self.config.decay == "cosine" else 1.0
+        factor = (1 + math.cos(math.pi * self.step / self.steps)) / 2 if self.config.decay == "cosine" else 1.0
         for group in self.optimizer.param_groups:
-            group["lr"] = self.training.lr * share
+            group["lr"] = self.training.lr * factor
 
     def end_epoch(self) -> dict[str, Any]:
-        """Test the network; returns a line of the log and begins a new epoch.
+        """Test the network, begin a new epoch, and return a log entry.
 
-        Weights that are not finite are noted in `diverged`: the last step of an epoch may have made them so.
+        Weights that are not finite, as the last step may leave them, set `diverged`.
         """
-        images, loss, right = self._sums
+        images, loss, correct = self._sums
         if not all(torch.isfinite(weight).all() for weight in self.network.parameters()):
             self.diverged = self.step
         test_loss, test_accuracy = evaluate_classifier(self.network, self.test, self.runtime)
@@ -144,7 +135,7 @@ class ClassifierTrainer:
             "step_seconds": step_seconds,
             "lr": self.optimizer.param_groups[0]["lr"],
             "train_loss": loss / images,
-            "train_accuracy": right / images,
+            "train_accuracy": correct / images,
             "test_loss": test_loss,
             "test_accuracy": test_accuracy,
         }
@@ -152,7 +143,7 @@ class ClassifierTrainer:
         return entry
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed training needs, for `gan.runs.checkpoint.save_checkpoint`."""
+        """Return the state of the training, for `gan.runs.checkpoint.save_checkpoint`."""
         self.read_losses()
         return {
             "kind": "classifier-training",
@@ -165,13 +156,13 @@ class ClassifierTrainer:
         }
 
     def load_state(self, state: dict[str, Any], where: object) -> None:
-        """Go on from a checkpoint of the same training.
+        """Load a checkpoint of the same training.
 
         Args:
-            where: what messages call the checkpoint.
+            where: name of the checkpoint in messages.
 
         Raises:
-            UserError: it belongs to another network, or to another kind of training.
+            UserError: it is from another network or another kind of training.
         """
         try:
             self.network.load_state_dict(state["weights"])
@@ -184,24 +175,21 @@ class ClassifierTrainer:
 
 
 def count_steps(config: ClassifyConfig, images: int) -> int:
-    """Steps of a training: as many as let every image be seen in each epoch, the last batch being full."""
+    """Return the steps of a training: every image is seen in each epoch, and the last batch is full."""
     return -(-config.epochs * images // config.batch)
 
 
 @torch.inference_mode()
 def evaluate_classifier(network: nn.Module, images: ImageSet, runtime: Runtime) -> tuple[float, float]:
-    """The mean cross entropy of a network on a set, and the share of images whose class it names.
-
-    The network is in evaluation mode for it, and in training mode afterwards.
-    """
+    """Return mean cross entropy and accuracy on a set; the network is in training mode afterwards."""
     network.eval()
-    loss, right = torch.zeros((), device=runtime.device), torch.zeros((), device=runtime.device)
-    with parametrize.cached():  # the weights do not change from batch to batch
+    loss, correct = torch.zeros((), device=runtime.device), torch.zeros((), device=runtime.device)
+    with parametrize.cached():  # the weights are equal for all batches
         for batch in ordered_batches(images, runtime):
             with runtime.autocast():
                 logits = network(batch.images)
             logits = logits.float()
             loss += F.cross_entropy(logits, batch.labels, reduction="sum")
-            right += (logits.argmax(1) == batch.labels).sum()
+            correct += (logits.argmax(1) == batch.labels).sum()
     network.train()
-    return loss.item() / len(images), right.item() / len(images)
+    return loss.item() / len(images), correct.item() / len(images)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gan.experiments.report_parts import mean_curve, rounded, unique
+from gan.experiments.report_parts import mean_lines, rounded, unique
 from gan.experiments.summary import Result, select_results
 from gan.metrics.score_table import SCORES, Score
 from gan.report.charts import SERIES, Line, line_chart
@@ -35,38 +35,25 @@ def comparison_charts(record: Mapping[str, Any]) -> list[Figure]:
                 if lines := _score_lines(norms, results, score, axis):
                     charts.append(line_chart(f"{title} by {axis}", lines, label, score.direction, score.title))
         if not setting:
-            charts += _logged_charts(norms, results)
+            complete = [result for result in results if result["final"]]
+            for key, title in _LOGGED:
+                if lines := mean_lines(norms, complete, "logged", key, at="images"):
+                    charts.append(line_chart(title, lines, "real images seen"))
     return charts
 
 
 def _score_lines(norms: Sequence[str], results: Sequence[Result], score: Score, axis: str) -> list[Line]:
     """Return the mean of each norm over the seeds that did not diverge, and a line for each diverged training."""
-    lines = []
-    for number, norm in enumerate(norms):
-        curves = [result["curve"] for result in select_results(results, norm=norm) if result["final"]]
-        line = mean_curve(norm, curves, score.key, at="step", x=axis, factor=score.factor, series=number)
-        lines += [line] if line else []
+    complete = [result for result in results if result["final"]]
+    lines = mean_lines(norms, complete, "curve", score.key, at="step", x=axis, factor=score.factor, min_points=1)
     for result in results:
         if result["diverged"] and result["curve"]:
             curve = result["curve"]
             name = f"{result['norm']}, seed {result['seed']}: diverged"
             values = [value * score.factor for value in curve[score.key]]
-            number = len(SERIES) + norms.index(result["norm"])  # the colour of its norm, dashed
-            lines.append(Line(name, [rounded(x) for x in curve[axis]], values, series=number))
+            series = len(SERIES) + norms.index(result["norm"])  # the colour of its norm, dashed
+            lines.append(Line(name, [rounded(x) for x in curve[axis]], values, series=series))
     return lines
-
-
-def _logged_charts(norms: Sequence[str], results: Sequence[Result]) -> list[Figure]:
-    """Draw what every run logs: means over the seeds that did not diverge."""
-    charts = []
-    for key, title in _LOGGED:
-        lines = []
-        for number, norm in enumerate(norms):
-            logged = [result["logged"] for result in select_results(results, norm=norm) if result["final"]]
-            line = mean_curve(norm, [curves for curves in logged if key in curves], key, at="images", series=number)
-            lines += [line] if line and len(line.x) > 1 else []
-        charts += [line_chart(title, lines, "real images seen")] if lines else []
-    return charts
 
 
 def sample_grids(record: Mapping[str, Any], folder: Path) -> list[tuple[str, tuple[Figure, ...]]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gan.config import presets
 from gan.config.base import flag_name
-from gan.config.resolve import read_config_file, require_data, resolve_config
+from gan.config.resolve import read_config_file, require_data, resolve_config, resolve_resumed_config
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.experiments.compare.plan import LR_GRID, PER_TRAINING, RATES, CompareConfig, ComparePlan
@@ -44,7 +44,16 @@ def build_plan(
         named = ", ".join(flag_name(key) if key in overrides else f"{key} in {file}" for key in rates)
         raise UsageError(f"{named}: set by --lr-grid, in each of its settings; leave out one or the other")
     values = {key: value for key, value in values.items() if key not in compare_fields and key not in PER_TRAINING}
-    train = _resumed_config(name, preset, values, existing.train) if existing else _new_config(preset, values)
+    if existing:
+        if values.get("precision") == "auto":
+            del values["precision"]  # as resolved when the run began
+        train = resolve_resumed_config(existing.train, preset, None, values, run=name, started=False)
+        train = _explicit_widths(train, existing.train)
+    else:
+        train = resolve_config(preset, None, values)
+        if "report_every" not in values:
+            train = train.replace({"report_every": max(1, round(train.steps / _EVALUATIONS))})
+        train = _explicit_widths(train, presets.preset_config(train.preset))
     if not train.report_every:
         raise UsageError("--report-every 0: a comparison needs scores; give the steps between evaluations")
     require_data(train)
@@ -56,22 +65,6 @@ def _unique_norms(compare: CompareConfig) -> CompareConfig:
     if repeated := [norm for norm in norms if compare.norms.count(norm) > 1]:
         say(f"--norms: {', '.join(repeated)} is listed more than once; it is trained once for each seed")
     return compare.replace({"norms": norms})
-
-
-def _new_config(preset: str | None, overrides: Mapping[str, Any]) -> TrainConfig:
-    train = resolve_config(preset, None, overrides)
-    if "report_every" not in overrides:
-        train = train.replace({"report_every": max(1, round(train.steps / _EVALUATIONS))})
-    return _explicit_widths(train, presets.preset_config(train.preset))
-
-
-def _resumed_config(name: str, preset: str | None, overrides: Mapping[str, Any], existing: TrainConfig) -> TrainConfig:
-    if preset not in (None, existing.preset):
-        raise UsageError(f"--preset {preset}: the run {name} was started with {existing.preset}")
-    overrides = {key: value for key, value in overrides.items() if key != "preset"}
-    if overrides.get("precision") == "auto":
-        overrides["precision"] = existing.precision  # as resolved when the run began
-    return _explicit_widths(existing.replace(overrides), existing)
 
 
 def _explicit_widths(train: TrainConfig, base: TrainConfig) -> TrainConfig:

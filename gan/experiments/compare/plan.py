@@ -62,7 +62,7 @@ class CompareConfig(Config):
         choices=tuple(NORMS),
         free=True,
     )
-    seeds: int = config_field(3, "number of trainings of each norm, with seeds 0, 1, ...", low=1, free=True)
+    seeds: int = config_field(3, "trainings of each norm, with seeds 0, 1, ...", low=1, free=True)
     lr_grid: bool = config_field(
         False, "repeat the comparison under each of the learning rates and betas A to F of Miyato et al. 2018"
     )

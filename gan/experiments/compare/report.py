@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from gan.experiments.report_parts import (
     image_set_text,
     interval_cell,
     interval_notes,
+    number_cell,
     stopped_note,
+    table_of,
     unique,
 )
 from gan.experiments.summary import select_results
@@ -42,10 +45,10 @@ def comparison_report(record: Record, folder: Path) -> Report:
         real = Figure(f"Grid of real images of {images}", f"Real: {images}", folder / record["real_grid"])
         grids = (real, *grids)
     charts, notes = dynamics_parts(record, folder, "setting", lambda setting: f"setting {setting}" if setting else "")
-    first, *tables = _tables(record, notes)
+    first, *tables = _tables(record)
     return Report(
         title=f"{config['train']['preset']} on {images}: {', '.join(config['norms'])}",
-        first=first,
+        first=replace(first, notes=(*first.notes, *notes)),
         stopped=stopped_note(record),
         grids=grids,
         charts=(*comparison_charts(record), *charts),
@@ -73,20 +76,18 @@ def _summary(record: Record) -> list[str]:
     return [f"{'Setting ' + test['setting'] + ': ' if test['setting'] else ''}{test['words']}" for test in tests]
 
 
-def _tables(record: Record, dynamics_notes: Sequence[str]) -> list[Table]:
+def _tables(record: Record) -> list[Table]:
     rows: list[Row] = record["rows"]
     tables = [_outcome_table(rows)] if record["lr_grid"] else []
-    counts = [(str(row["seeds"]), str(row["diverged"])) for row in rows]
-    notes = _notes(record)
-    tables.append(_score_table("At the end of training", rows, "final", ("Seeds", "Diverged"), counts, notes))
-    steps = [(_number(row["best_step"], "{:,.0f}"),) for row in rows]
-    notes = ["Each checkpoint is picked for its lowest FID, so optimistic. Step: the median over seeds."]
-    tables.append(_score_table("At the evaluation with the lowest FID", rows, "best", ("Step",), steps, notes))
+    counts = {"Seeds": [str(row["seeds"]) for row in rows], "Diverged": [str(row["diverged"]) for row in rows]}
+    tables.append(_score_table("At the end of training", rows, "final", counts, _notes(record)))
+    steps = {"Step": [number_cell(row["best_step"], "{:,.0f}") for row in rows]}
+    note = "Each checkpoint is picked for its lowest FID, so optimistic. Step: the median over seeds."
+    tables.append(_score_table("At the evaluation with the lowest FID", rows, "best", steps, [note]))
     if record["paired"]:
         tables.append(_paired_table(record["paired"]))
     tables.append(_training_table(rows))
-    first = tables[0]
-    return [Table(first.heading, first.header, first.rows, first.best, (*first.notes, *dynamics_notes)), *tables[1:]]
+    return tables
 
 
 def _row_name(row: Row) -> str:
@@ -100,44 +101,33 @@ def _score_cell(row: Row, kind: str, score: Score, missing: str = "-") -> str:
 
 
 def _score_table(
-    heading: str,
-    rows: Sequence[Row],
-    kind: str,
-    more_header: tuple[str, ...],
-    more_cells: Sequence[tuple[str, ...]],
-    notes: Sequence[str],
+    heading: str, rows: Sequence[Row], kind: str, more_columns: Mapping[str, list[str]], notes: list[str]
 ) -> Table:
-    """Return the table of all scores; the best of each score is highlighted within each setting."""
-    cells = [
-        (
-            _row_name(row),
-            *(_score_cell(row, kind, score, "diverged" if row["diverged"] else "-") for score in SCORES),
-            *more,
-        )
-        for row, more in zip(rows, more_cells, strict=True)
-    ]
+    """Build the table of all scores; the best of each score is highlighted within each setting."""
+    columns = {"Norm": list(map(_row_name, rows))}
+    for score in SCORES:
+        columns[score.header] = [_score_cell(row, kind, score, "diverged" if row["diverged"] else "-") for row in rows]
     best: set[tuple[int, int]] = set()
     for setting in unique(rows, "setting"):
-        columns: dict[int, list[float | None]] = {}
+        values: dict[int, list[float | None]] = {}
         for column, score in enumerate(SCORES, 1):
             means = (row[kind][score.key]["mean"] if row["setting"] == setting else None for row in rows)
-            columns[column] = [None if mean is None else score.better * mean for mean in means]
-        best |= best_cells(columns)
-    header = ("Norm", *(score.header for score in SCORES), *more_header)
-    return Table(heading, header, tuple(cells), frozenset(best), tuple(notes))
+            values[column] = [None if mean is None else score.better * mean for mean in means]
+        best |= best_cells(values)
+    return table_of(heading, {**columns, **more_columns}, notes, frozenset(best))
 
 
 def _outcome_table(rows: Sequence[Row]) -> Table:
-    settings = unique(rows, "setting")
-    cells = []
-    for norm in unique(rows, "norm"):
-        by_setting = {row["setting"]: row for row in select_results(rows, norm=norm)}
-        cells.append((norm, *(_outcome(by_setting[name]) if name in by_setting else "-" for name in settings)))
+    norms = unique(rows, "norm")
+    columns = {"Norm": norms}
+    for setting in unique(rows, "setting"):
+        outcomes = {row["norm"]: _outcome(row) for row in select_results(rows, setting=setting)}
+        columns[setting] = [outcomes.get(norm, "-") for norm in norms]
     notes = (
         "Final FID of the trainings that did not diverge. Collapsed: flagged g-collapsed at the end.",
         "The settings are those of Miyato et al. 2018, table 1; the protocol lists them.",
     )
-    return Table("Outcome of each norm under each setting", ("Norm", *settings), tuple(cells), frozenset(), notes)
+    return table_of("Outcome of each norm under each setting", columns, notes)
 
 
 def _outcome(row: Row) -> str:
@@ -150,19 +140,16 @@ def _outcome(row: Row) -> str:
 
 def _paired_table(tests: Sequence[Mapping[str, Any]]) -> Table:
     scores = {score.key: score for score in SCORES}
-    cells = []
+    columns: dict[str, list[str]] = {name: [] for name in ("Score", "Difference", "Effect size", "p", "Seeds")}
     for test in tests:
         score = scores[test["score"]]
         setting, best = f"{test['setting']}, " if test["setting"] else "", ", best" if test["kind"] == "best" else ""
-        cells.append(
-            (
-                f"{setting}{score.title}{best}",
-                interval_cell(test["difference"], test["half_width"], digits=score.digits, factor=score.factor),
-                _number(test["effect_size"], "{:.2f}"),
-                f"{test['p']:.3g}",
-                str(test["seeds"]),
-            )
-        )
+        difference, half_width = test["difference"], test["half_width"]
+        columns["Score"].append(f"{setting}{score.title}{best}")
+        columns["Difference"].append(interval_cell(difference, half_width, digits=score.digits, factor=score.factor))
+        columns["Effect size"].append(number_cell(test["effect_size"], "{:.2f}"))
+        columns["p"].append(f"{test['p']:.3g}")
+        columns["Seeds"].append(str(test["seeds"]))
     first, second = tests[0]["norms"]
     notes = [
         f"Difference: {second} minus {first}, paired by seed, with the 95 % confidence interval of its mean (Student's "
@@ -174,27 +161,19 @@ def _paired_table(tests: Sequence[Mapping[str, Any]]) -> Table:
         where = f" under setting {setting}" if setting else ""
         missing = ", ".join(map(str, seeds))
         notes.append(f"Seeds left out{where}, because one of the two norms was not trained to the end: {missing}.")
-    header = ("Score", "Difference", "Effect size", "p", "Seeds")
-    return Table(f"Paired test: {second} against {first}", header, tuple(cells), frozenset(), tuple(notes))
+    return table_of(f"Paired test: {second} against {first}", columns, notes)
 
 
 def _training_table(rows: Sequence[Row]) -> Table:
-    cells = [
-        (
-            _row_name(row),
-            f"{row['parameters']:,}",
-            f"{row['added_parameters']:+,}",
-            _number(row["images_per_second"], "{:,.0f}"),
-            _number(row["seconds"], "{:,.1f}"),
-            _number(row["peak_memory"], "{:,.0f}", 1e-6),
-            "; ".join(
-                f"{name} {counts['raised']}/{row['seeds']}, at the end {counts['at_end']}"
-                for name, counts in row["health"].items()
-            )
-            or "none",
-        )
-        for row in rows
-    ]
+    columns = {
+        "Norm": map(_row_name, rows),
+        "D parameters": [f"{row['parameters']:,}" for row in rows],
+        "Added": [f"{row['added_parameters']:+,}" for row in rows],
+        "Images/s": [number_cell(row["images_per_second"], "{:,.0f}") for row in rows],
+        "Seconds": [number_cell(row["seconds"], "{:,.1f}") for row in rows],
+        "Peak memory, MB": [number_cell(row["peak_memory"], "{:,.0f}", 1e-6) for row in rows],
+        "Health flags": map(_flags, rows),
+    }
     flags = dict.fromkeys(name for row in rows for name in row["health"])
     notes = [
         "Added: parameters of the discriminator beyond those without normalization.",
@@ -204,12 +183,12 @@ def _training_table(rows: Sequence[Row]) -> Table:
         "the images, the extractor and memory left by earlier trainings, so the order can change it by a few percent.",
         *(f"{name}: {FLAG_MEANINGS[name]}." for name in flags if name in FLAG_MEANINGS),
     ]
-    header = ("Norm", "D parameters", "Added", "Images/s", "Seconds", "Peak memory, MB", "Health flags")
-    return Table("Training", header, tuple(cells), frozenset(), tuple(notes))
+    return table_of("Training", columns, notes)
 
 
-def _number(value: float | None, form: str, factor: float = 1.0) -> str:
-    return "-" if value is None else form.format(value * factor)
+def _flags(row: Row) -> str:
+    parts = (f"{name} {n['raised']}/{row['seeds']}, at the end {n['at_end']}" for name, n in row["health"].items())
+    return "; ".join(parts) or "none"
 
 
 def _notes(record: Record) -> list[str]:

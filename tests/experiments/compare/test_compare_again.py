@@ -49,7 +49,7 @@ def test_contradictions_are_refused_with_a_diff(copy: Path) -> None:
     ]
     with pytest.raises(UsageError, match="these settings would change it.*\n  --lr-grid: False -> True"):
         ask(copy, lr_grid=True)
-    with pytest.raises(UsageError, match="--preset msn-dcgan: the run r was started with quickstart"):
+    with pytest.raises(UsageError, match="--preset msn-dcgan: the run r was started with --preset quickstart"):
         run_comparison("r", "msn-dcgan", None, {}, root=copy, device="cpu")
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
     ask(copy, precision="auto", keep=2)  # what it meant when the run began; keep decides nothing

@@ -61,7 +61,8 @@ def test_words() -> None:
         "the smallest possible with 3 seeds)."
     )
     assert words([10.0, 11.0, 13.0], [10.5, 10.2, 13.6]) == (
-        "No difference in FID that 3 seeds can show: msn's is higher by 0.1 ± 1.9 than sn's (exact sign-flip test p = 1)."
+        "No difference in FID that 3 seeds can show: msn's is higher by 0.1 ± 1.9 than sn's "
+        "(exact sign-flip test p = 1)."
     )
     many = words([10.0] * 7, [10.0 + number / 10 for number in range(1, 8)], factor=10)
     assert many == "msn's FID is higher by 4.0 ± 2.0 than sn's over 7 seeds (exact sign-flip test p = 0.0156)."
