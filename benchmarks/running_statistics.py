@@ -1,6 +1,6 @@
 """Measure how the running statistics of a trained classifier affect its test accuracy.
 
-    python benchmarks/remembered_means.py --data digits checkpoints/densenet-bc/msn-lr0.001-seed0/classifier.pt ...
+    python benchmarks/running_statistics.py --data digits checkpoints/densenet-bc/msn-lr0.001-seed0/classifier.pt ...
 
 In evaluation MSN subtracts a running mean over about ten steps (momentum 0.1), and batch norm uses a running mean and
 variance. They lag behind weights that change fast. Three test accuracies separate this effect from a network that
