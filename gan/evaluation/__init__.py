@@ -1,1 +1,1 @@
-"""."""
+"""Score checkpoints and image sets against real images"""

@@ -83,13 +83,13 @@ class Evaluation:
             raise UsageError("--data: name the real images (or --ref FILE.npz), or ask for --metrics is alone")
         self._load_extractor()
 
-        sets = {"split": options.split, "skip_bad_images": options.skip_bad_images}
-        self.entries = resolve_targets(names, checkpoints, seed=options.seed, **sets)
+        set_options: dict[str, Any] = {"split": options.split, "skip_bad_images": options.skip_bad_images}
+        self.entries = resolve_targets(names, checkpoints, seed=options.seed, **set_options)
         root = options.data_root or Path(configs[0].data_root if configs else "data")
         self._real: dict[tuple[int, int], ImageSet] = {}  # by resolution and channels
         if self.data and self.metrics != ("is",):
             for side, channels in dict.fromkeys((entry.resolution, entry.channels) for entry in self.entries):
-                images = load_images(self.data, resolution=side, channels=channels, data_root=root, **sets)
+                images = load_images(self.data, resolution=side, channels=channels, data_root=root, **set_options)
                 self._real[side, channels] = images
         self._references: dict[tuple[int, int], Reference] = {}
         self.counts = [self._count(entry) for entry in self.entries]

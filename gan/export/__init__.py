@@ -1,1 +1,1 @@
-"""Export trained networks: normalization folded, as ONNX, safetensors or torch.export files."""
+"""Export trained networks with folded normalization as ONNX, safetensors or torch.export files"""

@@ -1,17 +1,16 @@
-"""Convolutions as runtimes have them: those that this program merges, and transposed ones.
+"""Rewrite convolutions into the operators that runtimes support.
 
-A convolution that is merged with an upsampling or a mean (`gan.nn.convolutions`) makes its 4x4 kernel of its 3x3
-weights at each call. On a device that would be work at each inference, and the kernel no constant; so the kernel is
-what is stored.
+A convolution merged with an upsampling or a mean (`gan.nn.convolutions`) computes its 4x4 kernel from its 3x3 weights
+at each call. To save that work on a device, and to have a constant kernel, the 4x4 kernel is stored instead.
 
-Transposed convolutions become convolutions with as many weights: runtimes have integer kernels for these alone. In one
-dimension a transposed convolution of kernel w, stride 2 and padding 1 gives
+Transposed convolutions become convolutions with as many weights, because runtimes have integer kernels only for those.
+In one dimension a transposed convolution of kernel w, stride 2 and padding 1 gives
 
     y[2q - 1] = w[2] x[q - 1] + w[0] x[q],      y[2q] = w[3] x[q - 1] + w[1] x[q]
 
-so outputs of either parity are a convolution with two weights, and those of one q are neighbours. In two dimensions the
-four kinds of outputs are four parts of the channels of one 2x2 convolution, which `pixel_shuffle` puts side by side;
-with q from 0 to H the outputs run from -1 to 2H, and the first and last are cut off.
+so outputs of each parity are a convolution with two weights, and those with the same q are neighbours. In two
+dimensions the four kinds of outputs are four groups of channels of one 2x2 convolution, which `pixel_shuffle`
+interleaves; with q from 0 to H the outputs run from -1 to 2H, and the first and last are removed.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from torch import Tensor, nn
 from gan.nn.convolutions import PooledConv2d, UpsampledConv2d
 
 
-class FourConvolutions(nn.Module):
-    """ConvTranspose2d with kernel 4, stride 2, padding 1: (N, C_in, H, W) -> (N, C_out, 2H, 2W)."""
+class ShuffledConv2d(nn.Module):
+    """ConvTranspose2d with kernel 4, stride 2, padding 1 as Conv2d: (N, C_in, H, W) -> (N, C_out, 2H, 2W)."""
 
     def __init__(self, layer: nn.ConvTranspose2d) -> None:
         super().__init__()
         self.conv = nn.Conv2d(layer.in_channels, 4 * layer.out_channels, 2, padding=1, bias=layer.bias is not None)
-        # (C_in, C_out, 4, 4) -> four of (C_in, C_out, 2, 2) -> (C_out * 4, C_in, 2, 2), as pixel_shuffle wants them
+        # (C_in, C_out, 4, 4) -> four of (C_in, C_out, 2, 2) -> (C_out * 4, C_in, 2, 2), the order of pixel_shuffle
         taps = ([2, 0], [3, 1])
         parts = [layer.weight[:, :, rows][..., columns] for rows in taps for columns in taps]
         self.conv.weight = nn.Parameter(torch.stack(parts, 2).flatten(1, 2).transpose(0, 1).contiguous())
@@ -39,13 +38,13 @@ class FourConvolutions(nn.Module):
             self.conv.bias = nn.Parameter(layer.bias.repeat_interleave(4))
 
     def forward(self, x: Tensor) -> Tensor:
-        # A copy, as a ReLU in place behind it would otherwise be exported as a change of the uncut map.
+        # A copy, since a following in-place ReLU would otherwise be exported as a change of the uncropped map.
         return F.pixel_shuffle(self.conv(x), 2)[:, :, 1:-1, 1:-1].clone()
 
 
 @torch.no_grad()
 def with_merged_kernels(network: nn.Module) -> nn.Module:
-    """A copy of a folded network in which convolutions that are merged with their neighbours are torch's own layers."""
+    """Copy a folded network, with merged convolutions replaced by torch's own layers."""
     network = copy.deepcopy(network)
     for path, layer in list(network.named_modules()):
         if isinstance(layer, (PooledConv2d, UpsampledConv2d)):
@@ -61,36 +60,37 @@ def with_merged_kernels(network: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def without_transposed(network: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
-    """A copy of a network that does the same with fewer transposed convolutions; those of other shapes stay.
+    """Copy a network, with transposed convolutions replaced by equivalent layers where their shape allows it.
 
     Args:
-        inputs: some that the network can be given: they show which of its maps have a single position.
+        inputs: example inputs, which show the layers whose input has a single position.
     """
     network = with_merged_kernels(network)
-    single: set[nn.Module] = set()
+    single_position: set[nn.Module] = set()
 
-    def look(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-        if given[0].shape[2:] == (1, 1):
-            single.add(layer)
+    def record(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        if arguments[0].shape[2:] == (1, 1):
+            single_position.add(layer)
 
     layers = {path: layer for path, layer in network.named_modules() if isinstance(layer, nn.ConvTranspose2d)}
-    hooks = [layer.register_forward_pre_hook(look) for layer in layers.values()]
+    hooks = [layer.register_forward_pre_hook(record) for layer in layers.values()]
     network(*inputs)
     for hook in hooks:
         hook.remove()
     for path, layer in layers.items():
-        replacement = _replacement(layer, single=layer in single)
+        replacement = _replacement(layer, single_position=layer in single_position)
         if replacement is not None:
             network.set_submodule(path, replacement)
     return network.eval().requires_grad_(False)
 
 
-def _replacement(layer: nn.ConvTranspose2d, *, single: bool) -> nn.Module | None:
+def _replacement(layer: nn.ConvTranspose2d, *, single_position: bool) -> nn.Module | None:
+    """An equivalent layer of another kind, or None."""
     shape = (layer.kernel_size, layer.stride, layer.padding)
     if layer.groups > 1 or set(layer.dilation) != {1} or any(layer.output_padding):
         return None
     if shape == ((4, 4), (2, 2), (1, 1)):
-        return FourConvolutions(layer)
+        return ShuffledConv2d(layer)
     bias = layer.bias
     if shape == ((3, 3), (1, 1), (1, 1)):
         conv = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1, bias=bias is not None)
@@ -98,7 +98,7 @@ def _replacement(layer: nn.ConvTranspose2d, *, single: bool) -> nn.Module | None
         if bias is not None:
             conv.bias = nn.Parameter(bias.clone())
         return conv
-    if single and set(layer.padding) == {0}:  # each output has one input: a linear layer
+    if single_position and set(layer.padding) == {0}:  # each output has one input: a linear layer
         outputs = layer.weight[0].numel()
         linear = nn.Linear(layer.in_channels, outputs, bias=bias is not None)
         linear.weight = nn.Parameter(layer.weight.flatten(1).T.contiguous())

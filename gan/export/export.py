@@ -1,167 +1,150 @@
-"""The `export` command behind its flags: a network of a checkpoint as a file, checked before it is kept."""
+"""Export a network of a checkpoint to a file: the `export` command"""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gan.errors import UsageError
-from gan.export import calibration, onnx_format, onnx_int8
-from gan.export import network as subjects
+from gan.export import onnx_format, onnx_int8
+from gan.export.calibration import QuantizationData, QuantizationOptions
 from gan.export.convolutions import without_transposed
 from gan.export.folding import FoldedNetwork, fold_to_plain_layers
 from gan.export.formats import FORMATS, Format
-from gan.export.network import ExportSource, file_metadata
+from gan.export.network import ExportSource, file_metadata, load_export_source, random_inputs
 from gan.export.verify import COMPARED_INPUTS, as_function, compare_outputs, require_close
 from gan.runs.run_dir import default_output_name
 from gan.utils import optional_packages
-from gan.utils.files import atomic_write, require_writable
+from gan.utils.files import atomic_write, removing_new_folders, require_writable
 from gan.utils.progress import say
 
-_SHOWN = {"accuracy": ("accuracy", ".2%"), "fid": ("FID", ".2f")}  # how people are told of a quality
+_QUALITIES = {"accuracy": ("accuracy", ".2%"), "fid": ("FID", ".2f")}  # title and number format
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What `msn-gan export` is asked for."""
+    """The command line of `msn-gan export`."""
 
     checkpoint: Path
     what: str | None = None
+    """`generator` or `discriminator`; None: a GAN's generator, or the classifier."""
     format: str = "onnx"
     ema: bool | None = None
-    """None: the average, where there is one."""
+    """None: the EMA weights, if there are any."""
     opset: int | None = None
     uint8: bool = False
-    int8: calibration.QuantizationOptions | None = None
+    int8: QuantizationOptions | None = None
     """None: fp32."""
     out: Path | None = None
 
 
-def export_network(request: ExportOptions) -> Path:
-    """Export a network; returns where its file is.
+def export_network(options: ExportOptions) -> Path:
+    """Export a network and return the path of its file.
 
     Raises:
-        UsageError: flags that do not go together, or not with the checkpoint.
-        UserError: the checkpoint cannot be used, packages are missing, nothing can be written beside the file, or the
-            exported network is not the trained one.
-        OSError: the file itself cannot be written. Nothing is left under the final name then, here as there.
+        UsageError: flags that contradict each other or the checkpoint.
+        UserError: the checkpoint cannot be used, packages are missing, the folder cannot be written to, or the exported
+            network differs from the trained one.
+        OSError: the file itself cannot be written. In every case no file is left under the final name.
     """
-    form = FORMATS[request.format]
-    _check_flags(request, form)
+    form = FORMATS[options.format]
+    _check_options(options, form)
     if form.packages:
-        optional_packages.require_packages(f"--format {request.format}", form.packages)
-    subject = subjects.load_export_source(request.checkpoint, request.what, ema=request.ema, uint8=request.uint8)
-    target = request.out or _default(request, subject, form)
-    made = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
-    require_writable(target.parent, "--out")
-    try:
-        content = _content(request, subject, form, target)
-        with atomic_write(target) as file:
+        optional_packages.require_packages(f"--format {options.format}", form.packages)
+    source = load_export_source(options.checkpoint, options.what, ema=options.ema, uint8=options.uint8)
+    path = options.out or _default_path(options, source, form)
+    with removing_new_folders(path.parent):
+        require_writable(path.parent, "--out")
+        content = _file_content(options, source, form, path)
+        with atomic_write(path) as file:
             file.write(content)
-    except BaseException:
-        for folder in made:
-            with suppress(OSError):
-                folder.rmdir()
-        raise
-    say(f"wrote {target} ({_kilobytes(content)})")
-    return target
+    say(f"wrote {path} ({_kilobytes(content)})")
+    return path
 
 
-def _content(request: ExportOptions, subject: ExportSource, form: Format, target: Path) -> bytes:
-    """The bytes of the file, seen to be the trained network."""
-    quantizer = None if request.int8 is None else calibration.Quantizer(subject, request.int8)
+def _check_options(options: ExportOptions, form: Format) -> None:
+    """Reject everything that can be rejected before the checkpoint is read."""
+    if options.format != "onnx":
+        for flag, value in (("--int8", options.int8), ("--opset", options.opset)):
+            if value is not None:
+                raise UsageError(f"{flag}: is for --format onnx, not for {options.format}")
+    if options.format == "safetensors" and options.uint8:
+        raise UsageError("--uint8: safetensors contain weights, no operations; use --format onnx or torch-export")
+    if options.opset is not None and options.opset not in onnx_format.OPSETS:
+        first, last = onnx_format.OPSETS[0], onnx_format.OPSETS[-1]
+        raise UsageError(f"--opset {options.opset}: choose from {first} to {last}")
+    if options.out is not None:
+        if options.out.suffix != form.suffix:
+            raise UsageError(f"--out {options.out}: a file of --format {options.format} ends in {form.suffix}")
+        if options.out.is_dir():
+            raise UsageError(f"--out {options.out}: is a folder")
 
-    folded = fold_to_plain_layers(subject.network)
-    for line in folded.told():
+
+def _default_path(options: ExportOptions, source: ExportSource, form: Format) -> Path:
+    """exports/RUN-step-00001000-generator.onnx; RUN has all folders, since two comparisons may share the last one."""
+    name = source.recipe["checkpoint"]["name"].removesuffix(".pt")
+    folder = options.checkpoint if options.checkpoint.is_dir() else options.checkpoint.parent
+    run = "-".join(default_output_name(folder).parts)
+    ending = "-int8" if options.int8 is not None else ""
+    return Path("exports") / f"{run}-{name}-{source.kind}{ending}{form.suffix}"
+
+
+def _file_content(options: ExportOptions, source: ExportSource, form: Format, path: Path) -> bytes:
+    """The bytes of the file, verified against the trained network."""
+    images = None if options.int8 is None else QuantizationData(source, options.int8)
+    folded = fold_to_plain_layers(source.network)
+    for line in folded.describe_remaining():
         say(line)
-    opset = request.opset or onnx_format.DEFAULT_OPSET
-    more: dict[str, Any] = {} if request.format != "onnx" else {"opset": opset}
-    content = form.write(subject, folded, file_metadata(subject, folded, **more), opset)
-    _check(subject, form, content, target)
-    if quantizer is not None:
+    opset = options.opset or onnx_format.DEFAULT_OPSET
+    facts: dict[str, Any] = {} if options.format != "onnx" else {"opset": opset}
+    content = form.write(source, folded, file_metadata(source, folded, **facts), opset)
+    _verify(source, form, content, path)
+    if images is not None:
         fp32 = content
-        content, cost = _quantized(quantizer, folded, opset, target)
-        content = _relabelled(content, file_metadata(subject, folded, **more, int8=cost))
-        _check(subject, form, content, target, int8=True)
+        content, quality = _quantize(images, folded, opset, path)
+        content = onnx_format.replace_metadata(content, file_metadata(source, folded, **facts, int8=quality))
+        _verify(source, form, content, path, int8=True)
         say(f"size: {_kilobytes(fp32)} in fp32, {_kilobytes(content)} in int8")
     return content
 
 
-def _check_flags(request: ExportOptions, form: Format) -> None:
-    """Refuse what can be refused before the checkpoint is read."""
-    if request.format != "onnx":
-        for flag, given in (("--int8", request.int8 is not None), ("--opset", request.opset is not None)):
-            if given:
-                raise UsageError(f"{flag}: belongs to --format onnx, not to {request.format}")
-    if request.format == "safetensors" and request.uint8:
-        raise UsageError("--uint8: safetensors hold weights and no operations; use --format onnx or torch-export")
-    if request.opset is not None and request.opset not in onnx_format.OPSETS:
-        first, last = onnx_format.OPSETS[0], onnx_format.OPSETS[-1]
-        raise UsageError(f"--opset {request.opset}: choose from {first} to {last}")
-    if request.out is not None:
-        if request.out.suffix != form.suffix:
-            raise UsageError(f"--out {request.out}: a file of --format {request.format} ends in {form.suffix}")
-        if request.out.is_dir():
-            raise UsageError(f"--out {request.out}: is a folder")
-
-
-def _default(request: ExportOptions, subject: ExportSource, form: Format) -> Path:
-    """exports/RUN-step-00001000-generator.onnx, the run's whole name: trainings of two comparisons may end alike."""
-    name = subject.recipe["checkpoint"]["name"].removesuffix(".pt")
-    folder = request.checkpoint if request.checkpoint.is_dir() else request.checkpoint.parent
-    run = "-".join(default_output_name(folder).parts)
-    ending = "-int8" if request.int8 is not None else ""
-    return Path("exports") / f"{run}-{name}-{subject.what}{ending}{form.suffix}"
-
-
-def _check(subject: ExportSource, form: Format, content: bytes, target: Path, *, int8: bool = False) -> None:
-    """Load the file's bytes and compare; an int8 network is only required to give finite numbers of the same shape."""
-    inputs = subjects.random_inputs(subject, COMPARED_INPUTS)
-    difference = compare_outputs(as_function(subject.network), form.load(content, subject), inputs, target)
+def _verify(source: ExportSource, form: Format, content: bytes, path: Path, *, int8: bool = False) -> None:
+    """Load the file's bytes and compare; an int8 network only has to output finite numbers of the same shape."""
+    inputs = random_inputs(source, COMPARED_INPUTS)
+    difference = compare_outputs(as_function(source.network), form.load(content, source), inputs, path)
     say(
         f"largest difference from the trained network, {COMPARED_INPUTS} random inputs{', int8' if int8 else ''}: "
         f"{difference}"
     )
     if not int8:
-        require_close(difference, target)
+        require_close(difference, path)
 
 
-def _quantized(
-    quantizer: calibration.Quantizer, folded: FoldedNetwork, opset: int, target: Path
-) -> tuple[bytes, dict[str, Any]]:
-    """The int8 model, and what it costs, for people and for the metadata."""
-    subject = quantizer.subject
-    trained = as_function(subject.network)
-    network = without_transposed(folded.network, subjects.random_inputs(subject, 2))
-    model = onnx_format.onnx_graph(subject, replace(folded, network=network), opset)
-    whole = onnx_format.load_onnx(model.SerializeToString(), subject)
-    require_close(compare_outputs(trained, whole, subjects.random_inputs(subject, COMPARED_INPUTS), target), target)
-    small = onnx_int8.quantize_onnx(model, quantizer.calibration(), subject).SerializeToString()
-    quantized = onnx_format.load_onnx(small, subject)
-    cost: dict[str, Any] = {"measured_on": quantizer.about()}
-    before, after = quantizer.quality(trained), quantizer.quality(quantized)
+def _quantize(images: QuantizationData, folded: FoldedNetwork, opset: int, path: Path) -> tuple[bytes, dict[str, Any]]:
+    """The int8 model, and its quality before and after quantization for the metadata."""
+    source = images.source
+    trained = as_function(source.network)
+    network = without_transposed(folded.network, random_inputs(source, 2))
+    model = onnx_format.onnx_graph(source, replace(folded, network=network), opset)
+    unquantized = onnx_format.load_onnx(model.SerializeToString(), source)
+    require_close(compare_outputs(trained, unquantized, random_inputs(source, COMPARED_INPUTS), path), path)
+    content = onnx_int8.quantize_onnx(model, images.calibration_inputs(), source).SerializeToString()
+    quantized = onnx_format.load_onnx(content, source)
+    quality: dict[str, Any] = {"measured_on": images.description()}
+    before, after = images.quality(trained), images.quality(quantized)
     for name, value in before.items():
-        cost[name] = {"fp32": value, "int8": after[name]}
-        told, shape = _SHOWN[name]
-        say(f"{told}: {value:{shape}} in fp32, {after[name]:{shape}} in int8 ({quantizer.about()})")
+        quality[name] = {"fp32": value, "int8": after[name]}
+        title, form = _QUALITIES[name]
+        say(f"{title}: {value:{form}} in fp32, {after[name]:{form}} in int8 ({images.description()})")
     if not before:
-        cost |= quantizer.agreement(trained, quantized)
+        quality |= images.agreement(trained, quantized)
         say(
-            f"the same verdict in int8 on {cost['same_verdict']:.2%} of {quantizer.about()}; real and generated told "
-            f"apart: {cost['accuracy']['fp32']:.2%} right in fp32, {cost['accuracy']['int8']:.2%} in int8; the logits "
-            f"differ by {cost['noise']:.1%} of their spread"
+            f"int8 and fp32 agree on {quality['same_verdict']:.2%} of {images.description()}; accuracy of real against "
+            f"generated: {quality['accuracy']['fp32']:.2%} in fp32, {quality['accuracy']['int8']:.2%} in int8; the "
+            f"logits differ by {quality['noise']:.1%} of their standard deviation"
         )
-    return small, cost
-
-
-def _relabelled(content: bytes, metadata: dict[str, str]) -> bytes:
-    import onnx
-
-    model = onnx.load_from_string(content)
-    onnx_format.set_metadata(model, metadata)
-    return model.SerializeToString()
+    return content, quality
 
 
 def _kilobytes(content: bytes) -> str:

@@ -1,7 +1,8 @@
-"""A trained network as plain layers: what `gan.norm.fold` merges, and constants in place of what it must leave.
+"""Fold the normalization of a trained network into plain layers and constants.
 
-A batch norm that reads a sum or a concatenation (the first of a pre-activation block) has no layer to merge into. In
-evaluation it is a constant scale and shift, and becomes that: no mean, no variance, no division is left.
+`gan.norm.fold` merges norms into the layers before them. A batch norm whose input is a sum or a concatenation (the
+first of a pre-activation block) has no such layer; it becomes a constant scale and shift, without mean, variance or
+division.
 """
 
 from __future__ import annotations
@@ -19,17 +20,11 @@ from gan.norm import Centering, fold, spectral_norms
 from gan.norm.folding import affine
 from gan.norm.layers import BATCH_NORMS
 
-_OF_EACH_INPUT = (
-    nn.GroupNorm,
-    nn.LayerNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-)
+_INPUT_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
 class ScaleShift(nn.Module):
-    """h * scale + shift per channel, constants of shape (C,), for h of shape (N, C) or (N, C, ...)."""
+    """Per-channel h * scale + shift with constants (C,), for h (N, C) or (N, C, ...)."""
 
     scale: Tensor
     shift: Tensor
@@ -40,12 +35,12 @@ class ScaleShift(nn.Module):
         self.register_buffer("shift", shift.clone())
 
     def forward(self, h: Tensor) -> Tensor:
-        shape = (-1,) + (1,) * (h.dim() - 2)  # (C,) -> (C, 1, ...), against (N, C, ...)
+        shape = (-1,) + (1,) * (h.dim() - 2)  # (C,) -> (C, 1, ...), broadcast over (N, C, ...)
         return h * self.scale.view(shape) + self.shift.view(shape)
 
 
 class ConditionalScaleShift(nn.Module):
-    """h * scale[y] + shift[y] per channel, for h (N, C, H, W), labels y (N,) and constants of shape (classes, C)."""
+    """Per-channel h * scale[y] + shift[y] with constants (classes, C), for h (N, C, H, W) and labels y (N,)."""
 
     scale: Tensor
     shift: Tensor
@@ -62,66 +57,66 @@ class ConditionalScaleShift(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class FoldedNetwork:
-    """A network in evaluation mode with as little normalization as there can be, and what became of the rest."""
+    """A network in evaluation mode with its normalization folded, and the norms that could not be."""
 
     network: nn.Module
     folded: dict[str, int]
-    """How many of each kind were merged into weights and biases."""
+    """Number of norms of each kind that were merged into weights and biases."""
     constant: dict[str, str]
-    """Norms with no layer to merge into, now a constant scale and shift: path -> class."""
+    """Norms without a layer to merge into, now a constant scale and shift: path -> class."""
     kept: dict[str, str]
-    """Norms that take their statistics from each input and stay as they are: path -> class."""
+    """Norms that compute statistics of each input and are unchanged: path -> class."""
 
-    def told(self) -> list[str]:
-        """A line for the user on each kind of what is left."""
+    def describe_remaining(self) -> list[str]:
+        """One line of text for each kind of norms that were not folded."""
         lines = []
         if self.constant:
-            why = "no layer before it, or one for each class"
-            lines.append(f"not folded ({why}), a constant scale and shift now: {_listed(self.constant)}")
+            reason = "no layer before it, or class-conditional"
+            lines.append(f"replaced by a constant scale and shift ({reason}): {_list_modules(self.constant)}")
         if self.kept:
-            lines.append(f"not folded (its statistics come from each input), exported as it is: {_listed(self.kept)}")
+            lines.append(f"not folded (computes statistics of each input), unchanged: {_list_modules(self.kept)}")
         return lines
 
 
 @torch.no_grad()
 def fold_to_plain_layers(network: nn.Module) -> FoldedNetwork:
-    """Fold a network; it is not changed itself."""
-    had = _count(network)
+    """Fold a copy of a network."""
+    before = _count_norms(network)
     folded = fold(network, strict=False).requires_grad_(False)
     constant: dict[str, str] = {}
     kept: dict[str, str] = {}
     for path, module in list(folded.named_modules()):
-        if any(path.startswith(f"{whole}.") for whole in constant):
-            continue  # a part of what is replaced already
+        if any(path.startswith(f"{replaced}.") for replaced in constant):
+            continue
         replacement = _constant(module)
         if replacement is not None:
             folded.set_submodule(path, replacement)
             constant[path] = type(module).__name__
-        elif isinstance(module, (*_OF_EACH_INPUT, *BATCH_NORMS)):
+        elif isinstance(module, (*_INPUT_NORMS, *BATCH_NORMS)):
             kept[path] = type(module).__name__
-    left = _count(folded)
-    left.update("centering" if kind == Centering.__name__ else "batch norm" for kind in constant.values())
-    return FoldedNetwork(folded.eval(), dict(had - left), constant, kept)
+    after = _count_norms(folded)
+    after.update("centering" if kind == Centering.__name__ else "batch norm" for kind in constant.values())
+    return FoldedNetwork(folded.eval(), dict(before - after), constant, kept)
 
 
-def _listed(modules: dict[str, str]) -> str:
+def _list_modules(modules: dict[str, str]) -> str:
     return ", ".join(f"{path} ({kind})" for path, kind in modules.items())
 
 
 def _constant(module: nn.Module) -> nn.Module | None:
-    """The constant map that a normalization is in evaluation; None for any other module, and for one that has none."""
+    """The constant scale and shift of a norm in evaluation mode; None for other modules and norms."""
     if not isinstance(module, ConditionalBatchNorm2d):
-        found = affine(module)
-        return None if found is None else ScaleShift(*found)
-    found = affine(module.norm)
-    if found is None:
+        constants = affine(module)
+        return None if constants is None else ScaleShift(*constants)
+    constants = affine(module.norm)
+    if constants is None:
         return None
-    scale, shift = (module.scale.weight * part for part in found)  # (classes, C) * (C,)
+    scale, shift = (module.scale.weight * part for part in constants)  # (classes, C) * (C,)
     return ConditionalScaleShift(scale, module.shift.weight + shift)
 
 
-def _count(network: nn.Module) -> Counter[str]:
-    """How many normalizations of each kind a network has."""
+def _count_norms(network: nn.Module) -> Counter[str]:
+    """Number of norms of each kind."""
     modules = list(network.modules())
     spectral = sum(1 for _ in spectral_norms(network))
     return Counter(

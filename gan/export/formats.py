@@ -1,4 +1,4 @@
-"""Files of a network: safetensors and torch.export, and the table of all formats. ONNX has its own module."""
+"""Write and load safetensors and torch.export files; the table of all formats, with ONNX"""
 
 from __future__ import annotations
 
@@ -16,52 +16,52 @@ from gan.export.folding import FoldedNetwork, fold_to_plain_layers
 from gan.export.network import ExportSource, random_inputs
 from gan.export.verify import NetworkFunction, as_function
 
-METADATA = "msn-gan.json"  # what a torch.export file calls it
+METADATA = "msn-gan.json"  # the metadata's name in a torch.export file
 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file: how its bytes are made of a folded network, and how they run once they are loaded again."""
+    """A file format: functions that write a folded network and load it again."""
 
     suffix: str
     packages: tuple[str, ...]
-    """Of the extra `onnx`, that it needs."""
+    """Required packages of the extra `onnx`."""
     write: Callable[[ExportSource, FoldedNetwork, dict[str, str], int], bytes]
-    """Of the network, its folded form, the metadata and the opset."""
+    """Takes the source, the folded network, the metadata and the opset; returns the file's bytes."""
     load: Callable[[bytes, ExportSource], NetworkFunction]
 
 
-def trace(network: nn.Module, subject: ExportSource) -> torch.export.ExportedProgram:
-    """The operations of a network, for batches of any size."""
-    # Two examples: a size of 1 would be taken for a constant.
-    examples = random_inputs(subject, 2)
+def trace(network: nn.Module, source: ExportSource) -> torch.export.ExportedProgram:
+    """Trace the operations of a network, for batches of any size."""
+    # Two examples: a size of 1 would be traced as a constant.
+    examples = random_inputs(source, 2)
     batch = torch.export.Dim("batch")
     return torch.export.export(network, examples, dynamic_shapes=tuple({0: batch} for _ in examples))
 
 
-def _write_torch(subject: ExportSource, folded: FoldedNetwork, metadata: dict[str, str], opset: int) -> bytes:
+def _write_torch(source: ExportSource, folded: FoldedNetwork, metadata: dict[str, str], opset: int) -> bytes:
     buffer = io.BytesIO()
     network = with_merged_kernels(folded.network)
-    torch.export.save(trace(network, subject), buffer, extra_files={METADATA: json.dumps(metadata)})
+    torch.export.save(trace(network, source), buffer, extra_files={METADATA: json.dumps(metadata)})
     return buffer.getvalue()
 
 
-def _load_torch(content: bytes, subject: ExportSource) -> NetworkFunction:
+def _load_torch(content: bytes, source: ExportSource) -> NetworkFunction:
     return as_function(torch.export.load(io.BytesIO(content)).module())
 
 
-def _write_safetensors(subject: ExportSource, folded: FoldedNetwork, metadata: dict[str, str], opset: int) -> bytes:
+def _write_safetensors(source: ExportSource, folded: FoldedNetwork, metadata: dict[str, str], opset: int) -> bytes:
     from safetensors.torch import save
 
     return save({name: tensor.contiguous() for name, tensor in folded.network.state_dict().items()}, metadata)
 
 
-def _load_safetensors(content: bytes, subject: ExportSource) -> NetworkFunction:
-    """The weights in a network built anew and folded without them: the file and its recipe are all that it takes."""
+def _load_safetensors(content: bytes, source: ExportSource) -> NetworkFunction:
+    """Load the weights into a new network, folded before they are loaded: only the file and its recipe are needed."""
     from safetensors.torch import load
 
     weights: dict[str, Tensor] = load(content)
-    network = fold_to_plain_layers(subject.fresh()).network
+    network = fold_to_plain_layers(source.build()).network
     network.load_state_dict(weights)
     return as_function(network)
 

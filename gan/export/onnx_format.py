@@ -1,4 +1,4 @@
-"""ONNX files: made of a folded network by torch's exporter, and run by ONNX Runtime."""
+"""Write ONNX files with torch's exporter and run them with ONNX Runtime"""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     import onnx
 
 OPSETS = range(16, 26)
-DEFAULT_OPSET = 18  # what torch's exporter writes itself; the others are converted from it
+DEFAULT_OPSET = 18  # the lowest that torch's exporter writes; lower ones are converted from it
 
 
-def write_onnx(subject: ExportSource, folded: FoldedNetwork, metadata: dict[str, str], opset: int) -> bytes:
-    """The bytes of an ONNX file.
+def write_onnx(source: ExportSource, folded: FoldedNetwork, metadata: dict[str, str], opset: int) -> bytes:
+    """Return the bytes of an ONNX file.
 
     Raises:
         UserError: the installed exporter cannot write that opset.
     """
-    model = onnx_graph(subject, folded, opset)
+    model = onnx_graph(source, folded, opset)
     set_metadata(model, metadata)
     return model.SerializeToString()
 
 
-def onnx_graph(subject: ExportSource, folded: FoldedNetwork, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
-    """The folded network as an ONNX model, its batch dimension free, its inputs and output named as the subject's.
+def onnx_graph(source: ExportSource, folded: FoldedNetwork, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
+    """Convert a folded network to an ONNX model with a dynamic batch dimension and the source's input and output names.
 
     Raises:
         UserError: the installed exporter cannot write that opset.
@@ -43,27 +43,27 @@ def onnx_graph(subject: ExportSource, folded: FoldedNetwork, opset: int = DEFAUL
     import onnx.version_converter
 
     if opset > onnx.defs.onnx_opset_version():
-        raise UserError(f"--opset {opset}: the installed onnx knows them up to {onnx.defs.onnx_opset_version()} only")
-    # Two examples: a size of 1 would be taken for a constant.
-    examples = random_inputs(subject, 2)
+        raise UserError(f"--opset {opset}: the installed onnx supports opsets up to {onnx.defs.onnx_opset_version()}")
+    # Two examples: a size of 1 would be traced as a constant.
+    examples = random_inputs(source, 2)
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # some versions of onnxscript print
-        warnings.simplefilter("ignore")  # about its own innards, and that both inputs have the same batch
+        warnings.simplefilter("ignore")  # of the exporter's internals, and that both inputs have the same batch
         program = torch.onnx.export(
             with_merged_kernels(folded.network),
             examples,
             dynamo=True,
             verbose=False,
             opset_version=max(opset, DEFAULT_OPSET),
-            input_names=[port.name for port in subject.inputs],
-            output_names=[subject.output.name],
+            input_names=[port.name for port in source.inputs],
+            output_names=[source.output.name],
             dynamic_shapes=tuple({0: batch} for _ in examples),
         )
     assert program is not None
     model = program.model_proto
-    _strip(model)
+    _remove_debug_info(model)
     if opset < DEFAULT_OPSET:
-        with suppress(RuntimeError):  # an operator that the older version does not have; told below
+        with suppress(RuntimeError):  # an operator that the older version lacks; reported below
             model = onnx.version_converter.convert_version(model, opset)
     versions = {entry.domain: entry.version for entry in model.opset_import}
     if versions != {"": opset}:
@@ -77,18 +77,27 @@ def onnx_graph(subject: ExportSource, folded: FoldedNetwork, opset: int = DEFAUL
 
 
 def set_metadata(model: onnx.ModelProto, metadata: dict[str, str]) -> None:
-    """Write metadata into a model, in place of what it has."""
+    """Replace the metadata of a model."""
     import onnx.helper
 
     onnx.helper.set_model_props(model, metadata)
     model.producer_name, model.producer_version = "msn-gan", __version__
 
 
-def load_onnx(content: bytes, subject: ExportSource) -> NetworkFunction:
-    """An ONNX model as ONNX Runtime runs it on the CPU, with as many threads as torch has.
+def replace_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
+    """Replace the metadata in the bytes of an ONNX file."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    set_metadata(model, metadata)
+    return model.SerializeToString()
+
+
+def load_onnx(content: bytes, source: ExportSource) -> NetworkFunction:
+    """Load an ONNX model into ONNX Runtime on the CPU, with the number of threads of torch.
 
     Raises:
-        UserError: the installed ONNX Runtime refuses the model.
+        UserError: the installed ONNX Runtime rejects the model.
     """
     import onnxruntime
 
@@ -97,23 +106,23 @@ def load_onnx(content: bytes, subject: ExportSource) -> NetworkFunction:
     options.log_severity_level = 3  # errors
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its classes have no public base
+    except Exception as error:  # its exceptions have no public base class
         reason = str(error).splitlines()[0]
-        raise UserError(f"the installed ONNX Runtime refuses it ({reason}); try a lower --opset") from error
-    names = [port.name for port in subject.inputs]
+        raise UserError(f"the installed ONNX Runtime rejects the model ({reason}); try a lower --opset") from error
+    names = [port.name for port in source.inputs]
 
     def run(inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        given = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
-        return torch.from_numpy(session.run([subject.output.name], given)[0])
+        feed = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run([source.output.name], feed)[0])
 
     return run
 
 
-def _strip(model: onnx.ModelProto) -> None:
-    """Remove what the exporter noted on each node: source lines with the paths of this machine, above all."""
-    parts = model.graph
-    items: list[Any] = [model, parts]
-    for group in (parts.node, parts.input, parts.output, parts.value_info, parts.initializer):
+def _remove_debug_info(model: onnx.ModelProto) -> None:
+    """Remove the exporter's annotations of nodes, such as source lines with paths of this machine."""
+    graph = model.graph
+    items: list[Any] = [model, graph]
+    for group in (graph.node, graph.input, graph.output, graph.value_info, graph.initializer):
         items.extend(group)
     for item in items:
         for field in {"metadata_props", "doc_string"} & set(item.DESCRIPTOR.fields_by_name):

@@ -1,8 +1,8 @@
-"""8-bit integers in place of fp32: ONNX Runtime's static quantization.
+"""Quantize an ONNX model to 8-bit integers with ONNX Runtime's static quantization.
 
-Weights are int8 with a scale for each output channel; activations are int8 with a scale for each tensor, whose range is
-what the calibration inputs reach. The graph is in QDQ form: QuantizeLinear and DequantizeLinear around each operator,
-which a runtime merges into integer kernels where it has them.
+Weights are int8 with a scale per output channel; activations are int8 with a scale per tensor, from their range over
+the calibration inputs. The graph is in QDQ form: QuantizeLinear and DequantizeLinear around each operator, which a
+runtime fuses into integer kernels where it has them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gan.export.network import GENERATOR, ExportSource
 if TYPE_CHECKING:
     import onnx
 
-# What integer kernels exist for, and what only moves numbers about between them.
+# Operators that have integer kernels, and those between them that only move values.
 _QUANTIZED = [
     "Conv",
     "ConvTranspose",
@@ -37,14 +37,14 @@ _QUANTIZED = [
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm")
 
 
-def quantize_onnx(model: onnx.ModelProto, batches: list[tuple[Tensor, ...]], subject: ExportSource) -> onnx.ModelProto:
-    """The model in 8-bit integers.
+def quantize_onnx(model: onnx.ModelProto, batches: list[tuple[Tensor, ...]], source: ExportSource) -> onnx.ModelProto:
+    """Quantize a model to 8-bit integers.
 
-    The last layer of a generator, its tanh and the map to bytes stay in fp32: that layer is small, and what is rounded
-    there goes into the pixels as it is. The logits of the others are given in fp32.
+    The last layer of a generator, its tanh and the conversion to bytes stay in fp32: that layer is small, and its
+    rounding errors would go directly into the pixels. The logits of other networks are output in fp32.
 
     Args:
-        batches: inputs that reach the range of values that the network will meet.
+        batches: calibration inputs, which should cover the range of values in use.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -52,44 +52,44 @@ def quantize_onnx(model: onnx.ModelProto, batches: list[tuple[Tensor, ...]], sub
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self._left = iter(batches)
+            self._remaining = iter(batches)
 
         def get_next(self) -> dict[str, Any] | None:
-            inputs = next(self._left, None)
+            inputs = next(self._remaining, None)
             if inputs is None:
                 return None
-            return {port.name: part.numpy() for port, part in zip(subject.inputs, inputs, strict=True)}
+            return {port.name: part.numpy() for port, part in zip(source.inputs, inputs, strict=True)}
 
     with tempfile.TemporaryDirectory(prefix="msn-gan-int8-") as folder:
-        whole, ready, small = (Path(folder, f"{name}.onnx") for name in ("whole", "ready", "int8"))
-        onnx.save(model, whole)
-        quant_pre_process(whole, ready, skip_symbolic_shape=True)
+        fp32, prepared, int8 = (Path(folder, f"{name}.onnx") for name in ("fp32", "prepared", "int8"))
+        onnx.save(model, fp32)
+        quant_pre_process(fp32, prepared, skip_symbolic_shape=True)
         quantize_static(
-            ready,
-            small,
+            prepared,
+            int8,
             Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=_QUANTIZED,
-            nodes_to_exclude=_left_in_fp32(onnx.load(ready), subject),
+            nodes_to_exclude=_fp32_nodes(onnx.load(prepared), source),
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
         )
-        found = onnx.load(small)
-    used = {node.domain for node in found.graph.node}
-    needed = [entry for entry in found.opset_import if entry.domain in used]
-    del found.opset_import[:]
-    found.opset_import.extend(needed)  # the quantizer lists all that it knows, which other runtimes need not
-    return found
+        quantized = onnx.load(int8)
+    used = {node.domain for node in quantized.graph.node}
+    needed = [entry for entry in quantized.opset_import if entry.domain in used]
+    del quantized.opset_import[:]
+    quantized.opset_import.extend(needed)  # the quantizer lists all domains, some unknown to other runtimes
+    return quantized
 
 
-def _left_in_fp32(model: onnx.ModelProto, subject: ExportSource) -> list[str]:
-    """Names of the nodes that are not quantized: constant scales and shifts, and the end of a generator."""
+def _fp32_nodes(model: onnx.ModelProto, source: ExportSource) -> list[str]:
+    """Names of the nodes that are not quantized: constant scales and shifts, and the last layers of a generator."""
     nodes = list(model.graph.node)
     constants = {tensor.name for tensor in model.graph.initializer}
     names = [node.name for node in nodes if node.op_type in ("Add", "Mul") and constants & set(node.input)]
-    if subject.what == GENERATOR:
+    if source.kind == GENERATOR:
         last = max(index for index, node in enumerate(nodes) if node.op_type in _WEIGHTED)
         names += [node.name for node in nodes[last:]]
     return names

@@ -1,4 +1,4 @@
-"""An exported network held against the one that was trained, before its file is kept."""
+"""Compare an exported network with the trained one before its file is kept"""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from torch import Tensor, nn
 from gan.errors import UserError
 
 NetworkFunction = Callable[[tuple[Tensor, ...]], Tensor]
-"""A network as a function of its inputs, each with the batch first."""
+"""A network as a function of its inputs; the first dimension of each is the batch."""
 
 COMPARED_INPUTS = 64
-TOLERANCE = 1e-4  # largest difference in fp32, as a share of the largest output: logits may all be small
-_LEAST = 1e-7  # what may differ in any case: rounding, where outputs are next to nothing
-MOST_LEVELS = 0.01  # share of the levels of uint8 images that may differ, by one
+TOLERANCE = 1e-4  # largest difference in fp32, relative to the largest output, as logits may all be small
+_ABSOLUTE_TOLERANCE = 1e-7  # for outputs close to 0
+LEVEL_TOLERANCE = 0.01  # fraction of the levels of uint8 images that may differ, by one
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far an exported network is from the trained one."""
+    """Difference between the outputs of an exported network and of the trained one."""
 
     largest: float
-    """Between two outputs."""
-    reach: float
-    """The largest output of the trained network, without its sign."""
-    share: float
-    """Of the outputs that differ at all."""
+    """Largest absolute difference of two outputs."""
+    magnitude: float
+    """Largest absolute output of the trained network."""
+    fraction: float
+    """Fraction of the outputs that differ at all."""
     levels: bool
-    """Whether the outputs are levels of images, uint8."""
+    """True if the outputs are levels of images, uint8."""
 
     def __str__(self) -> str:
         if self.levels:
-            return f"at most {self.largest:.0f} of 255 levels, in {self.share:.3%} of them"
-        return f"{self.largest:.2g} (outputs up to {self.reach:.3g})"
+            return f"at most {self.largest:.0f} of 255 levels, in {self.fraction:.3%} of them"
+        return f"{self.largest:.2g} (outputs up to {self.magnitude:.3g})"
 
 
 def as_function(network: nn.Module) -> NetworkFunction:
-    """A network in evaluation mode as a function."""
+    """Wrap a network in evaluation mode as a function without gradients."""
 
     @torch.no_grad()
     def run(inputs: tuple[Tensor, ...]) -> Tensor:
@@ -52,45 +52,47 @@ def as_function(network: nn.Module) -> NetworkFunction:
 def compare_outputs(
     trained: NetworkFunction, exported: NetworkFunction, inputs: tuple[Tensor, ...], where: Path
 ) -> Difference:
-    """Run both on the same `COUNT` inputs, the exported one in batches of 64, of 1 and of 63.
+    """Run both on the same 64 inputs, the exported network in batches of 64, 1 and 63.
 
     Raises:
-        UserError: either gives NaN or infinity, or the shapes or types of their outputs differ.
+        UserError: either outputs NaN or infinity, or the shapes or types of their outputs differ.
     """
     expected = trained(inputs)
     largest, differing, numbers = 0.0, 0, 0
     if not bool(torch.isfinite(expected).all()):
-        raise UserError(f"{where}: not written, the trained network itself gives NaN or infinity")
+        raise UserError(f"{where}: not written, the trained network itself outputs NaN or infinity")
     for batch in (slice(0, COMPARED_INPUTS), slice(0, 1), slice(1, COMPARED_INPUTS)):
-        wanted = expected[batch]
-        got = exported(tuple(part[batch] for part in inputs))
-        if got.shape != wanted.shape or got.dtype != wanted.dtype or not bool(torch.isfinite(got).all()):
-            found = f"{got.dtype} {tuple(got.shape)}"
-            raise UserError(f"{where}: not written, the exported network gives {found}, or numbers that are not finite")
+        reference = expected[batch]
+        output = exported(tuple(part[batch] for part in inputs))
+        if output.shape != reference.shape or output.dtype != reference.dtype:
+            form = f"{output.dtype} {tuple(output.shape)}"
+            raise UserError(f"{where}: not written, the exported network outputs {form}")
+        if not bool(torch.isfinite(output).all()):
+            raise UserError(f"{where}: not written, the exported network outputs values that are not finite")
         # As float64, since uint8 has no negative numbers.
-        difference = (got.double() - wanted.double()).abs()
+        difference = (output.double() - reference.double()).abs()
         largest = max(largest, difference.max().item())
         differing += int((difference > 0).sum())
         numbers += difference.numel()
-    reach = expected.double().abs().max().item()
-    return Difference(largest, reach, differing / numbers, levels=expected.dtype == torch.uint8)
+    magnitude = expected.double().abs().max().item()
+    return Difference(largest, magnitude, differing / numbers, levels=expected.dtype == torch.uint8)
 
 
 def require_close(difference: Difference, where: Path) -> None:
-    """Refuse an exported network that is not the trained one.
+    """Check that an exported network matches the trained one.
 
     Raises:
-        UserError: the difference is above `TOLERANCE`, or above one level of uint8 images here and there.
+        UserError: the difference exceeds `TOLERANCE`; for uint8 images, one level in a fraction `LEVEL_TOLERANCE`.
     """
     if difference.levels:
-        alike = difference.largest <= 1 and difference.share <= MOST_LEVELS
-        allowed = f"1 level in {MOST_LEVELS:.0%} of them"
+        close = difference.largest <= 1 and difference.fraction <= LEVEL_TOLERANCE
+        allowed = f"1 level in {LEVEL_TOLERANCE:.0%} of them"
     else:
-        limit = max(_LEAST, TOLERANCE * difference.reach)
-        alike = difference.largest <= limit
+        limit = max(_ABSOLUTE_TOLERANCE, TOLERANCE * difference.magnitude)
+        close = difference.largest <= limit
         allowed = f"{limit:.2g}"
-    if not alike:
+    if not close:
         raise UserError(
             f"{where}: not written, the exported network differs from the trained one by {difference}, more than "
-            f"{allowed}; this is a fault of the exporter or the runtime: try another --opset or other versions of them"
+            f"{allowed}; this is an error of the exporter or the runtime: try another --opset or other versions of them"
         )

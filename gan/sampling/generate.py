@@ -1,7 +1,7 @@
-"""Images from a generator: seeded latents, 8-bit images, grids and walks.
+"""Generate 8-bit images from seeded latents.
 
-Image number i depends on (seed, i) alone. Its latent comes from a random stream of its own, and the generator always
-runs on the same whole chunk of numbers, since kernels may round differently for another batch size.
+Image i depends on (seed, i) alone. Its latent comes from a random stream of its own, and the generator always runs
+on the same whole chunk of indices, since kernels may round differently for another batch size.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ GENERATION_CHUNK = 64
 
 
 def latents(seed: int, indices: Iterable[int], latent_dim: int, truncation: float | None = None) -> Tensor:
-    """Latents of the images with these numbers, (N, latent_dim), standard normal.
+    """Latents (N, latent_dim) of the images with these indices, standard normal.
 
     Args:
-        truncation: cut the normal distribution off at ± this value (the truncation trick of Brock et al. 2019): more
-            typical images, less variety.
+        truncation: truncate the normal distribution at ± this value (truncation trick, Brock et al. 2019): more typical
+            images, less variety.
     """
     rows = []
     for index in indices:
@@ -37,7 +37,7 @@ def latents(seed: int, indices: Iterable[int], latent_dim: int, truncation: floa
 
 
 def labels_in_turn(indices: Iterable[int], classes: int, fixed: int | None = None) -> Tensor | None:
-    """Labels of the images with these numbers, (N,) int64: the class asked for, else each class in turn."""
+    """Labels int64 (N,) of the images with these indices: the fixed class or each in turn; None without classes."""
     if not classes:
         return None
     return torch.tensor([index % classes if fixed is None else fixed for index in indices])
@@ -45,12 +45,12 @@ def labels_in_turn(indices: Iterable[int], classes: int, fixed: int | None = Non
 
 @torch.no_grad()
 def render(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Images of given latents, uint8 (N, C, H, W) on the CPU, by a generator in evaluation mode, in fp32.
+    """Generate images uint8 (N, C, H, W) on the CPU from latents, in evaluation mode and fp32.
 
-    Latents are padded to whole chunks, so that an image does not depend on how many are asked for together.
+    Latents are padded to whole chunks, so that an image does not depend on the number of latents.
 
     Raises:
-        Diverged: the generator gives NaN or infinity.
+        Diverged: the generator outputs NaN or infinity.
     """
     device = next(generator.parameters()).device
     training = generator.training
@@ -63,10 +63,10 @@ def render(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> Ten
         y = None
         if labels is not None:
             y = torch.cat([labels[chunk], labels.new_zeros(GENERATION_CHUNK - count)]).to(device)
-        made = generator(padded, y)[:count]
-        if not bool(torch.isfinite(made).all()):
+        output = generator(padded, y)[:count]
+        if not bool(torch.isfinite(output).all()):
             raise Diverged("its generator outputs NaN or infinity")
-        images.append(to_uint8(made).cpu())
+        images.append(to_uint8(output).cpu())
     generator.train(training)
     return torch.cat(images)
 
@@ -81,27 +81,27 @@ def sample_images(
     fixed_class: int | None = None,
     truncation: float | None = None,
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Images 0 to count − 1 of a seed, chunk by chunk, as (uint8 (n, C, H, W), labels (n,) or None).
+    """Generate images 0 to count − 1 of a seed in chunks: (uint8 (n, C, H, W), labels (n,) or None).
 
-    Several ranks share the making of the chunks out, and all get all images.
+    Several ranks share the chunks, and every rank gets all images.
 
     Raises:
-        Diverged: the generator gives NaN or infinity.
+        Diverged: the generator outputs NaN or infinity.
     """
 
     def chunk(start: int) -> tuple[Tensor, Tensor | None]:
-        # Always the numbers of a whole chunk: those beyond `count` are made and dropped.
+        # Always a whole chunk: images beyond `count` are generated and dropped.
         indices = range(start, start + GENERATION_CHUNK)
         labels = labels_in_turn(indices, classes, fixed_class)
         images = render(generator, latents(seed, indices, latent_dim, truncation), labels)
-        wanted = min(GENERATION_CHUNK, count - start)
-        return images[:wanted], None if labels is None else labels[:wanted]
+        size = min(GENERATION_CHUNK, count - start)
+        return images[:size], None if labels is None else labels[:size]
 
     for first in range(0, count, GENERATION_CHUNK * process_group.world_size()):
-        mine = first + GENERATION_CHUNK * process_group.rank()
-        for made in collectives.all_gather(chunk(mine) if mine < count else None):
-            if made is not None:
-                yield made
+        start = first + GENERATION_CHUNK * process_group.rank()
+        for images in collectives.all_gather(chunk(start) if start < count else None):
+            if images is not None:
+                yield images
 
 
 def to_uint8(images: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from gan.cli import main
 from gan.errors import UsageError, UserError
-from gan.export.export import FORMATS, ExportOptions, _default
+from gan.export.export import FORMATS, ExportOptions, _default_path
 from gan.runs.lock import exclusive_lock
 from gan.runs.run_dir import RunDirectory, default_output_name
 from gan.sampling.grids import image_grid
@@ -259,12 +259,12 @@ def test_animations_are_as_large_as_their_grid_is() -> None:
 
 
 def test_exports_of_two_comparisons_have_two_names(tmp_path: Path) -> None:
-    subject: Any = SimpleNamespace(recipe={"checkpoint": {"name": "step-00000004.pt"}}, what="generator")
+    source: Any = SimpleNamespace(recipe={"checkpoint": {"name": "step-00000004.pt"}}, kind="generator")
     names = []
     for run in ("a", "b"):
         folder = tmp_path / "checkpoints" / run / "msn-seed0"
         folder.mkdir(parents=True)
-        names.append(str(_default(ExportOptions(folder), subject, FORMATS["onnx"])))
+        names.append(str(_default_path(ExportOptions(folder), source, FORMATS["onnx"])))
     assert names == [f"exports/{run}-msn-seed0-step-00000004-generator.onnx" for run in ("a", "b")]
 
 

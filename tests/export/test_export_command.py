@@ -110,7 +110,8 @@ def test_a_discriminator_as_safetensors(call: Call, here: Path) -> None:
 
 def test_a_conditional_generator_as_torch_export(call: Call, here: Path) -> None:
     code, told = call("export", "checkpoints/classes", "--format", "torch-export", "--uint8")
-    assert code == 0 and "a constant scale and shift now: generator.blocks.0.norm (ConditionalBatchNorm2d)" in told
+    replaced = "a constant scale and shift (no layer before it, or class-conditional): generator.blocks.0.norm"
+    assert code == 0 and f"{replaced} (ConditionalBatchNorm2d)" in told
     extra = {formats.METADATA: ""}
     program = torch.export.load("exports/classes-step-00000004-generator.pt2", extra_files=extra).module()
     metadata = json.loads(extra[formats.METADATA])
@@ -141,9 +142,9 @@ def test_the_folder_of_a_classifier(call: Call, here: Path) -> None:
         assert code == 0 and "wrote k.pt2" in told, told
     shutil.copytree("run/msn", "run/sn")
     code, told = call("export", "run", "--format", "torch-export")
-    assert code == 2 and told == ("msn-gan: run: holds 2 classifiers; name one of them, as run/msn/classifier.pt\n"), (
-        told
-    )
+    assert code == 2 and told == (
+        "msn-gan: run: contains 2 classifiers; name one of them, as run/msn/classifier.pt\n"
+    ), told
 
 
 @pytest.mark.parametrize("by, part", [(2e-4, "differs from the trained one by"), (float("nan"), "not finite")])
@@ -172,10 +173,10 @@ def test_the_check_sees_what_it_should() -> None:
         return given[0] + (given[0] == inputs[0][40]) * 0.5  # one wrong row
 
     found = compare_outputs(lambda given: given[0], exported, inputs, Path("x"))
-    assert sizes == [64, 1, 63] and found.largest == pytest.approx(0.5) and found.share == pytest.approx(1 / 64)
-    with pytest.raises(UserError, match="x: not written, the exported network gives torch.float32"):
+    assert sizes == [64, 1, 63] and found.largest == pytest.approx(0.5) and found.fraction == pytest.approx(1 / 64)
+    with pytest.raises(UserError, match="x: not written, the exported network outputs torch.float32"):
         compare_outputs(lambda given: given[0], lambda given: given[0][:, :2], inputs, Path("x"))
-    with pytest.raises(UserError, match="the trained network itself gives NaN"):
+    with pytest.raises(UserError, match="the trained network itself outputs NaN"):
         compare_outputs(lambda given: given[0] / 0, lambda given: given[0], inputs, Path("x"))
     for largest, reach, share, levels, fine in (
         (4.9e-5, 0.5, 1.0, False, True),
@@ -211,10 +212,10 @@ BAD = {
     "folder": (["--out", "folder.onnx"], 2, "--out folder.onnx: is a folder"),
     "unwritable": (["--out", "k.pt/g.onnx"], 1, "--out k.pt: cannot be written to"),
     "bytes of logits": (["--what", "discriminator", "--uint8"], 2, "--uint8: is for the images of a generator"),
-    "average of logits": (["--what", "discriminator", "--no-ema"], 2, "--no-ema: only a generator has an average"),
-    "int8 weights": (["--format", "safetensors", "--int8"], 2, "--int8: belongs to --format onnx, not to safetensors"),
-    "opset of torch": (["--format", "torch-export", "--opset", "18"], 2, "--opset: belongs to --format onnx"),
-    "bytes of weights": (["--format", "safetensors", "--uint8"], 2, "--uint8: safetensors hold weights"),
+    "average of logits": (["--what", "discriminator", "--no-ema"], 2, "--no-ema: only a generator has EMA weights"),
+    "int8 weights": (["--format", "safetensors", "--int8"], 2, "--int8: is for --format onnx, not for safetensors"),
+    "opset of torch": (["--format", "torch-export", "--opset", "18"], 2, "--opset: is for --format onnx"),
+    "bytes of weights": (["--format", "safetensors", "--uint8"], 2, "--uint8: safetensors contain weights"),
     "data": (["--data", "digits", "--num", "9"], 2, "--data, --num: only for --int8"),
     "extractor": (["--precision", "bf16", "--batch", "9"], 2, "--precision, --batch: only for --int8"),
 }
@@ -247,10 +248,10 @@ def test_bad_checkpoints(call: Call, here: Path) -> None:
         ("samples", [], 1, "contains no checkpoint"),
         ("other.pt", [], 1, "does not fit this version of msn-gan"),
         ("unlike.pt", ["--what", "discriminator"], 1, "the weights do not fit the config"),
-        ("k.pt", ["--what", "discriminator"], 2, "--what discriminator: k.pt is of a classifier"),
-        ("k.pt", ["--uint8"], 2, "--uint8: is for the images of a generator; a classifier gives logits"),
-        ("k.pt", ["--ema"], 2, "--ema: only a generator has an average, a classifier has none"),
-        ("nan.pt", ["--format", "safetensors"], 1, "the trained network itself gives NaN or infinity"),
+        ("k.pt", ["--what", "discriminator"], 2, "--what discriminator: k.pt is a classifier"),
+        ("k.pt", ["--uint8"], 2, "--uint8: is for the images of a generator; a classifier outputs logits"),
+        ("k.pt", ["--ema"], 2, "--ema: only a generator has EMA weights, a classifier has none"),
+        ("nan.pt", ["--format", "safetensors"], 1, "the trained network itself outputs NaN or infinity"),
     ):
         code, told = call("export", path, *flags)
         assert (code, told.count("\n")) == (expected, 1) and part in told, told
@@ -266,10 +267,13 @@ def test_versions_that_do_not_know_the_opset(call: Call, here: Path, monkeypatch
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
     code, told = call("export", "k.pt")
-    assert code == 1 and "the installed ONNX Runtime refuses it (Opset 18 is under development); try a lower" in told
+    assert (
+        code == 1
+        and "the installed ONNX Runtime rejects the model (Opset 18 is under development); try a lower" in told
+    )
     monkeypatch.setattr(onnx.defs, "onnx_opset_version", lambda: 17)
     code, told = call("export", "k.pt")
-    assert code == 1 and told == "msn-gan: --opset 18: the installed onnx knows them up to 17 only\n"
+    assert code == 1 and told == "msn-gan: --opset 18: the installed onnx supports opsets up to 17\n"
     assert not Path("exports").exists()
 
 

@@ -55,7 +55,7 @@ def test_discriminators(lived: Live, name: str) -> None:
     network = lived(build_discriminator(config, classes))
     labels = (torch.tensor([2, 0, 1]),) if classes else ()
     agree(network, torch.randn(3, config.channels, config.resolution, config.resolution), *labels)
-    assert not fold_to_plain_layers(network).told()
+    assert not fold_to_plain_layers(network).describe_remaining()
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -97,11 +97,15 @@ def test_classifiers(lived: Live, name: str, norm: str) -> None:
 
 def test_what_stays_is_named(lived: Live) -> None:
     config, _ = narrow("sngan-resnet")
-    told = fold_to_plain_layers(lived(build_generator(config))).told()
-    assert len(told) == 1 and "a constant scale and shift now: blocks.0.norm (BatchNorm2d), blocks.1.norm" in told[0]
+    told = fold_to_plain_layers(lived(build_generator(config))).describe_remaining()
+    replaced = "a constant scale and shift (no layer before it, or class-conditional): blocks.0.norm (BatchNorm2d), "
+    assert len(told) == 1 and f"{replaced}blocks.1.norm" in told[0]
     assert told[0].endswith(", norm (BatchNorm2d)") and "conv1" not in told[0]
-    told = fold_to_plain_layers(lived(build_discriminator(config.replace({"norm": "ln"})))).told()
-    assert len(told) == 1 and "exported as it is: blocks.0.conv1.norm (GroupNorm), " in told[0]
+    told = fold_to_plain_layers(lived(build_discriminator(config.replace({"norm": "ln"})))).describe_remaining()
+    assert (
+        len(told) == 1
+        and "not folded (computes statistics of each input), unchanged: blocks.0.conv1.norm (GroupNorm), " in told[0]
+    )
 
 
 def test_pre_activation_order(lived: Live) -> None:

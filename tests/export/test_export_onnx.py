@@ -15,7 +15,7 @@ from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.export import onnx_format
 from gan.export.folding import fold_to_plain_layers
-from gan.export.network import AsBytes, ExportSource, Port, random_inputs
+from gan.export.network import ExportSource, Port, Uint8Generator, random_inputs
 from gan.export.verify import as_function, compare_outputs, require_close
 from gan.models import build_discriminator, build_generator
 from gan.models.classifiers import CLASSIFIERS, build_classifier
@@ -37,19 +37,19 @@ FOLDING = ("none", "bn", "wn", "mean", "sn", "msn-affine", "msn")
 COMPUTED = {"BatchNormalization", "InstanceNormalization", "Sub", "Div", "Sqrt", "Pow", "MatMul", "Reciprocal"}
 
 
-def subject(network: nn.Module, what: str, inputs: tuple[Port, ...], output: Port, classes: int = 0) -> ExportSource:
+def source_of(network: nn.Module, kind: str, inputs: tuple[Port, ...], output: Port, classes: int = 0) -> ExportSource:
     names = tuple(map(str, range(classes)))
-    return ExportSource(what, network, lambda: network, inputs, output, names, {}, trained_on=None, data_root="")
+    return ExportSource(kind, network, lambda: network, inputs, output, names, {}, data=None, data_root="")
 
 
 def of_generator(network: nn.Module, classes: int = 0, output: Port = IMAGES) -> ExportSource:
     inputs = (Port("latents", (8,), "float32", ""), *([LABELS] if classes else []))
-    return subject(network, "generator", inputs, output, classes)
+    return source_of(network, "generator", inputs, output, classes)
 
 
 def of_discriminator(network: nn.Module, classes: int = 0) -> ExportSource:
     inputs = (IMAGES, *([LABELS] if classes else []))
-    return subject(network, "discriminator", inputs, Port("logits", (), "float32", ""), classes)
+    return source_of(network, "discriminator", inputs, Port("logits", (), "float32", ""), classes)
 
 
 def exported(item: ExportSource, **options: Any) -> Any:
@@ -108,7 +108,7 @@ def test_a_merged_kernel_is_stored_as_it_is_used(layer: nn.Module, kind: str) ->
     port = Port("images", (64, 8, 8), "float32", "")
     network = nn.Sequential(nn.ReLU(), layer).eval()
     side = 4 if kind == "Conv" else 16
-    item = subject(network, "discriminator", (port,), Port("maps", (64, side, side), "float32", ""))
+    item = source_of(network, "discriminator", (port,), Port("maps", (64, side, side), "float32", ""))
     model = exported(item)
     assert [node.op_type for node in model.graph.node] == ["Relu", kind]
     assert {tuple(tensor.dims) for tensor in model.graph.initializer} == {(64, 64, 4, 4), (64,)}
@@ -148,7 +148,7 @@ def test_the_graph_of_every_classifier_is_that_of_none(lived: Live, name: str) -
     for norm in ("msn",) if name == "cnn3" else ("none", "bn", "msn"):
         network = lived(build_classifier(name, norm, resolution=32, channels=3, classes=5))
         logits = Port("logits", (5,), "float32", "")
-        found[norm] = operators(exported(subject(network, "classifier", (IMAGES,), logits)))
+        found[norm] = operators(exported(source_of(network, "classifier", (IMAGES,), logits)))
         # A batch norm before its convolution (DenseNet) is a multiplication and an addition.
         constant = len(fold_to_plain_layers(network).constant)
         found[norm].subtract({"Mul": constant, "Add": constant} if constant else {})
@@ -163,7 +163,7 @@ def test_norms_of_each_input_are_exported_as_they_are(lived: Live) -> None:
     sizes = {"ln": (3, 4), "in": (4, 1)}
     layers = [NORMS[norm].hidden(nn.Conv2d(*channels, 3, padding=1)) for norm, channels in sizes.items()]
     network = lived(nn.Sequential(*layers, nn.ReLU(), nn.AvgPool2d(32), nn.Flatten(0)))
-    images = subject(network, "discriminator", (IMAGES,), Port("logits", (), "float32", ""))
+    images = source_of(network, "discriminator", (IMAGES,), Port("logits", (), "float32", ""))
     found = operators(exported(images))
     assert found["Conv"] == found["InstanceNormalization"] + found["GroupNormalization"] == 2
 
@@ -193,7 +193,7 @@ def test_opsets(lived: Live, opset: int) -> None:
     bytes_port = Port("images", IMAGES.shape, "uint8", "")
     for item in (
         of_generator(lived(build_generator(config.replace({"network": "dcgan"})))),
-        of_generator(AsBytes(lived(build_generator(config, 3))).eval(), 3, bytes_port),
+        of_generator(Uint8Generator(lived(build_generator(config, 3))).eval(), 3, bytes_port),
         of_discriminator(lived(build_discriminator(config, 3)), 3),
     ):
         model = exported(item, opset=opset)
@@ -213,9 +213,9 @@ def test_bytes_are_rounded_as_sampling_rounds_them() -> None:
     rows = [levels / 127.5 - 1, (levels + 0.5) / 127.5 - 1, torch.linspace(-2, 2, 256), torch.linspace(-1, 1, 256)]
     rows += [torch.nextafter(rows[1], torch.tensor(sign)) for sign in (-9.0, 9.0)]
     latents = torch.stack(rows)
-    network = AsBytes(Same()).eval()
+    network = Uint8Generator(Same()).eval()
     latent_port = Port("latents", (256,), "float32", "")
-    item = subject(network, "generator", (latent_port,), Port("images", (1, 16, 16), "uint8", ""))
+    item = source_of(network, "generator", (latent_port,), Port("images", (1, 16, 16), "uint8", ""))
     run = onnx_format.load_onnx(onnx_format.onnx_graph(item, fold_to_plain_layers(network)).SerializeToString(), item)
     expected = generate.to_uint8(latents).unflatten(1, (1, 16, 16))
     torch.testing.assert_close(run((latents,)), expected, rtol=0, atol=0)

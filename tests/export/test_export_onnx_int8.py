@@ -19,10 +19,10 @@ from gan.data.train_test_sets import load_train_and_test
 from gan.errors import UserError
 from gan.evaluation.evaluator import evaluate
 from gan.evaluation.options import EvaluationOptions
-from gan.metrics.extractor import ExtractorOptions
 from gan.experiments.classify.experiment import run_classification
-from gan.export import calibration
-from gan.export.network import load_export_source as subject_of
+from gan.export.calibration import QuantizationData, QuantizationOptions
+from gan.export.network import load_export_source
+from gan.metrics.extractor import ExtractorOptions
 from gan.models.classifiers import build_classifier, classifier_from_state, classifier_state
 from gan.runs import checkpoint, log
 from gan.sampling import generate
@@ -110,8 +110,8 @@ def test_a_discriminator_is_judged_by_its_verdicts(call: Call, here: Path) -> No
     code, told = call("export", here, "--what", "discriminator", "--int8", "--out", "d.onnx")
     assert code == 0, told
     found = re.search(
-        r"the same verdict in int8 on ([\d.]+)% of 1,797 images of digits, which has no test split, and as many of its "
-        r"generator; real and generated told apart: ([\d.]+)% right in fp32, ([\d.]+)% in int8; the logits differ by",
+        r"int8 and fp32 agree on ([\d.]+)% of 1,797 images of digits, which has no test split, and as many of its "
+        r"generator; accuracy of real against generated: ([\d.]+)% in fp32, ([\d.]+)% in int8; the logits differ by",
         told,
     )
     assert found and float(found[1]) > 50
@@ -125,8 +125,8 @@ def test_a_discriminator_is_judged_by_its_verdicts(call: Call, here: Path) -> No
 
 def test_a_constant_discriminator_is_seen(here: Path) -> None:
     """Of real images alone, one that always says "real" would agree with one that tells them from others."""
-    quantizer = calibration.Quantizer(subject_of(here, "discriminator"), calibration.QuantizationOptions())
-    real = {tuple(image.flatten().tolist()) for batch in quantizer._judgements("") for image in batch[0]}
+    quantizer = QuantizationData(load_export_source(here, "discriminator"), QuantizationOptions())
+    real = {tuple(image.flatten().tolist()) for batch in quantizer._test_inputs("") for image in batch[0]}
 
     def trained(inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
         return torch.tensor([1.0 if tuple(image.flatten().tolist()) in real else -1.0 for image in inputs[0]])
@@ -136,22 +136,21 @@ def test_a_constant_discriminator_is_seen(here: Path) -> None:
 
 
 def test_a_discriminator_is_shown_the_images_of_its_generator(here: Path) -> None:
-    subject = subject_of(here, "discriminator")
-    quantizer = calibration.Quantizer(subject, calibration.QuantizationOptions())
-    images = torch.cat([batch[0] for batch in quantizer.calibration()])
+    quantizer = QuantizationData(load_export_source(here, "discriminator"), QuantizationOptions())
+    images = torch.cat([batch[0] for batch in quantizer.calibration_inputs()])
     generator = load_generator(here, ema=False, device="cpu")[0]
     with torch.no_grad():
         fakes = generator(generate.latents(2, range(256), TINY["latent_dim"]))
     assert len(images) == 512
     torch.testing.assert_close(images[256:], fakes)
-    judged = torch.cat([batch[0] for batch in quantizer._rivals()])
+    judged = torch.cat([batch[0] for batch in quantizer._fake_inputs()])
     assert len(judged) == len(quantizer.test) == 1797 and not torch.equal(judged[:256], fakes)
 
 
 def test_calibration_inputs(classifier: Path, sets: tuple[ImageSet, ImageSet]) -> None:
     train, test = sets
-    quantizer = calibration.Quantizer(subject_of(classifier, None), calibration.QuantizationOptions())
-    batches = quantizer.calibration()
+    quantizer = QuantizationData(load_export_source(classifier, None), QuantizationOptions())
+    batches = quantizer.calibration_inputs()
     images = torch.cat([batch[0] for batch in batches])
     assert images.shape == (256, 1, 28, 28) and [len(batch) for batch in batches] == [1] * 4
     known = to_float(train.fetch(torch.arange(len(train)))).flatten(1)
@@ -173,8 +172,8 @@ def test_test_images_can_be_named(call: Call, classifier: Path, image_folder: Pa
     own = classifier_state(network, "cnn3", "msn", ["a", "b", "c"])
     checkpoint.save_checkpoint(Path("named.pt"), {**own, "training": {**state["training"], "images": named}})
     checkpoint.save_checkpoint(Path("old.pt"), own)
-    quantizer = calibration.Quantizer(subject_of(Path("named.pt"), None), calibration.QuantizationOptions())
-    assert (quantizer.data, quantizer.tested, len(quantizer.train)) == ("images", "others", 3)
+    quantizer = QuantizationData(load_export_source(Path("named.pt"), None), QuantizationOptions())
+    assert (quantizer.data, quantizer.test_name, len(quantizer.train)) == ("images", "others", 3)
     for path, flags in (("named.pt", []), ("old.pt", ["--data", "images", "--test-data", "others"])):
         code, told = call("export", path, "--int8", *flags, "--out", "x.onnx")
         assert code == 0 and re.search(r"in int8 \(\d+ test images of others\)", told), told
@@ -190,7 +189,7 @@ def test_bad_images(call: Call, classifier: Path, here: Path, image_folder: Path
         ("bare.pt", [], 2, "--int8: name the images with --data"),
         (classifier, ["--data", "nowhere"], 2, "--data nowhere: no such folder or zip"),
         (classifier, ["--data", "images"], 2, "--test-data: images has no test split"),
-        (classifier, ["--data", "images", "--test-data", "digits"], 1, "--test-data digits: its classes are not those"),
+        (classifier, ["--data", "images", "--test-data", "digits"], 1, "--test-data digits: its classes differ from"),
         (classifier, ["--data", "flat"], 1, "--data flat: has no labels"),
         (classifier, ["--num", "9", "--features", "digits"], 2, "--num, --features: for the FID of a generator; a cl"),
         (here, ["--what", "discriminator", "--num", "9"], 2, "--num: for the FID of a generator; a discriminator has"),
@@ -203,11 +202,11 @@ def test_bad_images(call: Call, classifier: Path, here: Path, image_folder: Path
 
 
 def test_a_conditional_discriminator_needs_labels(here: Path, image_set: Callable[..., ImageSet]) -> None:
-    quantizer = calibration.Quantizer(
-        subject_of(Path("checkpoints/classes"), "discriminator"), calibration.QuantizationOptions()
+    quantizer = QuantizationData(
+        load_export_source(Path("checkpoints/classes"), "discriminator"), QuantizationOptions()
     )
-    images, labels = quantizer.calibration()[0]
+    images, labels = quantizer.calibration_inputs()[0]
     assert images.shape == (64, 1, 32, 32) and labels.dtype == torch.int64
     quantizer.train = image_set(channels=1, labelled=False)
     with pytest.raises(UserError, match="--data digits: needs labels of the 10 classes"):
-        quantizer.calibration()
+        quantizer.calibration_inputs()
