@@ -8,19 +8,19 @@ from typing import TypeVar
 
 from gan.utils.progress import progress, say
 
-T = TypeVar("T")
-R = TypeVar("R")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def take_turns(
-    items: Sequence[T],
+    items: Sequence[_Item],
     rounds: int,
-    measure: Callable[[T], R],
+    measure: Callable[[_Item], _Result],
     *,
     label: str,
     deadline: float | None = None,
     stopped: Callable[[], bool] = lambda: False,
-) -> Iterator[list[R]]:
+) -> Iterator[list[_Result]]:
     """Measure every item once in each round, every other round in reverse order.
 
     Args:
@@ -35,7 +35,7 @@ def take_turns(
     with progress(label, rounds * len(items), "turns") as advance:
         for number in range(rounds):
             start = time.monotonic()
-            results: dict[int, R] = {}
+            results: dict[int, _Result] = {}
             for index in order if number % 2 == 0 else reversed(order):
                 if stopped():
                     return

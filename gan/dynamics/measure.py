@@ -27,10 +27,11 @@ _DIGITS = 6  # significant digits in the file
 
 
 class DynamicsMeter:
-    """Takes samples of a network; make it before the first step, because drift is relative to the moments then.
+    """Sampler of a network's gradients, weights and activations.
 
-    A sample uses a copy of the network in fp32 and training mode, after one power iteration, so that its weights are
-    those of the next step. The network itself, its buffers and all random streams stay unchanged.
+    Make it before the first step: drift is relative to the moments at that time. A sample uses a copy of the network
+    in fp32 and training mode, after one power iteration, so that its weights are those of the next step. The network
+    itself, its buffers and all random streams stay unchanged.
 
     Args:
         network: with its initial weights.
@@ -72,7 +73,7 @@ class DynamicsMeter:
             values = singular_values(matrix(raw_weight(layer), layer))
             numbers[name] = {**gradients.numbers(number, layer), **_weight_numbers(layer, values)}
             if full:
-                spectra[name] = [_rounded(value) for value in values.tolist()]
+                spectra[name] = values.tolist()
                 if has_operator(layer):
                     c, h, w = recorder.shapes[name]
                     numbers[name]["operator_norm"] = operator_norm(layer, (c, h, w))
@@ -83,10 +84,10 @@ class DynamicsMeter:
             "part": self._probe.size,
             "parts": PARTS,
             "loss": _rounded(loss),
-            "layers": _all_rounded(numbers),
-            "activations": _all_rounded(activations),
+            "layers": _rounded(numbers),
+            "activations": _rounded(activations),
             "pooled": pooled_outputs(twin),
-            **({"spectra": spectra} if full else {}),
+            **({"spectra": _rounded(spectra)} if full else {}),
         }
 
 
@@ -144,9 +145,10 @@ def _weight_numbers(layer: nn.Module, values: Tensor) -> dict[str, float]:
     }
 
 
-def _all_rounded(numbers: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
-    return {name: {key: _rounded(value) for key, value in own.items()} for name, own in numbers.items()}
-
-
-def _rounded(value: float) -> float | None:
+def _rounded(value: Any) -> Any:
+    """Round the floats in nested dicts and lists; those that are not finite become None."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
     return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None

@@ -47,8 +47,11 @@ def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
     scores = [score for score in SCORES if score.key in results[0]]
     letters = _protocol_letters(results)
     mixed = len(set(letters)) > 1
-    runs = dict.fromkeys(Path(row["log"]).parent for row in results if row.get("log"))
-    dynamics = dynamics_findings(list(runs))
+    values = {number: [score.better * row[score.key] for row in results] for number, score in enumerate(scores, 1)}
+    dynamics = dynamics_findings([path.parent for path in _logs(results)])
+    protocol = results[0]["protocol"]
+    against = f" against {Path(protocol['reference']).name}" if protocol["reference"] else ""
+    stopped = f"Stopped after {len(results)} of {record['planned']}: {record['stopped']}"
     table = Table(
         "Scores",
         ("Target", *(score.header for score in scores), "Images", *(["Protocol"] if mixed else [])),
@@ -61,13 +64,13 @@ def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
             )
             for row, letter in zip(results, letters, strict=True)
         ),
-        frozenset() if mixed else _best_scores(results, scores),
+        frozenset() if mixed else best_cells(values),
         (*_notes(record, scores, mixed), *dynamics.notes),
     )
     return Report(
-        title=_title(results[0]["protocol"]),
+        title=f"Image quality{against} ({protocol['extractor']} features)",
         first=table,
-        stopped=_stopped(record),
+        stopped=stopped if record["stopped"] else None,
         grids=tuple(_grids(record, folder)),
         charts=(*_score_charts(results, scores), *_training_charts(results), *dynamics.figures),
         facts=tuple(_facts(record, letters)),
@@ -86,17 +89,6 @@ def _score_text(score: Score, row: Row) -> str:
     return f"{text} ± {score.factor * row[score.spread]:.{score.digits}f}"
 
 
-def _best_scores(results: Sequence[Row], scores: Sequence[Score]) -> frozenset[tuple[int, int]]:
-    return best_cells(
-        {column: [score.better * row[score.key] for row in results] for column, score in enumerate(scores, start=1)}
-    )
-
-
-def _title(protocol: Mapping[str, Any]) -> str:
-    against = f" against {Path(protocol['reference']).name}" if protocol["reference"] else ""
-    return f"Image quality{against} ({protocol['extractor']} features)"
-
-
 def _protocol_letters(rows: Iterable[Row]) -> list[str]:
     """A letter for each row; rows whose protocols agree have the same letter."""
     distinct: list[Protocol] = []
@@ -111,10 +103,8 @@ def _protocol_letters(rows: Iterable[Row]) -> list[str]:
     return letters
 
 
-def _stopped(record: Mapping[str, Any]) -> str | None:
-    if not record["stopped"]:
-        return None
-    return f"Stopped after {len(record['results'])} of {record['planned']}: {record['stopped']}"
+def _logs(results: Sequence[Row]) -> list[Path]:
+    return [Path(path) for path in dict.fromkeys(row["log"] for row in results if row.get("log"))]
 
 
 def _notes(record: Mapping[str, Any], scores: Sequence[Score], mixed: bool) -> list[str]:
@@ -184,7 +174,7 @@ def _training_charts(results: Sequence[Row]) -> list[Figure]:
     """Charts of the logged losses of each run, then of the FID logged during training."""
     charts: list[Figure] = []
     scored: list[tuple[str, Row]] = []
-    paths = [Path(path) for path in dict.fromkeys(row["log"] for row in results if row.get("log"))]
+    paths = _logs(results)
     for path, name in zip(paths, _short_names([str(path.parent) for path in paths]), strict=True):
         entries = read_log(path)
         losses = [entry for entry in entries if entry.get("loss_d") is not None and entry.get("loss_g") is not None]

@@ -1,4 +1,4 @@
-"""The bench command on the smallest network: what it measures, what it says of it, and how it stops."""
+"""The bench command on the smallest network: measurements, texts, interruption."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FLOP = {"forward": 10, "training": 30}
 
 
 def made_up(train: dict[str, list[float]], other: float = 1.0) -> dict[str, Any]:
-    """Results of made-up training times, everything else taking the same time."""
+    """Results of made-up training times; all other times are equal."""
     count = len(next(iter(train.values())))
     rounds = [
         {q: {norm: train[norm][n] if q == "train" else other for norm in train} for q in QUANTITIES}
@@ -71,7 +71,7 @@ def test_command_gives_all_fields(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_network_with_other_work_is_named_beside_each_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ResNet discriminator merges a convolution and a mean under MSN, and cannot under BN."""
+    """A ResNet discriminator merges a convolution and a mean under MSN, but cannot under BN."""
     monkeypatch.setitem(PRESETS, "sngan-resnet", PRESETS["sngan-resnet"].replace({"d_width": 4}))
     rounds = [{quantity: {"bn": 2.0, "msn": 1.0} for quantity in QUANTITIES}]
     sizes = {
@@ -81,9 +81,9 @@ def test_a_network_with_other_work_is_named_beside_each_verdict(monkeypatch: pyt
     share = {kind: sizes["msn"]["flop"][kind] / sizes["bn"]["flop"][kind] for kind in ("forward", "training")}
     assert share["forward"] < 0.8
     _, train, *others = summarize_model("sngan-resnet", sizes, rounds)["claim"]
-    told = "; not only due to the norm: MSN's network has {:.0%} of the FLOP of BN's"
-    assert train == "training step: yes: 50.0% less time" + told.format(share["training"])
-    assert all(line.endswith(told.format(share["forward"])) for line in others) and len(others) == 4
+    texts = "; not only due to the norm: MSN's network has {:.0%} of the FLOP of BN's"
+    assert train == "training step: yes: 50.0% less time" + texts.format(share["training"])
+    assert all(line.endswith(texts.format(share["forward"])) for line in others) and len(others) == 4
 
 
 def test_ratios_are_taken_within_rounds() -> None:
@@ -177,7 +177,7 @@ def test_bad_json_folder_is_refused_before_anything_is_timed(capsys: pytest.Capt
 
 
 def after(count: int, action: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let something happen after so many turns."""
+    """Run an action after some turns."""
     whole, turns = Workload.seconds, 0
 
     def seconds(self: Workload, quantity: str, repeats: int, *, warm: bool) -> float:
@@ -201,7 +201,7 @@ def test_interrupted_keeps_whole_rounds(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_signal_to_all_processes_is_no_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM to a group of processes, as timeout(1) sends it, ends the one that measures memory."""
+    """SIGTERM to a process group, as sent by timeout(1), ends the process that measures memory too."""
 
     def killed(*_: object) -> int:
         signal.raise_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""`msn-gan bench --onnx`: latency, size and memory of a file, each measured in a process of its own."""
+"""`msn-gan bench --onnx`: latency, size and memory of a file, measured in separate processes."""
 
 from __future__ import annotations
 

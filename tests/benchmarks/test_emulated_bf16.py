@@ -1,4 +1,4 @@
-"""benchmarks/emulated_bf16.py against sums in float64, rounded once."""
+"""Emulated bf16 products against sums in float64, rounded once."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from emulated_bf16 import EmulatedProducts
 
 
 def results(operation, shapes, dtype):
-    """What an operation gives for random bf16 numbers held in some type, and its gradients."""
+    """Result and gradients of an operation on random bf16 numbers, stored in another type."""
     random = torch.Generator().manual_seed(0)
     inputs = [torch.randn(shape, generator=random).bfloat16().to(dtype).requires_grad_() for shape in shapes]
     result = operation(*inputs)

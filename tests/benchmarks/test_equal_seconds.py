@@ -1,4 +1,4 @@
-"""The quality benchmark on tiny networks: turns, scores, what is counted and what is refused."""
+"""The quality benchmark on tiny networks: turns, scores, counts, invalid flags."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def test_it_trains_scores_and_writes(images: Path, tmp_path: Path, capsys: pytes
     flags += ["--num", "12", "--workers", "0", "--textbook", TINY, "--precision", "fp32"]
     flags += ["--json", str(tmp_path / "out.json"), "--grids", str(tmp_path / "grids")]
     equal_seconds.main([*flags, f"{TINY} --norm sn --flip", f"{TINY} --loss wgan --g-lr 1e38"])
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     found = json.loads((tmp_path / "out.json").read_text())
     assert [program["name"][:8] for program in found["programs"]] == ["textbook", "--preset", "--preset"]
     for program in found["programs"][:2]:
         first, second = program["scores"]
         assert 0.01 <= first["seconds"] <= second["seconds"] and 0.02 <= second["seconds"]
         assert first["images"] == 4 * first["steps"] and second["fid"] > 0
-        assert f"| {second['fid']:.2f} |" in told
-    assert found["programs"][2]["diverged"] and "| diverged |" in told
+        assert f"| {second['fid']:.2f} |" in printed
+    assert found["programs"][2]["diverged"] and "| diverged |" in printed
     assert sorted(path.name for path in (tmp_path / "grids").iterdir()) == ["0.png", "1.png"]
 
 

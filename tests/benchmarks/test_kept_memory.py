@@ -1,4 +1,4 @@
-"""Speed with freed memory kept: the numbers of a training, and the ratio of two ways that take turns."""
+"""The benchmark of kept memory: measurements of a training, ratios within a round."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_ratios_are_taken_within_a_round(monkeypatch: pytest.MonkeyPatch) -> Non
         return SimpleNamespace(stdout=json.dumps({"seconds": next(seconds[command[-1]]), "pages": 5, "bytes": 2e6}))
 
     monkeypatch.setattr(kept_memory.subprocess, "run", run)
-    told = kept_memory.compare(SMALL, 3, 2)
+    printed = kept_memory.compare(SMALL, 3, 2)
     assert asked == ["given-back", "kept", "kept", "given-back", "given-back", "kept"]
-    assert told.startswith(
+    assert printed.startswith(
         "1.50 times as fast (1.25 to 1.75); kept 0.50 steps/s, 5 pages a step, 2 MB; given-back 0.50"
     )

@@ -1,4 +1,4 @@
-"""The textbook against ours: from the same weights, images and latents it trains to the same losses."""
+"""The textbook against this program: the same losses from the same weights, images and latents."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def narrow(recipe: str, norm: str, **changes: object) -> TrainConfig:
 
 @torch.no_grad()
 def strengthen(job: Trainer) -> None:
-    """Let the networks of a new run do as much at width 4 as at the published one, and let σ settle.
+    """Scale the weights of a narrow new run so that signals have the published size, and let σ converge.
 
     Convolutions with N(0, 0.02) weights and few channels pass hardly anything on, and the losses would not move. Under
     SN, large raw weights turn less in a step of Adam: so it does not show that ours moves u and v once in an update
@@ -54,7 +54,7 @@ def strengthen(job: Trainer) -> None:
 
 
 def follower(job: Trainer, images: ZipImages | TensorImages | None = None, **options: bool | int) -> Textbook:
-    """The textbook at the start of one of our runs."""
+    """The textbook with the initial weights, images and latents of a run of this program."""
     if images is None:
         assert job.data.pixels is not None
         images = TensorImages(job.data.pixels)
@@ -67,7 +67,7 @@ def follower(job: Trainer, images: ZipImages | TensorImages | None = None, **opt
 
 
 def losses_of(job: Trainer, steps: int) -> Tensor:
-    """D's and G's loss in each of our steps, (steps, 2)."""
+    """D's and G's loss in each step of this program, (steps, 2)."""
     losses = []
     for _ in range(steps):
         job.train_step()
@@ -82,7 +82,7 @@ def losses_of_textbook(textbook: Textbook, steps: int) -> Tensor:
 
 @torch.no_grad()
 def behaviour(generator: nn.Module, discriminator: nn.Module, images: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """What G draws and D answers, as in training."""
+    """Outputs of G and D in training mode."""
     return generator(z), discriminator(images)
 
 
@@ -109,7 +109,7 @@ def test_the_first_losses_are_ours(image_set: MakeImages, runtime: Runtime, reci
 
 
 def iterate_as_ours(textbook: Textbook) -> None:
-    """Move u and v of torch's spectral norms once in an update of D, v first: at its first forward pass alone."""
+    """Update u and v of torch's spectral norms once per update of D, v first, in its first forward pass."""
     layers = [layer.parametrizations.weight for layer in textbook.discriminator.modules() if is_parametrized(layer)]
     for weight in layers:
         weight[0].n_power_iterations = 0
@@ -127,7 +127,7 @@ def iterate_as_ours(textbook: Textbook) -> None:
 
 
 def test_sn_differs_in_its_iterations_alone(image_set: MakeImages, runtime: Runtime) -> None:
-    """From the recipe's own small weights, which Adam turns fast, it is the number of iterations that one can see."""
+    """With the recipe's small weights, which Adam changes fast, the number of iterations affects the losses."""
     job = Trainer(narrow("msn-dcgan", "sn"), runtime, image_set())
     textbook, aligned = follower(job), follower(job)
     iterate_as_ours(aligned)
@@ -138,7 +138,7 @@ def test_sn_differs_in_its_iterations_alone(image_set: MakeImages, runtime: Runt
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_updates_and_moving_average_are_ours(image_set: MakeImages, runtime: Runtime, recipe: str) -> None:
-    """All weights, before rounding errors have grown; with a learning rate that decays to nothing."""
+    """All weights agree over a few steps, with a learning rate that decays to zero."""
     job = Trainer(narrow(recipe, "mean", decay="linear", steps=4, ema_rampup=1.0), runtime, image_set())
     strengthen(job)
     textbook = follower(job)
@@ -185,7 +185,7 @@ def test_mean_norm_is_centering(training: bool) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_it_begins_as_the_recipe_says(recipe: str) -> None:
-    """Without our weights, its own are drawn from the same distributions."""
+    """Its own initial weights have the distributions of the recipe."""
     config = preset_config(recipe).replace({"norm": "sn", "batch": 1})
     textbook = Textbook(config, torch.device("cpu"), TensorImages(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)))
     job = Trainer(config, Runtime(torch.device("cpu"), bf16=False), ImageSet.of(torch.zeros(1, 3, 32, 32).byte()))

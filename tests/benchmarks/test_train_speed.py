@@ -1,4 +1,4 @@
-"""The speed benchmark on tiny networks: what it counts, what it writes, what it refuses."""
+"""The speed benchmark on tiny networks: FLOP, results, invalid flags."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def macs(inputs: int, outputs: int, kernel: int, size: int) -> int:
-    """Multiplications of a convolution with maps of size x size on its smaller side of channels, for one image."""
+    """Multiplications of a convolution for one image; size is that of its smaller map."""
     return inputs * outputs * kernel**2 * size**2
 
 
@@ -45,7 +45,7 @@ def test_flop_of_msn_dcgan_by_hand() -> None:
 
 
 def test_flop_of_more_d_updates() -> None:
-    """An image costs d + g / n_dis: an update of D and a share of G's, which draws images of its own if n_dis > 1."""
+    """An image costs d + g / n_dis: an update of D and a share of G's, which generates its own images if n_dis > 1."""
     config = preset_config("sngan-resnet").replace(TINY)
     one, two, four, eight = (machine.model_flop(config.replace({"n_dis": count})) for count in (1, 2, 4, 8))
     g = 4 * (two - four)
@@ -55,7 +55,7 @@ def test_flop_of_more_d_updates() -> None:
 
 
 def test_flop_are_those_of_the_programs_own_networks() -> None:
-    """A 3x3 convolution that is merged with an upsampling or a 2x2 mean has 4/9 of the products; BN keeps the mean."""
+    """A 3x3 convolution merged with an upsampling or a 2x2 mean has 4/9 of the products; BN prevents the latter."""
     config = preset_config("sngan-resnet")
     assert machine.model_flop(config, textbook.build) / 1e9 == pytest.approx(8.85, abs=0.01)
     assert machine.model_flop(config) / 1e9 == pytest.approx(5.84, abs=0.01)
@@ -77,7 +77,7 @@ def test_product_rate() -> None:
     ids=["fast", "slow", "without the instructions"],
 )
 def test_a_slow_product_is_a_small_one(rate: float, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A 4096 product in bf16 takes ten minutes on a processor that has no instructions for it."""
+    """A product of side 4096 in bf16 takes ten minutes on a processor without bf16 instructions."""
     sides: list[int] = []
 
     def seconds(side: int, device: torch.device, dtype: torch.dtype) -> float:
@@ -94,7 +94,7 @@ def test_it_measures_and_writes(images: Path, tmp_path: Path, capsys: pytest.Cap
     flags = ["--data", str(images), "--preset", "msn-dcgan", "sngan-resnet", "--norms", "sn,msn", "--batch", "4"]
     flags += ["--steps", "1", "--rounds", "2", "--warmup", "1", "--workers", "0", "--precision", "fp32"]
     train_speed.main([*flags, "--json", str(tmp_path / "speed.json")])
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     found = json.loads((tmp_path / "speed.json").read_text())
     assert [(result["preset"], result["norm"]) for result in found["results"]] == [
         ("msn-dcgan", "sn"),
@@ -119,18 +119,18 @@ def test_it_measures_and_writes(images: Path, tmp_path: Path, capsys: pytest.Cap
     sn, msn = (found["results"][i]["programs"]["ours"]["images_per_second_of_rounds"] for i in (0, 1))
     assert pair["norms"] == "msn/sn" and pair["ratio"] == pytest.approx(np.median(np.divide(sn, msn)))
     assert found["versions"]["torch"] and found["hardware"]["cores"]
-    rows = [line for line in told.out.splitlines() if line.startswith("| msn-dcgan | msn |")]
+    rows = [line for line in printed.out.splitlines() if line.startswith("| msn-dcgan | msn |")]
     assert [row.split(" | ")[2] for row in rows] == ["textbook", "ours"]
     # The second round goes backwards.
-    turns = [line.split(": ")[0] for line in told.err.splitlines() if line.endswith("images/s")]
+    turns = [line.split(": ")[0] for line in printed.err.splitlines() if line.endswith("images/s")]
     assert turns[4:8] == turns[3::-1] and turns[0] == "msn-dcgan sn textbook"
 
 
 def test_ours_alone(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--data", str(images), "--norms", "none,sn", "--batch", "4", "--steps", "1", "--rounds", "1"]
     train_speed.main([*flags, "--warmup", "1", "--skip-textbook"])
-    told = capsys.readouterr()
-    assert "textbook |" not in told.out.replace("ours / textbook |", "") and "| msn-dcgan | sn/none |" in told.out
+    printed = capsys.readouterr()
+    assert "textbook |" not in printed.out.replace("ours / textbook |", "") and "| msn-dcgan | sn/none |" in printed.out
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ DEAD = {"small": 1.0, "zeros": 1.0, "variance": 0.0, "length": 0.0, "sigma": 0.0
 
 
 def samples(norm: str, **changes: float | None) -> list[dict[str, Any]]:
-    """Seven samples of a network of three layers; early ones say the opposite of nothing and must not count."""
+    """Seven samples of a network of three layers; only those of the last third have the changed values."""
     late = {**DEFAULTS, **changes}
     entries = []
     for step in range(0, 70, 10):
@@ -61,16 +61,16 @@ def answers(*runs: SampledRun) -> dict[str, str]:
 def test_all_claims_supported() -> None:
     runs = [run("none"), run("sn", small=0.2, variance=0.1, sigma=0.5, drift=2.0), run("msn", drift=0.3)]
     assert answers(*runs) == dict.fromkeys(ALL, SUPPORTED)
-    told = {claim.name: claim.sentence for claim in evaluate_claims(runs)}
-    assert told["Claim 1"].startswith(
+    texts = {claim.name: claim.sentence for claim in evaluate_claims(runs)}
+    assert texts["Claim 1"].startswith(
         "Claim 1, SN makes gradients sparse: supported. In the last third of training 20.00% of"
     )
-    assert "10.00% under none" in told["Claim 1"] and "2 times as many" in told["Claim 1"]
-    assert "0.1 under sn, 1 under none (0.1 times)" in told["Claim 2"] and "0.5 and 1 (0.5 times" in told["Claim 2"]
+    assert "10.00% under none" in texts["Claim 1"] and "2 times as many" in texts["Claim 1"]
+    assert "0.1 under sn, 1 under none (0.1 times)" in texts["Claim 2"] and "0.5 and 1 (0.5 times" in texts["Claim 2"]
     assert (
-        "2 initial standard deviations" in told["Claim 3"] and "For comparison: none 0.1, msn 0.3." in told["Claim 3"]
+        "2 initial standard deviations" in texts["Claim 3"] and "For comparison: none 0.1, msn 0.3." in texts["Claim 3"]
     )
-    assert "0.3 initial standard deviations under msn, 2 under sn (0.15 times" in told["Claim 4"]
+    assert "0.3 initial standard deviations under msn, 2 under sn (0.15 times" in texts["Claim 4"]
 
 
 def test_no_claim_supported() -> None:
@@ -135,11 +135,11 @@ def test_unlike_networks_and_missing_numbers_are_inconclusive() -> None:
 
 def test_networks_that_have_stopped_learning_are_inconclusive() -> None:
     alive = {norm: run(norm, drift=drift) for norm, drift in (("none", 3.0), ("sn", 2.0), ("msn", 0.1))}
-    for dead, told in (("sn", ()), ("none", ("Claim 4",)), ("msn", ("Claim 1", "Claim 2", "Claim 3"))):
+    for dead, decided in (("sn", ()), ("none", ("Claim 4",)), ("msn", ("Claim 1", "Claim 2", "Claim 3"))):
         for change in (DEAD, {"zeros": 0.999}, {"length": 0.0}, {"variance": 0.0}):
             runs = {**alive, dead: run(dead, **{"drift": 3.0, **change})}
             found = evaluate_claims(list(runs.values()))
-            assert {claim.name for claim in found if claim.answer not in (UNKNOWN, INCONCLUSIVE)} == set(told), (
+            assert {claim.name for claim in found if claim.answer not in (UNKNOWN, INCONCLUSIVE)} == set(decided), (
                 dead,
                 change,
             )
@@ -147,7 +147,7 @@ def test_networks_that_have_stopped_learning_are_inconclusive() -> None:
 
 
 def test_a_verdict_is_of_the_runs_that_learn() -> None:
-    """A median over runs is of one that learns only where more than half do."""
+    """The median over runs belongs to a learning run only if more than half of them learn."""
     plain, learning, dead = run("none"), run("sn", small=0.5), run("sn", **DEAD)
     assert answers(plain, learning, learning, dead)["Claim 1"] == SUPPORTED
     found = evaluate_claims([plain, learning, dead])[0]
@@ -179,7 +179,7 @@ def test_networks_of_other_widths_and_samples_of_other_sizes_are_inconclusive() 
 
 
 def test_what_is_seen_before_a_mean_is_not_held_against_what_is_seen_after_it() -> None:
-    """Layer b: the mean of 2x2 pixels is merged with it under sn and msn, and cannot be under bn."""
+    """A 2x2 mean is merged with layer b under sn and msn, but cannot be under bn."""
     runs = []
     for norm, drift, pooled in (("bn", 1.0, []), ("sn", 4.0, ["b"]), ("msn", 4.0, ["b"])):
         entries = samples(norm, drift=drift)

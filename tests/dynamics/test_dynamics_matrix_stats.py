@@ -55,7 +55,7 @@ def test_a_transposed_convolution_is_turned() -> None:
 
 
 def explicit(layer: nn.Conv2d, shape: tuple[int, int, int]) -> torch.Tensor:
-    """The matrix of a convolution without its bias: a column for each number of the input."""
+    """The matrix of a convolution without its bias: a column for each element of the input."""
     size = math.prod(shape)
     with torch.no_grad():
         ones = torch.eye(size, dtype=layer.weight.dtype).view(size, *shape)

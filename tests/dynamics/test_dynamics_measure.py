@@ -1,4 +1,4 @@
-"""The numbers of a sample against their formulas, and that sampling leaves everything as it was."""
+"""Numbers of a sample against their formulas; sampling has no side effects."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MakeImages = Callable[..., ImageSet]
 
 
 class Squares:
-    """Mean squares of a network's answers to random inputs, in float64."""
+    """Mean squares of a network's outputs for random inputs, in float64."""
 
     size = 6
 
@@ -207,7 +207,7 @@ def test_the_loss_of_a_discriminator_is_that_of_training(tiny: Make, image_set: 
 @pytest.mark.parametrize("d_batch", ["separate", "joint"])
 @pytest.mark.parametrize("norm", ["sn", "msn", "bn"])
 def test_means_are_of_the_real_images_alone(norm: str, d_batch: str, tiny: Make, image_set: MakeImages) -> None:
-    """The generator changes; a discriminator that does not change must not seem to drift, whatever its norm sees."""
+    """A change of the generator alone must not appear as drift of the discriminator, whatever its norm."""
     config = tiny(norm=norm, d_batch=d_batch)
     generator, discriminator = build_generator(config), build_discriminator(config)
     subject = DynamicsMeter(discriminator, DiscriminatorProbe(config, image_set(), 0, generator, CPU), {})

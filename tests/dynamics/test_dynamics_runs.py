@@ -1,4 +1,4 @@
-"""Runs and trainings that are sampled: the same weights, files that go on after a kill, and figures on their pages."""
+"""Sampled runs: unchanged weights, samples that continue after a kill, figures in reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages of a report: whole in one file, true to report.json, and told apart where scores do not compare."""
+"""Pages of an evaluation: one complete file with the content of report.json; different protocols are marked."""
 
 from __future__ import annotations
 
@@ -115,22 +115,22 @@ def test_the_page_is_one_whole_file(folder: Path, make: Make) -> None:
 
 def test_markdown_and_charts(folder: Path, make: Make) -> None:
     make(result("a | b"), result("r, step 4", step=4, fid=10.5))
-    view = report.write_evaluation_report(folder)
+    written = report.write_evaluation_report(folder)
     text = (folder / "report.md").read_text()
     assert "| a \\| b | 12.35 | 3.25 ± 0.12 |" in text and "| **10.50** |" in text
     assert "FID misleads" in text and "Of the 90 real images: 90 resized." in text
     linked = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
     assert len(linked) == 3 + 5 and all((folder / name).exists() for name in linked)
-    assert len(list((folder / "report-images").glob("chart-*.svg"))) == 5 == len(view.charts)
+    assert len(list((folder / "report-images").glob("chart-*.svg"))) == 5 == len(written.charts)
     svg = (folder / "report-images" / "chart-1.svg").read_text()
     assert "currentColor" not in svg and "background: white" in svg
-    assert view == report.write_evaluation_report(folder)  # the same again
+    assert written == report.write_evaluation_report(folder)  # the same again
 
 
 def test_the_table_names_the_best(folder: Path, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     make(result(fid=3.0, recall=0.1), result("other [b]", target="x", fid=0.01234, recall=0.9))
-    view = report.write_evaluation_report(folder)
-    assert view.first.header == (
+    written = report.write_evaluation_report(folder)
+    assert written.first.header == (
         "Target",
         "FID ↓",
         "Inception score ↑",
@@ -139,8 +139,8 @@ def test_the_table_names_the_best(folder: Path, make: Make, capsys: pytest.Captu
         "Recall ↑",
         "Images",
     )
-    assert {cell for cell in view.first.best if cell[1] in (1, 5)} == {(1, 1), (1, 5)}  # less FID, more recall
-    print_report(view)
+    assert {cell for cell in written.first.best if cell[1] in (1, 5)} == {(1, 1), (1, 5)}  # less FID, more recall
+    print_report(written)
     out = capsys.readouterr().out
     assert "other [b]" in out and "0.0123" in out and "3.00" in out and "FID misleads" in out
 
@@ -148,22 +148,22 @@ def test_the_table_names_the_best(folder: Path, make: Make, capsys: pytest.Captu
 def test_one_score_of_one_target(folder: Path, make: Make) -> None:
     row = {key: value for key, value in result().items() if key not in ("inception_score", "kid", "precision")}
     make(row, real_grid=None, reference=None)
-    view = report.write_evaluation_report(folder)
+    written = report.write_evaluation_report(folder)
     assert (
-        view.first.header[:2] == ("Target", "FID ↓")
-        and not view.first.best
-        and not view.charts
-        and len(view.grids) == 1
+        written.first.header[:2] == ("Target", "FID ↓")
+        and not written.first.best
+        and not written.charts
+        and len(written.grids) == 1
     )
 
 
 def test_unlike_protocols_are_told_apart(folder: Path, make: Make) -> None:
     other = dataclasses.replace(PROTOCOL, generated_count=60, ema=True)
     make(result(), result("b", target="b", protocol=other.to_json()), result("c", target="c"))
-    view = report.write_evaluation_report(folder)
-    assert [row[-1] for row in view.first.rows] == ["A", "B", "A"] and view.first.header[-1] == "Protocol"
-    assert not view.first.best and "compare only rows with the same letter" in view.first.notes[0]
-    assert ("generated count", "A: 50; B: 60") in view.facts
+    written = report.write_evaluation_report(folder)
+    assert [row[-1] for row in written.first.rows] == ["A", "B", "A"] and written.first.header[-1] == "Protocol"
+    assert not written.first.best and "compare only rows with the same letter" in written.first.notes[0]
+    assert ("generated count", "A: 50; B: 60") in written.facts
 
 
 def test_a_stopped_report_says_so(folder: Path, make: Make) -> None:
@@ -175,8 +175,8 @@ def test_a_stopped_report_says_so(folder: Path, make: Make) -> None:
 
 def test_long_runs_show_some_grids(folder: Path, make: Make) -> None:
     make(*(result(f"step {step}", step=step, images_seen=8 * step) for step in range(1, 41)))
-    view = report.write_evaluation_report(folder)
-    names = [picture.caption.split(":")[0] for picture in view.grids[1:]]
+    written = report.write_evaluation_report(folder)
+    names = [figure.caption.split(":")[0] for figure in written.grids[1:]]
     assert len(names) == 6 and names[0] == "step 1" and names[-1] == "step 40"
 
 
@@ -216,6 +216,6 @@ def test_one_subset_has_no_spread(folder: Path, make: Make) -> None:
 
 def test_grids_say_what_they_show(folder: Path, make: Make) -> None:
     make(result(), result("cats", target="cats", kind="images"), passed_over=["r/step-3.pt: its generator gives NaN"])
-    view = report.write_evaluation_report(folder)
-    assert [picture.alt.split(" of ")[0] for picture in view.grids] == ["Real images", "The first images", "Images"]
-    assert "Skipped: r/step-3.pt: its generator gives NaN" in view.first.notes
+    written = report.write_evaluation_report(folder)
+    assert [figure.alt.split(" of ")[0] for figure in written.grids] == ["Real images", "The first images", "Images"]
+    assert "Skipped: r/step-3.pt: its generator gives NaN" in written.first.notes

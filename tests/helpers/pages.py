@@ -1,4 +1,4 @@
-"""Parse an HTML page of a report"""
+"""Parser for HTML pages of reports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 
 class Page(HTMLParser):
-    """What a page refers to, its alternative texts, and whether every element is closed."""
+    """Tags, links, ids and alternative texts of a page, and the elements that are not closed."""
 
     VOID = {"meta", "img", "link", "br", "hr", "input"}
 

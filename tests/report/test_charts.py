@@ -22,14 +22,14 @@ def test_charts_are_the_same_each_time_and_take_colours_of_the_page() -> None:
 
 
 def heights(svg: str) -> list[list[float]]:
-    """Of the points of each line, in the picture's units from its top."""
+    """Distance of each line's points from the top of the figure, in its units."""
     lines = re.findall(r'<path d="(M[^"]*)" clip-path[^>]*fill: none; stroke: #(?:2a86c9|d55e00)', svg)
     return [[float(y) for y in re.findall(r"[ML] [\d.]+ ([-\d.]+)", line)] for line in lines]
 
 
 @pytest.mark.parametrize("log", [False, True])
 def test_lines_fill_the_chart(log: bool) -> None:
-    """On a logarithmic axis too, where nothing is at or below 0 and a value that is has no place."""
+    """Also on a logarithmic axis, which shows positive values alone."""
     values = [1e-3, 1e-6, 1e-9] if log else [3.0, 2.0, 1.0]
     lines = [Line("a", [0, 1, 2], values), Line("b", [0, 1, 2], [values[1], values[1], values[2]])]
     (first, second) = heights(svg_chart(lines, x_label="steps", y_label="", alt="", log=log))
