@@ -73,10 +73,7 @@ class Batches:
         """Return batch number `index`, which does not depend on earlier calls.
 
         Call it from one thread. Batches of a streamed set are prefetched in others, so that consecutive batches do not
-        wait.
-
-        Raises:
-            UserError: an image of a streamed set has become unreadable.
+        wait. Raises UserError if an image of a streamed set has become unreadable.
         """
         samples, pixels = self.samples(index), self.pixels(index)
         if samples.flips is not None:

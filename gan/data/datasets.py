@@ -63,23 +63,14 @@ def open_source(data: str, *, data_root: Path, split: str) -> Source:
 
 
 def count_classes(data: str) -> int:
-    """Count the classes of a set's training images, 0 without labels; nothing is downloaded.
-
-    Raises:
-        UsageError, UserError: as `open_source`, and as the listing of the source.
-    """
+    """Count the classes of a set's training images, 0 without labels. Downloads nothing. Raises as `open_source`."""
     if data in DATASETS:
         return _CLASSES.get(data, 0)
     return len(open_source(data, data_root=Path(), split="train").listing.classes)
 
 
 def open_path(path: Path, *, split: str) -> Source:
-    """Open the folder or zip at a path.
-
-    Raises:
-        UsageError: there is no such path.
-        UserError: it is not a usable image source.
-    """
+    """Open the folder or zip at a path. Raises as `open_source`."""
     if not path.exists():
         raise UsageError(f"{path}: no such folder or zip")
     return open_folder(path, split=split) if path.is_dir() else ZipSource(path, split=split)

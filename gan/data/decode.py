@@ -71,11 +71,8 @@ def to_pixels(content: Content, resolution: int, channels: int) -> tuple[NDArray
     (Lanczos to shrink, bicubic to enlarge); resizing the short side before cropping would give the same. Only the first
     frame of an animation is used. An image that needs no step keeps every byte.
 
-    Returns:
-        uint8 (channels, resolution, resolution), and the kinds of conversion applied.
-
-    Raises:
-        BadImage: it cannot be decoded.
+    Returns uint8 (channels, resolution, resolution), and the kinds of conversion applied. Raises BadImage if the image
+    cannot be decoded.
     """
     with _decoder_errors():
         image = _open(content)
@@ -90,21 +87,16 @@ def to_pixels(content: Content, resolution: int, channels: int) -> tuple[NDArray
 
 
 def expected_conversions(content: Content, resolution: int, channels: int) -> tuple[str, ...]:
-    """Return the kinds of conversion that `to_pixels` will apply, from the header alone: the pixels are not decoded.
+    """Return the kinds of conversion that `to_pixels` will apply, without decoding the pixels.
 
-    Raises:
-        BadImage: the header is unreadable.
+    Raises BadImage if the header is unreadable.
     """
     with _decoder_errors():
         return _kinds(_open(content), content, resolution, channels)
 
 
 def inspect_image(content: Content) -> ImageInfo:
-    """Decode an image, and return its size and mode.
-
-    Raises:
-        BadImage: it cannot be decoded.
-    """
+    """Decode an image, and return its size and mode. Raises BadImage if it cannot be decoded."""
     with _decoder_errors():
         image = _open(content)
         width, height = image.size

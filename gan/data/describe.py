@@ -21,8 +21,7 @@ def describe_images(data: str, *, data_root: Path = Path("data"), split: str = "
         count); `sizes` (`WIDTHxHEIGHT` to count) and `modes` (Pillow's name to count), most common first; `bad`, pairs
         of name and reason; `bytes`, the memory that the set needs by resolution, with 3 channels. It is fit for JSON.
 
-    Raises:
-        UsageError, UserError: as `load_images` for a source that cannot be used.
+    Raises UsageError and UserError as `load_images`, for a source that cannot be used.
     """
     source = open_source(data, data_root=data_root, split=split)
     listing = source.listing

@@ -103,11 +103,7 @@ def printable_name(name: str) -> str:
 
 
 def report_bad_images(bad: Sequence[tuple[str, str]], where: str, *, skip: bool) -> None:
-    """Report unreadable images, pairs of (name, reason): count them if `skip`, else raise.
-
-    Raises:
-        UserError: there are bad images and `skip` is false; names the first 20 of them.
-    """
+    """Print the number of bad images, pairs of (name, reason), if `skip`; else raise UserError naming 20 of them."""
     if not bad:
         return
     if skip:

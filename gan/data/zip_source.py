@@ -52,19 +52,20 @@ class ZipSource:
         self._path = path
         self._split = split
 
-    @cached_property
-    def key(self) -> bytes:
-        """Digest of the raw central directory: names, sizes, CRCs and offsets of the entries.
-
-        Raises:
-            UserError: the file is not a zip.
-        """
-        # The directory is not parsed, so that a cached decoded copy is found at once.
+    @contextmanager
+    def _file(self) -> Iterator[BinaryIO]:
         try:
             with open(self._path, "rb") as file:
-                directory = _central_directory(file)
+                yield file
         except OSError as error:
             raise UserError(f"{self.name}: {error.strerror or error}") from error
+
+    @cached_property
+    def key(self) -> bytes:
+        """Digest of the raw central directory: names, sizes, CRCs, offsets. Raises UserError if this is not a zip."""
+        # The directory is not parsed, so that a cached decoded copy is found at once.
+        with self._file() as file:
+            directory = _central_directory(file)
         if directory is None:
             raise _not_a_zip_error(self.name)
         return hashlib.sha256(self._split.encode() + b"\0" + directory).digest()
@@ -82,12 +83,10 @@ class ZipSource:
     @cached_property
     def _parsed(self) -> tuple[Listing, list[zipfile.ZipInfo]]:
         try:
-            with zipfile.ZipFile(self._path) as archive:
+            with self._file() as file, zipfile.ZipFile(file) as archive:
                 infos = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
             raise _not_a_zip_error(self.name) from error
-        except OSError as error:
-            raise UserError(f"{self.name}: {error.strerror or error}") from error
         infos = [info for info in infos if not info.is_dir()]
         for info in infos:
             _refuse_outside_path(info.filename.replace("\\", "/"), self.name)
@@ -115,11 +114,7 @@ class ZipSource:
     def opened(self) -> Iterator[Reader]:
         """Open a reader with a file handle of its own."""
         _, entries = self._parsed
-        try:
-            file = open(self._path, "rb")
-        except OSError as error:
-            raise UserError(f"{self.name}: {error.strerror or error}") from error
-        with file:
+        with self._file() as file:
 
             def read(index: int, limit: int | None = None) -> bytes:
                 try:

@@ -37,8 +37,7 @@ def build_generator(config: TrainConfig, classes: int = 0) -> nn.Module:
 def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
     """Build the discriminator of a run; its raw initial weights are the same for every normalization.
 
-    Raises:
-        UsageError: `norm_layers` has the number of a convolution that the network does not have.
+    Raises UsageError if `norm_layers` has the number of a convolution that the network does not have.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream(config.seed, WEIGHTS, 1).initial_seed())

@@ -61,11 +61,7 @@ class DiscriminatorNorm:
         return self._norm.hidden(layer) if full else self._norm.output(layer)
 
     def check_layer_numbers(self) -> None:
-        """Check that `only` has no number above `count`; call it after the last hidden layer.
-
-        Raises:
-            UsageError: a layer does not exist.
-        """
+        """Raise UsageError if `only` has a number above `count`; call it after the last hidden layer."""
         absent = [number for number in self._only or () if number > self.count]
         if absent:
             raise UsageError(

@@ -102,8 +102,7 @@ def build_classifier(
 ) -> Classifier:
     """Build a classifier with initial weights drawn from the seed; the raw weights are the same for every norm.
 
-    Raises:
-        UsageError: there is no such classifier or norm, or the images are too small for it.
+    Raises UsageError if there is no such classifier or norm, or the images are too small for it.
     """
     require_large_enough(name, resolution)
     if norm not in NORMS:
@@ -114,11 +113,7 @@ def build_classifier(
 
 
 def require_large_enough(name: str, resolution: int) -> None:
-    """Check that a classifier exists, and that images of this resolution are large enough for it.
-
-    Raises:
-        UsageError: lists the classifiers, or says which resolution it needs.
-    """
+    """Raise UsageError if a classifier does not exist, or images of this resolution are too small for it."""
     if name not in CLASSIFIERS:
         raise UsageError(f"--model {name}: no such classifier; choose from {', '.join(CLASSIFIERS)}")
     smallest = CLASSIFIERS[name].smallest
@@ -131,11 +126,7 @@ def require_large_enough(name: str, resolution: int) -> None:
 
 
 def require_statistics(name: str, norms: Sequence[str], resolution: int, batch: int) -> None:
-    """Check that norms which divide by the standard deviation of a channel have more than one value per channel.
-
-    Raises:
-        UsageError: says which resolution, batch size or norms to use instead.
-    """
+    """Raise UsageError for norms that divide by the standard deviation of a channel, if it has a single value."""
     undefined = [norm for norm in norms if norm == "in" or (norm == "bn" and batch == 1)]
     if not undefined or smallest_map(name, resolution) > 1:
         return

@@ -23,12 +23,6 @@ from torch import Tensor, nn
 from gan.models.blocks import he_convolution
 from gan.norm import NORMS
 
-GROWTH = 12
-BLOCKS = (16, 16, 16)
-BOTTLENECK = 4
-COMPRESSION = 0.8
-INITIAL = 24
-
 # Norms of the concatenated maps, applied before the ReLU; each is built for the number of channels.
 CONCATENATION_NORMS: dict[str, Callable[[int], nn.Module]] = {
     "bn": nn.BatchNorm2d,
@@ -105,11 +99,11 @@ class DenseNet(nn.Module):
         norm: str,
         channels: int,
         *,
-        growth: int = GROWTH,
-        blocks: Sequence[int] = BLOCKS,
-        bottleneck: int = BOTTLENECK,
-        compression: float = COMPRESSION,
-        initial: int = INITIAL,
+        growth: int = 12,
+        blocks: Sequence[int] = (16, 16, 16),
+        bottleneck: int = 4,
+        compression: float = 0.8,
+        initial: int = 24,
     ) -> None:
         super().__init__()
         self.stem = _concatenated_convolution(norm, channels, initial, 3)

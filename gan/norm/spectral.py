@@ -80,9 +80,7 @@ class SpectralNorm(nn.Module):
     def sigma(self, weight: Tensor) -> Tensor:
         """Return the current estimate σ(W) = uᵀWv, a scalar."""
         with _full_precision(weight):
-            weight = _at_least_fp32(weight)
-            order = _memory_order(weight, self.dim)
-            v = _to_memory_order(self.v.to(weight), weight, order)
+            weight, v, order = self._prepare(weight)
             return torch.dot(self.u.to(weight), _matrix(weight, order) @ v)
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -90,11 +88,15 @@ class SpectralNorm(nn.Module):
         kind = weight.device.type
         dtype = torch.get_autocast_dtype(kind) if self.autocast and torch.is_autocast_enabled(kind) else weight.dtype
         with _full_precision(weight):
-            # Copies: `iterate` may change u and v between a forward pass and its backward pass.
-            weight = _at_least_fp32(weight)
-            order = _memory_order(weight, self.dim)
-            v = _to_memory_order(self.v.to(weight), weight, order)
+            # Copies of u and v: `iterate` may change them between a forward pass and its backward pass.
+            weight, v, order = self._prepare(weight)
             return _DivideBySigma.apply(weight, self.u.to(weight, copy=True), v, order, dtype)
+
+    def _prepare(self, weight: Tensor) -> tuple[Tensor, Tensor, list[int]]:
+        """Return the weight in fp32 at least, a copy of v in the order of its columns, and that order."""
+        weight = _at_least_fp32(weight)
+        order = _memory_order(weight, self.dim)
+        return weight, _to_memory_order(self.v.to(weight), weight, order), order
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """Return the raw weight to store when the layer's weight is assigned: the assigned value."""
