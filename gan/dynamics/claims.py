@@ -7,9 +7,9 @@ the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gan.dynamics.samples import (
     GRADIENT_SIGMA,
@@ -26,6 +26,7 @@ FACTOR = 1.5
 DRIFT = 0.5  # initial standard deviations; from here on a mean has drifted
 SUPPORTED, PARTLY, AGAINST = "supported", "partly supported", "not supported"
 UNKNOWN, INCONCLUSIVE = "not enough runs to say", "inconclusive"
+_BASELINES = ("none", "bn")  # what SN is compared with: bn, as in the authors' plots, if there is no run under none
 
 
 class Claim(NamedTuple):
@@ -53,77 +54,73 @@ def evaluate_claims(runs: Sequence[SampledRun]) -> list[Claim]:
         runs: of one network on the same images, under one or several norms.
     """
     runs = comparable(runs)
-    difference = _difference(runs)
     claims = []
     for name, (statement, rule) in _CLAIMS.items():
         try:
-            answer, reason = (INCONCLUSIVE, difference) if difference else rule(runs)
+            _require_comparable(runs)
+            answer, reason = rule(runs)
         except _Undecided as undecided:
             answer, reason = undecided.args
         claims.append(Claim(name, statement, answer, reason))
     return claims
 
 
-def _difference(runs: Sequence[SampledRun]) -> str:
-    """A sentence about why the runs cannot be compared; empty if they can."""
+def _require_comparable(runs: Sequence[SampledRun]) -> None:
     if len({(run.entries[0].get("kind"), tuple(run.entries[0]["layers"])) for run in runs}) > 1:
-        return "The runs are of different networks."
+        raise _Undecided(INCONCLUSIVE, "The runs are of different networks.")
     sizes = [run.sizes for run in runs if run.sizes]
     for name in sizes[0] if sizes else ():
         if len(counts := {size[name] for size in sizes}) > 1:
-            return f"The runs are of different networks: {name} has {_listed(counts)} singular values."
+            counted = " and ".join(sorted(map(str, counts)))
+            raise _Undecided(INCONCLUSIVE, f"The runs are of different networks: {name} has {counted} singular values.")
     if len(batches := {run.entries[0].get("part") for run in runs}) > 1:
-        return f"The runs were sampled on mini-batches of different sizes ({_listed(batches)} images)."
-    return ""
+        counted = " and ".join(sorted(map(str, batches)))
+        raise _Undecided(INCONCLUSIVE, f"The runs were sampled on mini-batches of different sizes ({counted} images).")
 
 
-def _listed(values: Iterable[Any]) -> str:
-    return " and ".join(sorted(map(str, values)))
-
-
-def _late_value(runs: Sequence[SampledRun], norm: str, quantity: Quantity) -> float:
-    """The value of a quantity under a norm.
-
-    Raises:
-        _Undecided: the norm has no run, or no finite sample in the last third of training.
-    """
-    own = [run for run in runs if run.norm == norm]
-    if not own:
-        norms = ", ".join(dict.fromkeys(run.norm for run in runs))
-        raise _Undecided(UNKNOWN, f"This needs a run under {norm} too; there is only {norms}.")
-    values = [value for value in (run.late(quantity) for run in own) if value is not None]
-    if values:
-        return median(values)
-    if any(run.late_steps for run in own):
-        raise _Undecided(INCONCLUSIVE, f"In the last third of training the numbers under {norm} are not finite.")
-    raise _Undecided(
-        UNKNOWN, f"There is no sample under {norm} in the last third of training; use a smaller --dynamics."
-    )
-
-
-def _require_learning(runs: Sequence[SampledRun], *norms: str) -> None:
-    """Check that most runs under each norm still learn: zero gradients cannot be compared.
-
-    Raises:
-        _Undecided: half or more of a norm's runs, whose median would count, have stopped.
-    """
+def _runs_under(runs: Sequence[SampledRun], *norms: str) -> list[SampledRun]:
+    """The runs of the first of some norms that has any."""
     for norm in norms:
-        stopped = [run.stopped for run in runs if run.norm == norm]
-        if stopped and 2 * sum(stopped) >= len(stopped):
-            subject = f"{sum(stopped)} of {len(stopped)} runs have" if len(stopped) > 1 else "the run has"
-            raise _Undecided(
-                INCONCLUSIVE,
-                f"Under {norm} {subject} stopped learning: in the last third of training gradients are zero.",
+        if own := [run for run in runs if run.norm == norm]:
+            return own
+    present = ", ".join(dict.fromkeys(run.norm for run in runs))
+    raise _Undecided(UNKNOWN, f"This needs a run under {' or '.join(norms)} too; there is only {present}.")
+
+
+def _late_values(quantity: Quantity, *groups: Sequence[SampledRun]) -> list[float]:
+    """The value of a quantity in each group of runs, which have one norm.
+
+    Raises:
+        _Undecided: a group has no finite sample in the last third of training.
+    """
+    medians = []
+    for runs in groups:
+        values = [value for value in (run.late(quantity) for run in runs) if value is not None]
+        if values:
+            medians.append(median(values))
+        elif any(run.late_steps for run in runs):
+            reason = f"In the last third of training the numbers under {runs[0].norm} are not finite."
+            raise _Undecided(INCONCLUSIVE, reason)
+        else:
+            reason = f"There is no sample under {runs[0].norm} in the last third of training; use a smaller --dynamics."
+            raise _Undecided(UNKNOWN, reason)
+    return medians
+
+
+def _require_learning(*groups: Sequence[SampledRun]) -> None:
+    """Check that most runs of each group still learn: zero gradients cannot be compared.
+
+    Raises:
+        _Undecided: half or more of a group's runs, whose median would count, have stopped.
+    """
+    for runs in groups:
+        stopped = sum(run.stopped for run in runs)
+        if 2 * stopped >= len(runs):
+            subject = f"{stopped} of {len(runs)} runs have" if len(runs) > 1 else "the run has"
+            reason = (
+                f"Under {runs[0].norm} {subject} stopped learning: in the last third of training gradients are zero."
             )
-
-
-def _baseline(runs: Sequence[SampledRun]) -> str:
-    """The norm that SN is compared with: none, or batch norm (as in the authors' plots) if there is no such run."""
-    norms = {run.norm for run in runs}
-    for norm in ("none", "bn"):
-        if norm in norms:
-            return norm
-    raise _Undecided(UNKNOWN, f"This needs a run under none or bn too; there is only {', '.join(sorted(norms))}.")
+            raise _Undecided(INCONCLUSIVE, reason)
 
 
 def ratio(value: float, other: float) -> float:
@@ -134,38 +131,36 @@ def ratio(value: float, other: float) -> float:
 
 
 def _sparsity(runs: Sequence[SampledRun]) -> tuple[str, str]:
-    sn = _late_value(runs, "sn", SMALL_SHARE)
-    baseline = _baseline(runs)
-    plain = _late_value(runs, baseline, SMALL_SHARE)
-    zeros = [_late_value(runs, norm, ZERO_SHARE) for norm in ("sn", baseline)]
-    _require_learning(runs, "sn", baseline)
+    groups = _runs_under(runs, "sn"), _runs_under(runs, *_BASELINES)
+    sn, plain = _late_values(SMALL_SHARE, *groups)
+    sn_zeros, plain_zeros = _late_values(ZERO_SHARE, *groups)
+    _require_learning(*groups)
     return SUPPORTED if ratio(sn, plain) >= FACTOR else AGAINST, (
         f"In the last third of training {sn:.2%} of a layer's gradient entries are at most 0.001 of its largest under "
-        f"sn, {plain:.2%} under {baseline} (medians over layers and samples): {ratio(sn, plain):.3g} times as many; "
-        f"support takes {FACTOR}. Exactly zero are {zeros[0]:.2%} and {zeros[1]:.2%}."
+        f"sn, {plain:.2%} under {groups[1][0].norm} (medians over layers and samples): {ratio(sn, plain):.3g} times as "
+        f"many; support takes {FACTOR}. Exactly zero are {sn_zeros:.2%} and {plain_zeros:.2%}."
     )
 
 
 def _variance(runs: Sequence[SampledRun]) -> tuple[str, str]:
-    variance, sigma = (_late_value(runs, "sn", quantity) for quantity in (GRADIENT_VARIANCE, GRADIENT_SIGMA))
-    baseline = _baseline(runs)
-    plain_variance, plain_sigma = (
-        _late_value(runs, baseline, quantity) for quantity in (GRADIENT_VARIANCE, GRADIENT_SIGMA)
-    )
-    _require_learning(runs, "sn", baseline)
+    groups = _runs_under(runs, "sn"), _runs_under(runs, *_BASELINES)
+    variance, plain_variance = _late_values(GRADIENT_VARIANCE, *groups)
+    sigma, plain_sigma = _late_values(GRADIENT_SIGMA, *groups)
+    _require_learning(*groups)
     ratios = ratio(variance, plain_variance), ratio(sigma, plain_sigma)
     smaller = sum(value * FACTOR <= 1 for value in ratios)
     return (AGAINST, PARTLY, SUPPORTED)[smaller], (
         f"In the last third of training the variance of a gradient entry over mini-batches is {variance:.3g} under sn, "
-        f"{plain_variance:.3g} under {baseline} ({ratios[0]:.3g} times), the largest singular value of the gradient "
-        f"matrix {sigma:.3g} and {plain_sigma:.3g} ({ratios[1]:.3g} times; medians over layers and samples). Support "
-        f"takes at most 1/{FACTOR} of both, partial support of one."
+        f"{plain_variance:.3g} under {groups[1][0].norm} ({ratios[0]:.3g} times), the largest singular value of the "
+        f"gradient matrix {sigma:.3g} and {plain_sigma:.3g} ({ratios[1]:.3g} times; medians over layers and samples). "
+        f"Support takes at most 1/{FACTOR} of both, partial support of one."
     )
 
 
 def _drift(runs: Sequence[SampledRun]) -> tuple[str, str]:
-    sn = _late_value(runs, "sn", MEAN_DRIFT)
-    _require_learning(runs, "sn")
+    own = _runs_under(runs, "sn")
+    (sn,) = _late_values(MEAN_DRIFT, own)
+    _require_learning(own)
     reason = (
         f"In the last third of training the means of pre-activations are {sn:.3g} initial standard deviations from "
         f"their initial values (median over layers and samples); from {DRIFT} on they have drifted."
@@ -173,14 +168,14 @@ def _drift(runs: Sequence[SampledRun]) -> tuple[str, str]:
     )
     if sn < DRIFT:
         return AGAINST, reason
-    try:
-        baseline = _baseline(runs)
-    except _Undecided:
-        return SUPPORTED, f"{reason} There is no run under none or bn to compare with."
-    plain = _late_value(runs, baseline, MEAN_DRIFT)
-    _require_learning(runs, baseline)
+    if not any(run.norm in _BASELINES for run in runs):
+        return SUPPORTED, f"{reason} There is no run under {' or '.join(_BASELINES)} to compare with."
+    baseline = _runs_under(runs, *_BASELINES)
+    (plain,) = _late_values(MEAN_DRIFT, baseline)
+    _require_learning(baseline)
     if ratio(sn, plain) * FACTOR <= 1:
-        return PARTLY, f"{reason} But that is {ratio(sn, plain):.3g} times the drift under {baseline}: SN reduces it."
+        comparison = f"{ratio(sn, plain):.3g} times the drift under {baseline[0].norm}"
+        return PARTLY, f"{reason} But that is {comparison}: SN reduces it."
     return SUPPORTED, reason
 
 
@@ -188,16 +183,15 @@ def _drift_of_others(runs: Sequence[SampledRun]) -> str:
     """The drift under the other norms that have samples in the last third of training."""
     texts = []
     for norm in dict.fromkeys(run.norm for run in runs if run.norm != "sn"):
-        try:
-            texts.append(f"{norm} {_late_value(runs, norm, MEAN_DRIFT):.3g}")
-        except _Undecided:
-            continue
+        values = [value for run in runs if run.norm == norm and (value := run.late(MEAN_DRIFT)) is not None]
+        texts += [f"{norm} {median(values):.3g}"] if values else []
     return f" For comparison: {', '.join(texts)}." if texts else ""
 
 
 def _removal(runs: Sequence[SampledRun]) -> tuple[str, str]:
-    sn, msn = _late_value(runs, "sn", MEAN_DRIFT), _late_value(runs, "msn", MEAN_DRIFT)
-    _require_learning(runs, "sn", "msn")
+    groups = _runs_under(runs, "sn"), _runs_under(runs, "msn")
+    sn, msn = _late_values(MEAN_DRIFT, *groups)
+    _require_learning(*groups)
     reason = (
         f"In the last third of training the drift is {msn:.3g} initial standard deviations under msn, {sn:.3g} under "
         f"sn ({ratio(msn, sn):.3g} times; medians over layers and samples); support takes at most 1/{FACTOR}."
