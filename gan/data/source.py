@@ -94,7 +94,7 @@ def is_labels_name(name: str) -> bool:
 
 def no_images_error(where: str) -> UserError:
     """Return the error for a source without images."""
-    return UserError(f"{where}: no images found; looked for {' '.join(EXTENSIONS)} in it and its sub-folders")
+    return UserError(f"{where}: no images found in it or its sub-folders; looked for {' '.join(EXTENSIONS)}")
 
 
 def printable_name(name: str) -> str:

@@ -17,14 +17,14 @@ ZipOf = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep decoded images below tmp_path."""
+    """Set the cache of decoded images to a folder in tmp_path."""
     monkeypatch.setenv("MSN_GAN_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "decoded"
 
 
 @pytest.fixture
 def cache_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep sets of any size."""
+    """Cache sets of any size."""
     monkeypatch.setattr(decoded_cache, "MIN_IMAGES", 1)
 
 

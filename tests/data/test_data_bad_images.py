@@ -13,7 +13,7 @@ from gan.errors import UserError
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds nothing."""
+    """A PNG with a size in its header and no pixels."""
     chunk = b"IHDR" + struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)
     header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     return header + struct.pack(">I", 4) + b"IDAT" + bytes(8)

@@ -14,7 +14,7 @@ COUNT = 23
 
 @pytest.fixture
 def images() -> ImageSet:
-    """Image k holds the number k in its left column and 255 - k in its right one; its label is k % 3."""
+    """Images of which number k has k in its left column, 255 - k in its right column, and the label k % 3."""
     numbers = torch.arange(COUNT, dtype=torch.uint8)
     pixels = torch.stack([numbers, 255 - numbers], 1).reshape(COUNT, 1, 1, 2).expand(COUNT, 3, 2, 2).contiguous()
     return ImageSet.of(pixels, torch.arange(COUNT) % 3, ("a", "b", "c"))

@@ -67,7 +67,7 @@ def test_split_folders_are_no_classes(tmp_path, paint, capsys):
 
 
 def test_each_split_has_its_own_dataset_json(tmp_path, paint, zip_of):
-    """Two packed zips unpacked side by side: their folders of a thousand images each are no classes."""
+    """The folders of a thousand images in packed zips are not classes."""
     folder = tmp_path / "set"
     for split, labels in (("train", [2, 0, 1]), ("test", [1, 2])):
         rows = [[f"{number // 2:05d}/img{number:08d}.png", label] for number, label in enumerate(labels)]

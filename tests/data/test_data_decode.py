@@ -150,7 +150,7 @@ def test_16_bits_are_scaled_and_not_clipped(form, channels):
 
 
 def wide_png(colour_type: int, pixels: np.ndarray, clear: bytes = b"") -> bytes:
-    """A PNG of 16 bits for each channel, which Pillow writes of grey alone; pixels are (H, W, C)."""
+    """A PNG with 16 bits per channel, which Pillow writes only for grey images; pixels are (H, W, C)."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -163,7 +163,7 @@ def wide_png(colour_type: int, pixels: np.ndarray, clear: bytes = b"") -> bytes:
 
 
 def wide_tiff(pixels: np.ndarray) -> bytes:
-    """A TIFF of 16 bits for each of 3 channels; pixels are (H, W, 3)."""
+    """A TIFF with 16 bits per channel; pixels are (H, W, 3)."""
     height, width, _ = pixels.shape
     entries = [(256, 1, width), (257, 1, height), (258, 3, 122), (259, 1, 1), (262, 1, 2), (273, 1, 128), (277, 1, 3)]
     entries += [(278, 1, height), (279, 1, pixels.size * 2)]

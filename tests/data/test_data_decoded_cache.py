@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("cache_all")
 
 @pytest.fixture
 def decodes(monkeypatch) -> list[str]:
-    """The sources that had to be decoded."""
+    """Names of the sources that were decoded, not read from the cache."""
     seen: list[str] = []
     decode_all = loading.decode_all
 

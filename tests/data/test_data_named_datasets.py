@@ -39,7 +39,7 @@ def test_digits_are_enlarged_smoothly_and_repeated_for_colour():
 
 
 class Fake:
-    """Stands in for a class of torchvision's; counts how it was made."""
+    """Replacement of a torchvision dataset class that records its arguments."""
 
     made: ClassVar[list[dict]] = []
     there = True

@@ -104,7 +104,7 @@ def test_a_header_longer_than_usual_is_read_whole(classes_folder, little_memory)
 
 @pytest.fixture
 def cut(classes_folder, paint, little_memory):
-    """A set whose image number 1 has a whole header only."""
+    """A set whose image number 1 has only an intact header."""
     path = classes_folder / "cat" / "00b.jpg"
     paint(path, size=(64, 64))
     path.write_bytes(path.read_bytes()[:900])
@@ -128,7 +128,7 @@ def test_or_the_next_image_stands_in(cut, capsys):
 
 
 def damage(path):
-    """Leave the header of an image whole, and nothing else."""
+    """Damage an image everywhere except in its header."""
     Image.effect_noise((64, 64), 100).convert("RGB").save(path)
     path.write_bytes(path.read_bytes()[:1000])
 

@@ -10,7 +10,7 @@ from gan.data.thread_map import thread_map
 
 
 def threads_of(seconds: float, count: int = 40) -> tuple[list[range], set[int]]:
-    """The runs in the order in which they came back, and the threads that they were worked out in."""
+    """The runs in the order of the results, and the threads that processed them."""
     seen: set[int] = set()
 
     def work(run: range) -> range:

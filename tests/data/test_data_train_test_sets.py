@@ -1,4 +1,4 @@
-"""The images of an experiment: what is tested on, and one clear line for each kind of images that will not do."""
+"""Training and test sets of classifiers, and the error message for each kind of unsuitable images."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gan.errors import UsageError, UserError
 
 
 def sets(data: str, **given: Any) -> tuple[ImageSet, ImageSet]:
-    """The sets at 8 pixels for batches of 4, the digits in grey."""
+    """Load both sets at 8 pixels for a batch size of 4, the digits in grey."""
     return load_train_and_test(data, **{"resolution": 8, "channels": 1 if data == "digits" else 3, "batch": 4, **given})
 
 
 def paint(folder: Path, classes: str, count: int = 4, seed: int = 0) -> Path:
-    """A folder of random images, `count` of each class; the red of an image is the number of its class's letter."""
+    """A folder of random images, `count` per class; the red channel encodes the class's letter."""
     rng = np.random.default_rng(seed)
     for letter in classes:
         (folder / letter).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Layers of every kind for the tests of `gan.norm`, and what is read off them."""
+"""Layers of every kind for the tests of `gan.norm`, and functions that inspect them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's classifiers, their checkpoints, and the extractor that looks at images through one."""
+"""The paper's classifiers, their checkpoints, and the feature extractor made of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DenseNet-BC and ResNet-18: parameters in closed form, and every classifier under every norm."""
+"""DenseNet-BC and ResNet-18: parameter counts in closed form; every classifier under every norm."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gan.models.densenet import DenseNet
 from gan.norm import NORMS, Centering, Normalized, SpectralNorm, fold, spectral_norms
 
 DIMENSIONS = {"cnn3": 18 * 18 * 32, "vgg7": 256, "densenet-bc": 483, "resnet18": 512}
-# Those that take the mean over positions are the same networks on smaller images.
+# Networks that average over positions have the same layers for smaller images.
 RESOLUTIONS = {"cnn3": 32, "vgg7": 32, "densenet-bc": 16, "resnet18": 16}
 
 
@@ -33,7 +33,7 @@ def convolutions(network: nn.Module) -> list[nn.Module]:
 
 
 def raw_weights(network: nn.Module) -> list[Tensor]:
-    """The weights of all layers as they are stored; of weight norm the direction, which starts as the weight."""
+    """Stored weights of all layers; for weight norm the direction, which is initialized to the weight."""
     found = []
     for layer in convolutions(network):
         if parametrize.is_parametrized(layer, "weight"):
@@ -47,7 +47,7 @@ def raw_weights(network: nn.Module) -> list[Tensor]:
 def densenet_parameters(
     channels: int, classes: int, growth: int, blocks: Sequence[int], compression: float, initial: int
 ) -> int:
-    """From the definition of Huang et al. 2017: BN (2 for each channel), convolutions without bias, a linear layer."""
+    """Parameter count by Huang et al. 2017: BN (2 per channel), convolutions without bias, a linear layer."""
     total, width = 9 * channels * initial, initial
     for number, layers in enumerate(blocks):
         for _ in range(layers):
@@ -85,7 +85,7 @@ def test_resnet_has_the_parameters_of_its_definition() -> None:
 
 
 class Family(NamedTuple):
-    """A classifier under every norm, for one seed."""
+    """Build a classifier under every norm, with one seed."""
 
     name: str
     networks: dict[str, Classifier]
@@ -97,7 +97,7 @@ def family(request: pytest.FixtureRequest) -> Family:
 
 
 def test_what_the_norms_add(family: Family) -> None:
-    """MSN has what SN with a bias has, less than BN; `mean` and `none` the same; γ is one number a channel."""
+    """MSN, `mean`, `none` and SN with a bias have equally many parameters, BN more; γ adds one per channel."""
     sizes = {norm: count(network) for norm, network in family.networks.items()}
     plain = family.networks["none"]
     hidden = sum(module.out_channels for module in plain.modules() if isinstance(module, nn.Conv2d))
@@ -151,13 +151,13 @@ def test_forward_backward_and_folding(family: Family, norm: str) -> None:
         isinstance(m, (Normalized, Centering)) for m in folded.modules()
     )
     left = sum(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
-    # Of DenseNet those stay that read a concatenation: before 48 layers, 2 transitions and the pool.
+    # In DenseNet the norms of concatenations stay: before 48 layers, 2 transitions and the pool.
     assert left == (51 if (name, norm) == ("densenet-bc", "bn") else 0)
 
 
 @pytest.mark.parametrize("norm", ["none", "sn", "wn", "mean", "msn"])
 def test_activating_once_is_activating_for_each_reader(norm: str) -> None:
-    """DenseNet keeps maps after their ReLU where norms belong to the convolutions: the same function, written out."""
+    """If norms follow convolutions, one ReLU per map before the concatenation equals one in each reading layer."""
     network = DenseNet(norm, 3, growth=4, blocks=(3, 2), initial=6).double()
     images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)).double()
 

@@ -1,4 +1,4 @@
-"""The networks: published sizes, all resolutions, conditions, and what a normalization may change."""
+"""GAN networks: published sizes, all resolutions, conditioning, and the effect of the normalization."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def test_parameters_of_sngan_resnet() -> None:
     assert count(build_discriminator(config)) == discriminator
 
 
-# Of Miyato et al. 2018, tables 5 and 6: the generator's first map and its channels, block by block; the channels of
-# the discriminator's blocks, of which the last halves no map. The network for 64 pixels is not in the paper: there
+# Miyato et al. 2018, tables 5 and 6: size of the generator's first map and its channels per block; channels of the
+# discriminator's blocks, the last of which does not halve the map. The 64-pixel network is not in the paper: there
 # every block halves the map.
 _DEEP_RESNETS = {
     "sngan-resnet-stl10": (6, (512, 256, 128, 64), (64, 128, 256, 512, 1024)),
@@ -84,7 +84,7 @@ def test_parameters_of_deep_resnets(name: str) -> None:
     for inputs, outputs in itertools.pairwise((3, *down)):
         between = outputs if inputs == 3 else inputs  # dis_models/resblocks.py of the authors
         discriminator += conv(inputs, between, 3) + conv(between, outputs, 3)
-        # The shortcut of the last block at 128 pixels changes neither size nor channels, and so learns nothing.
+        # The shortcut of the last block at 128 pixels changes neither size nor channels, so it has no parameters.
         discriminator += conv(inputs, outputs, 1) if inputs != outputs else 0
     config = preset_config(name).replace({"norm": "none"})  # SN has no parameters of its own, nor a meta device
     with torch.device("meta"):
@@ -183,7 +183,7 @@ def test_whole_networks_fold(network: str, norm: str) -> None:
 
 
 def test_resnet_shortcut_order_does_not_matter() -> None:
-    """Pooling before the 1×1 convolution is pooling after it; upsampling likewise."""
+    """Pooling or upsampling before a 1×1 convolution equals doing so after it."""
     layer, x = nn.Conv2d(3, 5, 1).double(), torch.randn(2, 3, 8, 8, dtype=torch.float64)
     pool, up = nn.AvgPool2d(2), nn.Upsample(scale_factor=2)
     torch.testing.assert_close(layer(pool(x)), pool(layer(x)), rtol=0, atol=1e-12)
@@ -193,7 +193,7 @@ def test_resnet_shortcut_order_does_not_matter() -> None:
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("norm", [name for name, norm in NORMS.items() if norm.pools])
 def test_norms_that_pool_may_be_pooled_before(norm: str, training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The merged blocks give what convolution, norm and pooling give in the order of the paper, gradients too."""
+    """Merged blocks have the outputs and gradients of convolution, norm and pooling in the order of the paper."""
     config = TrainConfig().replace({"network": "resnet", "norm": norm, "d_width": 4})
     x = torch.rand(4, 3, 32, 32, dtype=torch.float64)
     found = []

@@ -1,4 +1,4 @@
-"""The convolutions with gradients of their own against torch's."""
+"""Convolutions with custom gradients against torch's convolutions."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_it_is_torch_within_rounding(
 
 @pytest.mark.parametrize("layer, size", CASES, ids=str)
 def test_gradients_are_exact(layer: nn.Module, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """In float64 with the rounding to bf16 left out: first gradients to 1e-12, second ones too."""
+    """In float64, without rounding to bf16: first and second gradients to 1e-12."""
     layer = copy.deepcopy(layer).double()
     x = torch.randn(3, 6, *size, dtype=torch.float64, requires_grad=True)
     found = {}

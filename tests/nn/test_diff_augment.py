@@ -1,4 +1,4 @@
-"""DiffAugment against each change written out for one image, and what must hold for all."""
+"""DiffAugment against reference implementations for single images, and its general properties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses and penalties against their formulas in float64, and their own minima."""
+"""Losses and penalties against their formulas in float64, and the positions of their minima."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_formula(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_real_and_fake_are_not_swapped(name: str) -> None:
-    """D gains when real logits rise and fake ones fall; G when fake ones rise."""
+    """D's loss falls when real logits rise and fake ones fall; G's when fake ones rise."""
     real, fake = (torch.zeros(4, requires_grad=True) for _ in range(2))
     d_real, d_fake = torch.autograd.grad(LOSSES[name].discriminator(real, fake), (real, fake))
     assert (d_real < 0).all()

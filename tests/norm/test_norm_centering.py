@@ -60,7 +60,7 @@ def test_centering_gradients(name: str) -> None:
 
 
 def test_centering_is_a_projection() -> None:
-    """In training, centering over a batch is I − 11ᵀ/N per channel: norm 1, and it erases what is common."""
+    """In training, centering over a batch is I − 11ᵀ/N per channel: norm 1, and it removes common shifts."""
     h = torch.randn(6, 2, dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(Centering(2).double(), h).reshape(12, 12)
     projection = torch.eye(6, dtype=torch.float64) - 1 / 6
@@ -70,7 +70,7 @@ def test_centering_is_a_projection() -> None:
 
 
 def test_centering_in_bf16_has_the_mean_of_fp32() -> None:
-    """Also of channels whose mean is large against their spread, and of many positions."""
+    """Also for channels with a mean much larger than their spread, and for many positions."""
     generator = torch.Generator().manual_seed(0)
     h = torch.randn(64, 8, 32, 32, generator=generator) * 0.1 + torch.linspace(-3, 3, 8)[:, None, None]
     h = h.bfloat16().contiguous(memory_format=torch.channels_last)
@@ -81,7 +81,7 @@ def test_centering_in_bf16_has_the_mean_of_fp32() -> None:
 
 
 def test_centering_in_bf16_leaves_nothing_of_equal_numbers() -> None:
-    """Channels that say the same everywhere, as those of dead units do."""
+    """Constant channels, such as those of dead units."""
     h = torch.tensor([0.3, -1.7, 100.0, 1e-3])[:, None, None].expand(16, 4, 16, 16).bfloat16()
     assert not Centering(4)(h.contiguous(memory_format=torch.channels_last)).any()
 
@@ -91,7 +91,7 @@ def test_centering_in_bf16_leaves_nothing_of_equal_numbers() -> None:
 def test_centering_does_not_depend_on_how_maps_lie_in_memory(
     shape: tuple[int, ...], dtype: torch.dtype, tolerance: float
 ) -> None:
-    """Nor does it hinder an activation that works in place."""
+    """The output also allows an in-place activation."""
     h = torch.randn(shape, dtype=torch.float64) + 1
     probe, m = torch.randn(shape, dtype=torch.float64), torch.randn(shape[1], dtype=torch.float64)
     expected = h - per_channel(h).mean(1).view(-1, *(1,) * (h.dim() - 2)) + m.view(-1, *(1,) * (h.dim() - 2))

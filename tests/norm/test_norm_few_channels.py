@@ -1,4 +1,4 @@
-"""Centering of convolutions with few input channels, whose E[h] is computed from what they are given."""
+"""Centering of convolutions with few input channels, whose E[h] is computed from their input."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 
 def both(name: str, kind: str) -> tuple[nn.Module, nn.Module, Tensor]:
-    """The layer, the same as a plain `Normalized`, and an input, all in float64."""
+    """The layer, an equal one as a plain `Normalized`, and an input, all in float64."""
     make, shape = LAYERS[kind]
     torch.manual_seed(0)
     layer = NORMS[name].hidden(make()).double()
@@ -49,7 +49,7 @@ def test_it_is_the_same_function_with_the_same_gradients(name: str, kind: str) -
         h = module(given)
         assert h.is_leaf is False
         loss = F.leaky_relu(h, 0.3).square().sum()
-        # of the third order, as a gradient penalty has it
+        # of third order, as for a gradient penalty
         (first,) = torch.autograd.grad(loss, given, create_graph=True)
         (first.square().sum() + loss).backward()
         weights = [parameter.grad for parameter in module.parameters()]
@@ -65,7 +65,7 @@ def test_the_gradient_is_that_of_differences() -> None:
 
 
 def test_small_batches_and_other_layers_are_centred_as_any() -> None:
-    """A batch of one image on one position keeps what it says."""
+    """A single value per channel is not erased by centering."""
     layer, plain, x = both("msn", "one position")
     torch.testing.assert_close(layer(x[:1]), plain(x[:1]), rtol=0, atol=0)
     assert (layer(x[:1]) - layer.norm.bias.view(-1, 1, 1)).abs().max() > 0.01
@@ -75,7 +75,7 @@ def test_small_batches_and_other_layers_are_centred_as_any() -> None:
 
 @pytest.mark.parametrize("name", ["mean", "msn"])
 def test_under_autocast(name: str) -> None:
-    """Also where means are large against what varies, of which the weight's gradient in bf16 has the rounding."""
+    """Also for means much larger than the spread, which dominate the rounding of the weight's gradient in bf16."""
     layer = NORMS[name].hidden(nn.Conv2d(3, 16, 3, padding=1))
     plain, exact = copy.deepcopy(layer), copy.deepcopy(layer).double()
     plain.__class__ = Normalized

@@ -1,4 +1,4 @@
-"""Folded layers against those that were trained."""
+"""Folded layers against the trained layers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_folded_weights_lie_in_memory_as_the_trained_ones(name: str) -> None:
 
 
 class Twice(nn.Module):
-    """One layer under two names; and one that stands before a norm and alone."""
+    """A layer under two names; and a layer that is used both with a norm and without."""
 
     def __init__(self, name: str) -> None:
         super().__init__()

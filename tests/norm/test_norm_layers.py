@@ -1,4 +1,4 @@
-"""What every normalization has in common: state, parameters, precision, and what output layers get."""
+"""Common properties of all normalizations: state, parameters, precision, and the treatment of output layers."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_raw_weights_do_not_depend_on_the_norm() -> None:
 
 @pytest.mark.parametrize("name", NORMS)
 def test_double_backward(name: str) -> None:
-    """Gradient penalties differentiate the gradient: it must reach every parameter that the output depends on."""
+    """Gradient penalties differentiate the gradient: it must reach every parameter of the output."""
     network = nn.Sequential(
         NORMS[name].hidden(nn.Conv2d(2, 4, 3)), nn.Tanh(), nn.Flatten(), NORMS[name].output(nn.Linear(4 * 16, 1))
     )

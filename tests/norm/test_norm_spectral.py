@@ -117,7 +117,7 @@ def test_lipschitz_bound(name: str, training: bool) -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_lipschitz_bound_of_a_convolution(training: bool) -> None:
-    """With patches that do not overlap, a convolution's operator norm is that of its flattened weight."""
+    """Without overlapping patches, the operator norm of a convolution is that of its flattened weight."""
     layer = NORMS["msn"].hidden(nn.Conv2d(3, 5, 2, stride=2).double()).double()
     power_iterate(layer, 500)
     layer(torch.randn(4, 3, 8, 8, dtype=torch.float64) + 2)
@@ -130,7 +130,7 @@ def test_lipschitz_bound_of_a_convolution(training: bool) -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_where_patches_overlap_the_bound_has_a_factor(training: bool) -> None:
-    """A stride of 1 shows each pixel to k_h * k_w patches: the norm is at most √(k_h k_w) ‖W̄‖, and may be above ‖W̄‖."""
+    """With stride 1 each pixel is in k_h * k_w patches: the norm is at most √(k_h k_w) ‖W̄‖, and may be above ‖W̄‖."""
     layer = NORMS["msn"].hidden(nn.Conv2d(1, 1, 3, padding=1).double()).double()
     nn.init.ones_(layer.layer.parametrizations.weight.original)
     power_iterate(layer, 50)
