@@ -39,7 +39,7 @@ from gan.data import ImageSet, load_images
 from gan.errors import UserError
 from gan.runtime import PRECISIONS, Runtime, resolve_runtime
 from gan.training.trainer import Trainer
-from gan.utils.environment import hardware_info, package_versions, time_work
+from gan.utils.environment import hardware_info, package_versions, synchronize, time_work
 from gan.utils.files import write_json
 from gan.utils.markdown_table import markdown_table
 from gan.utils.progress import say
@@ -192,14 +192,14 @@ def built(build: Callable[[], Runner], device: torch.device, warmup: int) -> Run
     before = torch.cuda.memory_allocated() if cuda else 0
     runner = build()
     runner.step()  # cuDNN tries algorithms here, which need much memory
+    synchronize(device)
     if cuda:
-        torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
     for _ in range(warmup - 1):
         runner.step()
     runner.end_turn()
+    synchronize(device)
     if cuda:
-        torch.cuda.synchronize()
         runner.memory = torch.cuda.max_memory_allocated() - before
     return runner
 

@@ -44,5 +44,5 @@ def take_turns(
             yield [results[index] for index in order]
             now = time.monotonic()
             if deadline is not None and number + 1 < rounds and now + (now - start) > deadline:
-                say(f"{label}: the time allowed by --seconds ends after {number + 1} of {rounds} rounds")
+                say(f"{label}: --seconds reached after {number + 1} of {rounds} rounds")
                 return

@@ -56,8 +56,8 @@ def bench(path: Path | None, onnx: bool, files: tuple[Path, ...], runs: int, **o
     ]
     unused = sorted(flag for flag in given if flag not in ("--onnx", "files", "--json") and (flag == "--runs") != onnx)
     if unused:
-        mode = "networks under norms, not --onnx" if onnx else "--onnx"
-        raise UsageError(f"{', '.join(unused)}: for {mode}; leave it out")
+        problem = "cannot be combined with --onnx" if onnx else "needs --onnx FILE..."
+        raise UsageError(f"{', '.join(unused)}: {problem}")
     stopped, code = None, 0
     if onnx:
         results: Any = measure_onnx(files, runs)

@@ -228,4 +228,4 @@ def test_without_memory_what_is_finished_is_kept(monkeypatch: pytest.MonkeyPatch
 def test_a_small_budget_still_gives_a_round(capsys: pytest.CaptureFixture[str]) -> None:
     record, code = run_bench(BenchPlan(("cnn3",), ("msn",), **SMALL, seconds=0.001))
     assert code == 0 and record["models"][0]["rounds"] == 1
-    assert "ends after 1 of 2 rounds" in capsys.readouterr().err
+    assert "--seconds reached after 1 of 2 rounds" in capsys.readouterr().err

@@ -112,8 +112,12 @@ def test_bad_input(files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixt
         (["--onnx", str(files[0]), "absent.onnx"], 1, "--onnx absent.onnx: no such file"),
         (["--onnx", str(tmp_path / "bad.onnx")], 1, "bad.onnx: ONNX Runtime cannot run it ("),
         (["--onnx", str(files[0]), "--runs", "0"], 2, "--runs"),
-        (["--onnx", str(files[0]), "--rounds", "9", "--models", "cnn3"], 2, "--models, --rounds: for networks under"),
-        (["--models", "cnn3", "--runs", "10"], 2, "--runs: for --onnx; leave it out"),
+        (
+            ["--onnx", str(files[0]), "--rounds", "9", "--models", "cnn3"],
+            2,
+            "--models, --rounds: cannot be combined with --onnx",
+        ),
+        (["--models", "cnn3", "--runs", "10"], 2, "--runs: needs --onnx FILE..."),
     ):
         code, out, err = run(capsys, *arguments)
         assert (code, out, err.count("\n")) == (expected, "", 1) and part in err, err

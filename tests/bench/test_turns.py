@@ -32,5 +32,5 @@ def test_an_unfinished_round_is_dropped() -> None:
 def test_the_time_limit_leaves_one_round(capsys: pytest.CaptureFixture[str]) -> None:
     rounds = list(take_turns("ab", 5, len, label="cnn3", deadline=time.monotonic()))
     assert rounds == [[1, 1]]
-    assert "cnn3: the time allowed by --seconds ends after 1 of 5 rounds" in capsys.readouterr().err
+    assert "cnn3: --seconds reached after 1 of 5 rounds" in capsys.readouterr().err
     assert len(list(take_turns("ab", 5, len, label="cnn3", deadline=time.monotonic() + 1000))) == 5
