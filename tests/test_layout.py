@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,40 @@ def test_training_imports_no_metrics() -> None:
     for name in ("trainer", "loop", "classify", "models", "data", "config"):
         for path in FILES:
             assert part(path) != name or not any("gan.metrics" in found for found in imports(path))
+
+
+def test_the_picture_is_the_code() -> None:
+    """docs/architecture.md draws the imports between packages, without those that follow from others."""
+    imported: dict[str, set[str]] = {}
+    for path in FILES:
+        names = {name.split(".")[1] for name in imports(path) if name.startswith("gan.") and name[4] != "_"}
+        imported.setdefault(part(path), set()).update(names - {part(path)})
+
+    def reachable(package: str) -> set[str]:
+        return set().union(*({other} | reachable(other) for other in imported.get(package, ())))
+
+    expected = {
+        (package, other)
+        for package, others in imported.items()
+        for other in others
+        if not any(other in reachable(between) for between in others)
+    }
+    text = (ROOT.parent / "docs" / "architecture.md").read_text()
+    lines = text.split("```mermaid")[1].split("```")[0].splitlines()
+    pairs = [line.strip().split(" --> ") for line in lines if "-->" in line]
+    assert {(package, other) for package, others in pairs for other in others.split(" & ")} == {
+        pair for pair in expected if not pair[0].startswith("__")
+    }
+
+
+def test_the_files_that_the_architecture_names_exist() -> None:
+    text = (ROOT.parent / "docs" / "architecture.md").read_text()
+    rows = {row.split("|")[1].strip(" `"): row for row in text.splitlines() if row.startswith("| `")}
+    walks = text.split("## Three walks")[1]
+    named = re.findall(r"`(\w+/[\w/]+\.py)(?:: (\w+))?", walks)
+    named += [(f"{package}/{name}", "") for package, row in rows.items() for name in re.findall(r"`(\w+\.py)`", row)]
+    named = [(path, symbol) for path, symbol in named if not path.split("/")[0].endswith(".py")]
+    assert len(named) > 60
+    for path, symbol in named:
+        assert (ROOT / path).exists(), path
+        assert symbol in (ROOT / path).read_text(), (path, symbol)
