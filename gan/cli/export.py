@@ -32,15 +32,7 @@ _FORMATS = ("onnx", "safetensors", "torch-export")
     help="For --int8: images for the FID.  [default: as many as in --data, at most 10,000]",
 )
 @extractor_flags
-def export(
-    checkpoint: Path,
-    int8: bool,
-    data: str | None,
-    test_data: str | None,
-    data_root: Path | None,
-    num: int | None,
-    **flags: Any,
-) -> None:
+def export(checkpoint: Path, int8: bool, **flags: Any) -> None:
     """Export a network of CHECKPOINT (a GAN's, a classifier's, or a run's folder) for use in other programs.
 
     Norms are folded into plain layers. The file is loaded and compared with the trained network before it is kept.
@@ -56,9 +48,10 @@ def export(
     from gan.export.export import ExportOptions, export_network
 
     extractor = pop_extractor_options(flags, "auto")
-    int8_flags = {"--data": data, "--test-data": test_data, "--data-root": data_root, "--num": num}
-    unused = [flag for flag, value in int8_flags.items() if value is not None] + extractor.given_flags
+    int8_flags = {name: flags.pop(name) for name in ("data", "test_data", "data_root", "num")}
+    set_flags = [f"--{name.replace('_', '-')}" for name, value in int8_flags.items() if value is not None]
+    unused = set_flags + extractor.given_flags
     if unused and not int8:
         raise UsageError(f"{', '.join(unused)}: only for --int8, which measures quality; add --int8 or leave it out")
-    options = QuantizationOptions(data, test_data, data_root, num, extractor) if int8 else None
+    options = QuantizationOptions(**int8_flags, extractor=extractor) if int8 else None
     export_network(ExportOptions(checkpoint, int8=options, **flags))

@@ -10,10 +10,9 @@ from gan.data.datasets import DATASETS, open_path
 from gan.data.decode import to_pixels
 from gan.data.png_zip import PngSetWriter, encode_png, zip_entries
 from gan.data.source import BadImage, report_bad_images
-from gan.data.thread_map import thread_map
+from gan.data.thread_map import map_images
 from gan.errors import UsageError, UserError
 from gan.utils.files import atomic_write
-from gan.utils.progress import progress
 
 
 def pack_images(
@@ -57,39 +56,29 @@ def pack_images(
     source = named(str(path), data_root, split) if named else open_path(path, split=split)
     listing = source.listing
 
-    def convert(indices: range) -> list[bytes | BadImage]:
-        converted: list[bytes | BadImage] = []
-        with source.opened() as read:
-            for index in indices:
-                try:
-                    converted.append(encode_png(to_pixels(read(index), resolution, channels)[0]))
-                except BadImage as error:
-                    converted.append(error)
-        return converted
-
     bad: list[tuple[str, str]] = []
-    count = len(listing.names)
     written = 0
+    encoded = map_images(
+        source, "packing", lambda read, index: encode_png(to_pixels(read(index), resolution, channels)[0])
+    )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with (
             atomic_write(out) as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
-            progress("packing", count) as advance,
-            closing(thread_map(convert, count)) as results,
+            closing(encoded),
         ):
             writer = PngSetWriter(zip_entries(archive))
-            for index, png in enumerate(png for chunk in results for png in chunk):
+            for index, png in enumerate(encoded):
                 if isinstance(png, BadImage):
                     bad.append((listing.names[index], str(png)))
-                else:
-                    label = None if listing.labels is None else int(listing.labels[index])
-                    writer.add(f"{written // 1000:05d}/img{written:08d}.png", png, label)
-                    written += 1
-                advance(1)
+                    continue
+                label = None if listing.labels is None else int(listing.labels[index])
+                writer.add(f"{written // 1000:05d}/img{written:08d}.png", png, label)
+                written += 1
             report_bad_images(bad, source.name, skip=skip_bad_images)
             if not written:
-                raise UserError(f"{source.name}: none of its {count:,} images can be read")
+                raise UserError(f"{source.name}: none of its {len(listing.names):,} images can be read")
             writer.write_labels(None if listing.labels is None else listing.classes)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from error

@@ -25,7 +25,7 @@ from gan.evaluation.targets import Target, read_checkpoint_targets, resolve_targ
 from gan.metrics.feature_pass import content_hash, keeping_images
 from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.metrics.reference import Reference, load_statistics
-from gan.metrics.score import IS_SPLITS, NEIGHBOURS, measure_reference, score
+from gan.metrics.score import measure_reference, require_enough_images, score
 from gan.sampling.grids import save_grid
 from gan.utils.environment import program_versions
 from gan.utils.files import removing_new_folders, require_writable, write_json
@@ -84,30 +84,27 @@ class Evaluation:
         self._load_extractor()
 
         set_options: dict[str, Any] = {"split": options.split, "skip_bad_images": options.skip_bad_images}
-        self.entries = resolve_targets(names, checkpoints, seed=options.seed, **set_options)
+        entries = resolve_targets(names, checkpoints, seed=options.seed, **set_options)
         root = options.data_root or Path(configs[0].data_root if configs else "data")
         self._real: dict[tuple[int, int], ImageSet] = {}  # by resolution and channels
         if self.data and self.metrics != ("is",):
-            for side, channels in dict.fromkeys((entry.resolution, entry.channels) for entry in self.entries):
+            for side, channels in dict.fromkeys(entry.shape for entry in entries):
                 images = load_images(self.data, resolution=side, channels=channels, data_root=root, **set_options)
                 self._real[side, channels] = images
         self._references: dict[tuple[int, int], Reference] = {}
-        self.counts = [self._count(entry) for entry in self.entries]
+        self.entries = [replace(entry, count=self._count(entry)) for entry in entries]
         collectives.require_equal(
-            [(str(entry.path), count) for entry, count in zip(self.entries, self.counts, strict=True)],
+            [(str(entry.path), entry.count) for entry in self.entries],
             "the targets have different files; copy the same files to every machine, and wait for runs in progress",
         )
-        self._check_counts()
+        for entry in self.entries:
+            require_enough_images(str(entry.path), entry.count or 0, self.metrics)
         if not options.mixed_protocols:
             self._require_same_protocols()
         self.record = self._new_record()
 
     def run(self) -> None:
-        """Score all entries.
-
-        Raises:
-            UserError: none could be scored, or one of them stopped the work.
-        """
+        """Score all entries; raise a UserError if none can be scored."""
         for index, entry in enumerate(self.entries):
             try:
                 self._score(index, entry)
@@ -133,12 +130,12 @@ class Evaluation:
         if self.statistics:
             self.statistics.check(self.extractor)
             if "fid" in self.metrics:
-                self.statistics.require_factor()
+                _ = self.statistics.factor  # fails now rather than after hours of work
 
     def _score(self, index: int, entry: Target) -> None:
         """Score one entry and write the record."""
         shown: list[Tensor] = []
-        count, generated = self.counts[index], entry.kind == "checkpoint"
+        count, generated = entry.count or 0, entry.kind == "checkpoint"
         result = score(
             keeping_images(entry.stream(count), _grid_indices(count, spread=not generated), shown),
             self._reference(entry),
@@ -156,7 +153,7 @@ class Evaluation:
         grid = f"{IMAGES_FOLDER}/{index + 1:03d}.png"
         (self.out / IMAGES_FOLDER).mkdir(exist_ok=True)
         save_grid(self.out / grid, torch.cat(shown), _GRID_COLUMNS)
-        real = self._real_images(entry)
+        real = self._real.get(entry.shape)
         if real is not None and not self.record["real_grid"]:
             self.record["real_grid"] = f"{IMAGES_FOLDER}/real.png"
             images = real.fetch(_grid_indices(len(real), spread=True))
@@ -171,9 +168,7 @@ class Evaluation:
         lines = []
         generated = entry.kind == "checkpoint"
         if self.extractor.name == "inception" and not _is_published(self.extractor.hash):
-            lines.append(
-                "not the published Inception weights: compare only with scores of the same weights"
-            )
+            lines.append("not the published Inception weights: compare only with scores of the same weights")
         if not generated and real is not None and (greyed := real.conversions.get(TO_GREY, 0)):
             lines.append(
                 f"its images are greyscale, so {greyed:,} real images were converted to greyscale: colour is not scored"
@@ -184,10 +179,9 @@ class Evaluation:
         return lines
 
     def _skip(self, entry: Target, error: Diverged) -> None:
-        """Skip a checkpoint whose generator gives no images, if its run has others.
+        """Skip a checkpoint of a diverged generator, unless it is the only one of its target.
 
-        Raises:
-            Diverged: it is the only one, or there are several ranks, of which the others do not know of the error.
+        With several ranks the error is raised too, since the other ranks do not know of it.
         """
         if process_group.world_size() > 1 or sum(entry.target == other.target for other in self.entries) == 1:
             raise error
@@ -230,21 +224,9 @@ class Evaluation:
             if num and num > entry.count:
                 raise UserError(f"{entry.path}: has {entry.count:,} images, fewer than --num {num:,}")
             return num or entry.count
-        real = self._real_images(entry)
+        real = self._real.get(entry.shape)
         available = self.statistics.count if self.statistics else len(real) if real else None
         return num or min(MOST_GENERATED, available or MOST_GENERATED)
-
-    def _check_counts(self) -> None:
-        minimum, purpose = 2, "a score"
-        for name, fewest, score_name in (
-            ("is", IS_SPLITS, "the Inception score"),
-            ("pr", NEIGHBOURS + 1, "--metrics pr"),
-        ):
-            if name in self.metrics and fewest > minimum:
-                minimum, purpose = fewest, score_name
-        for entry, count in zip(self.entries, self.counts, strict=True):
-            if count < minimum:
-                raise UserError(f"{entry.path}: {count} images; {purpose} needs at least {minimum}")
 
     def _require_same_protocols(self) -> None:
         """Check before hours of work that the entries can be compared with each other."""
@@ -254,11 +236,11 @@ class Evaluation:
         protocols = [
             replace(
                 self.extractor.protocol,
-                generated_count=count,
+                generated_count=entry.count,
                 resolution=f"{entry.resolution}x{entry.resolution}",
-                reference_content=content.get((entry.resolution, entry.channels)),
+                reference_content=content.get(entry.shape),
             )
-            for entry, count in zip(self.entries, self.counts, strict=True)
+            for entry in self.entries
         ]
         first = self.entries[0].name
         for entry, protocol in zip(self.entries, protocols, strict=True):
@@ -266,17 +248,13 @@ class Evaluation:
 
     def _reference(self, entry: Target) -> Reference | None:
         """The real side of an entry's scores, measured once for each size of images."""
-        real = self._real_images(entry)
+        real = self._real.get(entry.shape)
         if self.statistics or real is None:
             return self.statistics
-        shape = (entry.resolution, entry.channels)
-        if shape not in self._references:
+        if entry.shape not in self._references:
             stream = image_set_stream(real, str(self.data), self.options.split)
-            self._references[shape] = measure_reference(stream, self.extractor, self.metrics)
-        return self._references[shape]
-
-    def _real_images(self, entry: Target) -> ImageSet | None:
-        return self._real.get((entry.resolution, entry.channels))
+            self._references[entry.shape] = measure_reference(stream, self.extractor, self.metrics)
+        return self._references[entry.shape]
 
 
 def _grid_indices(count: int, *, spread: bool) -> Tensor:

@@ -38,11 +38,7 @@ class EvaluationOptions:
         return self.metrics or (("fid", "is") if self.ref else METRICS)
 
     def check(self) -> None:
-        """Reject contradictory options.
-
-        Raises:
-            UsageError: names the flag.
-        """
+        """Raise a UsageError if options contradict each other."""
         require_known_metrics(self.scores)
         if self.ref and self.data:
             raise UsageError("--ref replaces --data; give only one of them")
@@ -50,11 +46,7 @@ class EvaluationOptions:
             raise UsageError("--ref: kid and pr need the real images (--data); statistics are enough for fid only")
 
     def real_images(self, configs: Sequence[TrainConfig]) -> str | None:
-        """The real images: those that were named, else those that the checkpoints were trained on; None with `ref`.
-
-        Raises:
-            UsageError: the checkpoints were trained on different images.
-        """
+        """The real images: those that were named, else those that all checkpoints were trained on; None with `ref`."""
         if self.data:
             return self.data
         names = list(dict.fromkeys(config.data for config in configs))

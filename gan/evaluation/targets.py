@@ -54,6 +54,11 @@ class Target:
     config: TrainConfig | None = None
     """The config of its run."""
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Resolution and channels, which the real images must share."""
+        return self.resolution, self.channels
+
 
 def unique_targets(targets: Sequence[str]) -> tuple[str, ...]:
     """Remove paths that were already named, in any spelling, with a message for each."""
@@ -67,37 +72,30 @@ def unique_targets(targets: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_checkpoint_targets(targets: Sequence[str], *, ema: bool, seed: int, device: str) -> dict[str, list[Target]]:
-    """Read the checkpoints and runs among targets; of the other targets only check that the file is there.
+    """Read the checkpoints and runs among targets, as entries by target; check that the other targets exist.
 
     Each file is read here for its metadata. The first stays in memory until it is scored; the others are read again
     then, since the checkpoints of a run may not fit into memory together.
-
-    Args:
-        ema: score the EMA generators.
-        seed: of the generated images.
-
-    Returns:
-        one entry for each checkpoint file, by target.
 
     Raises:
         UsageError: a target does not exist, or is of a kind that cannot be scored.
         UserError: a checkpoint is damaged, or all checkpoints of a run are.
     """
     reader = _CheckpointReader(ema=ema, seed=seed, device=device)
-    found: dict[str, list[Target]] = {}
+    entries: dict[str, list[Target]] = {}
     for target in targets:
         path = Path(target).expanduser()
         if not path.exists():
             raise UsageError(f"TARGET {target}: no such checkpoint, run, folder, zip or npz")
         if path.suffix == ".pt" and path.is_file():
-            found[target] = [reader.read(path, str(path))]
+            entries[target] = [reader.read(path, str(path))]
         elif path.is_dir() and checkpoint.list_checkpoints(path):
-            found[target] = reader.read_run(path)
+            entries[target] = reader.read_run(path)
         elif path.is_dir() and (path / "config.json").exists() and (path / LOG).exists():
             raise UserError(f"{path}: this run has no checkpoint (step-….pt) yet")
         elif path.is_file() and path.suffix.lower() not in (".zip", ".npz"):
             raise UsageError(f"TARGET {target}: is not a checkpoint (.pt), run, folder, .zip or .npz")
-    return found
+    return entries
 
 
 def resolve_targets(
@@ -118,17 +116,17 @@ def resolve_targets(
     Raises:
         UserError: a file is damaged, or images cannot be read or have different sizes.
     """
-    found: list[Target] = []
+    entries: list[Target] = []
     for target in targets:
         path = Path(target).expanduser()
         if target in checkpoints:
-            found += checkpoints[target]
+            entries += checkpoints[target]
         elif path.suffix.lower() == ".npz":
-            found.append(_array_target(path, seed))
+            entries.append(_array_target(path, seed))
         else:
-            found.append(_image_target(path, split, seed, skip_bad_images))
-    names = [entry.name for entry in found]
-    return [replace(entry, name=str(entry.path)) if names.count(entry.name) > 1 else entry for entry in found]
+            entries.append(_image_target(path, split, seed, skip_bad_images))
+    names = [entry.name for entry in entries]
+    return [replace(entry, name=str(entry.path)) if names.count(entry.name) > 1 else entry for entry in entries]
 
 
 class _CheckpointReader:
@@ -140,11 +138,7 @@ class _CheckpointReader:
         self._in_memory: CheckpointFile | None = None
 
     def read_run(self, folder: Path) -> list[Target]:
-        """The whole checkpoints of a run; damaged ones are named and skipped.
-
-        Raises:
-            UserError: all are damaged.
-        """
+        """The whole checkpoints of a run; damaged ones are named and skipped, unless all are."""
         entries = []
         for path in checkpoint.list_checkpoints(folder):
             try:
@@ -192,21 +186,16 @@ class _CheckpointReader:
 
 
 def _image_set_target(
-    path: Path,
-    fetch: Callable[[Tensor], Tensor],
-    seed: int,
-    *,
-    resolution: int,
-    channels: int,
-    count: int,
-    **facts: Any,
+    path: Path, fetch: Callable[[Tensor], Tensor], seed: int, shape: tuple[int, int, int], **facts: Any
 ) -> Target:
+    """A target of images that `fetch` returns by their indices; `shape` is their number, channels and side."""
+    count, channels, side = shape
     return Target(
         name=path.name,
         target=str(path),
         path=path,
         kind="images",
-        resolution=resolution,
+        resolution=side,
         channels=channels,
         count=count,
         stream=lambda wanted: indexed_stream(fetch, random_part(count, wanted, seed), str(path)),
@@ -226,15 +215,9 @@ def _image_target(path: Path, split: str, seed: int, skip_bad_images: bool) -> T
             f"{path}: images of different sizes: {other_sizes:,} of {len(images):,} are not {side}x{side} as the first "
             "is; bring them to one size with `msn-gan data pack`"
         )
-    return _image_set_target(
-        path,
-        images.fetch,
-        seed,
-        resolution=side,
-        channels=images.channels,
-        count=len(images),
-        facts={"conversions": images.conversions, "fingerprint": images.fingerprint},
-    )
+    shape = (len(images), images.channels, side)
+    facts = {"conversions": images.conversions, "fingerprint": images.fingerprint}
+    return _image_set_target(path, images.fetch, seed, shape, **facts)
 
 
 def _first_size(path: Path, split: str) -> tuple[int, bool]:
@@ -270,6 +253,4 @@ def _array_target(path: Path, seed: int) -> Target:
     count, channels, height, width = pixels.shape
     if height != width:
         raise UserError(f"{path}: images of {width}x{height} pixels; they must be square")
-    return _image_set_target(
-        path, pixels.__getitem__, seed, resolution=height, channels=channels, count=count, facts={}
-    )
+    return _image_set_target(path, pixels.__getitem__, seed, (count, channels, height))

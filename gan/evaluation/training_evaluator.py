@@ -25,11 +25,7 @@ from gan.utils.progress import say
 
 
 def training_extractor(config: TrainConfig, device: torch.device) -> Extractor:
-    """The feature extractor that a run is scored with; create it before the run begins.
-
-    Raises:
-        UserError: there is no such extractor, or its weights are not available.
-    """
+    """The extractor that scores a run. Create it before the run begins: a UserError says that it is not available."""
     from gan.metrics.extractors import create_extractor  # loads torchvision, which takes a second
 
     features = None if config.report_features == "auto" else config.report_features

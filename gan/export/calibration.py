@@ -111,21 +111,18 @@ class QuantizationData:
         logits' standard deviation, `accuracy` the fraction of logits with the right sign, above 0 for real images. Both
         kinds of images are needed: on real ones alone, a network that always says "real" would be right.
         """
-        logits: dict[bool, tuple[Tensor, Tensor]] = {}
+        rows = []
         for real, batches in ((True, self._test_inputs("logits of test images")), (False, self._fake_inputs())):
-            both = [(trained(inputs), quantized(inputs)) for inputs in batches]
-            before, after = (torch.cat(parts) for parts in zip(*both, strict=True))
-            logits[real] = before, after
-        before, after = (torch.cat(parts) for parts in zip(*logits.values(), strict=True))
+            for inputs in batches:
+                logits = trained(inputs)
+                rows.append((logits, quantized(inputs), torch.full(logits.shape, real)))
+        before, after, is_real = (torch.cat(parts) for parts in zip(*rows, strict=True))
         noise = (after - before).pow(2).mean().sqrt() / before.std().clamp(min=1e-12)
-        accuracy = [
-            torch.cat([(pair[index] > 0) == real for real, pair in logits.items()]).float().mean().item()
-            for index in (0, 1)
-        ]
+        fp32, int8 = (((logits > 0) == is_real).float().mean().item() for logits in (before, after))
         return {
             "same_verdict": ((before > 0) == (after > 0)).float().mean().item(),
             "noise": noise.item(),
-            "accuracy": {"fp32": accuracy[0], "int8": accuracy[1]},
+            "accuracy": {"fp32": fp32, "int8": int8},
         }
 
     def description(self) -> str:

@@ -29,17 +29,23 @@ class ShuffledConv2d(nn.Module):
 
     def __init__(self, layer: nn.ConvTranspose2d) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(layer.in_channels, 4 * layer.out_channels, 2, padding=1, bias=layer.bias is not None)
         # (C_in, C_out, 4, 4) -> four of (C_in, C_out, 2, 2) -> (C_out * 4, C_in, 2, 2), the order of pixel_shuffle
         taps = ([2, 0], [3, 1])
         parts = [layer.weight[:, :, rows][..., columns] for rows in taps for columns in taps]
-        self.conv.weight = nn.Parameter(torch.stack(parts, 2).flatten(1, 2).transpose(0, 1).contiguous())
-        if layer.bias is not None:
-            self.conv.bias = nn.Parameter(layer.bias.repeat_interleave(4))
+        weight = torch.stack(parts, 2).flatten(1, 2).transpose(0, 1)
+        bias = None if layer.bias is None else layer.bias.repeat_interleave(4)
+        self.conv = _with_weights(nn.Conv2d(layer.in_channels, 4 * layer.out_channels, 2, padding=1), weight, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         # A copy, since a following in-place ReLU would otherwise be exported as a change of the uncropped map.
         return F.pixel_shuffle(self.conv(x), 2)[:, :, 1:-1, 1:-1].clone()
+
+
+def _with_weights(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
+    """Give a layer these weights."""
+    layer.register_parameter("weight", nn.Parameter(weight.contiguous()))
+    layer.register_parameter("bias", None if bias is None else nn.Parameter(bias))
+    return layer
 
 
 @torch.no_grad()
@@ -49,8 +55,8 @@ def with_merged_kernels(network: nn.Module) -> nn.Module:
     for path, layer in list(network.named_modules()):
         if isinstance(layer, (PooledConv2d, UpsampledConv2d)):
             kind = nn.Conv2d if isinstance(layer, PooledConv2d) else nn.ConvTranspose2d
-            plain = kind(layer.in_channels, layer.out_channels, 4, stride=2, padding=1, bias=layer.bias is not None)
-            plain.weight, plain.bias = nn.Parameter(layer.merged(layer.weight).contiguous()), layer.bias
+            plain = kind(layer.in_channels, layer.out_channels, 4, stride=2, padding=1)
+            _with_weights(plain, layer.merged(layer.weight), layer.bias)
             if path:
                 network.set_submodule(path, plain)
             else:
@@ -91,18 +97,12 @@ def _replacement(layer: nn.ConvTranspose2d, *, single_position: bool) -> nn.Modu
         return None
     if shape == ((4, 4), (2, 2), (1, 1)):
         return ShuffledConv2d(layer)
-    bias = layer.bias
     if shape == ((3, 3), (1, 1), (1, 1)):
-        conv = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1, bias=bias is not None)
-        conv.weight = nn.Parameter(layer.weight.transpose(0, 1).flip(2, 3))
-        if bias is not None:
-            conv.bias = nn.Parameter(bias.clone())
-        return conv
+        conv = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1)
+        return _with_weights(conv, layer.weight.transpose(0, 1).flip(2, 3), layer.bias)
     if single_position and set(layer.padding) == {0}:  # each output has one input: a linear layer
         outputs = layer.weight[0].numel()
-        linear = nn.Linear(layer.in_channels, outputs, bias=bias is not None)
-        linear.weight = nn.Parameter(layer.weight.flatten(1).T.contiguous())
-        if bias is not None:
-            linear.bias = nn.Parameter(bias.repeat_interleave(outputs // layer.out_channels))
+        bias = None if layer.bias is None else layer.bias.repeat_interleave(outputs // layer.out_channels)
+        linear = _with_weights(nn.Linear(layer.in_channels, outputs), layer.weight.flatten(1).T, bias)
         return nn.Sequential(nn.Flatten(), linear, nn.Unflatten(1, tuple(layer.weight.shape[1:])))
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gan.errors import UsageError
 from gan.export import onnx_format, onnx_int8
@@ -18,6 +18,9 @@ from gan.runs.run_dir import default_output_name
 from gan.utils import optional_packages
 from gan.utils.files import atomic_write, removing_new_folders, require_writable
 from gan.utils.progress import say
+
+if TYPE_CHECKING:
+    import onnx
 
 _QUALITIES = {"accuracy": ("accuracy", ".2%"), "fid": ("FID", ".2f")}  # title and number format
 
@@ -102,8 +105,9 @@ def _file_content(options: ExportOptions, source: ExportSource, form: Format, pa
     _verify(source, form, content, path)
     if images is not None:
         fp32 = content
-        content, quality = _quantize(images, folded, opset, path)
-        content = onnx_format.replace_metadata(content, file_metadata(source, folded, **facts, int8=quality))
+        model, quality = _quantize(images, folded, opset, path)
+        onnx_format.set_metadata(model, file_metadata(source, folded, **facts, int8=quality))
+        content = model.SerializeToString()
         _verify(source, form, content, path, int8=True)
         say(f"size: {_kilobytes(fp32)} in fp32, {_kilobytes(content)} in int8")
     return content
@@ -121,7 +125,9 @@ def _verify(source: ExportSource, form: Format, content: bytes, path: Path, *, i
         require_close(difference, path)
 
 
-def _quantize(images: QuantizationData, folded: FoldedNetwork, opset: int, path: Path) -> tuple[bytes, dict[str, Any]]:
+def _quantize(
+    images: QuantizationData, folded: FoldedNetwork, opset: int, path: Path
+) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """The int8 model, and its quality before and after quantization for the metadata."""
     source = images.source
     trained = as_function(source.network)
@@ -129,8 +135,8 @@ def _quantize(images: QuantizationData, folded: FoldedNetwork, opset: int, path:
     model = onnx_format.onnx_graph(source, replace(folded, network=network), opset)
     unquantized = onnx_format.load_onnx(model.SerializeToString(), source)
     require_close(compare_outputs(trained, unquantized, random_inputs(source, COMPARED_INPUTS), path), path)
-    content = onnx_int8.quantize_onnx(model, images.calibration_inputs(), source).SerializeToString()
-    quantized = onnx_format.load_onnx(content, source)
+    model = onnx_int8.quantize_onnx(model, images.calibration_inputs(), source)
+    quantized = onnx_format.load_onnx(model.SerializeToString(), source)
     quality: dict[str, Any] = {"measured_on": images.description()}
     before, after = images.quality(trained), images.quality(quantized)
     for name, value in before.items():
@@ -144,7 +150,7 @@ def _quantize(images: QuantizationData, folded: FoldedNetwork, opset: int, path:
             f"generated: {quality['accuracy']['fp32']:.2%} in fp32, {quality['accuracy']['int8']:.2%} in int8; the "
             f"logits differ by {quality['noise']:.1%} of their standard deviation"
         )
-    return content, quality
+    return model, quality
 
 
 def _kilobytes(content: bytes) -> str:

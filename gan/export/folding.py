@@ -23,9 +23,7 @@ from gan.norm.layers import BATCH_NORMS
 _INPUT_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
-class ScaleShift(nn.Module):
-    """Per-channel h * scale + shift with constants (C,), for h (N, C) or (N, C, ...)."""
-
+class _Constants(nn.Module):
     scale: Tensor
     shift: Tensor
 
@@ -33,22 +31,18 @@ class ScaleShift(nn.Module):
         super().__init__()
         self.register_buffer("scale", scale.clone())
         self.register_buffer("shift", shift.clone())
+
+
+class ScaleShift(_Constants):
+    """Per-channel h * scale + shift with constants (C,), for h (N, C) or (N, C, ...)."""
 
     def forward(self, h: Tensor) -> Tensor:
         shape = (-1,) + (1,) * (h.dim() - 2)  # (C,) -> (C, 1, ...), broadcast over (N, C, ...)
         return h * self.scale.view(shape) + self.shift.view(shape)
 
 
-class ConditionalScaleShift(nn.Module):
+class ConditionalScaleShift(_Constants):
     """Per-channel h * scale[y] + shift[y] with constants (classes, C), for h (N, C, H, W) and labels y (N,)."""
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, scale: Tensor, shift: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("scale", scale.clone())
-        self.register_buffer("shift", shift.clone())
 
     def forward(self, h: Tensor, labels: Tensor) -> Tensor:
         scale, shift = (F.embedding(labels, table)[:, :, None, None] for table in (self.scale, self.shift))
@@ -108,8 +102,7 @@ def _constant(module: nn.Module) -> nn.Module | None:
     if not isinstance(module, ConditionalBatchNorm2d):
         constants = affine(module)
         return None if constants is None else ScaleShift(*constants)
-    constants = affine(module.norm)
-    if constants is None:
+    if (constants := affine(module.norm)) is None:
         return None
     scale, shift = (module.scale.weight * part for part in constants)  # (classes, C) * (C,)
     return ConditionalScaleShift(scale, module.shift.weight + shift)

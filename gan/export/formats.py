@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
 
 from gan.export import onnx_format
 from gan.export.convolutions import with_merged_kernels
@@ -31,18 +30,12 @@ class Format:
     load: Callable[[bytes, ExportSource], NetworkFunction]
 
 
-def trace(network: nn.Module, source: ExportSource) -> torch.export.ExportedProgram:
-    """Trace the operations of a network, for batches of any size."""
-    # Two examples: a size of 1 would be traced as a constant.
-    examples = random_inputs(source, 2)
-    batch = torch.export.Dim("batch")
-    return torch.export.export(network, examples, dynamic_shapes=tuple({0: batch} for _ in examples))
-
-
 def _write_torch(source: ExportSource, folded: FoldedNetwork, metadata: dict[str, str], opset: int) -> bytes:
+    examples = random_inputs(source, 2)  # a batch of 1 would be traced as a constant
+    shapes = tuple({0: torch.export.Dim("batch")} for _ in examples)
+    program = torch.export.export(with_merged_kernels(folded.network), examples, dynamic_shapes=shapes)
     buffer = io.BytesIO()
-    network = with_merged_kernels(folded.network)
-    torch.export.save(trace(network, source), buffer, extra_files={METADATA: json.dumps(metadata)})
+    torch.export.save(program, buffer, extra_files={METADATA: json.dumps(metadata)})
     return buffer.getvalue()
 
 
@@ -60,9 +53,8 @@ def _load_safetensors(content: bytes, source: ExportSource) -> NetworkFunction:
     """Load the weights into a new network, folded before they are loaded: only the file and its recipe are needed."""
     from safetensors.torch import load
 
-    weights: dict[str, Tensor] = load(content)
     network = fold_to_plain_layers(source.build()).network
-    network.load_state_dict(weights)
+    network.load_state_dict(load(content))
     return as_function(network)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,7 @@ class Port:
 
     def to_json(self) -> dict[str, Any]:
         """The port in a file's metadata."""
-        bounds = None if self.range is None else list(self.range)
-        shape = ["batch", *self.shape]
-        return {"name": self.name, "shape": shape, "dtype": self.dtype, "values": self.values, "range": bounds}
+        return {**asdict(self), "shape": ("batch", *self.shape)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,10 +91,9 @@ class Uint8Generator(nn.Module):
 
 
 def load_export_source(path: Path, what: str | None, *, ema: bool | None = None, uint8: bool = False) -> ExportSource:
-    """Load the network of a checkpoint.
+    """Load the network of a checkpoint, or of the folder of a run of `train` or `classify`.
 
     Args:
-        path: a checkpoint of a GAN or a classifier, or the folder of a run of `train` or `classify`.
         what: `generator` or `discriminator`; None for a classifier, or for a GAN's generator.
         ema: the EMA weights of a generator, not the trained ones; None: True.
         uint8: the generator outputs bytes.
@@ -119,11 +116,7 @@ def load_export_source(path: Path, what: str | None, *, ema: bool | None = None,
 
 
 def _classifier_path(path: Path) -> Path:
-    """The trained classifier in a folder of `classify`; other paths are returned unchanged.
-
-    Raises:
-        UsageError: there are several.
-    """
+    """The trained classifier in a folder of `classify`, if it is the only one; other paths are returned unchanged."""
     if not path.is_dir() or checkpoint.list_checkpoints(path):
         return path
     files = sorted([*path.glob(CLASSIFIER_FILE), *path.glob(f"*/{CLASSIFIER_FILE}")])

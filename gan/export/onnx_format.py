@@ -24,11 +24,7 @@ DEFAULT_OPSET = 18  # the lowest that torch's exporter writes; lower ones are co
 
 
 def write_onnx(source: ExportSource, folded: FoldedNetwork, metadata: dict[str, str], opset: int) -> bytes:
-    """Return the bytes of an ONNX file.
-
-    Raises:
-        UserError: the installed exporter cannot write that opset.
-    """
+    """Return the bytes of an ONNX file; the errors are those of `onnx_graph`."""
     model = onnx_graph(source, folded, opset)
     set_metadata(model, metadata)
     return model.SerializeToString()
@@ -84,21 +80,8 @@ def set_metadata(model: onnx.ModelProto, metadata: dict[str, str]) -> None:
     model.producer_name, model.producer_version = "msn-gan", __version__
 
 
-def replace_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
-    """Replace the metadata in the bytes of an ONNX file."""
-    import onnx
-
-    model = onnx.load_from_string(content)
-    set_metadata(model, metadata)
-    return model.SerializeToString()
-
-
 def load_onnx(content: bytes, source: ExportSource) -> NetworkFunction:
-    """Load an ONNX model into ONNX Runtime on the CPU, with the number of threads of torch.
-
-    Raises:
-        UserError: the installed ONNX Runtime rejects the model.
-    """
+    """Load an ONNX model into ONNX Runtime on the CPU with torch's number of threads; a UserError if it is rejected."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

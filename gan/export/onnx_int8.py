@@ -19,21 +19,9 @@ if TYPE_CHECKING:
     import onnx
 
 # Operators that have integer kernels, and those between them that only move values.
-_QUANTIZED = [
-    "Conv",
-    "ConvTranspose",
-    "Gemm",
-    "Relu",
-    "LeakyRelu",
-    "Add",
-    "MaxPool",
-    "AveragePool",
-    "GlobalAveragePool",
-    "Concat",
-    "Reshape",
-    "Flatten",
-    "Resize",
-]
+_QUANTIZED = (
+    "Conv ConvTranspose Gemm Relu LeakyRelu Add MaxPool AveragePool GlobalAveragePool Concat Reshape Flatten Resize"
+).split()
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm")
 
 

@@ -79,11 +79,7 @@ def compare_outputs(
 
 
 def require_close(difference: Difference, where: Path) -> None:
-    """Check that an exported network matches the trained one.
-
-    Raises:
-        UserError: the difference exceeds `TOLERANCE`; for uint8 images, one level in a fraction `LEVEL_TOLERANCE`.
-    """
+    """Raise a UserError if the difference exceeds `TOLERANCE`; for uint8, one level in a fraction `LEVEL_TOLERANCE`."""
     if difference.levels:
         close = difference.largest <= 1 and difference.fraction <= LEVEL_TOLERANCE
         allowed = f"1 level in {LEVEL_TOLERANCE:.0%} of them"

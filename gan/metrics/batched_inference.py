@@ -35,30 +35,24 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 
 class BatchedExtractor:
-    """Base class of the extractors: the protocol of their features, and inference in batches of a fixed size."""
+    """Base class of extractors: the protocol of their features, and inference in batches of a fixed size.
+
+    The constructors raise a UsageError if the extractor does not have an option, such as a precision.
+    """
 
     name: str
     dimension: int
     classes: int
     precisions: tuple[str, ...] = ("fp32",)
+    default_batch = (256, 256)  # on a CPU, on other devices
 
     def __init__(self, options: ExtractorOptions) -> None:
-        """Resolve the device.
-
-        Raises:
-            UsageError: the extractor does not run in that precision.
-        """
         if options.precision not in self.precisions:
-            raise UsageError(
-                f"--precision {options.precision}: {self.name} features are computed in {', '.join(self.precisions)}"
-                f"{' only' if len(self.precisions) == 1 else ''}"
-            )
+            precisions = " and ".join(self.precisions)
+            raise UsageError(f"--precision {options.precision}: {self.name} features are computed in {precisions} only")
         self.device = resolve_device(options.device)
-        self.batch_size = options.batch or self._default_batch_size()
+        self.batch_size = options.batch or self.default_batch[self.device.type != "cpu"]
         self._precision = options.precision
-
-    def _default_batch_size(self) -> int:
-        return 256
 
     def _set_protocol(self, sha256: str, layer: str, preprocess: str) -> None:
         self.hash = sha256

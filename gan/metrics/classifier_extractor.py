@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from gan.errors import UsageError, UserError
 from gan.metrics.batched_inference import BatchedExtractor
 from gan.metrics.extractor import ExtractorOptions
+from gan.metrics.preprocess import for_classifier
 from gan.models.classifiers import classifier_from_state
 from gan.runs import checkpoint
 
@@ -23,8 +23,7 @@ class ClassifierExtractor(BatchedExtractor):
         """Load the checkpoint at `options.weights`.
 
         Raises:
-            UsageError: no checkpoint is named, or the precision is not fp32.
-            UserError: the file is not a whole classifier checkpoint, or has too many features for a covariance.
+            UserError: it is not a whole classifier checkpoint, or has too many features for a covariance.
         """
         if options.weights is None:
             raise UsageError("--features classifier: name a trained checkpoint, as in classifier:checkpoints/x.pt")
@@ -46,10 +45,4 @@ class ClassifierExtractor(BatchedExtractor):
         )
 
     def _forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features and logits of uint8 (B, 3, H, W); a greyscale classifier gets the mean over the channels."""
-        x = images.float()
-        if self._network.channels == 1:
-            x = x.mean(dim=1, keepdim=True)
-        size = (self._network.resolution, self._network.resolution)
-        x = F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
-        return self._network.features(x / 127.5 - 1)
+        return self._network.features(for_classifier(images, self._network.resolution, self._network.channels))

@@ -19,6 +19,7 @@ from gan.data import load_images
 from gan.errors import UserError
 from gan.metrics.batched_inference import BatchedExtractor
 from gan.metrics.extractor import ExtractorOptions
+from gan.metrics.preprocess import for_classifier
 from gan.utils.files import atomic_write
 
 WEIGHTS = Path(__file__).with_name("digits.pt")
@@ -57,12 +58,7 @@ class DigitsExtractor(BatchedExtractor):
     classes = 10
 
     def __init__(self, options: ExtractorOptions) -> None:
-        """Load the shipped weights.
-
-        Raises:
-            UsageError: the precision is not fp32.
-            UserError: the shipped file is missing or damaged.
-        """
+        """Load the shipped weights; raise a UserError if they are missing or damaged."""
         super().__init__(options)
         content, self._network = _load_shipped(WEIGHTS)
         self._network.to(self.device)
@@ -73,7 +69,7 @@ class DigitsExtractor(BatchedExtractor):
         )
 
     def _forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self._network(_preprocess(images))
+        return self._network(for_classifier(images, DIGITS_SIZE, channels=1))
 
 
 def train_digits(images: Tensor, labels: Tensor, *, seed: int = 0) -> DigitsNetwork:
@@ -89,7 +85,7 @@ def train_digits(images: Tensor, labels: Tensor, *, seed: int = 0) -> DigitsNetw
     optimizer = torch.optim.Adam(network.parameters(), _LEARNING_RATE)
     steps = _EPOCHS * -(-len(images) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps)
-    x = _preprocess(images)
+    x = for_classifier(images, DIGITS_SIZE, channels=1)
     for _ in range(_EPOCHS):
         for chosen in torch.randperm(len(x), generator=draw).split(_BATCH):
             across, down = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=draw).tolist()
@@ -109,7 +105,7 @@ def train_digits(images: Tensor, labels: Tensor, *, seed: int = 0) -> DigitsNetw
 @torch.no_grad()
 def accuracy(network: DigitsNetwork, images: Tensor, labels: Tensor) -> float:
     """Fraction of images uint8 (N, C, H, W) that are classified correctly."""
-    return float((network(_preprocess(images))[1].argmax(dim=1) == labels).double().mean())
+    return float((network(for_classifier(images, DIGITS_SIZE, channels=1))[1].argmax(dim=1) == labels).double().mean())
 
 
 def load_digits() -> tuple[Tensor, Tensor]:
@@ -117,13 +113,6 @@ def load_digits() -> tuple[Tensor, Tensor]:
     digits = load_images("digits", resolution=DIGITS_SIZE, channels=1)
     assert digits.pixels is not None and digits.labels is not None
     return digits.pixels, digits.labels
-
-
-def _preprocess(images: Tensor) -> Tensor:
-    """Convert uint8 (N, C, H, W) to greyscale float32 (N, 1, 32, 32) in [-1, 1]."""
-    grey = images.float().mean(dim=1, keepdim=True)
-    grey = F.interpolate(grey, size=(DIGITS_SIZE, DIGITS_SIZE), mode="bilinear", align_corners=False, antialias=True)
-    return grey / 127.5 - 1
 
 
 def _load_shipped(path: Path) -> tuple[bytes, DigitsNetwork]:
@@ -145,11 +134,9 @@ def main(out: Path) -> None:
     held_out, training = order[:_HELD_OUT], order[_HELD_OUT:]
     share = accuracy(train_digits(images[training], labels[training]), images[held_out], labels[held_out])
     print(f"held-out accuracy: {share:.4f} of {_HELD_OUT} digits")
-    content = io.BytesIO()
-    torch.save(train_digits(images, labels).state_dict(), content)
     with atomic_write(out) as file:
-        file.write(content.getvalue())
-    print(f"{out}: trained on all {len(images)} digits, {len(content.getvalue()):,} bytes")
+        torch.save(train_digits(images, labels).state_dict(), file)
+    print(f"{out}: trained on all {len(images)} digits, {out.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

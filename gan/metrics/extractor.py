@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -34,14 +34,9 @@ class ExtractorOptions:
     @property
     def given_flags(self) -> list[str]:
         """The flags whose values differ from the defaults."""
+        changed = [item.name for item in fields(self) if getattr(self, item.name) != item.default]
         flags = {"weights": "--inception-weights"}
-        names = ("features", "preprocess", "precision", "weights", "allow_other_weights", "batch")
-        defaults = ExtractorOptions()
-        return [
-            flags.get(name, f"--{name.replace('_', '-')}")
-            for name in names
-            if getattr(self, name) != getattr(defaults, name)
-        ]
+        return [flags.get(name, f"--{name.replace('_', '-')}") for name in changed if name != "device"]
 
     def like(self, protocol: Protocol) -> ExtractorOptions:
         """These options; if no extractor was chosen, the one that existing statistics were made with.
@@ -52,9 +47,7 @@ class ExtractorOptions:
         if self.features:
             return self
         if protocol.extractor == "classifier":
-            raise UsageError(
-                "--ref: the statistics were made with a classifier; name its checkpoint with --features classifier:FILE"
-            )
+            raise UsageError("--ref: has statistics of a classifier; name its checkpoint, --features classifier:FILE")
         preprocess = protocol.preprocess if protocol.extractor == "inception" else None
         return replace(self, features=protocol.extractor, preprocess=self.preprocess or preprocess)
 

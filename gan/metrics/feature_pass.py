@@ -51,21 +51,15 @@ class FeatureStatistics:
     """(N, D), memory-mapped from a temporary file; empty on ranks other than 0, None unless requested."""
 
 
-class ContentHash:
-    """Order-independent hash of a set of images: the sum of their SHA-256."""
+def _hash_sum(images: Tensor) -> int:
+    """Sum of the SHA-256 of images uint8 (N, 3, H, W), which does not depend on their order."""
+    shape = ",".join(map(str, images.shape[1:])).encode()
+    digests = (hashlib.sha256(shape + b":" + image.tobytes()).digest() for image in images.numpy())
+    return sum(int.from_bytes(digest, "big") for digest in digests)
 
-    def __init__(self) -> None:
-        self._sum = 0
 
-    def update(self, images: Tensor) -> None:
-        """Add images uint8 (N, 3, H, W)."""
-        for image in images.numpy():
-            shape = ",".join(map(str, image.shape)).encode()
-            self._sum += int.from_bytes(hashlib.sha256(shape + b":" + image.tobytes()).digest(), "big")
-
-    def result(self) -> str:
-        """64 hex digits."""
-        return f"{self._sum % (1 << 256):064x}"
+def _hash_text(hash_sum: int) -> str:
+    return f"{hash_sum % (1 << 256):064x}"
 
 
 def extract_features(
@@ -87,10 +81,9 @@ def extract_features(
         required_size: width x height that the images must have (None: any), and the name of the set that has it.
 
     Raises:
-        UserError: fewer than two images, images of different sizes, features that are not finite, or no space for them.
+        UserError: images of different sizes, features that are not finite, or no space for them.
     """
-    require_two_images(images)
-    moments, content, resolution = FeatureMoments(extractor.dimension), ContentHash(), ""
+    moments, hash_sum, resolution = FeatureMoments(extractor.dimension), 0, ""
     file: IO[bytes] | None = None
     if keep_features and process_group.is_rank0():
         file = tempfile.TemporaryFile(prefix="msn-gan-features-")
@@ -106,13 +99,13 @@ def extract_features(
                 inception_score.update(logits.numpy())
             if file is not None:
                 _write_features(file, features)
-            content.update(batch)
+            hash_sum += _hash_sum(batch)
             advance(len(batch))
     all_features: NDArray[np.float32] | None = np.empty((0, extractor.dimension), np.float32) if keep_features else None
     if file is not None:
         file.flush()
-        all_features = np.memmap(file, dtype=np.float32, mode="r", shape=(images.count, extractor.dimension))
-    return FeatureStatistics(moments, content.result(), resolution, all_features)
+        all_features = np.memmap(file, dtype=np.float32, mode="c", shape=(images.count, extractor.dimension))
+    return FeatureStatistics(moments, _hash_text(hash_sum), resolution, all_features)
 
 
 def _batch_features(
@@ -129,12 +122,12 @@ def _batch_features(
 
 def content_hash(images: ImageStream) -> str:
     """The content hash of `extract_features`, without a network."""
-    content = ContentHash()
+    hash_sum = 0
     with progress(f"reading {images.name}", images.count) as advance:
         for batch in rebatched(images, 256):
-            content.update(batch)
+            hash_sum += _hash_sum(batch)
             advance(len(batch))
-    return content.result()
+    return _hash_text(hash_sum)
 
 
 def keeping_images(images: ImageStream, indices: Tensor, kept: list[Tensor]) -> ImageStream:
@@ -152,12 +145,6 @@ def keeping_images(images: ImageStream, indices: Tensor, kept: list[Tensor]) -> 
     return replace(images, batches=batches)
 
 
-def require_two_images(images: ImageStream) -> None:
-    """Raise a UserError unless there are two images: one has no variance."""
-    if images.count < 2:
-        raise UserError(f"{images.name}: {images.count} images cannot be scored; at least 2 are needed")
-
-
 def rebatched(images: ImageStream, size: int) -> Iterator[Tensor]:
     """The first `count` images as uint8 RGB batches (B, 3, H, W) of one size; the last may be smaller.
 
@@ -167,7 +154,9 @@ def rebatched(images: ImageStream, size: int) -> Iterator[Tensor]:
     waiting: list[Tensor] = []
     pending, taken, shape = 0, 0, None
     for batch in images.batches():
-        _require_images(batch, images.name)
+        if batch.dtype != torch.uint8 or batch.dim() != 4 or batch.shape[1] not in (1, 3):
+            form = f"{batch.dtype} {tuple(batch.shape)}"
+            raise ValueError(f"{images.name}: batches uint8 (N, 3 or 1, H, W) expected, got {form}")
         shape = shape or batch.shape[2:]
         if batch.shape[2:] != shape:
             raise UserError(
@@ -186,11 +175,6 @@ def rebatched(images: ImageStream, size: int) -> Iterator[Tensor]:
         if taken == images.count:
             return
     raise UserError(f"{images.name}: there are only {taken:,} images, {images.count:,} are to be scored")
-
-
-def _require_images(batch: Tensor, name: str) -> None:
-    if batch.dtype != torch.uint8 or batch.dim() != 4 or batch.shape[1] not in (1, 3):
-        raise ValueError(f"{name}: batches uint8 (N, 3 or 1, H, W) expected, got {batch.dtype} {tuple(batch.shape)}")
 
 
 def _require_size(resolution: str, name: str, required: str | None, other: str) -> None:

@@ -47,10 +47,8 @@ def frechet_distance(
     F1^T F2, since C1 C2 = F1 F1^T F2 F2^T has the nonzero eigenvalues of (F1^T F2)(F1^T F2)^T.
 
     Args:
-        real_mean: (D,).
-        real_factor: (D, R1), from `covariance_factor`.
-        generated_mean: (D,).
-        generated_factor: (D, R2), from `covariance_factor`.
+        real_mean, generated_mean: (D,).
+        real_factor, generated_factor: (D, R1) and (D, R2), from `covariance_factor`.
 
     Raises:
         ValueError: the dimensions differ.

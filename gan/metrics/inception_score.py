@@ -17,11 +17,7 @@ class InceptionScore:
     """Inception score from batches of logits, in the order of the images; only sums over each split are kept."""
 
     def __init__(self, count: int, classes: int, *, splits: int = 10, seed: int = 0, shuffle: bool = True) -> None:
-        """Assign images to splits: shuffle them by the seed, then cut them into parts of equal size.
-
-        Raises:
-            ValueError: fewer images than splits.
-        """
+        """Assign images, at least one for each split, to splits: shuffle them by the seed, then cut them equally."""
         if count < splits or splits < 1:
             raise ValueError(f"{count} images cannot be divided into {splits} splits")
         order = np.random.RandomState(seed).permutation(count) if shuffle else np.arange(count)
@@ -35,11 +31,7 @@ class InceptionScore:
         self._negentropies = np.zeros(splits)  # sum over images and classes of p log p
 
     def update(self, logits: ArrayLike) -> None:
-        """Add the logits (N, K) of the next N images.
-
-        Raises:
-            ValueError: there are more images than `count`.
-        """
+        """Add the logits (N, K) of the next N images; a ValueError if there are more than `count` in all."""
         rows = np.asarray(logits, dtype=np.float64)
         splits = self._split_of[self._count : self._count + len(rows)]
         if len(splits) < len(rows):
@@ -52,11 +44,7 @@ class InceptionScore:
         self._count += len(rows)
 
     def result(self) -> tuple[float, float]:
-        """Mean and standard deviation (divisor: number of splits) over the splits; each score is in [1, K].
-
-        Raises:
-            ValueError: there are fewer images than `count`.
-        """
+        """Mean and standard deviation (divisor: number of splits) over the splits, each in [1, K], after all images."""
         if self._count != len(self._split_of):
             raise ValueError(f"logits of {self._count} images instead of {len(self._split_of)}")
         q: NDArray[np.float64] = self._probabilities / self._sizes[:, None]
@@ -65,15 +53,3 @@ class InceptionScore:
         # E KL(p || q) = E sum p log p - sum q log q, as E p = q.
         scores = np.exp(self._negentropies / self._sizes - (q * log_q).sum(axis=1))
         return float(scores.mean()), float(scores.std())
-
-
-def inception_score(logits: ArrayLike, *, splits: int = 10, seed: int = 0, shuffle: bool = True) -> tuple[float, float]:
-    """Mean and standard deviation over splits of the Inception score of generated images, from logits (N, K).
-
-    Raises:
-        ValueError: fewer images than splits.
-    """
-    rows = np.asarray(logits)
-    score = InceptionScore(*rows.shape, splits=splits, seed=seed, shuffle=shuffle)
-    score.update(rows)
-    return score.result()

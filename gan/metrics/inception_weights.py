@@ -54,31 +54,24 @@ def locate_inception_weights(path: Path | None = None, *, allow_other_weights: b
         if not named.is_file():
             raise UserError(f"{flag} {named}: no such file; get it from {FID_WEIGHTS_URL} ({_ALTERNATIVE})")
         return _checked(named, allow_other_weights, "give the published file")
-    cached = _cache_path()
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / FILE_NAME
     if not cached.is_file():
         _download(cached)
     return _checked(cached, False, "delete it to download it again")
 
 
-def _cache_path() -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / FILE_NAME
-
-
 def _checked(path: Path, allow_other_weights: bool, advice: str) -> WeightsFile:
     try:
-        with open(path, "rb") as file:
-            sha256 = hashlib.sha256()
-            while chunk := file.read(_CHUNK):
-                sha256.update(chunk)
-            size = file.tell()
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    if sha256.hexdigest() != SHA256 and not allow_other_weights:
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != SHA256 and not allow_other_weights:
         raise UserError(
-            f"{path}: not the published Inception weights: SHA-256 {sha256.hexdigest()[:12]}... of "
-            f"{size:,} bytes instead of {SHA256[:12]}... of {BYTES:,}; {advice} ({FID_WEIGHTS_URL})"
+            f"{path}: not the published Inception weights: SHA-256 {sha256[:12]}... of {len(content):,} bytes "
+            f"instead of {SHA256[:12]}... of {BYTES:,}; {advice} ({FID_WEIGHTS_URL})"
         )
-    return WeightsFile(path, sha256.hexdigest())
+    return WeightsFile(path, sha256)
 
 
 def _download(target: Path) -> None:

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 def kernel_distance(
     real: NDArray[np.floating],
     generated: NDArray[np.floating],
-    *,
     subsets: int = 100,
     subset_size: int = 1000,
+    *,
     seed: int = 0,
     device: torch.device | str = "cpu",
     advance: Callable[[int], object] = lambda count: None,
@@ -34,8 +34,7 @@ def kernel_distance(
     """Mean and standard deviation over subsets of the unbiased estimate, which can be slightly below 0.
 
     Args:
-        real: features (N1, D); may be memory-mapped.
-        generated: features (N2, D); may be memory-mapped.
+        real, generated: features (N1, D) and (N2, D); may be memory-mapped.
         subsets: number of subsets drawn.
         subset_size: images from each set, drawn without replacement.
         seed: of the subsets; with torch-fidelity's (2020), its numbers are reproduced.

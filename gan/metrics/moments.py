@@ -26,11 +26,7 @@ class FeatureMoments:
         self._pending = 0  # rows in the block
 
     def update(self, features: ArrayLike) -> None:
-        """Add feature vectors (N, D).
-
-        Raises:
-            ValueError: they do not have D dimensions.
-        """
+        """Add feature vectors (N, D)."""
         rows = np.asarray(features)
         if rows.ndim != 2 or rows.shape[1] != self.dimension:
             raise ValueError(f"features of shape (N, {self.dimension}) expected, got {rows.shape}")
@@ -55,11 +51,7 @@ class FeatureMoments:
 
     @property
     def covariance(self) -> NDArray[np.float64]:
-        """Covariance (D, D) with the divisor N - 1, as in `np.cov`.
-
-        Raises:
-            ValueError: there are fewer than two vectors.
-        """
+        """Covariance (D, D) of at least two vectors, with the divisor N - 1, as in `np.cov`."""
         if self.count < 2:
             raise ValueError("a covariance needs at least two vectors")
         self._flush()
@@ -71,13 +63,9 @@ class FeatureMoments:
             rows = self._block[: self._pending]
             mean = rows.mean(axis=0)
             rows -= mean
-            self._add(self._pending, mean, rows.T @ rows)
-            self._pending = 0
-
-    def _add(self, count: int, mean: NDArray[np.float64], scatter: NDArray[np.float64]) -> None:
-        total = self._count + count
-        shift = mean - self._mean
-        self._scatter += scatter
-        self._scatter += np.outer(shift, shift) * (self._count * count / total)
-        self._mean += shift * (count / total)
-        self._count = total
+            total = self._count + len(rows)
+            shift = mean - self._mean
+            self._scatter += rows.T @ rows
+            self._scatter += np.outer(shift, shift) * (self._count * len(rows) / total)
+            self._mean += shift * (len(rows) / total)
+            self._count, self._pending = total, 0

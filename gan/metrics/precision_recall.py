@@ -25,8 +25,8 @@ _BLOCK = 1024  # rows and columns of a block of distances: 8 MiB
 def precision_recall(
     real: Features,
     generated: Features,
-    *,
     neighbours: int = 3,
+    *,
     device: torch.device | str = "cpu",
     advance: Callable[[int], object] = lambda count: None,
     real_radii: Tensor | None = None,
@@ -34,8 +34,7 @@ def precision_recall(
     """Precision and recall, each in [0, 1].
 
     Args:
-        real: features (N1, D); may be memory-mapped, or on the device.
-        generated: features (N2, D); likewise.
+        real, generated: features (N1, D) and (N2, D); may be memory-mapped, or on the device.
         neighbours: the k of the k-th nearest neighbour; an image is not its own neighbour.
         device: of the matrix products; it must support float64.
         advance: called with the number of rows after each row of blocks; 2 N1 + N2 in all, N1 + N2 with `real_radii`.
@@ -55,8 +54,8 @@ def precision_recall(
 
     within_real = torch.zeros(len(generated), dtype=torch.bool)
     within_generated = torch.zeros(len(real), dtype=torch.bool)
-    for rows, x in _blocks(real, device):
-        for columns, y in _blocks(generated, device):
+    for rows, x in _blocks(real):
+        for columns, y in _blocks(generated):
             distances = _squared_distances(x, y)  # (B1, B2)
             within_real[columns] |= (distances <= real_radii[rows, None].to(device)).any(dim=0).cpu()
             within_generated[rows] |= (distances <= generated_radii[columns].to(device)).any(dim=1).cpu()
@@ -76,16 +75,17 @@ def radii(
     half of all blocks, cyclically, so that all rows are equal work.
     """
     features = _on_device(features, device)
-    spans = _spans(len(features))
+    starts = range(0, len(features), _BLOCK)
     nearest = torch.full((len(features), neighbours), torch.inf, dtype=torch.float64, device=device)
-    for row, (rows, x) in enumerate(_blocks(features, device)):
-        for shift in range(len(spans) // 2 + 1):
-            column = (row + shift) % len(spans)
-            if 2 * shift == len(spans) and column < row:
+    for row, (rows, x) in enumerate(_blocks(features)):
+        for shift in range(len(starts) // 2 + 1):
+            column = (row + shift) % len(starts)
+            if 2 * shift == len(starts) and column < row:
                 continue  # already computed in the row of the opposite block
-            distances = _squared_distances(x, _block(features, spans[column], device))
+            columns = slice(starts[column], starts[column] + _BLOCK)
+            distances = _squared_distances(x, features[columns].double())
             if shift:
-                _keep_nearest(nearest[spans[column]], distances.T)
+                _keep_nearest(nearest[columns], distances.T)
             else:
                 distances.fill_diagonal_(torch.inf)  # not its own neighbour
             _keep_nearest(nearest[rows], distances)
@@ -100,26 +100,15 @@ def _keep_nearest(nearest: Tensor, distances: Tensor) -> None:
     nearest[closer] = candidates.topk(nearest.shape[1], dim=1, largest=False).values
 
 
-def _on_device(features: Features, device: torch.device | str) -> Features:
-    """Copy features to a GPU as a whole, since each block is used many times; on a CPU they stay where they are."""
-    if isinstance(features, Tensor) or torch.device(device).type == "cpu":
-        return features
-    return torch.from_numpy(np.array(features)).to(device)
+def _on_device(features: Features, device: torch.device | str) -> Tensor:
+    """Features as a tensor on the device: copied to a GPU as a whole, but on a CPU not read from a file yet."""
+    return (features if isinstance(features, Tensor) else torch.from_numpy(features)).to(device)
 
 
-def _blocks(features: Features, device: torch.device | str) -> Iterator[tuple[slice, Tensor]]:
-    for rows in _spans(len(features)):
-        yield rows, _block(features, rows, device)
-
-
-def _block(features: Features, rows: slice, device: torch.device | str) -> Tensor:
-    if isinstance(features, Tensor):
-        return features[rows].double()
-    return torch.from_numpy(np.asarray(features[rows], dtype=np.float64)).to(device)
-
-
-def _spans(count: int) -> list[slice]:
-    return [slice(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
+def _blocks(features: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Row ranges, and their features in float64."""
+    for start, block in zip(range(0, len(features), _BLOCK), features.split(_BLOCK), strict=True):
+        yield slice(start, start + len(block)), block.double()
 
 
 def _squared_distances(x: Tensor, y: Tensor) -> Tensor:

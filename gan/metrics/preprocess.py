@@ -53,6 +53,14 @@ def clean(images: Tensor) -> Tensor:
     return (x - 128) / 128
 
 
+def for_classifier(images: Tensor, size: int, channels: int) -> Tensor:
+    """Antialiased bilinear to [-1, 1], float32 (N, channels, size, size); one channel is the mean of three."""
+    x = images.float()
+    if channels == 1:
+        x = x.mean(dim=1, keepdim=True)
+    return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False, antialias=True) / 127.5 - 1
+
+
 PREPROCESS: dict[str, Callable[[Tensor], Tensor]] = {
     "pytorch-fid": pytorch_fid,
     "torch-fidelity": torch_fidelity,

@@ -26,14 +26,9 @@ _LABELS = {
 """Names of fields in messages; those of other fields are formed from the field's name."""
 
 
-def _not_compared(default: Any = dataclasses.MISSING, **arguments: Any) -> Any:
-    """A field that may differ between scores that are compared."""
-    return field(default=default, metadata={"compared": False}, **arguments)
-
-
 @dataclass(frozen=True)
 class Protocol:
-    """How features, or scores computed from them, were measured. None: unknown, or not used in this score."""
+    """Measurement conditions of features, or of scores computed from them. None: unknown, or not used in this score."""
 
     extractor: str
     """Name in EXTRACTORS."""
@@ -42,11 +37,11 @@ class Protocol:
     layer: str
     """The layers that give the features and the logits."""
     preprocess: str
-    """How images are resized and scaled for the network."""
+    """Rule for resizing and scaling images for the network."""
     precision: str
     """`fp32` or `bf16`."""
     quantisation: str = "uint8 RGB"
-    """What images are rounded to before feature extraction."""
+    """Rounding of images before feature extraction."""
     engine: int = SCORING_VERSION
     """Version of this package's arithmetic."""
 
@@ -68,12 +63,12 @@ class Protocol:
     neighbours: int | None = None
     """The k of precision and recall."""
 
-    reference: str | None = _not_compared(None)
-    seed: int | None = _not_compared(None)
+    reference: str | None = None
+    seed: int | None = None
     """Of the Inception score's splits, KID's subsets, and the random part of a set that is scored."""
-    batch_size: int | None = _not_compared(None)
-    device: str | None = _not_compared(None)
-    versions: dict[str, str] = _not_compared(default_factory=dict)
+    batch_size: int | None = None
+    device: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
     """Of Python, torch, torchvision and pytorch-fid."""
 
     def to_json(self) -> dict[str, Any]:
@@ -91,7 +86,8 @@ class Protocol:
         return cls(**{name: value for name, value in record.items() if name in known})
 
 
-COMPARED_FIELDS = tuple(item.name for item in dataclasses.fields(Protocol) if item.metadata.get("compared", True))
+_RECORDED_ONLY = ("reference", "seed", "batch_size", "device", "versions")  # may differ between compared scores
+COMPARED_FIELDS = tuple(item.name for item in dataclasses.fields(Protocol) if item.name not in _RECORDED_ONLY)
 FEATURE_FIELDS = ("extractor", "weights", "layer", "preprocess", "precision", "quantisation", "engine")
 """The fields that features and their statistics depend on."""
 
@@ -103,22 +99,15 @@ def protocol_differences(first: Protocol, second: Protocol, fields: tuple[str, .
         a, b = getattr(first, name), getattr(second, name)
         if a is not None and b is not None and a != b:
             label = _LABELS.get(name) or name.replace("_", " ").removesuffix("s") + "s"
-            differences.append(f"{label}: {_shortened(a)} and {_shortened(b)}")
+            a, b = (value[:12] if len(value) == 64 else value for value in (str(a), str(b)))  # hashes by their start
+            differences.append(f"{label}: {a} and {b}")
     return differences
 
 
 def require_same_protocol(
     first: Protocol, second: Protocol, names: tuple[str, str], fields: tuple[str, ...] = COMPARED_FIELDS, hint: str = ""
 ) -> None:
-    """Check that scores under two protocols are comparable.
-
-    Args:
-        names: of the two in the message.
-        hint: what to do, appended to the message.
-
-    Raises:
-        UserError: they are not; names every field that differs.
-    """
+    """Raise a UserError that names every field in which two protocols differ, and ends with a hint."""
     if differences := protocol_differences(first, second, fields):
         text = f"{names[0]} and {names[1]} cannot be compared: {'; '.join(f'different {line}' for line in differences)}"
         raise UserError(f"{text}; {hint}" if hint else text)
@@ -127,8 +116,3 @@ def require_same_protocol(
 def feature_versions() -> dict[str, str]:
     """Versions of the packages that features depend on."""
     return package_versions("torch", "torchvision", "pytorch-fid")
-
-
-def _shortened(value: object) -> str:
-    text = str(value)
-    return text[:12] if len(text) == 64 else text  # of a hash the first digits

@@ -43,28 +43,18 @@ class Reference:
     resolution: str | None = None
     """Width x height of the images."""
     protocol: Protocol | None = None
-    """How the features were extracted; None if another program wrote the file, which does not record it."""
+    """Protocol of the features; None if another program wrote the file, which does not record it."""
     features: NDArray[np.float32] | None = None
     """The features (N, D), if KID or precision and recall need them."""
     _radii: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def factor(self) -> NDArray[np.float64]:
-        """The covariance's factor, computed once for all sets that are scored."""
-        return covariance_factor(self.covariance)
-
-    def require_factor(self) -> None:
-        """Check before hours of work that the covariance can be factored.
-
-        Raises:
-            UserError: it cannot.
-        """
+        """The covariance's factor, computed once for all sets; a UserError if the covariance cannot be factored."""
         try:
-            _ = self.factor
+            return covariance_factor(self.covariance)
         except ValueError as error:
-            raise UserError(
-                f"{self.name}: `sigma` is not a covariance ({error}); compute the statistics again"
-            ) from error
+            raise UserError(f"{self.name}: `sigma` is not a covariance ({error}); compute it again") from error
 
     def radii(
         self, neighbours: int, device: str = "cpu", advance: Callable[[int], object] = lambda count: None
@@ -78,16 +68,10 @@ class Reference:
         return self._radii[neighbours]
 
     def check(self, extractor: Extractor) -> None:
-        """Check that it can be compared with features of this extractor.
-
-        Raises:
-            UserError: it has another extractor, dimension, or protocol of the features.
-        """
+        """Raise a UserError if it cannot be compared with features of this extractor."""
         if self.protocol is not None:
-            hint = "compute statistics with these settings with `msn-gan data stats`"
-            require_same_protocol(
-                self.protocol, extractor.protocol, (self.name, "the images to score"), FEATURE_FIELDS, hint
-            )
+            names, hint = (self.name, "the images to score"), "compute statistics like these with `msn-gan data stats`"
+            require_same_protocol(self.protocol, extractor.protocol, names, FEATURE_FIELDS, hint)
         if len(self.mean) != extractor.dimension:
             raise UserError(
                 f"{self.name}: statistics of {len(self.mean)} features, but {extractor.name} has {extractor.dimension}"
@@ -95,18 +79,9 @@ class Reference:
 
 
 def save_statistics(path: Path, reference: Reference) -> None:
-    """Write a reference atomically as npz: `mu` and `sigma`, which pytorch-fid reads, `n`, and our own record.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    record = {
-        "name": reference.name,
-        "content": reference.content,
-        "split": reference.split,
-        "resolution": reference.resolution,
-        "protocol": reference.protocol.to_json() if reference.protocol else None,
-    }
+    """Write a reference atomically as npz: `mu` and `sigma`, which pytorch-fid reads, `n`, and our own record."""
+    record = {name: getattr(reference, name) for name in ("name", "content", "split", "resolution")}
+    record["protocol"] = reference.protocol.to_json() if reference.protocol else None
     entries: dict[str, Any] = {"mu": reference.mean, "sigma": reference.covariance, _RECORD: json.dumps(record)}
     if reference.count is not None:
         entries["n"] = reference.count
@@ -136,7 +111,8 @@ def load_statistics(path: Path) -> Reference:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: not reference statistics, or damaged ({error})") from error
-    _check_numbers(path, mean, covariance, count)
+    if problem := _problem(mean, covariance, count):
+        raise UserError(f"{path}: {problem}")
     return Reference(
         name=str(path),
         mean=mean,
@@ -187,16 +163,16 @@ def cache_reference(path: Path, reference: Reference) -> None:
         say(f"{path.parent}: statistics cannot be cached here ({error.strerror or error}); set MSN_GAN_CACHE")
 
 
-def _check_numbers(path: Path, mean: NDArray[np.float64], covariance: NDArray[np.float64], count: int | None) -> None:
+def _problem(mean: NDArray[np.float64], covariance: NDArray[np.float64], count: int | None) -> str | None:
+    """The reason why these values cannot be a mean and a covariance, or None."""
     if mean.ndim != 1 or not len(mean) or covariance.shape != (len(mean), len(mean)):
-        raise UserError(
-            f"{path}: a mean of shape {mean.shape} and a covariance of shape {covariance.shape} do not match"
-        )
+        return f"a mean of shape {mean.shape} and a covariance of shape {covariance.shape} do not match"
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
-        raise UserError(f"{path}: the statistics have values that are not finite; compute them again")
+        return "the statistics have values that are not finite; compute them again"
     if np.abs(covariance - covariance.T).max() > _ASYMMETRY * np.abs(covariance).max():
-        raise UserError(f"{path}: `sigma` is not symmetric, so it is not a covariance")
+        return "`sigma` is not symmetric, so it is not a covariance"
     if (np.diagonal(covariance) < 0).any():
-        raise UserError(f"{path}: `sigma` has negative variances, so it is not a covariance")
+        return "`sigma` has negative variances, so it is not a covariance"
     if count is not None and count < 2:
-        raise UserError(f"{path}: statistics of {count} images; a covariance needs at least two")
+        return f"statistics of {count} images; a covariance needs at least two"
+    return None

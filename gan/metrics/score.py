@@ -10,12 +10,11 @@ from typing import Any
 from gan.distributed import collectives, process_group
 from gan.errors import UsageError, UserError
 from gan.metrics.extractor import Extractor
-from gan.metrics.feature_pass import FeatureStatistics, ImageStream, content_hash, extract_features, require_two_images
+from gan.metrics.feature_pass import FeatureStatistics, ImageStream, content_hash, extract_features
 from gan.metrics.frechet import count_warning, covariance_factor, frechet_distance
 from gan.metrics.inception_score import InceptionScore
 from gan.metrics.kid import kernel_distance
 from gan.metrics.precision_recall import precision_recall
-from gan.metrics.protocol import Protocol
 from gan.metrics.reference import Reference, cache_reference, load_cached_reference, reference_cache_path
 from gan.utils.progress import progress
 
@@ -50,7 +49,7 @@ def measure_reference(
         UserError: the images cannot be scored.
     """
     require_known_metrics(metrics)
-    require_two_images(real)
+    require_enough_images(real.name, real.count, ())
     keep_features = bool(_NEED_FEATURES & set(metrics))
     if cache and not keep_features:
         path = reference_cache_path(content_hash(real), real.count, extractor)
@@ -128,74 +127,69 @@ def score(
         return {}
 
     result: dict[str, Any] = {"name": generated.name}
-    protocol = replace(
-        extractor.protocol, generated_count=generated.count, resolution=statistics.resolution, ema=ema, seed=seed
-    )
+    facts: dict[str, Any] = {"generated_count": generated.count, "ema": ema, "seed": seed}
+    facts["resolution"] = statistics.resolution
     if inception is not None:
         result["inception_score"], result["inception_score_std"] = inception.result()
-        protocol = replace(protocol, is_splits=IS_SPLITS)
-    warnings = _image_warnings(generated.count, extractor, metrics)
+        facts["is_splits"] = IS_SPLITS
     if real is not None:
-        warnings += _reference_warnings(real, generated.count, extractor, metrics)
-        scores, protocol = _reference_scores(real, statistics, metrics, seed, protocol)
-        result |= scores
+        result |= _reference_scores(real, statistics, extractor, metrics, seed, facts)
     result["seconds"] = seconds
     result["images_per_second"] = generated.count / seconds
-    result["warnings"] = warnings
-    result["protocol"] = protocol.to_json()
+    result["warnings"] = _warnings(real, generated.count, extractor, metrics)
+    result["protocol"] = replace(extractor.protocol, **facts).to_json()
     return result
 
 
 def _reference_scores(
-    real: Reference, generated: FeatureStatistics, metrics: Sequence[str], seed: int, protocol: Protocol
-) -> tuple[dict[str, float], Protocol]:
-    """The scores that need a reference, and the protocol with their parameters filled in."""
+    real: Reference,
+    generated: FeatureStatistics,
+    extractor: Extractor,
+    metrics: Sequence[str],
+    seed: int,
+    facts: dict[str, Any],
+) -> dict[str, float]:
+    """The scores that need a reference; adds the fields of their protocol to `facts`."""
     scores: dict[str, float] = {}
-    protocol = replace(
-        protocol,
-        reference=real.name,
-        reference_content=real.content,
-        reference_split=real.split,
-        reference_count=real.count,
-    )
+    facts["reference"] = real.name
+    facts |= {f"reference_{name}": getattr(real, name) for name in ("content", "split", "count")}
     if "fid" in metrics:
         factor = covariance_factor(generated.moments.covariance)
         scores["fid"] = frechet_distance(real.mean, real.factor, generated.moments.mean, factor)
     if real.features is None or generated.features is None:
-        return scores, protocol
-    device = "cuda" if protocol.device == "cuda" else "cpu"  # other accelerators have no float64
+        return scores
+    device = "cuda" if extractor.protocol.device == "cuda" else "cpu"  # other accelerators have no float64
     if "kid" in metrics:
         size = min(KID_SUBSET_SIZE, len(real.features), len(generated.features))
         # Subsets of all images would be equal to each other.
         subsets = 1 if size == len(real.features) == len(generated.features) else KID_SUBSETS
+        facts |= {"kid_subsets": subsets, "kid_subset_size": size}
         with progress("KID", subsets, "subsets") as advance:
             scores["kid"], scores["kid_std"] = kernel_distance(
-                real.features,
-                generated.features,
-                subsets=subsets,
-                subset_size=size,
-                seed=seed,
-                device=device,
-                advance=advance,
+                real.features, generated.features, subsets, size, seed=seed, device=device, advance=advance
             )
-        protocol = replace(protocol, kid_subsets=subsets, kid_subset_size=size)
     if "pr" in metrics:
+        facts["neighbours"] = NEIGHBOURS
         with progress("precision and recall", 2 * len(real.features) + len(generated.features), "rows") as advance:
+            radii = real.radii(NEIGHBOURS, device, advance)
             scores["precision"], scores["recall"] = precision_recall(
-                real.features,
-                generated.features,
-                neighbours=NEIGHBOURS,
-                device=device,
-                advance=advance,
-                real_radii=real.radii(NEIGHBOURS, device, advance),
+                real.features, generated.features, NEIGHBOURS, device=device, advance=advance, real_radii=radii
             )
-        protocol = replace(protocol, neighbours=NEIGHBOURS)
-    return scores, protocol
+    return scores
 
 
-def _reference_warnings(real: Reference, count: int, extractor: Extractor, metrics: Sequence[str]) -> list[str]:
-    fewest = min(count, real.count or count)
+def _warnings(real: Reference | None, count: int, extractor: Extractor, metrics: Sequence[str]) -> list[str]:
     lines = []
+    if "is" in metrics and count < IS_SPLITS * min(_IS_SPLIT, _IS_PER_CLASS * extractor.classes):
+        lines.append(
+            f"Inception score from {count:,} images is biased low: each of its {IS_SPLITS} splits has only "
+            f"{count // IS_SPLITS:,}, too few to estimate the class distribution; compare equal numbers only"
+        )
+    if extractor.protocol.precision == "bf16":
+        lines.append("scored in bf16: these scores compare with others in bf16 only")
+    if real is None:
+        return lines
+    fewest = min(count, real.count or count)
     if real.protocol is None:
         lines.append(f"{real.name} was written by another program: its preprocessing is unknown and may be different")
     if "fid" in metrics and (warning := count_warning(fewest, extractor.dimension)):
@@ -209,39 +203,29 @@ def _reference_warnings(real: Reference, count: int, extractor: Extractor, metri
     return lines
 
 
-def _image_warnings(count: int, extractor: Extractor, metrics: Sequence[str]) -> list[str]:
-    """Warnings that do not depend on the reference."""
-    lines = []
-    if "is" in metrics and count < IS_SPLITS * min(_IS_SPLIT, _IS_PER_CLASS * extractor.classes):
-        lines.append(
-            f"Inception score from {count:,} images is biased low: each of its {IS_SPLITS} splits has only "
-            f"{count // IS_SPLITS:,}, too few to estimate the class distribution; compare equal numbers only"
-        )
-    if extractor.protocol.precision == "bf16":
-        lines.append("scored in bf16: these scores compare with others in bf16 only")
-    return lines
+def require_enough_images(name: str, count: int, metrics: Sequence[str]) -> None:
+    """Raise a UserError if there are fewer images than the metrics need."""
+    for minimum, metric, purpose in (
+        (IS_SPLITS, "is", "the Inception score"),
+        (NEIGHBOURS + 1, "pr", "--metrics pr"),
+        (2, None, "a score"),  # one image has no variance
+    ):
+        if count < minimum and (metric is None or metric in metrics):
+            raise UserError(f"{name}: {count} images; {purpose} needs at least {minimum}")
 
 
 def _check(generated: ImageStream, real: ImageStream | Reference | None, metrics: Sequence[str]) -> None:
     """Reject everything that can be rejected before features are extracted."""
     require_known_metrics(metrics)
-    require_two_images(generated)
     if real is None and _NEED_REFERENCE & set(metrics):
-        raise UsageError(
-            f"--metrics {','.join(metrics)}: needs real images (--data) to score {generated.name}"
-        )
+        raise UsageError(f"--metrics {','.join(metrics)}: needs real images (--data) to score {generated.name}")
     if isinstance(real, Reference) and real.features is None and _NEED_FEATURES & set(metrics):
         raise UsageError(
             f"--metrics {','.join(metrics)}: kid and pr need the real images, {real.name} has statistics only"
         )
-    if "is" in metrics and generated.count < IS_SPLITS:
-        raise UserError(f"{generated.name}: {generated.count} images; the Inception score needs at least {IS_SPLITS}")
-    counts = [generated.count] + ([real.count] if real is not None and real.count else [])
-    if "pr" in metrics and min(counts) <= NEIGHBOURS:
-        raise UserError(
-            f"{generated.name}: precision and recall need more than {NEIGHBOURS} real and generated images, "
-            f"not {min(counts)}"
-        )
+    require_enough_images(generated.name, generated.count, metrics)
+    if real is not None and real.count:
+        require_enough_images(real.name, real.count, [name for name in metrics if name != "is"])
 
 
 def require_known_metrics(metrics: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Score(NamedTuple):
-    """How one score is displayed."""
+    """Display of one score."""
 
     key: str
     """Its key in log.jsonl, best.json and report.json."""

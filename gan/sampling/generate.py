@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gan.distributed import collectives, process_group
 from gan.errors import Diverged
@@ -59,10 +60,8 @@ def render(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> Ten
     for start in range(0, len(z), GENERATION_CHUNK):
         chunk = slice(start, start + GENERATION_CHUNK)
         count = len(z[chunk])
-        padded = torch.cat([z[chunk], z.new_zeros(GENERATION_CHUNK - count, z.shape[1])]).to(device)
-        y = None
-        if labels is not None:
-            y = torch.cat([labels[chunk], labels.new_zeros(GENERATION_CHUNK - count)]).to(device)
+        padded = F.pad(z[chunk], (0, 0, 0, GENERATION_CHUNK - count)).to(device)
+        y = None if labels is None else F.pad(labels[chunk], (0, GENERATION_CHUNK - count)).to(device)
         output = generator(padded, y)[:count]
         if not bool(torch.isfinite(output).all()):
             raise Diverged("its generator outputs NaN or infinity")

@@ -23,10 +23,6 @@ def grid_padding(side: int) -> int:
 
 
 def save_grid(path: Path, images: Tensor, columns: int) -> None:
-    """Write a grid of images uint8 (N, C, H, W) as a PNG.
-
-    Raises:
-        OSError: it cannot be written; no partial file is left.
-    """
+    """Write a grid of images uint8 (N, C, H, W) as a PNG, atomically."""
     with atomic_write(path) as file:
         to_pil(image_grid(images, columns)).save(file, "PNG")

@@ -38,11 +38,7 @@ def load_generator(path: Path, *, ema: bool, device: str) -> LoadedGenerator:
 
 
 def restore_generator(file: CheckpointFile, *, ema: bool, device: str) -> LoadedGenerator:
-    """Restore the generator of a checkpoint that was read.
-
-    Raises:
-        UserError: it is not a checkpoint of a GAN, or its weights do not fit its config.
-    """
+    """Restore the generator of a checkpoint that was read; a UserError if it is not of a GAN or does not fit."""
     config = train_config_of(file.state, file.path)
     classes = file.state["data"]["classes"]
     generator = build_generator(config, len(classes))

@@ -56,11 +56,7 @@ def write_animation(path: Path, sequences: Sequence[Tensor], columns: int) -> No
 
 
 def check_animation_size(path: Path, count: int, columns: int, side: int) -> None:
-    """Check that a grid of `count` images of this side fits into the format of an animation.
-
-    Raises:
-        UsageError: it is too wide or too high.
-    """
+    """Raise a UsageError if a grid of `count` images of this side is too large for the format of an animation."""
     width = min(columns, count)
     padding = grid_padding(side)
     largest = max(width, math.ceil(count / width)) * (side + padding) + padding

@@ -128,7 +128,7 @@ def test_features_are_those_of_the_reference(tmp_path: Path, run: Path) -> None:
         own = json.loads(str(entries["msn_gan"]))
         own["protocol"]["extractor"] = "classifier"
         np.savez(tmp_path / "other.npz", **{**entries, "msn_gan": json.dumps(own)})
-    with pytest.raises(UserError, match="--ref: the statistics were made with a classifier; name its checkpoint"):
+    with pytest.raises(UserError, match="--ref: has statistics of a classifier; name its checkpoint"):
         ask(tmp_path / "b", newest, extractor=ExtractorOptions(device="cpu"), ref=tmp_path / "other.npz")
 
 

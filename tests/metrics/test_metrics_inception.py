@@ -245,7 +245,7 @@ def test_unknown_choices(inception_weights: Path) -> None:
         create_extractor(ExtractorOptions("vgg"))
     with pytest.raises(UsageError, match="--preprocess cleanest: .* pytorch-fid, torch-fidelity, clean"):
         create_extractor(ExtractorOptions("inception", preprocess="cleanest"))
-    with pytest.raises(UsageError, match="--precision fp8: .* fp32, bf16"):
+    with pytest.raises(UsageError, match="--precision fp8: .* fp32 and bf16 only"):
         create_extractor(ExtractorOptions("inception", precision="fp8"))
     with pytest.raises(UsageError, match="digits features are computed in fp32 only"):
         create_extractor(ExtractorOptions("digits", precision="bf16"))

@@ -178,13 +178,13 @@ def test_first_images_of_an_endless_stream(digits: DigitsExtractor, pair: tuple[
 class TestBadInput:
     def test_too_few(self, digits: DigitsExtractor, stream: Stream, pictures: Pictures) -> None:
         many = stream(pictures(20))
-        with pytest.raises(UserError, match="lonely: 1 images cannot be scored; at least 2"):
+        with pytest.raises(UserError, match="lonely: 1 images; the Inception score needs at least 10"):
             score(stream(pictures(1), name="lonely"), many, digits)
-        with pytest.raises(UserError, match="lonely: 1 images cannot be scored"):
+        with pytest.raises(UserError, match="lonely: 1 images; a score needs at least 2"):
             score(many, stream(pictures(1), name="lonely"), digits)
         with pytest.raises(UserError, match="9 images; the Inception score needs at least 10"):
             score(stream(pictures(9)), many, digits)
-        with pytest.raises(UserError, match="need more than 3 real and generated images, not 3"):
+        with pytest.raises(UserError, match="3 images; --metrics pr needs at least 4"):
             score(many, stream(pictures(3)), digits, ("pr",))
         assert score(stream(pictures(2)), many, digits, ("fid",))["fid"] > 0
 
