@@ -1,13 +1,19 @@
-"""Provenance of trainings: the machine and the versions of each, and whether they are equal for all."""
+"""`result.json` of a finished training, and its provenance: machine and versions, compared over all trainings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from gan.errors import UserError
 from gan.runtime import Runtime
 from gan.utils.environment import hardware_info, program_versions
+from gan.utils.files import write_json
 
+RESULT = "result.json"
+REMEDY = "remove this folder to train it again"
 _KINDS = (("runtime", "machine, precision or number of threads"), ("versions", "versions"))
 
 
@@ -15,6 +21,32 @@ def provenance(runtime: Runtime) -> dict[str, Any]:
     """Return `runtime` and `versions` of this process, for the result.json of a training."""
     machine = {"device": str(runtime.device), "precision": runtime.precision, **hardware_info(runtime.device)}
     return {"runtime": machine, "versions": program_versions()}
+
+
+def write_result(folder: Path, facts: Mapping[str, Any], runtime: Runtime) -> None:
+    """Mark a training as done: write its `result.json`, with the machine and the versions of this process.
+
+    Args:
+        folder: folder of the training.
+        facts: what the log does not have; `diverged` is None, or says where the training diverged.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    write_json(folder / RESULT, {**facts, **provenance(runtime)})
+
+
+@contextmanager
+def refuse_damaged(folder: Path, file: str = "files") -> Iterator[None]:
+    """Report any failure to read the files of a training as one error that names its folder and the remedy.
+
+    Raises:
+        UserError: in place of OSError and of what malformed content raises.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UserError(f"{folder}: damaged {file} ({type(error).__name__}: {error}); {REMEDY}") from error
 
 
 def provenance_warnings(done: Sequence[Mapping[str, Any]]) -> list[str]:

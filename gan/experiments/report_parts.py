@@ -19,13 +19,10 @@ DIVERGED_NOTE = "Diverged trainings are counted, but excluded from the means"
 
 
 def table_of(
-    heading: str,
-    columns: Mapping[str, Iterable[str]],
-    notes: Iterable[str],
-    best: frozenset[tuple[int, int]] = frozenset(),
+    heading: str, columns: Mapping[str, Iterable[str]], notes: Iterable[str], best: Iterable[tuple[int, int]] = ()
 ) -> Table:
     """Build a table from its columns, by title."""
-    return Table(heading, tuple(columns), tuple(zip(*columns.values(), strict=True)), best, tuple(notes))
+    return Table(heading, tuple(columns), tuple(zip(*columns.values(), strict=True)), frozenset(best), tuple(notes))
 
 
 def number_cell(value: float | None, form: str, factor: float = 1.0) -> str:

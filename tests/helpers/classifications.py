@@ -1,4 +1,4 @@
-"""Small experiments of `classify`, named `r`."""
+"""Small classifications, named `r`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Run = Callable[..., dict[str, Any]]
 
 
 def before_each_step(patch: pytest.MonkeyPatch, action: Callable[[ClassifierTrainer], object]) -> None:
-    """Call something with each training before each of its steps."""
+    """Call `action` with the trainer before each training step."""
     real = ClassifierTrainer.train_step
 
-    def watched(job: ClassifierTrainer) -> None:
-        action(job)
-        real(job)
+    def wrapped(trainer: ClassifierTrainer) -> None:
+        action(trainer)
+        real(trainer)
 
-    patch.setattr(ClassifierTrainer, "train_step", watched)
+    patch.setattr(ClassifierTrainer, "train_step", wrapped)

@@ -1,4 +1,4 @@
-"""Small comparisons, named `r`, and what they left."""
+"""Small comparisons, named `r`, and the checkpoints that they wrote."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ RUN = Path("checkpoints/r")
 
 
 def states(root: Path, names: list[str], step: int = 4) -> dict[str, Any]:
-    """The last checkpoints of some trainings, but for the time that they took."""
-    found = {}
+    """Load the last checkpoints of trainings, without the time that they took."""
+    loaded = {}
     for name in names:
-        found[name] = checkpoint.load_checkpoint(root / RUN / name / f"step-{step:08d}.pt")
-        del found[name]["seconds"]
-    return found
+        loaded[name] = checkpoint.load_checkpoint(root / RUN / name / f"step-{step:08d}.pt")
+        del loaded[name]["seconds"]
+    return loaded
 
 
-def ask(root: Path, **given: Any) -> dict[str, Any]:
-    assert run_comparison("r", None, None, given, root=root, device="cpu") is None
+def compare(root: Path, **overrides: Any) -> dict[str, Any]:
+    """Run or resume comparison `r` to its end; return report.json."""
+    assert run_comparison("r", None, None, overrides, root=root, device="cpu") is None
     return json.loads((root / RUN / "report.json").read_text())

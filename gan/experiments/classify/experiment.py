@@ -16,8 +16,7 @@ from gan.experiments.classify import loop, results
 from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining, classify_command
 from gan.experiments.classify.trainer import ClassifierTrainer, count_steps
 from gan.experiments.experiment import Experiment
-from gan.experiments.provenance import provenance_warnings
-from gan.experiments.training_result import RESULT
+from gan.experiments.provenance import RESULT, provenance_warnings
 from gan.models import count_parameters
 from gan.models.classifiers import build_classifier
 from gan.report.document import Report

@@ -8,7 +8,7 @@ from typing import Any
 
 from gan.dynamics.callback import DynamicsCallback
 from gan.experiments.classify.trainer import ClassifierTrainer
-from gan.experiments.training_result import write_result
+from gan.experiments.provenance import write_result
 from gan.models import count_parameters
 from gan.models.classifiers import CLASSIFIER_FILE, classifier_state
 from gan.runs import checkpoint

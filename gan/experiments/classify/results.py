@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gan.experiments.classify.config import ClassifyTraining
+from gan.experiments.provenance import RESULT, refuse_damaged
 from gan.experiments.summary import count_fields, mean_and_half_width, median_of, select_results
-from gan.experiments.training_result import RESULT, refuse_damaged
 from gan.runs import log
 
 _CURVE = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "step_seconds")

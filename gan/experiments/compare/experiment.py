@@ -19,7 +19,7 @@ from gan.experiments.compare.initial_state import initial_state_hashes
 from gan.experiments.compare.plan import LR_GRID, ComparedTraining, ComparePlan
 from gan.experiments.compare.resume import is_finished, resume_problem
 from gan.experiments.experiment import Experiment
-from gan.experiments.training_result import write_result
+from gan.experiments.provenance import write_result
 from gan.metrics.extractor import Extractor
 from gan.metrics.reference import Reference
 from gan.metrics.score import METRICS
@@ -63,12 +63,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
         self._set_plan(ComparePlan(plan.compare, plan.train.replace({"precision": runtime.precision})), runtime)
 
     def train(self) -> int | None:
-        """Run the requested trainings that are not done; return the signal that stopped them, or None.
-
-        Raises:
-            UserError: an existing training does not match the plan, the images differ from those that the run began
-                with, or a file cannot be written.
-        """
+        """See `Experiment.train`; also raises a UserError if an existing training does not match the plan."""
         self._check_trainings(None)
         results.require_same_protocols(self.results())
         return super().train()
@@ -202,13 +197,7 @@ class TrainingMemory:
 
 
 def run_comparison(
-    name: str,
-    preset: str | None,
-    file: Path | None,
-    overrides: Mapping[str, Any],
-    *,
-    root: Path = Path(),
-    device: str = "auto",
+    name: str, preset: str | None, file: Path | None, overrides: Mapping[str, Any], *, root: Path, device: str
 ) -> int | None:
     """Run or resume a comparison: see `Comparison` for the arguments and `Experiment.execute` for the result."""
     return Comparison(name, preset, file, overrides, root, device).execute()

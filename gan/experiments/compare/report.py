@@ -114,7 +114,7 @@ def _score_table(
             means = (row[kind][score.key]["mean"] if row["setting"] == setting else None for row in rows)
             values[column] = [None if mean is None else score.better * mean for mean in means]
         best |= best_cells(values)
-    return table_of(heading, {**columns, **more_columns}, notes, frozenset(best))
+    return table_of(heading, {**columns, **more_columns}, notes, best)
 
 
 def _outcome_table(rows: Sequence[Row]) -> Table:

@@ -14,8 +14,8 @@ from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.errors import UserError
 from gan.experiments.compare.plan import ComparedTraining
+from gan.experiments.provenance import RESULT, refuse_damaged
 from gan.experiments.summary import median_of
-from gan.experiments.training_result import RESULT, refuse_damaged
 from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.metrics.score_table import SCORES
 from gan.runs import log

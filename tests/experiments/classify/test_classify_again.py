@@ -136,8 +136,8 @@ def test_a_run_of_another_command(run: Run) -> None:
 def test_a_stopped_experiment_shows_what_is_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(job: ClassifierTrainer) -> None:
-        if (job.training.norm, job.step) == ("bn", 2):
+    def interrupt(trainer: ClassifierTrainer) -> None:
+        if (trainer.training.norm, trainer.step) == ("bn", 2):
             os.kill(os.getpid(), signal.SIGINT)
 
     before_each_step(monkeypatch, interrupt)

@@ -141,9 +141,9 @@ def test_the_norms_of_one_seed_see_the_same_images(tmp_path: Path, monkeypatch: 
     """In the same order, shifted and mirrored alike, whatever the norm and the rate; other seeds see others."""
     seen: dict[Any, list[Any]] = {}
 
-    def keep(job: ClassifierTrainer) -> None:
-        batch = job.batches.at(job.step)
-        seen.setdefault(job.training, []).append((batch.images.clone(), batch.labels.clone()))
+    def keep(trainer: ClassifierTrainer) -> None:
+        batch = trainer.batches.at(trainer.step)
+        seen.setdefault(trainer.training, []).append((batch.images.clone(), batch.labels.clone()))
 
     before_each_step(monkeypatch, keep)
     given = {**SMALL, "channels": 3, "norms": ["none", "bn", "msn"], "lr": [0.01, 0.001], "seeds": 2}

@@ -34,17 +34,17 @@ def make(image_set: Callable[..., ImageSet], runtime: Runtime) -> Make:
     return build
 
 
-def reference(job: ClassifierTrainer, optimizer: Callable[..., torch.optim.Optimizer], steps: int) -> nn.Module:
+def reference(trainer: ClassifierTrainer, optimizer: Callable[..., torch.optim.Optimizer], steps: int) -> nn.Module:
     """The same steps written out."""
-    training = job.training
+    training = trainer.training
     network = build_classifier("cnn3", training.norm, resolution=8, channels=3, classes=3, seed=0)
     network.to(memory_format=torch.channels_last)
     update = optimizer(network.parameters(), lr=training.lr)
-    batches = Batches(job.test, job.config.batch, 0)
+    batches = Batches(trainer.test, trainer.config.batch, 0)
     for step in range(steps):
         for group in update.param_groups:
-            if job.config.decay == "cosine":
-                group["lr"] = training.lr * 0.5 * (1 + math.cos(math.pi * step / job.steps))
+            if trainer.config.decay == "cosine":
+                group["lr"] = training.lr * 0.5 * (1 + math.cos(math.pi * step / trainer.steps))
         power_iterate(network)
         batch = batches.at(step)
         update.zero_grad()
@@ -56,94 +56,94 @@ def reference(job: ClassifierTrainer, optimizer: Callable[..., torch.optim.Optim
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("norm", ["bn", "msn"])
 def test_steps_against_plain_pytorch(make: Make, norm: str, optimizer: str) -> None:
-    job = make(norm, optimizer=optimizer, weight_decay=1e-3)
+    trainer = make(norm, optimizer=optimizer, weight_decay=1e-3)
     for _ in range(5):
-        job.train_step()
+        trainer.train_step()
 
     def plain(parameters: Any, lr: float) -> torch.optim.Optimizer:
         if optimizer == "adam":
             return torch.optim.Adam(parameters, lr, weight_decay=1e-3)
         return torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=1e-3)
 
-    expected = reference(job, plain, 5).state_dict()
-    for name, value in job.network.state_dict().items():
+    expected = reference(trainer, plain, 5).state_dict()
+    for name, value in trainer.network.state_dict().items():
         torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_epochs_end_when_all_images_were_seen(make: Make) -> None:
-    job = make()  # 24 images in batches of 7: the epochs end within steps 4, 7 and 11
+    trainer = make()  # 24 images in batches of 7: the epochs end within steps 4, 7 and 11
     ends = []
-    while job.step < job.steps:
-        job.train_step()
-        if job.at_end_of_epoch:
-            entry = job.end_epoch()
+    while trainer.step < trainer.steps:
+        trainer.train_step()
+        if trainer.at_end_of_epoch:
+            entry = trainer.end_epoch()
             ends.append((entry["step"], entry["epoch"], entry["images"]))
-    assert ends == [(4, 1, 28), (7, 2, 49), (11, 3, 77)] and job.steps == count_steps(job.config, 24) == 11
+    assert ends == [(4, 1, 28), (7, 2, 49), (11, 3, 77)] and trainer.steps == count_steps(trainer.config, 24) == 11
 
 
 def test_a_line_of_the_log(make: Make) -> None:
-    job = make("none", lr=1e-9)
+    trainer = make("none", lr=1e-9)
     for _ in range(4):
-        job.train_step()
-    entry = job.end_epoch()
+        trainer.train_step()
+    entry = trainer.end_epoch()
     network = build_classifier("cnn3", "none", resolution=8, channels=3, classes=3, seed=0)
-    labels = torch.cat([Batches(job.test, 7, 0).at(step).labels for step in range(4)])  # type: ignore[misc]
-    images = torch.cat([Batches(job.test, 7, 0).at(step).images for step in range(4)])
+    labels = torch.cat([Batches(trainer.test, 7, 0).at(step).labels for step in range(4)])  # type: ignore[misc]
+    images = torch.cat([Batches(trainer.test, 7, 0).at(step).images for step in range(4)])
     with torch.no_grad():
         logits = network(images)
     assert entry["train_loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
     assert entry["train_accuracy"] == pytest.approx((logits.argmax(1) == labels).float().mean().item())
-    assert entry["test_loss"] == pytest.approx(evaluate_classifier(network, job.test, job.runtime)[0], rel=1e-5)
+    assert entry["test_loss"] == pytest.approx(evaluate_classifier(network, trainer.test, trainer.runtime)[0], rel=1e-5)
     assert entry["step_seconds"] > 0 and entry["images_per_second"] > 0 and entry["lr"] == 1e-9
-    assert job.network.training
+    assert trainer.network.training
 
 
 def test_evaluation(make: Make, runtime: Runtime) -> None:
-    job = make("bn")
-    job.train_step()
-    before = {name: value.clone() for name, value in job.network.state_dict().items()}
-    loss, accuracy = evaluate_classifier(job.network, job.test, runtime)
-    job.network.eval()
-    batch = Batches(job.test, 24, 0).at(0)
+    trainer = make("bn")
+    trainer.train_step()
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    loss, accuracy = evaluate_classifier(trainer.network, trainer.test, runtime)
+    trainer.network.eval()
+    batch = Batches(trainer.test, 24, 0).at(0)
     assert batch.labels is not None
-    logits = job.network(batch.images)
+    logits = trainer.network(batch.images)
     assert loss == pytest.approx(F.cross_entropy(logits, batch.labels).item(), rel=1e-5)
     assert accuracy == pytest.approx((logits.argmax(1) == batch.labels).double().mean().item())
-    assert all(torch.equal(value, before[name]) for name, value in job.network.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in trainer.network.state_dict().items())
 
 
 def test_cosine_decay_ends_near_nothing(make: Make) -> None:
-    job = make(optimizer="sgd", lr=0.1)
+    trainer = make(optimizer="sgd", lr=0.1)
     rates = []
-    while job.step < job.steps:
-        job.train_step()
-        rates.append(job.optimizer.param_groups[0]["lr"])
+    while trainer.step < trainer.steps:
+        trainer.train_step()
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
     assert rates[0] == 0.1 and rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(0.1 * (1 + math.cos(math.pi * 10 / 11)) / 2)
 
 
 def test_a_loss_that_is_not_finite_is_noted(make: Make) -> None:
-    job = make("none", lr=1e30)
-    while job.diverged is None and job.step < 10:
-        job.train_step()
-    assert job.diverged == 2  # the first update gives the weights, the second step meets them
+    trainer = make("none", lr=1e30)
+    while trainer.diverged is None and trainer.step < 10:
+        trainer.train_step()
+    assert trainer.diverged == 2  # the first update gives the weights, the second step meets them
 
 
 def test_weights_that_are_not_finite_after_the_last_step_are_noted(make: Make) -> None:
-    job = make("none")
+    trainer = make("none")
     for _ in range(4):
-        job.train_step()
+        trainer.train_step()
     with torch.no_grad():
-        next(job.network.parameters())[0, 0, 0, 0] = float("nan")
-    job.end_epoch()
-    assert job.diverged == 4
+        next(trainer.network.parameters())[0, 0, 0, 0] = float("nan")
+    trainer.end_epoch()
+    assert trainer.diverged == 4
 
 
 def test_losses_read_late_name_the_same_step(make: Make) -> None:
-    job = make("none", lr=1e30, epochs=9)
-    job._read_every = 100
+    trainer = make("none", lr=1e30, epochs=9)
+    trainer._read_every = 100
     for _ in range(3):
-        job.train_step()
-    assert job.diverged is None
-    job.read_losses()
-    assert job.diverged == 2
+        trainer.train_step()
+    assert trainer.diverged is None
+    trainer.read_losses()
+    assert trainer.diverged == 2

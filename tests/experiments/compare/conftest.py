@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.comparisons import SMALL, ask
+from tests.helpers.comparisons import SMALL, compare
 from tests.helpers.runs import plain_chart
 
 
@@ -15,7 +15,7 @@ from tests.helpers.runs import plain_chart
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three norms, two seeds: left alone."""
     root = tmp_path_factory.mktemp("made")
-    ask(root, **{**SMALL, "norms": ["sn", "msn", "bn"], "seeds": 2})
+    compare(root, **{**SMALL, "norms": ["sn", "msn", "bn"], "seeds": 2})
     return root
 
 

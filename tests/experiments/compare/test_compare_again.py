@@ -19,20 +19,20 @@ from gan.training import train
 from gan.training.trainer import Trainer
 from gan.utils import files
 from tests.conftest import TINY
-from tests.helpers.comparisons import BOTH, RUN, SMALL, ask, states
+from tests.helpers.comparisons import BOTH, RUN, SMALL, compare, states
 from tests.helpers.states import same_bytes
 
 
 def test_norms_and_seeds_can_be_added(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = {path: path.read_bytes() for path in (copy / RUN).glob("*/step-*.pt")}
     capsys.readouterr()
-    record = ask(copy, norms=["none", "msn"])
+    record = compare(copy, norms=["none", "msn"])
     told = capsys.readouterr().err
     assert "r, 2 of 2: none, seed 1" in told and "of 3: " not in told
     assert [row["norm"] for row in record["rows"]] == ["none", "msn", "sn", "bn"] and len(record["trainings"]) == 8
     assert record["paired"][0]["norms"] == ["none", "msn"]
     assert {path: path.read_bytes() for path in kept} == kept
-    more = ask(copy, norms=["msn", "sn"], seeds=3)  # seeds are counted for the norms that are asked for
+    more = compare(copy, norms=["msn", "sn"], seeds=3)  # seeds are counted for the norms that are asked for
     assert [result["folder"] for result in more["trainings"] if result["seed"] == 2] == ["msn-seed2", "sn-seed2"]
     assert more["paired"][0]["norms"] == ["msn", "sn"] and more["paired"][0]["seeds"] == 3
     assert more["planned"] == 12 and "**10 of 12 trainings are done.**" in (copy / RUN / "report.md").read_text()
@@ -41,18 +41,18 @@ def test_norms_and_seeds_can_be_added(copy: Path, capsys: pytest.CaptureFixture[
 def test_contradictions_are_refused_with_a_diff(copy: Path) -> None:
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match="RUN r: exists already, and these settings would change it") as caught:
-        ask(copy, **{**SMALL, "steps": 6, "g_lr": 0.01, "report_num": 30, "norms": ["wn"]})
+        compare(copy, **{**SMALL, "steps": 6, "g_lr": 0.01, "report_num": 30, "norms": ["wn"]})
     assert str(caught.value).splitlines()[1:] == [
         "  --steps: 4 -> 6",
         "  --g-lr: 0.0002 -> 0.01",
         "  --report-num: 20 -> 30",
     ]
     with pytest.raises(UsageError, match="these settings would change it.*\n  --lr-grid: False -> True"):
-        ask(copy, lr_grid=True)
+        compare(copy, lr_grid=True)
     with pytest.raises(UsageError, match="--preset msn-dcgan: the run r was started with --preset quickstart"):
         run_comparison("r", "msn-dcgan", None, {}, root=copy, device="cpu")
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
-    ask(copy, precision="auto", keep=2)  # what it meant when the run began; keep decides nothing
+    compare(copy, precision="auto", keep=2)  # what it meant when the run began; keep decides nothing
 
 
 def test_another_network_of_scores_is_refused(copy: Path) -> None:
@@ -64,10 +64,10 @@ def test_another_network_of_scores_is_refused(copy: Path) -> None:
         with pytest.raises(
             UserError, match="cannot be compared: different weights: 000000000000 and|scored with another extractor"
         ):
-            ask(copy, **given)
+            compare(copy, **given)
     assert not (copy / RUN / "wn-seed0").exists()
     log.write_text(text)
-    assert len(ask(copy)["trainings"]) == 6
+    assert len(compare(copy)["trainings"]) == 6
 
 
 def test_missing_scores(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +78,7 @@ def test_missing_scores(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log.write_text("".join(lines))
     (copy / "samples" / "r" / "msn-seed0" / "step-00000004.png").unlink()
     capsys.readouterr()
-    record = ask(copy)
+    record = compare(copy)
     assert "r, 1 of 1: sn, seed 0" in capsys.readouterr().err
     found = {result["folder"]: result for result in record["trainings"]}
     assert found["sn-seed0"]["missing"] == [2] and found["sn-seed0"]["curve"]["step"] == [4]
@@ -92,7 +92,7 @@ def test_missing_scores(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_folders_changed_by_hand(copy: Path) -> None:
     def refused(message: str) -> None:
         with pytest.raises(UserError, match=message):
-            ask(copy)
+            compare(copy)
 
     names = [path.name for path in (copy / RUN).glob("*-seed?")]
     whole = states(copy, names)
@@ -116,7 +116,7 @@ def test_folders_changed_by_hand(copy: Path) -> None:
     config_path.write_text(config_path.read_text().replace('"steps": 6', '"steps": 4'))
     refused("sn-seed0: was trained to step 6, past the planned 4; remove this folder")
     shutil.rmtree(copy / RUN / "sn-seed0")
-    assert ask(copy)["warnings"] == []
+    assert compare(copy)["warnings"] == []
     same_bytes(states(copy, names), whole)
 
 
@@ -134,7 +134,7 @@ def test_grids_of_a_removed_training_are_not_shown(copy: Path, monkeypatch: pyte
         step(self)
 
     monkeypatch.setattr(Trainer, "train_step", exploding)
-    found = {result["folder"]: result for result in ask(copy, sample_every=4)["trainings"]}
+    found = {result["folder"]: result for result in compare(copy, sample_every=4)["trainings"]}
     assert found["sn-seed0"]["diverged"]["step"] == 3 and found["sn-seed0"]["grid"] is None
     assert found["msn-seed0"]["grid"]["step"] == 4 and found["bn-seed0"]["grid"]["step"] == 4
     assert [path.name for path in (copy / "samples/r/sn-seed0").iterdir()] == ["real.png"]
@@ -142,26 +142,26 @@ def test_grids_of_a_removed_training_are_not_shown(copy: Path, monkeypatch: pyte
 
 def test_other_images_are_refused(tmp_path: Path, image_folder: Path) -> None:
     given = {**BOTH, "channels": 3, "data": str(image_folder), "report_features": "digits"}
-    ask(tmp_path, **given)
+    compare(tmp_path, **given)
     moved = image_folder.rename(image_folder.with_name("elsewhere"))
     next(moved.rglob("*.png")).unlink()
     with pytest.raises(
         UserError, match=r"RUN r: the images differ from those at the start \(24 of .*\); restore them, or choose"
     ):
-        ask(tmp_path, data=str(moved), seeds=2)
+        compare(tmp_path, data=str(moved), seeds=2)
 
 
 def test_other_images_are_refused_when_all_is_done(tmp_path: Path, image_folder: Path) -> None:
     """Or the commands that the report states would name images that nothing was trained on."""
-    ask(tmp_path, **{**BOTH, "channels": 3, "data": str(image_folder), "report_features": "digits"})
+    compare(tmp_path, **{**BOTH, "channels": 3, "data": str(image_folder), "report_features": "digits"})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match="--data nowhere: no such folder or zip"):
-        ask(tmp_path, data="nowhere")
+        compare(tmp_path, data="nowhere")
     with pytest.raises(UserError, match="RUN r: the images differ from those at the start"):
-        ask(tmp_path, data="digits")
+        compare(tmp_path, data="digits")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     moved = image_folder.rename(image_folder.with_name("elsewhere"))
-    assert f"--data {moved}" in ask(tmp_path, data=str(moved))["command"]  # the same images
+    assert f"--data {moved}" in compare(tmp_path, data=str(moved))["command"]  # the same images
 
 
 def test_where_trainings_were_made_is_kept(copy: Path) -> None:
@@ -173,7 +173,7 @@ def test_where_trainings_were_made_is_kept(copy: Path) -> None:
     path.write_text(json.dumps(result))
     settings = copy / RUN / "config.json"
     settings.write_text(settings.read_text().replace(json.loads(settings.read_text())["versions"]["torch"], "0.9"))
-    record = ask(copy, norms=["bn", "msn"])  # in another order
+    record = compare(copy, norms=["bn", "msn"])  # in another order
     assert json.loads(settings.read_text())["versions"]["torch"] == "0.9"
     found = {one["folder"]: one for one in record["trainings"]}
     assert found["msn-seed0"]["runtime"]["threads"] == 64 and found["msn-seed0"]["versions"]["torch"] == "1.0.0"
@@ -199,11 +199,11 @@ def test_a_full_disk(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     failed = 0
     for _ in failing:
         with pytest.raises((UserError, OSError), match="No space left on device"):
-            ask(tmp_path, **BOTH)
+            compare(tmp_path, **BOTH)
         failed += 1
         assert not list(tmp_path.rglob("*.partial"))
     assert failed == len(failing)
-    record = ask(tmp_path, **BOTH)
+    record = compare(tmp_path, **BOTH)
     assert len(record["trainings"]) == 2 and record["warnings"] == []
     same_bytes(states(tmp_path, ["sn-seed0", "msn-seed0"]), states(made, ["sn-seed0", "msn-seed0"]))
 
@@ -233,7 +233,7 @@ def test_ctrl_c_while_scoring(
     else:
         with pytest.raises(SystemExit):
             run_comparison("r", None, None, BOTH, root=tmp_path, device="cpu")
-    record = ask(tmp_path)
+    record = compare(tmp_path)
     assert [result["missing"] for result in record["trainings"]] == [[], []]
     same_bytes(states(tmp_path, ["sn-seed0", "msn-seed0"]), states(made, ["sn-seed0", "msn-seed0"]))
     first = json.loads((made / RUN / "report.json").read_text())["trainings"][:2]
@@ -244,4 +244,4 @@ def test_ctrl_c_while_scoring(
 def test_a_run_of_another_command(tmp_path: Path) -> None:
     train.train_run("r", None, None, {**TINY, "channels": 1}, resume=False, dry_run=False, root=tmp_path, device="cpu")
     with pytest.raises(UsageError, match="RUN r: was made by `train` .*choose another name"):
-        ask(tmp_path, **BOTH)
+        compare(tmp_path, **BOTH)

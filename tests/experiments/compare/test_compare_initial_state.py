@@ -29,28 +29,28 @@ def test_all_norms_start_alike(
     plan = ComparePlan(CompareConfig(norms=norms, seeds=2), settings)
     assert [(one.seed, one.norm) for one in plan.trainings()] == [(seed, norm) for seed in (0, 1) for norm in norms]
     data = image_set()
-    jobs = [Trainer(plan.config_of(one), runtime, data) for one in plan.trainings()]
-    for first, job in ((jobs[0], job) for job in jobs[1 : len(norms)]):
-        assert training_differences(first.config, job.config) == [f"--norm: none -> {job.config.norm}"]
-        same_bytes(dict(first.generator.state_dict()), dict(job.generator.state_dict()))
-        same_bytes(list(raw_weights(first.discriminator)), list(raw_weights(job.discriminator)))
+    trainers = [Trainer(plan.config_of(one), runtime, data) for one in plan.trainings()]
+    for first, trainer in ((trainers[0], trainer) for trainer in trainers[1 : len(norms)]):
+        assert training_differences(first.config, trainer.config) == [f"--norm: none -> {trainer.config.norm}"]
+        same_bytes(dict(first.generator.state_dict()), dict(trainer.generator.state_dict()))
+        same_bytes(list(raw_weights(first.discriminator)), list(raw_weights(trainer.discriminator)))
         for step in (0, 7):
-            pair = [trained.inputs.step_inputs(step, own_latents=True) for trained in (first, job)]
+            pair = [trained.inputs.step_inputs(step, own_latents=True) for trained in (first, trainer)]
             same_bytes(*([tensor for draw in draws for tensor in draw.tensors()] for draws in pair))
-        assert initial_state_hashes(job) == initial_state_hashes(first)
-    other = initial_state_hashes(jobs[len(norms)])  # of another seed
-    assert all(other[part] != value for part, value in initial_state_hashes(jobs[0]).items())
-    count = len(list(raw_weights(jobs[0].discriminator)))
-    assert count == sum(name.endswith("weight") for name, _ in jobs[0].discriminator.named_parameters())
+        assert initial_state_hashes(trainer) == initial_state_hashes(first)
+    other = initial_state_hashes(trainers[len(norms)])  # of another seed
+    assert all(other[part] != value for part, value in initial_state_hashes(trainers[0]).items())
+    count = len(list(raw_weights(trainers[0].discriminator)))
+    assert count == sum(name.endswith("weight") for name, _ in trainers[0].discriminator.named_parameters())
 
 
 def test_a_start_that_differs_is_seen(
     tiny: Callable[..., TrainConfig], runtime: Runtime, image_set: Callable[..., ImageSet]
 ) -> None:
-    job = Trainer(tiny(), runtime, image_set())
-    before = initial_state_hashes(job)
-    next(raw_weights(job.discriminator))[0, 0, 0, 0] += 1e-3
-    after = initial_state_hashes(job)
+    trainer = Trainer(tiny(), runtime, image_set())
+    before = initial_state_hashes(trainer)
+    next(raw_weights(trainer.discriminator))[0, 0, 0, 0] += 1e-3
+    after = initial_state_hashes(trainer)
     assert after["discriminator"] != before["discriminator"] and after["generator"] == before["generator"]
 
 

@@ -27,7 +27,7 @@ from gan.runs.run_dir import RunDirectory
 from gan.sampling import sample
 from gan.training import train
 from gan.training.trainer import Trainer
-from tests.helpers.comparisons import BOTH, RUN, SMALL, ask, states
+from tests.helpers.comparisons import BOTH, RUN, SMALL, compare, states
 from tests.helpers.pages import Page
 from tests.helpers.runs import command_line
 from tests.helpers.states import same_bytes
@@ -140,13 +140,13 @@ def test_the_stated_commands_train_the_same_bytes(copy: Path, tmp_path: Path) ->
 
 
 def test_one_seed_and_one_norm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record = ask(tmp_path, **{**BOTH, "norms": ["sn"]})
+    record = compare(tmp_path, **{**BOTH, "norms": ["sn"]})
     assert record["paired"] == [] and record["rows"][0]["final"]["fid"]["half_width"] is None
     text = (tmp_path / RUN / "report.md").read_text()
     assert "There is one norm only, so there is no paired test." in text
     assert "A value without ± is from one seed" in text and "±" not in text.split("\n- ")[0]
     capsys.readouterr()
-    record = ask(tmp_path, norms=["sn", "msn", "sn"])
+    record = compare(tmp_path, norms=["sn", "msn", "sn"])
     assert "--norms: sn is listed more than once; it is trained once for each seed" in capsys.readouterr().err
     assert record["config"]["norms"] == ["sn", "msn"] and len(record["trainings"]) == 2
     assert record["paired"][0]["half_width"] is None and record["paired"][0]["p"] == 1.0
@@ -166,7 +166,7 @@ def test_divergence_is_recorded_and_the_others_go_on(
             next(self.ema.network.parameters()).data.fill_(torch.nan)
 
     monkeypatch.setattr(Trainer, "train_step", exploding)
-    record = ask(tmp_path, **{**SMALL, "norms": ["sn", "none", "msn"], "seeds": 2})
+    record = compare(tmp_path, **{**SMALL, "norms": ["sn", "none", "msn"], "seeds": 2})
     found = {result["folder"]: result for result in record["trainings"]}
     assert found["sn-seed0"]["diverged"]["step"] == 3 and found["none-seed0"]["diverged"]["step"] == 4
     assert "generator outputs NaN" in found["none-seed0"]["diverged"]["error"]
@@ -182,7 +182,7 @@ def test_divergence_is_recorded_and_the_others_go_on(
     assert "sn, seed 0: diverged from" in text  # a line of the charts
     assert "Seeds left out, because one of the two norms was not trained to the end: 0." in text
     capsys.readouterr()
-    ask(tmp_path)  # all is done: nothing is trained again
+    compare(tmp_path)  # all is done: nothing is trained again
     assert "of 6: " not in capsys.readouterr().err
 
 
@@ -196,12 +196,12 @@ def test_the_grid_of_settings(tmp_path: Path) -> None:
         (1e-3, 0.9, 0.999, 5),
     ]
     with pytest.raises(UsageError, match="--g-lr, --n-dis: set by --lr-grid, in each of its settings; leave out"):
-        ask(tmp_path, **{**SMALL, "lr_grid": True, "g_lr": 0.1, "n_dis": 2})
+        compare(tmp_path, **{**SMALL, "lr_grid": True, "g_lr": 0.1, "n_dis": 2})
     file = tmp_path / "rates.toml"
     file.write_text("d_lr = 0.1\nsteps = 1\n")
     with pytest.raises(UsageError, match=r"--g-lr, d_lr in .*rates.toml: set by --lr-grid, in each of its settings"):
         run_comparison("r", None, file, {**SMALL, "lr_grid": True, "g_lr": 0.1}, root=tmp_path, device="cpu")
-    record = ask(tmp_path, **{**SMALL, "lr_grid": True, "norms": ["sn"], "seeds": 1, "steps": 1})
+    record = compare(tmp_path, **{**SMALL, "lr_grid": True, "norms": ["sn"], "seeds": 1, "steps": 1})
     assert [row["setting"] for row in record["rows"]] == list("ABCDEF") and record["lr_grid"] == LR_GRID
     config = json.loads((tmp_path / RUN / "F-sn-seed0" / "config.json").read_text())["config"]
     assert {key: config[key] for key in LR_GRID["F"]} == LR_GRID["F"]
@@ -243,7 +243,7 @@ def test_what_a_setting_comes_to() -> None:
 
 def test_dynamics_are_sampled_and_shown(tmp_path: Path) -> None:
     """`--dynamics` comes along with the flags of train, and the pages say which claims the runs support."""
-    ask(tmp_path, **BOTH, dynamics=2)
+    compare(tmp_path, **BOTH, dynamics=2)
     for name in ("sn-seed0", "msn-seed0"):
         assert [entry["step"] for entry in runlog.read_log(tmp_path / RUN / name / "dynamics.jsonl")][:3] == [0, 2, 4]
     assert "Training dynamics, by 2 runs" in (tmp_path / RUN / "report.html").read_text()
@@ -259,14 +259,14 @@ def test_flags_raised_while_training_are_told(copy: Path) -> None:
             elif "health" in entry:
                 entry["health"] = []
         log.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    row = ask(copy)["rows"][0]
+    row = compare(copy)["rows"][0]
     assert row["health"]["g-collapsed"] == {"raised": 2, "at_end": 1} and row["survival"] == {"ok": 1, "collapsed": 1}
     assert "g-collapsed 2/2, at the end 1" in (copy / RUN / "report.md").read_text()
 
 
 def test_snapshots_are_a_tenth_of_the_steps(tmp_path: Path) -> None:
     given = {key: value for key, value in BOTH.items() if key != "report_every"}
-    record = ask(tmp_path, **{**given, "norms": ["none"], "steps": 20, "checkpoint_every": 20, "log_every": 20})
+    record = compare(tmp_path, **{**given, "norms": ["none"], "steps": 20, "checkpoint_every": 20, "log_every": 20})
     assert record["trainings"][0]["curve"]["step"] == list(range(2, 21, 2))
 
 
