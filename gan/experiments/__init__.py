@@ -1,1 +1,1 @@
-"""."""
+"""Experiments of several trainings: `compare` and `classify`."""

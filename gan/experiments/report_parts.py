@@ -78,8 +78,8 @@ def dynamics_parts(
     for value in dict.fromkeys(result[key] for result in record["trainings"]):
         results = select_results(record["trainings"], **{key: value}, diverged=None)
         findings.append(dynamics_findings([folder / result["folder"] for result in results], label(value)))
-    charts = tuple(chart for found in findings for chart in found.figures)
-    return charts, tuple(note for found in findings for note in found.notes)
+    charts = tuple(chart for each in findings for chart in each.figures)
+    return charts, tuple(note for each in findings for note in each.notes)
 
 
 def image_set_text(data: Mapping[str, Any], config: Mapping[str, Any]) -> str:

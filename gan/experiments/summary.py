@@ -9,6 +9,7 @@ from typing import Any
 from gan.utils.confidence import confidence_interval
 
 Result = Mapping[str, Any]
+"""Result of a training, or a row of a table."""
 
 
 def select_results(results: Iterable[Result], **values: object) -> list[Result]:

@@ -1,4 +1,4 @@
-"""What trainings were made with, and what is said where they differ."""
+"""Provenance of trainings, and the warnings where it differs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_one_origin_needs_no_warning() -> None:
     assert provenance_facts([made(), made()]) == [("machine", "cpu, fp32, a CPU, 2 threads"), ("program", "torch 2.0")]
 
 
-def test_what_differs_is_named() -> None:
+def test_differences_are_named() -> None:
     assert provenance_warnings([made(), made(threads=1)]) == [
         "Not all trainings have the same machine, precision or number of threads (threads); see the result.json of "
         "each."
@@ -31,7 +31,7 @@ def test_what_differs_is_named() -> None:
     assert text["program"] == "torch 2.0; torch 1.0"
 
 
-def test_what_one_of_them_does_not_know_is_not_held_against_the_other() -> None:
+def test_missing_keys_are_not_compared() -> None:
     old = {"runtime": {"device": "cpu", "precision": "fp32"}, "versions": {"torch": "2.0"}}
     assert provenance_warnings([old, made()]) == []
 

@@ -1,1 +1,1 @@
-"""The `classify` command: the classifiers of the MSN paper under each normalization."""
+"""The `classify` command: train the classifiers of the MSN paper under several norms."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gan.experiments.provenance import provenance_facts
 from gan.experiments.report_parts import (
@@ -21,11 +20,9 @@ from gan.experiments.report_parts import (
     table_of,
     unique,
 )
-from gan.experiments.summary import select_results
+from gan.experiments.summary import Result, select_results
 from gan.report.charts import line_chart
 from gan.report.document import Figure, Report, Table, best_cells
-
-Row = Mapping[str, Any]
 
 # Key, title, factor, which values are better
 _CURVES = (
@@ -42,7 +39,7 @@ def classification_report(record: Record, folder: Path | None = None) -> Report:
         record: content of classify.json; at least one training is done.
         folder: folder of the run, whose measurements of training dynamics are shown; None: they are not.
     """
-    rows: list[Row] = record["rows"]
+    rows: list[Result] = record["rows"]
     rates = unique(rows, "lr")
 
     def label(lr: float) -> str:
@@ -63,7 +60,7 @@ def classification_report(record: Record, folder: Path | None = None) -> Report:
     )
 
 
-def _results_table(rows: Sequence[Row], notes: Sequence[str]) -> Table:
+def _results_table(rows: Sequence[Result], notes: Sequence[str]) -> Table:
     accuracies = {"Final test accuracy, %": "final_test_accuracy", "Best, %": "best_test_accuracy"}
     columns = {
         "Norm": [row["norm"] for row in rows],

@@ -1,1 +1,1 @@
-"""The `compare` command: one recipe under several discriminator normalizations and seeds, and what came of it."""
+"""The `compare` command: train one recipe under several discriminator norms and seeds, and compare the scores."""

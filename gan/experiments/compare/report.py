@@ -23,12 +23,10 @@ from gan.experiments.report_parts import (
     table_of,
     unique,
 )
-from gan.experiments.summary import select_results
+from gan.experiments.summary import Result, select_results
 from gan.metrics.score_table import SCORES, Score
 from gan.report.document import Figure, Report, Table, best_cells
 from gan.training.health import FLAG_MEANINGS
-
-Row = Mapping[str, Any]
 
 
 def comparison_report(record: Record, folder: Path) -> Report:
@@ -77,7 +75,7 @@ def _summary(record: Record) -> list[str]:
 
 
 def _tables(record: Record) -> list[Table]:
-    rows: list[Row] = record["rows"]
+    rows: list[Result] = record["rows"]
     tables = [_outcome_table(rows)] if record["lr_grid"] else []
     counts = {"Seeds": [str(row["seeds"]) for row in rows], "Diverged": [str(row["diverged"]) for row in rows]}
     tables.append(_score_table("At the end of training", rows, "final", counts, _notes(record)))
@@ -90,18 +88,18 @@ def _tables(record: Record) -> list[Table]:
     return tables
 
 
-def _row_name(row: Row) -> str:
+def _row_name(row: Result) -> str:
     return f"{row['setting']}, {row['norm']}" if row["setting"] else row["norm"]
 
 
-def _score_cell(row: Row, kind: str, score: Score, missing: str = "-") -> str:
+def _score_cell(row: Result, kind: str, score: Score, missing: str = "-") -> str:
     interval = row[kind][score.key]
     mean, half_width = interval["mean"], interval["half_width"]
     return interval_cell(mean, half_width, digits=score.digits, factor=score.factor, missing=missing)
 
 
 def _score_table(
-    heading: str, rows: Sequence[Row], kind: str, more_columns: Mapping[str, list[str]], notes: list[str]
+    heading: str, rows: Sequence[Result], kind: str, more_columns: Mapping[str, list[str]], notes: list[str]
 ) -> Table:
     """Build the table of all scores; the best of each score is highlighted within each setting."""
     columns = {"Norm": list(map(_row_name, rows))}
@@ -117,7 +115,7 @@ def _score_table(
     return table_of(heading, {**columns, **more_columns}, notes, best)
 
 
-def _outcome_table(rows: Sequence[Row]) -> Table:
+def _outcome_table(rows: Sequence[Result]) -> Table:
     norms = unique(rows, "norm")
     columns = {"Norm": norms}
     for setting in unique(rows, "setting"):
@@ -130,7 +128,7 @@ def _outcome_table(rows: Sequence[Row]) -> Table:
     return table_of("Outcome of each norm under each setting", columns, notes)
 
 
-def _outcome(row: Row) -> str:
+def _outcome(row: Result) -> str:
     counts = row["survival"]
     parts = [f"{counts[name]} of {row['seeds']} {name}" for name in ("diverged", "collapsed") if counts.get(name)]
     if row["final"]["fid"]["mean"] is not None:
@@ -164,7 +162,7 @@ def _paired_table(tests: Sequence[Mapping[str, Any]]) -> Table:
     return table_of(f"Paired test: {second} against {first}", columns, notes)
 
 
-def _training_table(rows: Sequence[Row]) -> Table:
+def _training_table(rows: Sequence[Result]) -> Table:
     columns = {
         "Norm": map(_row_name, rows),
         "D parameters": [f"{row['parameters']:,}" for row in rows],
@@ -186,7 +184,7 @@ def _training_table(rows: Sequence[Row]) -> Table:
     return table_of("Training", columns, notes)
 
 
-def _flags(row: Row) -> str:
+def _flags(row: Result) -> str:
     parts = (f"{name} {n['raised']}/{row['seeds']}, at the end {n['at_end']}" for name, n in row["health"].items())
     return "; ".join(parts) or "none"
 

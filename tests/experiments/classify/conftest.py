@@ -1,4 +1,4 @@
-"""An experiment in an empty folder."""
+"""Fixture that runs an experiment in an empty folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.helpers.classifications import RUN, Run
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run experiment `r` in an empty folder; returns classify.json."""
+    """Run experiment `r` in an empty folder; return classify.json."""
     monkeypatch.chdir(tmp_path)
 
     def classified(**given: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An experiment that is there already, or was stopped, or was changed: what goes on and what is refused."""
+"""Existing experiments: stopped, extended or changed ones are resumed or refused."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_other_images_are_refused(run: Run, image_folder: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("kind", ["data", "test_data"])
 def test_other_images_are_refused_when_all_is_done(run: Run, image_folder: Path, tmp_path: Path, kind: str) -> None:
-    """Or the record would name images that nothing was trained on."""
+    """Otherwise the record would name images that no training used."""
     tested = shutil.copytree(image_folder, tmp_path / "tested")
     sorted(tested.rglob("*.png"))[0].unlink()
     sets = {"data": str(image_folder), "test_data": str(tested)}
@@ -82,7 +82,7 @@ def test_other_images_are_refused_when_all_is_done(run: Run, image_folder: Path,
 
 
 def test_where_trainings_were_made_is_kept(run: Run) -> None:
-    """By each training, whatever machine makes the report; the settings' file keeps what the run began with."""
+    """Each training keeps its own; config.json keeps that of the run's start."""
     first = run(**SMALL, norms=["none", "bn"], lr=[0.01])
     assert first["warnings"] == [] and "Not all trainings" not in (RUN / "classify.md").read_text()
     path = RUN / "none-lr0.01-seed0" / "result.json"

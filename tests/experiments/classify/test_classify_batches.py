@@ -1,4 +1,4 @@
-"""Batches of a training: functions of seed and step; shifts held to a crop of a padded image."""
+"""Batches of a classifier training: functions of seed and step; shifts equal a crop of a padded image."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_streamed_set_gives_the_same_batches(image_set: Callable[..., ImageSet
 
 
 class _Elsewhere:
-    """A store that is no tensor in memory."""
+    """An image store that is not a tensor in memory."""
 
     def __init__(self, images: ImageSet) -> None:
         self.images = images

@@ -1,4 +1,4 @@
-"""Settings of an experiment: what defaults mean, the plan of trainings, and what may not be."""
+"""Configuration of an experiment: resolved defaults, the plan of trainings, and refused values."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_model_too_deep_for_the_resolution() -> None:
     ],
 )
 def test_norms_of_a_single_value(given: dict[str, Any], message: str) -> None:
-    """Refused before anything is trained, not when their turn comes."""
+    """Refused before the first training starts."""
     with pytest.raises(UsageError) as caught:
         resolved(model="resnet18", resolution=8, **given)
     assert str(caught.value) == message
@@ -113,8 +113,8 @@ def test_norms_of_a_single_value(given: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize("model", CLASSIFIERS)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("batch", [1, 2])
-def test_what_is_not_refused_trains(model: str, norm: str, batch: int) -> None:
-    """At the smallest maps that each classifier may have."""
+def test_accepted_sizes_train(model: str, norm: str, batch: int) -> None:
+    """At the smallest feature maps of each classifier."""
     smallest = max(8, CLASSIFIERS[model].smallest)
     config = {"model": model, "norms": [norm], "batch": batch}
     try:

@@ -1,4 +1,4 @@
-"""Whole experiments: their files, results and pages, and flags that are refused."""
+"""Complete experiments: files, results, pages, and refused flags."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def test_results(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
         assert row["step_seconds"] > 0
     assert rows["none"]["added_parameters"] == 0 == rows["msn"]["added_parameters"]
     assert rows["bn"]["added_parameters"] == 16 + 32 + 32  # two for each channel, and no bias
-    told = capsys.readouterr()
-    assert "msn, lr 0.01, seed 2: test accuracy" in told.err and "wrote checkpoints/r/classify.html" in told.err
-    assert "cnn3 on digits, under 3 norms" in told.out and " ± " in told.out
+    output = capsys.readouterr()
+    assert "msn, lr 0.01, seed 2: test accuracy" in output.err and "wrote checkpoints/r/classify.html" in output.err
+    assert "cnn3 on digits, under 3 norms" in output.out and " ± " in output.out
 
 
 def test_the_stated_command_trains_the_same_bytes(run: Run) -> None:
-    """However the run was gone on with: settings may have been left out, and trainings added."""
+    """Also after flags were left out and trainings added."""
     run(**SMALL, norms=["none"], lr=[0.01], optimizer="sgd", weight_decay=1e-5)
     record = run(norms=["msn"])
     words = shlex.split(record["command"])
@@ -122,9 +122,9 @@ def test_divergence_is_recorded_and_the_others_go_on(run: Run, capsys: pytest.Ca
     result = next(result for result in record["trainings"] if (result["norm"], result["lr"]) == ("none", 1e30))
     assert result["diverged"] == {"step": 2, "epoch": 1} and result["final"] is None
     assert not (RUN / "none-lr1e+30-seed0" / "classifier.pt").exists()
-    told = capsys.readouterr()
-    assert "none, lr 1e+30, seed 0: diverged in epoch 1, step 2: the loss is not finite" in told.err
-    assert "none, lr 1e+30, seed 0 diverged in epoch 1, step 2." in told.out.replace("\n", " ")
+    output = capsys.readouterr()
+    assert "none, lr 1e+30, seed 0: diverged in epoch 1, step 2: the loss is not finite" in output.err
+    assert "none, lr 1e+30, seed 0 diverged in epoch 1, step 2." in output.out.replace("\n", " ")
     run()  # it is done: nothing is trained again
     assert "diverged in epoch" not in capsys.readouterr().err
 
@@ -138,7 +138,7 @@ def test_a_damaged_log_is_named(run: Run) -> None:
 
 
 def test_the_norms_of_one_seed_see_the_same_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the same order, shifted and mirrored alike, whatever the norm and the rate; other seeds see others."""
+    """In the same order, with equal shifts and mirroring, for all norms and learning rates; other seeds differ."""
     seen: dict[Any, list[Any]] = {}
 
     def keep(trainer: ClassifierTrainer) -> None:
@@ -159,7 +159,7 @@ def test_the_norms_of_one_seed_see_the_same_images(tmp_path: Path, monkeypatch: 
 
 
 def test_a_trained_network_scores_images(run: Run, image_folder: Path) -> None:
-    """`classify` writes what `report --features classifier:` takes."""
+    """`report --features classifier:` reads the file that `classify` writes."""
     given = {**SMALL, "model": "vgg7", "resolution": 32, "epochs": 1, "norms": ["msn"], "lr": [0.01]}
     run(**given)
     network = RUN / "msn-lr0.01-seed0" / "classifier.pt"

@@ -1,4 +1,4 @@
-"""An experiment that is killed at any moment and begun again ends with the bytes of one that never was stopped."""
+"""An experiment that is killed at any moment and resumed ends with the same bytes as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ TIMES = {"seconds", "images_per_second", "step_seconds"}
 
 
 def outcome(root: Path) -> dict[str, Any]:
-    """All that an experiment gave, but for the time that it took."""
-    found = {}
+    """Return all outputs of an experiment, without times."""
+    outputs = {}
     for name in TRAININGS:
         folder = root / "checkpoints" / "r" / name
         state = checkpoint.load_checkpoint(folder / "classifier.pt")
@@ -42,13 +42,13 @@ def outcome(root: Path) -> dict[str, Any]:
         log = [{key: entry[key] for key in entry.keys() - TIMES} for entry in runlog.read_log(folder / "log.jsonl")]
         files = sorted(path.name for path in folder.iterdir() if "tfevents" not in path.name)
         assert files == ["classifier.pt", "log.jsonl", "result.json"]
-        found[name] = {"state": state, "result": result, "log": log}
-    return found
+        outputs[name] = {"state": state, "result": result, "log": log}
+    return outputs
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What an experiment gives that is left alone."""
+    """Outputs of an uninterrupted experiment."""
     root = tmp_path_factory.mktemp("whole")
     assert classify_to_end(root, FLAGS)
     return outcome(root)

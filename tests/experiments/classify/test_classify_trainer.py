@@ -1,4 +1,4 @@
-"""One training: its steps against plain PyTorch, epochs, schedule, divergence, and what watches it."""
+"""Classifier trainer: steps against plain PyTorch, epochs, schedule and divergence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Make = Callable[..., ClassifierTrainer]
 
 @pytest.fixture
 def make(image_set: Callable[..., ImageSet], runtime: Runtime) -> Make:
-    """A training of cnn3 on 24 images of 8 pixels."""
+    """Build a trainer of cnn3 on 24 images of 8 pixels."""
     images = image_set(resolution=8)
 
     def build(norm: str = "msn", lr: float = 0.01, **given: Any) -> ClassifierTrainer:
@@ -35,7 +35,7 @@ def make(image_set: Callable[..., ImageSet], runtime: Runtime) -> Make:
 
 
 def reference(trainer: ClassifierTrainer, optimizer: Callable[..., torch.optim.Optimizer], steps: int) -> nn.Module:
-    """The same steps written out."""
+    """Run the same steps in plain PyTorch."""
     training = trainer.training
     network = build_classifier("cnn3", training.norm, resolution=8, channels=3, classes=3, seed=0)
     network.to(memory_format=torch.channels_last)
@@ -122,14 +122,14 @@ def test_cosine_decay_ends_near_nothing(make: Make) -> None:
     assert rates[-1] == pytest.approx(0.1 * (1 + math.cos(math.pi * 10 / 11)) / 2)
 
 
-def test_a_loss_that_is_not_finite_is_noted(make: Make) -> None:
+def test_a_loss_that_is_not_finite_is_detected(make: Make) -> None:
     trainer = make("none", lr=1e30)
     while trainer.diverged is None and trainer.step < 10:
         trainer.train_step()
     assert trainer.diverged == 2  # the first update gives the weights, the second step meets them
 
 
-def test_weights_that_are_not_finite_after_the_last_step_are_noted(make: Make) -> None:
+def test_weights_that_are_not_finite_after_the_last_step_are_detected(make: Make) -> None:
     trainer = make("none")
     for _ in range(4):
         trainer.train_step()

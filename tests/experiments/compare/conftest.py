@@ -1,4 +1,4 @@
-"""A comparison that was left alone, and charts that take no time."""
+"""Fixtures: an uninterrupted comparison, and charts without plotting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.helpers.runs import plain_chart
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three norms, two seeds: left alone."""
+    """An uninterrupted comparison of three norms and two seeds."""
     root = tmp_path_factory.mktemp("made")
     compare(root, **{**SMALL, "norms": ["sn", "msn", "bn"], "seeds": 2})
     return root
@@ -21,7 +21,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _plain_charts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for `made`, whose charts are drawn: they take most of the time."""
+    """Replace plotting, which takes most of the time, except in `made`."""
     monkeypatch.setattr("gan.report.charts.svg_chart", plain_chart)
 
 

@@ -1,4 +1,4 @@
-"""A comparison that is there already, or was stopped, or was changed: what goes on and what is refused."""
+"""Existing comparisons: stopped, extended or changed ones are resumed or refused."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def test_norms_and_seeds_can_be_added(copy: Path, capsys: pytest.CaptureFixture[
     kept = {path: path.read_bytes() for path in (copy / RUN).glob("*/step-*.pt")}
     capsys.readouterr()
     record = compare(copy, norms=["none", "msn"])
-    told = capsys.readouterr().err
-    assert "r, 2 of 2: none, seed 1" in told and "of 3: " not in told
+    output = capsys.readouterr().err
+    assert "r, 2 of 2: none, seed 1" in output and "of 3: " not in output
     assert [row["norm"] for row in record["rows"]] == ["none", "msn", "sn", "bn"] and len(record["trainings"]) == 8
     assert record["paired"][0]["norms"] == ["none", "msn"]
     assert {path: path.read_bytes() for path in kept} == kept
@@ -71,7 +71,7 @@ def test_another_network_of_scores_is_refused(copy: Path) -> None:
 
 
 def test_missing_scores(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The last is made up, one before it is told of."""
+    """A missing last score is computed, an earlier one is reported."""
     log = copy / RUN / "sn-seed0" / "log.jsonl"
     whole = log.read_text()
     lines = [line for line in whole.splitlines(keepends=True) if '"scores"' not in line]
@@ -121,7 +121,7 @@ def test_folders_changed_by_hand(copy: Path) -> None:
 
 
 def test_grids_of_a_removed_training_are_not_shown(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even where the new one comes to no grid of its own: it diverges before."""
+    """Not even if the new training diverges before its first grid."""
     for folder in ("sn-seed0", "msn-seed0"):
         shutil.rmtree(copy / RUN / folder)
     for step in (1, 3):
@@ -152,7 +152,7 @@ def test_other_images_are_refused(tmp_path: Path, image_folder: Path) -> None:
 
 
 def test_other_images_are_refused_when_all_is_done(tmp_path: Path, image_folder: Path) -> None:
-    """Or the commands that the report states would name images that nothing was trained on."""
+    """Otherwise the commands in the report would name images that no training used."""
     compare(tmp_path, **{**BOTH, "channels": 3, "data": str(image_folder), "report_features": "digits"})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match="--data nowhere: no such folder or zip"):
@@ -165,7 +165,7 @@ def test_other_images_are_refused_when_all_is_done(tmp_path: Path, image_folder:
 
 
 def test_where_trainings_were_made_is_kept(copy: Path) -> None:
-    """By each training, whatever machine makes the report; the settings' file keeps what the run began with."""
+    """Each training keeps its own; config.json keeps that of the run's start."""
     path = copy / RUN / "msn-seed0" / "result.json"
     result = json.loads(path.read_text())
     assert result["runtime"]["threads"] >= 1 and result["versions"]["torch"]
@@ -185,7 +185,7 @@ def test_where_trainings_were_made_is_kept(copy: Path) -> None:
 
 
 def test_a_full_disk(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever cannot be written: one line, nothing half-written, and the same command goes on."""
+    """A failed write gives one message and leaves no partial file, and the same command resumes."""
     sync, calls = os.fsync, [0]
     failing = (3, 7, 10)
 
@@ -224,12 +224,12 @@ def test_ctrl_c_while_scoring(
     monkeypatch.setattr(training_evaluator, "score", interrupted)
     if presses == 1:
         assert run_comparison("r", None, None, BOTH, root=tmp_path, device="cpu") == signal.SIGINT
-        told = capsys.readouterr()
-        assert "msn, seed 0: stopped at step 2 of 4, checkpoint saved" in told.err
-        last = told.err.rstrip().splitlines()[-1]
+        output = capsys.readouterr()
+        assert "msn, seed 0: stopped at step 2 of 4, checkpoint saved" in output.err
+        last = output.err.rstrip().splitlines()[-1]
         assert last.startswith("stopped, checkpoint saved; resume with: ")
         assert last.endswith(f" compare r --out {tmp_path} --device cpu")
-        assert "1 of 2 trainings are done." in told.out
+        assert "1 of 2 trainings are done." in output.out
     else:
         with pytest.raises(SystemExit):
             run_comparison("r", None, None, BOTH, root=tmp_path, device="cpu")

@@ -1,4 +1,4 @@
-"""What is compared, and that it starts alike."""
+"""Plan of a comparison, and equal initial states of its trainings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.helpers.states import same_bytes
 def test_all_norms_start_alike(
     network: str, tiny: Callable[..., TrainConfig], runtime: Runtime, image_set: Callable[..., ImageSet]
 ) -> None:
-    """The networks and inputs that a plan gives: equal but for the norm, and for what the norm owns."""
+    """Networks and inputs of a plan are equal, except for the norm and its parameters."""
     norms = tuple(NORMS)
     settings = tiny(network=network, conditional=True, flip=True, n_dis=2)
     plan = ComparePlan(CompareConfig(norms=norms, seeds=2), settings)
@@ -44,7 +44,7 @@ def test_all_norms_start_alike(
     assert count == sum(name.endswith("weight") for name, _ in trainers[0].discriminator.named_parameters())
 
 
-def test_a_start_that_differs_is_seen(
+def test_a_different_initial_state_is_detected(
     tiny: Callable[..., TrainConfig], runtime: Runtime, image_set: Callable[..., ImageSet]
 ) -> None:
     trainer = Trainer(tiny(), runtime, image_set())

@@ -1,4 +1,4 @@
-"""The exact sign-flip test and the words that it is told in."""
+"""The exact sign-flip test and the sentences that report it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gan.experiments.compare.paired_test import describe_test, multiplicity_note
 
 @pytest.mark.parametrize("count", range(1, 12))
 def test_sign_flip_counts_all_signs(count: int) -> None:
-    """Against a count of every sign setting, one by one."""
+    """Compare with a count over every sign assignment."""
     values = np.random.default_rng(count).normal(0.5, 1, count)
     sums = [
         abs(sum(s * v for s, v in zip(signs, values, strict=True)))

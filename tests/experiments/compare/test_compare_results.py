@@ -1,4 +1,4 @@
-"""Whole comparisons: their files, results and pages, and flags that are refused."""
+"""Complete comparisons: files, results, pages, and refused flags."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_drawn_pages(made: Path) -> None:
 
 
 def test_one_score_is_tested_and_the_others_are_hints(made: Path) -> None:
-    """A sentence for each of many scores would claim a difference by chance, now and then."""
+    """Conclusions for many scores would claim a difference by chance."""
     tests = json.loads((made / RUN / "report.json").read_text())["paired"]
     assert [(test["score"], test["kind"]) for test in tests if test["primary"]] == [("fid", "final")]
     assert [test["words"] is not None for test in tests] == [test["primary"] for test in tests] and len(tests) == 6
@@ -217,7 +217,7 @@ def test_the_grid_of_settings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset, widths", [("quickstart", (64, 64)), ("best", (256, 128))])
 def test_the_command_says_a_width_that_a_file_takes_back(preset: str, widths: tuple[int, int], tmp_path: Path) -> None:
-    """null in a file is the published width, for which there is no flag, where the recipe has another."""
+    """null in a file means the published width, which no flag expresses, where the preset has another."""
     file = tmp_path / "widths.json"
     file.write_text('{"g_width": null, "d_width": null}')
     plan = build_plan("r", preset, file, {}, None)
@@ -230,7 +230,7 @@ def test_the_command_says_a_width_that_a_file_takes_back(preset: str, widths: tu
     assert count_parameters(built[0]) == count_parameters(built[1])
 
 
-def test_what_a_setting_comes_to() -> None:
+def test_outcome_of_a_setting() -> None:
     from gan.experiments.compare.report import _outcome
 
     def row(mean: float | None, **survival: int) -> dict[str, Any]:
@@ -242,14 +242,14 @@ def test_what_a_setting_comes_to() -> None:
 
 
 def test_dynamics_are_sampled_and_shown(tmp_path: Path) -> None:
-    """`--dynamics` comes along with the flags of train, and the pages say which claims the runs support."""
+    """`--dynamics` works as in `train`, and the pages report which claims the runs support."""
     compare(tmp_path, **BOTH, dynamics=2)
     for name in ("sn-seed0", "msn-seed0"):
         assert [entry["step"] for entry in runlog.read_log(tmp_path / RUN / name / "dynamics.jsonl")][:3] == [0, 2, 4]
     assert "Training dynamics, by 2 runs" in (tmp_path / RUN / "report.html").read_text()
 
 
-def test_flags_raised_while_training_are_told(copy: Path) -> None:
+def test_flags_raised_during_training_are_reported(copy: Path) -> None:
     for name in ("sn-seed0", "sn-seed1"):
         log = copy / RUN / name / "log.jsonl"
         entries = runlog.read_log(log)

@@ -1,4 +1,4 @@
-"""A comparison that is killed at any moment and begun again ends with the bytes of one that never was stopped."""
+"""A comparison that is killed at any moment and resumed ends with the same bytes as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ TIMES = {"seconds", "images_per_second"}
 
 
 def outcome(root: Path) -> dict[str, Any]:
-    """All that a comparison gave, but for the time that it took."""
-    found: dict[str, Any] = {"states": states(root, NAMES, 6)}
+    """Return all outputs of a comparison, without times."""
+    outputs: dict[str, Any] = {"states": states(root, NAMES, 6)}
     for name in NAMES:
         log = runlog.read_log(root / RUN / name / "log.jsonl")
-        found[name] = [{key: entry[key] for key in entry.keys() - TIMES} for entry in log]
+        outputs[name] = [{key: entry[key] for key in entry.keys() - TIMES} for entry in log]
         names = [path.name for folder in (RUN, Path("samples/r")) for path in (root / folder / name).iterdir()]
-        found[f"files of {name}"] = sorted(name for name in names if "tfevents" not in name)
+        outputs[f"files of {name}"] = sorted(name for name in names if "tfevents" not in name)
     record = json.loads((root / RUN / "report.json").read_text())
-    found["final"] = [{**result["final"], "seconds": 0} for result in record["trainings"]]
-    found["words"] = [(test["words"], test["difference"]) for test in record["paired"]]
-    return found
+    outputs["final"] = [{**result["final"], "seconds": 0} for result in record["trainings"]]
+    outputs["words"] = [(test["words"], test["difference"]) for test in record["paired"]]
+    return outputs
 
 
 def test_killed_and_begun_again_is_never_stopped(tmp_path: Path) -> None:
