@@ -11,7 +11,6 @@ from typing import Any
 from gan.config import presets
 from gan.config.base import flag_name
 from gan.config.resolve import read_config_file, require_data, resolve_config, resolve_resumed_config
-from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.experiments.compare.plan import LR_GRID, PER_TRAINING, RATES, CompareConfig, ComparePlan
 from gan.models import published_widths
@@ -48,12 +47,15 @@ def build_plan(
         if values.get("precision") == "auto":
             del values["precision"]  # as resolved when the run began
         train = resolve_resumed_config(existing.train, preset, None, values, run=name, started=False)
-        train = _explicit_widths(train, existing.train)
+        base = existing.train
     else:
         train = resolve_config(preset, None, values)
         if "report_every" not in values:
             train = train.replace({"report_every": max(1, round(train.steps / _EVALUATIONS))})
-        train = _explicit_widths(train, presets.preset_config(train.preset))
+        base = presets.preset_config(train.preset)
+    # A width of None, which no flag expresses, becomes the published width where `base` has another.
+    unset = [key for key in ("g_width", "d_width") if getattr(train, key) is None and getattr(base, key) is not None]
+    train = train.replace({key: published_widths(train)[key] for key in unset})
     if not train.report_every:
         raise UsageError("--report-every 0: a comparison needs scores; give the steps between evaluations")
     require_data(train)
@@ -65,13 +67,6 @@ def _unique_norms(compare: CompareConfig) -> CompareConfig:
     if repeated := [norm for norm in norms if compare.norms.count(norm) > 1]:
         say(f"--norms: {', '.join(repeated)} is listed more than once; it is trained once for each seed")
     return compare.replace({"norms": norms})
-
-
-def _explicit_widths(train: TrainConfig, base: TrainConfig) -> TrainConfig:
-    """Replace a width of None, which no flag expresses, by the published width where `base` has another."""
-    widths = published_widths(train)
-    unset = [key for key in widths if getattr(train, key) is None and getattr(base, key) is not None]
-    return train.replace({key: widths[key] for key in unset})
 
 
 def compare_command(name: str, plan: ComparePlan) -> str:
