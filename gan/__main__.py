@@ -1,7 +1,5 @@
 """Entry point of `python -m gan`, the installed `msn-gan`, and `msn_gan.py`."""
 
-from __future__ import annotations
-
 import sys
 
 

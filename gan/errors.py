@@ -1,7 +1,5 @@
 """Errors that the command line reports in one line: what is wrong, where, and what to do."""
 
-from __future__ import annotations
-
 
 class UserError(Exception):
     """A problem of the input or the machine, not of the program. The command line prints it and exits with 1."""

@@ -1,7 +1,5 @@
 """Device and precision of a run, resolved once and passed on."""
 
-from __future__ import annotations
-
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

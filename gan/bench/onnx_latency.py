@@ -5,8 +5,6 @@ memory is what a deployment would need. Files take turns in several rounds, so t
 affect all of them.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

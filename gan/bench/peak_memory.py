@@ -1,7 +1,5 @@
 """Peak memory of training: torch's allocations on CUDA, the growth of a separate process on a CPU."""
 
-from __future__ import annotations
-
 import gc
 import signal
 import sys

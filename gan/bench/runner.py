@@ -1,7 +1,5 @@
 """Time networks under several norms, in turn, in one run."""
 
-from __future__ import annotations
-
 import gc
 import math
 import sys

@@ -1,7 +1,5 @@
 """Measurements taken in turn, so that changes in the machine's speed affect all of them equally."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """A network under one normalization, with the training step and the four kinds of inference to time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """The command line: parses, validates, calls. The only part that knows click; a file for each few commands."""
 
-from __future__ import annotations
-
 from gan.cli import bench, classify, compare, data, export, report, sample, train  # noqa: F401 - each adds its commands
 from gan.cli.app import main
 

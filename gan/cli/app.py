@@ -1,7 +1,5 @@
 """The command group: errors in one line, exit codes, and options that several commands share."""
 
-from __future__ import annotations
-
 import re
 import signal
 import sys

@@ -1,7 +1,5 @@
 """The `bench` command: speed and size of networks."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A command-line flag for every config field of a training command."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -42,8 +40,7 @@ def config_options(
                 type=_CLICK_TYPES.get(kind),
                 default=None,
                 metavar="[K]" if optional_value else _metavar(choices, is_tuple=kind is not types[item.name].part),
-                help=(help_texts or {}).get(item.name)
-                or f"{_sentence(item.metadata['help'])}{_default(item.default)}",
+                help=(help_texts or {}).get(item.name) or f"{_sentence(item.metadata['help'])}{_default(item.default)}",
                 **optional_value,
             )(command)
         return command

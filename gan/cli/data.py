@@ -1,7 +1,5 @@
 """The commands `data info`, `data pack` and `data stats`."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`export`: networks as files for other programs and small devices"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

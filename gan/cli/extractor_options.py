@@ -1,7 +1,5 @@
 """The flags of the feature extractor"""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path

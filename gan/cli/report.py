@@ -1,7 +1,5 @@
 """The `report` command: score checkpoints, runs, folders and zips."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

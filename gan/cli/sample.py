@@ -1,7 +1,5 @@
 """`sample`: images of a checkpoint"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The configs that --preset names."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from gan.config.train_config import TrainConfig

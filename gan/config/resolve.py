@@ -1,7 +1,5 @@
 """Resolve the config of a run from preset, file and command-line flags."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The config of a GAN training run."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

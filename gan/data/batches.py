@@ -1,7 +1,5 @@
 """Training batches as a function of the seed and the batch number, so that a run can resume at any step."""
 
-from __future__ import annotations
-
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Open the image source that `--data` names, and the table of named datasets."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from gan.data.folder_source import open_folder

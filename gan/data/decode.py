@@ -1,7 +1,5 @@
 """Decode an image file or array, and convert it to the size and channels of training."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ A file holds the length of its header (8 bytes), the header's SHA-256 (32 bytes)
 labels (little-endian int64). The header has their shape and fingerprint, which are verified when the file is read.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Describe an image set: counts, classes, sizes, modes, unreadable images."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Image sets that are kept in the memory of a GPU."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Image sources that are files: a folder, or a list of file names."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat

@@ -1,7 +1,5 @@
 """Select and label the files of a folder or zip: splits, class sub-folders, `dataset.json`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Load an image set into memory, or stream it if it is too large."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Named datasets: scikit-learn's digits, and those that torchvision downloads."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import sys

@@ -1,7 +1,5 @@
 """Pack images into a zip of PNGs of one size: `data pack`"""
 
-from __future__ import annotations
-
 import zipfile
 from contextlib import closing
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sets of PNGs with a `dataset.json` of their labels, in the form of the StyleGAN and EDM datasets"""
 
-from __future__ import annotations
-
 import io
 import json
 import zipfile

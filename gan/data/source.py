@@ -1,7 +1,5 @@
 """The interface of an image source (folder, zip or array): named entries, labels, and a reader of single entries."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager

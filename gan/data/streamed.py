@@ -1,7 +1,5 @@
 """Streamed images: decoded from disk at each access, for sets larger than memory."""
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Process many images in threads, where threads help. Pillow releases the GIL while it decodes."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections import deque

@@ -1,7 +1,5 @@
 """Training and test sets for classifiers, checked before any work is done."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Image source that reads a zip without extracting it."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import struct

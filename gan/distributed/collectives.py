@@ -3,8 +3,6 @@
 Every function must be called on all ranks, in the same order. For a single rank nothing is exchanged.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeVar
 

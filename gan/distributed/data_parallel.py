@@ -6,8 +6,6 @@ never stopped. It also wraps the network, which complicates its state dict, hook
 backward pass. The hooks here overlap communication with the backward pass in the same way.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping
 

@@ -7,8 +7,6 @@ When a rank fails or is killed, the next collective (`gan.distributed.collective
 with the reason if it is known.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -1,7 +1,5 @@
 """Batch statistics over all ranks, for batch norm and centering. torch's SyncBatchNorm runs on CUDA only."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm

@@ -1,7 +1,5 @@
 """Sample training dynamics every few steps into `dynamics.jsonl`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from gan.dynamics.measure import DynamicsMeter

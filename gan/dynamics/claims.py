@@ -5,8 +5,6 @@ training, then, for several runs of one norm, the median over those. Two values 
 the other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from statistics import median
 from typing import NamedTuple

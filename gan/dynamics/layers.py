@@ -1,7 +1,5 @@
 """Layers by names that do not depend on the normalization, and moments of their outputs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Statistics of one weight or gradient: sparsity, singular values, stable rank, operator norm."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Measure gradients, weights and activations of a network during training, on a copy of it."""
 
-from __future__ import annotations
-
 import copy
 import math
 from typing import Any

@@ -1,7 +1,5 @@
 """Fixed mini-batches for samples of training dynamics: the same for every sample, normalization and seed."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from typing import Protocol

@@ -3,8 +3,6 @@
 They are made from the `dynamics.jsonl` of runs alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The samples of several runs, read from dynamics.jsonl."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -3,8 +3,6 @@
 `gan.evaluation.report` turns that file into tables and pages.
 """
 
-from __future__ import annotations
-
 import shlex
 import sys
 import time

@@ -1,7 +1,5 @@
 """Image sets and generators as image streams"""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import torch

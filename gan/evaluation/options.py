@@ -1,7 +1,5 @@
 """Options of `report`, with the checks that need no file"""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

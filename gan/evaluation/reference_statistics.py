@@ -1,7 +1,5 @@
 """Feature statistics of an image set as a file: `data stats`"""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from gan.data import load_images

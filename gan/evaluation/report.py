@@ -1,7 +1,5 @@
 """The report of an evaluation: report.md, report.html and charts, made from report.json and the logs of runs."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Evaluation targets as image streams: checkpoints, whole runs, folders, zips and npz files"""
 
-from __future__ import annotations
-
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +23,7 @@ from gan.metrics.feature_pass import ImageStream
 from gan.runs import checkpoint
 from gan.runs.checkpoint import CheckpointFile, train_config_of
 from gan.runs.log import LOG
-from gan.sampling.load_generator import restore_generator
+from gan.sampling.load_generator import restore_generator, weights_entry
 from gan.utils.progress import say
 
 
@@ -153,7 +151,11 @@ class _CheckpointReader:
         file = checkpoint.read_checkpoint(path)
         state, config = file.state, train_config_of(file.state, path)
         if self._first is None:
-            self._first, self._in_memory = path, file
+            needed = ("kind", "config", "data", weights_entry(ema=self._ema))
+            self._first, self._in_memory = (
+                path,
+                file._replace(state={key: state[key] for key in needed if key in state}),
+            )
         log = path.parent / LOG
         return Target(
             name=f"{path.resolve().parent.name}, step {state['step']:,}",

@@ -1,7 +1,5 @@
 """Score the generator of a run while it trains: the `on_snapshot` of `gan.training.loop.run_training_loop`"""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache

@@ -1,7 +1,5 @@
 """Base class of `compare` and `classify`: several trainings under one config.json, resumed and reported together."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import time

@@ -1,7 +1,5 @@
 """`result.json` of a finished training, and its provenance: machine and versions, compared over all trainings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path

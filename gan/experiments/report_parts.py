@@ -1,7 +1,5 @@
 """Tables, notes, facts and mean curves that the reports of `compare` and `classify` share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Aggregate the results of trainings over seeds: selection, medians, and confidence intervals of means."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any

@@ -1,7 +1,5 @@
 """Inputs that calibrate 8-bit quantization, and the quality of a network before and after it"""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

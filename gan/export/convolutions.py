@@ -13,8 +13,6 @@ dimensions the four kinds of outputs are four groups of channels of one 2x2 conv
 interleaves; with q from 0 to H the outputs run from -1 to 2H, and the first and last are removed.
 """
 
-from __future__ import annotations
-
 import copy
 
 import torch

@@ -5,8 +5,6 @@ first of a pre-activation block) has no such layer; it becomes a constant scale 
 division.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 

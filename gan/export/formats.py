@@ -1,7 +1,5 @@
 """Write and load safetensors and torch.export files; the table of all formats, with ONNX"""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The network to export: read from a checkpoint, with its inputs, its output and its recipe"""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Compare an exported network with the trained one before its file is kept"""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

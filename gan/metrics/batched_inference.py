@@ -1,7 +1,5 @@
 """Inference in batches of a fixed size, with float32 products computed in float32"""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

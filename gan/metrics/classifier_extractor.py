@@ -1,7 +1,5 @@
 """A trained classifier as the feature extractor: scores for a domain that Inception was not trained on"""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from gan.errors import UsageError, UserError

@@ -4,8 +4,6 @@
 shipped as `digits.pt` beside this file. Its scores measure how digit-like images are and compare with each other only.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import sys

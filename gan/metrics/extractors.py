@@ -1,7 +1,5 @@
 """The feature extractors by name, and the function that creates the chosen one. Importing it loads torchvision."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

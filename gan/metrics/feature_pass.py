@@ -1,7 +1,5 @@
 """Extract features of an image stream: moments, content hash, optionally the features themselves"""
 
-from __future__ import annotations
-
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator

@@ -8,8 +8,6 @@ matrix root: both have errors of up to 1e-4 if a covariance is singular, as it i
 function fails on SciPy 1.18 and later. So they are not used.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

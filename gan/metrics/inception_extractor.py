@@ -1,7 +1,5 @@
 """The Inception network of FID: features and logits in one forward pass"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from unittest.mock import patch
 

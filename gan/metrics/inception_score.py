@@ -7,8 +7,6 @@ torchmetrics' score is not used: it keeps all logits, takes no seed and is NaN i
 Splits are drawn as torch-fidelity draws them: with its seed (2020), the scores are equal.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

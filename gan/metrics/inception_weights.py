@@ -1,7 +1,5 @@
 """Locate, download and check the file of Inception weights"""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import urllib.request

@@ -12,8 +12,6 @@ The estimator is that of torchmetrics. Its metric class is not used: it draws su
 features in memory.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Mean and covariance of a stream of feature vectors, in float64"""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

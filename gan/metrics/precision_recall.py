@@ -8,8 +8,6 @@ k-th nearest neighbour as its radius. Swapping real and generated swaps the two 
 The paper uses features of VGG-16; here the protocol of a score names the extractor. torchmetrics has no such metric.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Resize images to Inception's input of 299 x 299 pixels. Scores with different rules cannot be compared."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Reference statistics: read and written in pytorch-fid's npz form, cached, and checked"""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import zipfile

@@ -1,7 +1,5 @@
 """Compute scores of generated images, with their protocol"""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The scores in tables, charts and logs: key, title, direction and number format of each"""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

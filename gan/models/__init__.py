@@ -1,7 +1,5 @@
 """GAN networks: tables and builders. One class serves all resolutions; networks are independent of their training."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

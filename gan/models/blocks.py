@@ -1,7 +1,5 @@
 """Building blocks of the networks: normalizations, the projection head, initialized convolutions."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Literal
 

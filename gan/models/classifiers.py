@@ -7,8 +7,6 @@ the MSN paper configures it (growth 12, bottleneck 4, compression 0.8), and `res
 same name and seed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple

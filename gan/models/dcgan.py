@@ -4,8 +4,6 @@ The 32-pixel pair is from the MSN paper's code (arXiv 1907.04003) and, with a li
 2018 (arXiv 1802.05957). Larger images add stages, up to eight times the width in channels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 import torch.nn.functional as F

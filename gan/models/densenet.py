@@ -12,8 +12,6 @@ In the second case nothing but a ReLU is left between the concatenation and the 
 map, before the concatenation, instead of once for each layer that reads the map: the same function for less work.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

@@ -5,8 +5,6 @@ applied to the smaller map: the same result for a quarter of the work. The 3×3 
 the normalization allows it, before the mean is merged with it (`gan.nn.convolutions`).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection
 from typing import NamedTuple, TypeVar

@@ -1,7 +1,5 @@
 """ResNet-18 (He et al. 2016, arXiv 1512.03385) for 32-pixel images: a 3x3 stem, no max pool."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

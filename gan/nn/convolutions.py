@@ -8,8 +8,6 @@ runs at the speed of any matrix product; `benchmarks/convolution_speed.py` measu
 on other devices, is torch's.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -4,8 +4,6 @@ Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training",
 their published code. The caller passes the uniform random numbers, so that a step can be repeated.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

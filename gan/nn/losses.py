@@ -3,8 +3,6 @@
 Logits are (N,) tensors, unbounded; each loss is a scalar, the mean over the batch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Line charts as SVG, legible on a phone and in the colours of the page's theme."""
 
-from __future__ import annotations
-
 import html
 import io
 import re

@@ -1,7 +1,5 @@
 """The content of a report: tables, figures and facts, independent of how they are rendered."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

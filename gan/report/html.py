@@ -1,7 +1,5 @@
 """A report as one HTML file that needs no other file, no script and no network."""
 
-from __future__ import annotations
-
 import base64
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Rendering of the jinja2 templates in gan/report/templates."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

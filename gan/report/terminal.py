@@ -1,7 +1,5 @@
 """Print the tables of a report to the terminal."""
 
-from __future__ import annotations
-
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text

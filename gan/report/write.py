@@ -1,7 +1,5 @@
 """Write the files of a report: HTML, Markdown and charts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from gan.report.charts import standalone_svg

@@ -11,8 +11,6 @@ adds `training`, the provenance of the network. During training it keeps checkpo
 (`gan.experiments.classify.trainer`).
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import pickle

@@ -1,7 +1,5 @@
 """Parts of command lines that a user can copy: the name of this program, and the flags that locate a run."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

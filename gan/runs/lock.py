@@ -1,7 +1,5 @@
 """Exclusive lock of a run's folder, so that no two processes train the same run."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The log of a run: `log.jsonl` and TensorBoard events, truncated to the checkpoint on resume."""
 
-from __future__ import annotations
-
 import json
 import math
 from contextlib import suppress

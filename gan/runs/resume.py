@@ -1,7 +1,5 @@
 """Checks when a run is resumed: its config, its newest checkpoint, and that its images are unchanged."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The folders of a run, its config.json and best.json."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys

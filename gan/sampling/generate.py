@@ -4,8 +4,6 @@ Image i depends on (seed, i) alone. Its latent comes from a random stream of its
 on the same whole chunk of indices, since kernels may round differently for another batch size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """Image grids"""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from torch import Tensor

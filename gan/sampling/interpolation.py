@@ -1,7 +1,5 @@
 """Spherical interpolation between latents"""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

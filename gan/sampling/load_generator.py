@@ -1,7 +1,5 @@
 """Load the generator of a checkpoint"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +40,11 @@ def restore_generator(file: CheckpointFile, *, ema: bool, device: str) -> Loaded
     config = train_config_of(file.state, file.path)
     classes = file.state["data"]["classes"]
     generator = build_generator(config, len(classes))
-    checkpoint.restore_weights(generator, file.state, "average" if ema else "generator", file.path)
+    checkpoint.restore_weights(generator, file.state, weights_entry(ema=ema), file.path)
     generator.to(resolve_device(device)).to(memory_format=torch.channels_last).eval()
     return LoadedGenerator(generator, config, classes)
+
+
+def weights_entry(*, ema: bool) -> str:
+    """Entry of a checkpoint with the EMA weights of the generator, or with the trained ones."""
+    return "average" if ema else "generator"

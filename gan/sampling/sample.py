@@ -1,7 +1,5 @@
 """Sample a checkpoint: the `sample` command"""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Write generated images as a zip, a folder or an animation; `gan.sampling.grids` writes grids"""
 
-from __future__ import annotations
-
 import math
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -15,7 +13,7 @@ from gan.errors import UsageError
 from gan.sampling.grids import grid_padding, image_grid
 from gan.utils.files import atomic_folder, atomic_write
 
-Batches = Iterable[tuple[Tensor, Tensor | None]]
+LabelledBatches = Iterable[tuple[Tensor, Tensor | None]]
 """Images uint8 (N, C, H, W) and their labels int64 (N,), or None if unlabelled."""
 
 ANIMATION_LIMITS = {".gif": 65_535, ".webp": 16_383}
@@ -24,19 +22,19 @@ ANIMATION_LIMITS = {".gif": 65_535, ".webp": 16_383}
 _FRAME_MS = 50
 
 
-def write_zip(path: Path, batches: Batches, classes: Sequence[str]) -> None:
+def write_zip(path: Path, batches: LabelledBatches, classes: Sequence[str]) -> None:
     """Write a zip of PNGs, with `dataset.json` if there are classes. The same images give the same bytes."""
     with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         _write_pngs(PngSetWriter(zip_entries(archive)), batches, classes)
 
 
-def write_folder(path: Path, batches: Batches, classes: Sequence[str]) -> None:
+def write_folder(path: Path, batches: LabelledBatches, classes: Sequence[str]) -> None:
     """Write a folder of PNGs, with `dataset.json` if there are classes."""
     with atomic_folder(path) as folder:
         _write_pngs(PngSetWriter(lambda name, content: (folder / name).write_bytes(content)), batches, classes)
 
 
-def _write_pngs(writer: PngSetWriter, batches: Batches, classes: Sequence[str]) -> None:
+def _write_pngs(writer: PngSetWriter, batches: LabelledBatches, classes: Sequence[str]) -> None:
     """Write each image under its index, then the labels."""
     index = 0
     for images, labels in batches:

@@ -4,8 +4,6 @@ A DCGAN's step at batch 64 is about a thousand kernels of a few microseconds eac
 host longer than a large GPU needs to run them.
 """
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Callable
 from contextlib import AbstractContextManager

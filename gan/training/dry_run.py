@@ -1,7 +1,5 @@
 """`--dry-run`: config, sizes, and an estimate of time and memory, measured on noise."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path

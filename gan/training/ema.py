@@ -1,7 +1,5 @@
 """Exponential moving average (EMA) of a generator's weights, used for samples and scores."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

@@ -4,8 +4,6 @@ Nothing here waits for the device or copies to it (but the check for finite valu
 CUDA graph can capture the whole step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Checks of training health: values that are not finite, a stuck discriminator, a collapsed generator."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

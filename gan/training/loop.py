@@ -1,7 +1,5 @@
 """The training loop: steps, and the log, sample grids and checkpoints between them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

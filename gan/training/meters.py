@@ -1,7 +1,5 @@
 """Per-step metric means, accumulated on the device and read only when a log line is written."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Adam for a network, learning rates that a captured step can read, and freezing of weights."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """Set up a run: load its images, start or resume it, and create the dynamics callback."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The `train` command: resolve the config, load the images, build the trainer, start or resume the run, train."""
 
-from __future__ import annotations
-
 import dataclasses
 import shlex
 import sys

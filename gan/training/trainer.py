@@ -6,8 +6,6 @@ that was not. Several ranks share each batch; normalization, gradients and logge
 The step itself is `gan.training.gan_step`, the loop around it `gan.training.loop`.
 """
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """95 % confidence interval of the mean of a few runs (Student's t)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from statistics import fmean, stdev

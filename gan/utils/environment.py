@@ -1,7 +1,5 @@
 """Hardware and software versions that results depend on, and timing of work on a device."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess

@@ -1,7 +1,5 @@
 """Check that optional packages are installed."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 
 from gan.errors import UserError

@@ -1,7 +1,5 @@
 """Peak memory of this process, read without torch."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

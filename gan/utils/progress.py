@@ -1,7 +1,5 @@
 """Messages and progress bars on standard error: bars with rate and time left on a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """Random streams: random numbers as a function of the seed and a key."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

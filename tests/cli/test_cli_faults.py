@@ -148,7 +148,10 @@ def test_pack_spares_its_source(call: Call, image_folder: Path) -> None:
     assert call("data", "pack", image_folder, "set.zip", "--resolution", "8")[0] == 0
     before = Path("set.zip").read_bytes()
     Path("keep.txt").write_text("mine")
-    for out, told in (("set.zip", "set.zip: is also the input; choose another name"), ("keep.txt", "give it a name that ends with .zip")):
+    for out, told in (
+        ("set.zip", "set.zip: is also the input; choose another name"),
+        ("keep.txt", "give it a name that ends with .zip"),
+    ):
         code, text = call("data", "pack", "set.zip", out, "--resolution", "4")
         assert code == 2 and told in text
     assert Path("set.zip").read_bytes() == before and Path("keep.txt").read_text() == "mine"

@@ -128,6 +128,8 @@ def test_decoded_images_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_reference_statistics_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score, "extract_features", lambda *_, **__: pytest.fail("computed again"))
     digits = load_images("digits", resolution=32, channels=1)
-    reference = score.measure_reference(image_set_stream(digits, "digits", "train"), create_extractor(ExtractorOptions("digits")))
+    reference = score.measure_reference(
+        image_set_stream(digits, "digits", "train"), create_extractor(ExtractorOptions("digits"))
+    )
     assert reference.content == "411b17afb5b51697aafa8294512f449fc7339b78e860b9c19fd8d225f2e1c43d"
     assert reference.count == 1797 and reference.covariance.shape == (64, 64)

@@ -1,7 +1,5 @@
 """Batches of a classifier training as a function of (seed, step), shifted and mirrored on whole uint8 tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

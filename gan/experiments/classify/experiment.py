@@ -1,7 +1,5 @@
 """The `classify` command: resolve the configuration, load the images, run or resume the trainings."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path

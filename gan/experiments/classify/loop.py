@@ -1,7 +1,5 @@
 """Training loop of a classifier, with its log and checkpoints."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Report of a classification: a row for each norm and learning rate, and curves over the epochs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

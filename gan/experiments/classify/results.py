@@ -1,7 +1,5 @@
 """Results of classifier trainings, read from `result.json` and `log.jsonl`, and their means over seeds."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Trainer of a classifier: network, optimizer, position, and one training step."""
 
-from __future__ import annotations
-
 import math
 import statistics
 import time

@@ -1,7 +1,5 @@
 """Charts and sample grids of a comparison, from its report.json."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The `compare` command: resolve the plan, load the images once, run or resume the trainings."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from functools import cache

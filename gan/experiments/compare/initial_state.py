@@ -1,7 +1,5 @@
 """Hashes of the initial state of a training, which must be equal for all norms of a seed."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator
 

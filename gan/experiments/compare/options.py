@@ -1,7 +1,5 @@
 """Build the plan of a comparison from options, and the command that reproduces it."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping
 from dataclasses import fields

@@ -5,8 +5,6 @@ is arbitrary (Fisher 1935, The Design of Experiments, section 21). All 2ⁿ sign
 is exact; its smallest possible value is 2 / 2ⁿ.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from statistics import stdev

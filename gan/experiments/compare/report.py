@@ -1,7 +1,5 @@
 """Report of a comparison, from its report.json."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

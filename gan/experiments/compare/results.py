@@ -1,7 +1,5 @@
 """Results of the trainings of a comparison, read from `result.json`, `config.json` and `log.jsonl` of each."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

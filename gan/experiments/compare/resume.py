@@ -1,7 +1,5 @@
 """Whether an existing training is finished and matches the requested configuration."""
 
-from __future__ import annotations
-
 import json
 
 from gan.config.train_config import TrainConfig

@@ -1,7 +1,5 @@
 """Table rows, paired tests and warnings over all trainings of a comparison, for report.json."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
