@@ -8,17 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from gan.data import source
 from gan.data.labels import select_and_label
-from gan.data.source import (
-    MAX_ENTRY,
-    BadImage,
-    Listing,
-    Reader,
-    is_image_name,
-    is_labels_name,
-    is_visible,
-    no_images_error,
-)
+from gan.data.source import BadImage, Listing, Reader
 from gan.errors import UserError
 
 
@@ -43,8 +35,8 @@ class FileSource:
             status = os.stat(path)
             if not stat.S_ISREG(status.st_mode):
                 raise BadImage("not a regular file")
-            if status.st_size > MAX_ENTRY:
-                raise BadImage(f"a file of more than {MAX_ENTRY >> 20} MiB")
+            if status.st_size > source.MAX_ENTRY:
+                raise BadImage(f"a file of more than {source.MAX_ENTRY >> 20} MiB")
             with open(path, "rb") as file:
                 return file.read(-1 if limit is None else limit)
         except OSError as error:
@@ -61,12 +53,12 @@ def open_folder(path: Path, *, split: str) -> FileSource:
     tables: list[str] = []
     try:
         for name, size, stamp in _walk(path, "", frozenset()):
-            if is_image_name(name):
+            if source.is_image_name(name):
                 images.append((name, size, stamp))
-            elif is_labels_name(name):
+            elif source.is_labels_name(name):
                 tables.append(name)
         if not images:
-            raise no_images_error(str(path))
+            raise source.no_images_error(str(path))
         images.sort()
         names = [name for name, _, _ in images]
         selection = select_and_label(
@@ -99,7 +91,7 @@ def _walk(folder: Path | str, prefix: str, parents: frozenset[tuple[int, int]]) 
         return
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not is_visible(entry.name):
+            if not source.is_visible(entry.name):
                 continue
             try:
                 is_folder, status = entry.is_dir(), entry.stat()

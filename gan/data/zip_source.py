@@ -11,18 +11,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from gan.data import source
 from gan.data.labels import select_and_label
-from gan.data.source import (
-    MAX_ENTRY,
-    BadImage,
-    Listing,
-    Reader,
-    is_image_name,
-    is_labels_name,
-    no_images_error,
-    normalized_name,
-    printable_name,
-)
+from gan.data.source import BadImage, Listing, Reader
 from gan.errors import UserError
 
 _MAX_RATIO = 1000  # deflate compresses at most about 1030 times; only a zip bomb or a blank image comes near
@@ -89,11 +80,11 @@ class ZipSource:
         for info in infos:
             _refuse_outside_path(info.filename.replace("\\", "/"), self.name)
         # Of two entries with the same name the later one counts, as in unzip.
-        files = {normalized_name(info.filename): info for info in infos}
-        images = {name: info for name, info in sorted(files.items()) if is_image_name(name)}
-        tables = {name: info for name, info in files.items() if is_labels_name(name)}
+        files = {source.normalized_name(info.filename): info for info in infos}
+        images = {name: info for name, info in sorted(files.items()) if source.is_image_name(name)}
+        tables = {name: info for name, info in files.items() if source.is_labels_name(name)}
         if not images:
-            raise no_images_error(self.name)
+            raise source.no_images_error(self.name)
         _refuse_dangerous([*images.values(), *tables.values()], self._path)
 
         def read_table(name: str) -> bytes:
@@ -130,18 +121,20 @@ def _not_a_zip_error(name: str) -> UserError:
 def _refuse_outside_path(name: str, where: str) -> None:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or _DRIVE.match(name):
-        raise UserError(f"{where}: refused, its entry {printable_name(name)} is a path outside the zip")
+        raise UserError(f"{where}: refused, its entry {source.printable_name(name)} is a path outside the zip")
 
 
 def _refuse_dangerous(entries: list[zipfile.ZipInfo], path: Path) -> None:
     for entry in entries:
-        refused = f"{path}: refused, its entry {printable_name(entry.filename)}"
+        refused = f"{path}: refused, its entry {source.printable_name(entry.filename)}"
         if entry.flag_bits & _ENCRYPTED:
             raise UserError(f"{refused} is encrypted; unpack it with its password and give the folder")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise UserError(f"{refused} is compressed by method {entry.compress_type}; repack it stored or deflated")
-        if entry.file_size > MAX_ENTRY:
-            raise UserError(f"{refused} takes {entry.file_size:,} bytes unpacked, more than {MAX_ENTRY >> 20} MiB")
+        if entry.file_size > source.MAX_ENTRY:
+            raise UserError(
+                f"{refused} takes {entry.file_size:,} bytes unpacked, more than {source.MAX_ENTRY >> 20} MiB"
+            )
         if entry.file_size > max(_SMALL, _MAX_RATIO * entry.compress_size):
             raise UserError(f"{refused} unpacks {entry.compress_size:,} bytes to {entry.file_size:,}: a zip bomb")
     # Entries that overlap can each be harmless and together be a bomb.

@@ -9,16 +9,8 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from gan.dynamics.samples import (
-    GRADIENT_SIGMA,
-    GRADIENT_VARIANCE,
-    MEAN_DRIFT,
-    SMALL_SHARE,
-    ZERO_SHARE,
-    Quantity,
-    SampledRun,
-    comparable,
-)
+from gan.dynamics import samples
+from gan.dynamics.samples import Quantity, SampledRun
 
 FACTOR = 1.5
 DRIFT = 0.5  # initial standard deviations; from here on a mean has drifted
@@ -51,7 +43,7 @@ def evaluate_claims(runs: Sequence[SampledRun]) -> list[Claim]:
     Args:
         runs: of one network on the same images, under one or several norms.
     """
-    runs = comparable(runs)
+    runs = samples.comparable(runs)
     claims = []
     for name, (statement, rule) in _CLAIMS.items():
         try:
@@ -130,8 +122,8 @@ def ratio(value: float, other: float) -> float:
 
 def _sparsity(runs: Sequence[SampledRun]) -> tuple[str, str]:
     groups = _runs_under(runs, "sn"), _runs_under(runs, *_BASELINES)
-    sn, plain = _late_values(SMALL_SHARE, *groups)
-    sn_zeros, plain_zeros = _late_values(ZERO_SHARE, *groups)
+    sn, plain = _late_values(samples.SMALL_SHARE, *groups)
+    sn_zeros, plain_zeros = _late_values(samples.ZERO_SHARE, *groups)
     _require_learning(*groups)
     return SUPPORTED if ratio(sn, plain) >= FACTOR else AGAINST, (
         f"In the last third of training {sn:.2%} of a layer's gradient entries are at most 0.001 of its largest under "
@@ -142,8 +134,8 @@ def _sparsity(runs: Sequence[SampledRun]) -> tuple[str, str]:
 
 def _variance(runs: Sequence[SampledRun]) -> tuple[str, str]:
     groups = _runs_under(runs, "sn"), _runs_under(runs, *_BASELINES)
-    variance, plain_variance = _late_values(GRADIENT_VARIANCE, *groups)
-    sigma, plain_sigma = _late_values(GRADIENT_SIGMA, *groups)
+    variance, plain_variance = _late_values(samples.GRADIENT_VARIANCE, *groups)
+    sigma, plain_sigma = _late_values(samples.GRADIENT_SIGMA, *groups)
     _require_learning(*groups)
     ratios = ratio(variance, plain_variance), ratio(sigma, plain_sigma)
     smaller = sum(value * FACTOR <= 1 for value in ratios)
@@ -157,7 +149,7 @@ def _variance(runs: Sequence[SampledRun]) -> tuple[str, str]:
 
 def _drift(runs: Sequence[SampledRun]) -> tuple[str, str]:
     own = _runs_under(runs, "sn")
-    (sn,) = _late_values(MEAN_DRIFT, own)
+    (sn,) = _late_values(samples.MEAN_DRIFT, own)
     _require_learning(own)
     reason = (
         f"In the last third of training the means of pre-activations are {sn:.3g} initial standard deviations from "
@@ -169,7 +161,7 @@ def _drift(runs: Sequence[SampledRun]) -> tuple[str, str]:
     if not any(run.norm in _BASELINES for run in runs):
         return SUPPORTED, f"{reason} There is no run under {' or '.join(_BASELINES)} to compare with."
     baseline = _runs_under(runs, *_BASELINES)
-    (plain,) = _late_values(MEAN_DRIFT, baseline)
+    (plain,) = _late_values(samples.MEAN_DRIFT, baseline)
     _require_learning(baseline)
     if ratio(sn, plain) * FACTOR <= 1:
         comparison = f"{ratio(sn, plain):.3g} times the drift under {baseline[0].norm}"
@@ -181,14 +173,14 @@ def _drift_of_others(runs: Sequence[SampledRun]) -> str:
     """The drift under the other norms that have samples in the last third of training."""
     texts = []
     for norm in dict.fromkeys(run.norm for run in runs if run.norm != "sn"):
-        values = [value for run in runs if run.norm == norm and (value := run.late(MEAN_DRIFT)) is not None]
+        values = [value for run in runs if run.norm == norm and (value := run.late(samples.MEAN_DRIFT)) is not None]
         texts += [f"{norm} {median(values):.3g}"] if values else []
     return f" For comparison: {', '.join(texts)}." if texts else ""
 
 
 def _removal(runs: Sequence[SampledRun]) -> tuple[str, str]:
     groups = _runs_under(runs, "sn"), _runs_under(runs, "msn")
-    sn, msn = _late_values(MEAN_DRIFT, *groups)
+    sn, msn = _late_values(samples.MEAN_DRIFT, *groups)
     _require_learning(*groups)
     reason = (
         f"In the last third of training the drift is {msn:.3g} initial standard deviations under msn, {sn:.3g} under "

@@ -9,22 +9,9 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from gan.dynamics import samples
 from gan.dynamics.claims import Claim, evaluate_claims
-from gan.dynamics.samples import (
-    GRADIENT_SIGMA,
-    GRADIENT_VARIANCE,
-    MEAN_DRIFT,
-    OFFSET,
-    OPERATOR_NORM,
-    SMALL_SHARE,
-    STABLE_RANK,
-    USED_SIGMA,
-    WEIGHT_MEAN,
-    Quantity,
-    SampledRun,
-    comparable,
-    read_runs,
-)
+from gan.dynamics.samples import Quantity, SampledRun
 from gan.report.charts import Line, line_chart
 from gan.report.document import Figure
 
@@ -55,16 +42,20 @@ class _Plot(NamedTuple):
 _SMALL_TITLE = "Gradient entries of at most 0.001 of their layer's largest, %"
 _DRIFT_TITLE = "Drift of pre-activation means in initial standard deviations"
 _PLOTS = (
-    _Plot("Claim 1", _SMALL_TITLE, SMALL_SHARE, "small entries, %", factor=100.0),
-    _Plot("Claim 2", "Variance of a gradient entry over mini-batches", GRADIENT_VARIANCE, "variance", log=True),
-    _Plot("Claim 2", "Largest singular value of the gradient matrix", GRADIENT_SIGMA, "singular value", log=True),
-    _Plot("Claim 3", _DRIFT_TITLE, MEAN_DRIFT, "drift"),
-    _Plot("Claim 4", _DRIFT_TITLE, MEAN_DRIFT, "drift"),
-    _Plot("", "Distance of pre-activation means from 0 in current standard deviations", OFFSET, "mean / deviation"),
-    _Plot("", "Mean of raw weights (as in the authors' plots)", WEIGHT_MEAN, "mean weight"),
-    _Plot("", "Largest singular value of the weight that layers use", USED_SIGMA, "singular value", log=True),
-    _Plot("", "Operator norm of convolutions as they are used", OPERATOR_NORM, "operator norm", log=True),
-    _Plot("", "Stable rank of raw weights", STABLE_RANK, "stable rank"),
+    _Plot("Claim 1", _SMALL_TITLE, samples.SMALL_SHARE, "small entries, %", factor=100.0),
+    _Plot("Claim 2", "Variance of a gradient entry over mini-batches", samples.GRADIENT_VARIANCE, "variance", log=True),
+    _Plot(
+        "Claim 2", "Largest singular value of the gradient matrix", samples.GRADIENT_SIGMA, "singular value", log=True
+    ),
+    _Plot("Claim 3", _DRIFT_TITLE, samples.MEAN_DRIFT, "drift"),
+    _Plot("Claim 4", _DRIFT_TITLE, samples.MEAN_DRIFT, "drift"),
+    _Plot(
+        "", "Distance of pre-activation means from 0 in current standard deviations", samples.OFFSET, "mean / deviation"
+    ),
+    _Plot("", "Mean of raw weights (as in the authors' plots)", samples.WEIGHT_MEAN, "mean weight"),
+    _Plot("", "Largest singular value of the weight that layers use", samples.USED_SIGMA, "singular value", log=True),
+    _Plot("", "Operator norm of convolutions as they are used", samples.OPERATOR_NORM, "operator norm", log=True),
+    _Plot("", "Stable rank of raw weights", samples.STABLE_RANK, "stable rank"),
 )
 
 
@@ -75,7 +66,7 @@ def dynamics_findings(folders: Sequence[Path], condition: str = "") -> Findings:
         folders: of runs of one network on the same images; runs that were not sampled are left out.
         condition: added to captions, as `lr 0.01`.
     """
-    runs = comparable(read_runs(folders))
+    runs = samples.comparable(samples.read_runs(folders))
     if not runs:
         return Findings()
     suffix = f", {condition}" if condition else ""

@@ -23,6 +23,7 @@ from gan.metrics.feature_pass import ImageStream
 from gan.runs import checkpoint
 from gan.runs.checkpoint import CheckpointFile, train_config_of
 from gan.runs.log import LOG
+from gan.runtime import resolve_device
 from gan.sampling.load_generator import restore_generator, weights_entry
 from gan.utils.progress import say
 
@@ -131,7 +132,8 @@ class _CheckpointReader:
     """Makes targets of checkpoint files, and keeps the first file in memory until it is scored."""
 
     def __init__(self, *, ema: bool, seed: int, device: str) -> None:
-        self._ema, self._seed, self._device = ema, seed, device
+        # Resolved before files are read: on a CPU, freed memory is then reused, which makes reading faster.
+        self._ema, self._seed, self._device = ema, seed, resolve_device(device)
         self._first: Path | None = None
         self._in_memory: CheckpointFile | None = None
 
@@ -151,11 +153,9 @@ class _CheckpointReader:
         file = checkpoint.read_checkpoint(path)
         state, config = file.state, train_config_of(file.state, path)
         if self._first is None:
-            needed = ("kind", "config", "data", weights_entry(ema=self._ema))
-            self._first, self._in_memory = (
-                path,
-                file._replace(state={key: state[key] for key in needed if key in state}),
-            )
+            needed = {"kind", "config", "data", weights_entry(ema=self._ema)}
+            self._first = path
+            self._in_memory = file._replace(state={key: state[key] for key in needed & state.keys()})
         log = path.parent / LOG
         return Target(
             name=f"{path.resolve().parent.name}, step {state['step']:,}",

@@ -116,17 +116,17 @@ class Experiment(ABC, Generic[PlanT, TrainingT]):
         assert self.existing is not None
         if self._image_settings(self.existing["config"]) != self._image_settings(self.requested):
             self._load_images()
-        self.run.update_config(self.plan)  # finished trainings may have been added, or reordered
+        self.run.update_config(self.plan.to_dict())  # finished trainings may have been added, or reordered
         return None
 
     def _write_config(self, facts: Callable[[], dict[str, Any]]) -> None:
         """Write the plan to config.json; in a new run `facts` are added, in an existing one its content is kept."""
         prepare_folder(self.folder)
         if self.existing:
-            self.run.update_config(self.plan)
+            self.run.update_config(self.plan.to_dict())
         else:
             self.existing = facts()
-            self.run.write_config(self.plan, {"kind": self.command, **self.existing})
+            self.run.write_config(self.plan.to_dict(), {"kind": self.command, **self.existing})
         self.existing["config"] = self.plan
 
     def results(self) -> list[dict[str, Any]]:

@@ -12,6 +12,8 @@ Sources: SN is Miyato et al. 2018 (arXiv 1802.05957), algorithm 1; MSN is Subram
 section 3. The equations are implemented as published; `docs/method.md` lists the differences of the published code.
 """
 
+from __future__ import annotations
+
 from .centering import Centering
 from .folding import fold
 from .layers import NORMS, Norm, Normalized

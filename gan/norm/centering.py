@@ -1,5 +1,7 @@
 """Centering, h − E[h] + m, which MSN adds to SN: Subramanian & Chong 2019 (arXiv 1907.04003), section 3."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import Any

@@ -1,5 +1,7 @@
 """Folding: merge the normalizations of a trained network into the weights and biases of plain layers."""
 
+from __future__ import annotations
+
 import copy
 
 import torch

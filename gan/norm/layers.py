@@ -1,5 +1,7 @@
 """The table of normalizations: functions that add a normalization to a layer."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,5 +1,7 @@
 """Spectral normalization: W̄ = W / σ(W), Miyato et al. 2018 (arXiv 1802.05957), algorithm 1."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import Any
 

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from gan.errors import UsageError
 from gan.runs import checkpoint
@@ -14,14 +14,6 @@ from gan.utils.environment import program_versions
 from gan.utils.files import prepare_folder, write_json
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-class SupportsToDict(Protocol):
-    """A config or plan of any command."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain values, for JSON."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -109,7 +101,7 @@ class RunDirectory:
         with suppress(OSError):
             self.samples.rmdir()
 
-    def update_config(self, config: SupportsToDict) -> None:
+    def update_config(self, config: dict[str, Any]) -> None:
         """Write the config of a resumed run into its config.json, whose other entries stay.
 
         Raises:
@@ -117,19 +109,19 @@ class RunDirectory:
         """
         try:
             content = json.loads(self.config_path.read_text())
-            changed = content["config"] != config.to_dict()
+            changed = content["config"] != config
         except (OSError, ValueError, KeyError, TypeError):
             return  # the checkpoints contain the config as well
         if changed:
-            write_json(self.config_path, {**content, "config": config.to_dict()})
+            write_json(self.config_path, {**content, "config": config})
 
-    def write_config(self, config: SupportsToDict, extra: dict[str, Any]) -> None:
+    def write_config(self, config: dict[str, Any], extra: dict[str, Any]) -> None:
         """Write config.json: the config, `extra`, the command, and versions and git commit of the program.
 
         Raises:
             UserError: the file cannot be written.
         """
-        content = {"config": config.to_dict(), **extra, "versions": program_versions(), "command": sys.argv}
+        content = {"config": config, **extra, "versions": program_versions(), "command": sys.argv}
         write_json(self.config_path, content)
 
 

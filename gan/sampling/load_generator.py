@@ -32,16 +32,17 @@ def load_generator(path: Path, *, ema: bool, device: str) -> LoadedGenerator:
     Raises:
         UserError: there is no whole checkpoint of a GAN at `path`.
     """
-    return restore_generator(collectives.on_rank0(lambda: checkpoint.find_checkpoint(path)), ema=ema, device=device)
+    file = collectives.on_rank0(lambda: checkpoint.find_checkpoint(path))
+    return restore_generator(file, ema=ema, device=resolve_device(device))
 
 
-def restore_generator(file: CheckpointFile, *, ema: bool, device: str) -> LoadedGenerator:
+def restore_generator(file: CheckpointFile, *, ema: bool, device: torch.device) -> LoadedGenerator:
     """Restore the generator of a checkpoint that was read; a UserError if it is not of a GAN or does not fit."""
     config = train_config_of(file.state, file.path)
     classes = file.state["data"]["classes"]
     generator = build_generator(config, len(classes))
     checkpoint.restore_weights(generator, file.state, weights_entry(ema=ema), file.path)
-    generator.to(resolve_device(device)).to(memory_format=torch.channels_last).eval()
+    generator.to(device).to(memory_format=torch.channels_last).eval()
     return LoadedGenerator(generator, config, classes)
 
 

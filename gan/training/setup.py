@@ -53,9 +53,9 @@ def begin_or_resume(
 
     def write_files() -> None:
         if state:
-            run.update_config(trainer.config)
+            run.update_config(trainer.config.to_dict())
         else:
-            run.write_config(trainer.config, {**_config_entries(trainer), **(extra or {})})
+            run.write_config(trainer.config.to_dict(), {**_config_entries(trainer), **(extra or {})})
             save_real_images(trainer, run)
 
     collectives.on_rank0(write_files)

@@ -3,21 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from gan.experiments import report_parts as parts
 from gan.experiments.provenance import provenance_facts
-from gan.experiments.report_parts import (
-    DIVERGED_NOTE,
-    Record,
-    counted,
-    dynamics_parts,
-    image_set_text,
-    interval_cell,
-    interval_notes,
-    mean_lines,
-    number_cell,
-    stopped_note,
-    table_of,
-    unique,
-)
 from gan.experiments.summary import Result, select_results
 from gan.report.charts import line_chart
 from gan.report.document import Figure, Report, Table, best_cells
@@ -30,7 +17,7 @@ _CURVES = (
 )
 
 
-def classification_report(record: Record, folder: Path | None = None) -> Report:
+def classification_report(record: parts.Record, folder: Path | None = None) -> Report:
     """Build the report of an experiment.
 
     Args:
@@ -38,17 +25,17 @@ def classification_report(record: Record, folder: Path | None = None) -> Report:
         folder: folder of the run, whose measurements of training dynamics are shown; None: they are not.
     """
     rows: list[Result] = record["rows"]
-    rates = unique(rows, "lr")
+    rates = parts.unique(rows, "lr")
 
     def label(lr: float) -> str:
         return f"lr {lr!r}" if len(rates) > 1 else ""
 
-    dynamics_charts, dynamics_notes = dynamics_parts(record, folder, "lr", label) if folder else ((), ())
-    norms = counted(len(unique(rows, "norm")), "norm")
+    dynamics_charts, dynamics_notes = parts.dynamics_parts(record, folder, "lr", label) if folder else ((), ())
+    norms = parts.counted(len(parts.unique(rows, "norm")), "norm")
     return Report(
         title=f"{record['config']['model']} on {record['data']['train']['name']}, under {norms}",
         first=_results_table(rows, [*_notes(record), *dynamics_notes]),
-        stopped=stopped_note(record),
+        stopped=parts.stopped_note(record),
         grids=(),
         charts=(*(chart for lr in rates for chart in _charts(record, lr, label(lr))), *dynamics_charts),
         facts=tuple(_facts(record)),
@@ -64,30 +51,33 @@ def _results_table(rows: Sequence[Result], notes: Sequence[str]) -> Table:
         "Norm": [row["norm"] for row in rows],
         "lr": [repr(row["lr"]) for row in rows],
         **{
-            title: [interval_cell(row[key], row[f"{key}_half_width"], factor=100.0, missing="diverged") for row in rows]
+            title: [
+                parts.interval_cell(row[key], row[f"{key}_half_width"], factor=100.0, missing="diverged")
+                for row in rows
+            ]
             for title, key in accuracies.items()
         },
         "Seeds": [str(row["seeds"]) for row in rows],
         "Diverged": [str(row["diverged"]) for row in rows],
-        "Step, ms": [number_cell(row["step_seconds"], "{:.1f}", 1e3) for row in rows],
+        "Step, ms": [parts.number_cell(row["step_seconds"], "{:.1f}", 1e3) for row in rows],
         "Parameters": [f"{row['parameters']:,}" for row in rows],
         "Added": [f"{row['added_parameters']:+,}" for row in rows],
     }
     positions = {list(columns).index(title): [row[key] for row in rows] for title, key in accuracies.items()}
-    return table_of("Results", columns, notes, best_cells(positions))
+    return parts.table_of("Results", columns, notes, best_cells(positions))
 
 
-def _notes(record: Record) -> list[str]:
+def _notes(record: parts.Record) -> list[str]:
     rows = record["rows"]
     notes = list(record["warnings"])
-    notes += interval_notes([(row["final_test_accuracy"], row["final_test_accuracy_half_width"]) for row in rows])
+    notes += parts.interval_notes([(row["final_test_accuracy"], row["final_test_accuracy_half_width"]) for row in rows])
     notes += [
         "Best: the epoch with the highest test accuracy, picked on the test images, so optimistic.",
         "Step: median time of a training step, data loading included; trainings ran one after another.",
         "Added: parameters beyond those of the classifier without normalization.",
     ]
     if any(row["diverged"] for row in rows):
-        notes.append(f"{DIVERGED_NOTE}.")
+        notes.append(f"{parts.DIVERGED_NOTE}.")
     for result in record["trainings"]:
         if diverged := result["diverged"]:
             training = f"{result['norm']}, lr {result['lr']!r}, seed {result['seed']}"
@@ -95,23 +85,23 @@ def _notes(record: Record) -> list[str]:
     return notes
 
 
-def _charts(record: Record, lr: float, label: str) -> list[Figure]:
+def _charts(record: parts.Record, lr: float, label: str) -> list[Figure]:
     """Draw the curves of all norms at one learning rate: means over the seeds that did not diverge."""
     charts = []
-    norms, results = unique(record["rows"], "norm"), select_results(record["trainings"], lr=lr, diverged=None)
+    norms, results = parts.unique(record["rows"], "norm"), select_results(record["trainings"], lr=lr, diverged=None)
     for key, title, factor, better in _CURVES:
-        if lines := mean_lines(norms, results, "curve", key, at="epoch", factor=factor):
+        if lines := parts.mean_lines(norms, results, "curve", key, at="epoch", factor=factor):
             charts.append(line_chart(f"{title}{f', {label}' if label else ''}", lines, "epochs", better, title))
     return charts
 
 
-def _facts(record: Record) -> list[tuple[str, str]]:
+def _facts(record: parts.Record) -> list[tuple[str, str]]:
     config, data = record["config"], record["data"]
     shown = ("model", "epochs", "batch", "optimizer", "decay", "weight_decay", "augment", "deterministic")
     return [
         *((key.replace("_", " "), str(config[key])) for key in shown),
-        *((f"{kind} images", image_set_text(data[kind], config)) for kind in ("train", "test")),
-        ("classes", counted(len(data["classes"]), "class", "classes")),
+        *((f"{kind} images", parts.image_set_text(data[kind], config)) for kind in ("train", "test")),
+        ("classes", parts.counted(len(data["classes"]), "class", "classes")),
         ("seeds", ", ".join(map(str, range(config["seeds"])))),
         *provenance_facts(record["trainings"]),
     ]

@@ -5,29 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gan.experiments import report_parts as parts
 from gan.experiments.compare.charts import comparison_charts, sample_grids
 from gan.experiments.compare.options import lr_grid_facts
 from gan.experiments.compare.paired_test import multiplicity_note
 from gan.experiments.provenance import provenance_facts
-from gan.experiments.report_parts import (
-    DIVERGED_NOTE,
-    Record,
-    dynamics_parts,
-    image_set_text,
-    interval_cell,
-    interval_notes,
-    number_cell,
-    stopped_note,
-    table_of,
-    unique,
-)
 from gan.experiments.summary import Result, select_results
 from gan.metrics.score_table import SCORES, Score
 from gan.report.document import Figure, Report, Table, best_cells
 from gan.training.health import FLAG_MEANINGS
 
 
-def comparison_report(record: Record, folder: Path) -> Report:
+def comparison_report(record: parts.Record, folder: Path) -> Report:
     """Build the report of a comparison.
 
     Args:
@@ -40,12 +29,14 @@ def comparison_report(record: Record, folder: Path) -> Report:
     if record["real_grid"]:
         real = Figure(f"Grid of real images of {images}", f"Real: {images}", folder / record["real_grid"])
         grids = (real, *grids)
-    charts, notes = dynamics_parts(record, folder, "setting", lambda setting: f"setting {setting}" if setting else "")
+    charts, notes = parts.dynamics_parts(
+        record, folder, "setting", lambda setting: f"setting {setting}" if setting else ""
+    )
     first, *tables = _tables(record)
     return Report(
         title=f"{config['train']['preset']} on {images}: {', '.join(config['norms'])}",
         first=replace(first, notes=(*first.notes, *notes)),
-        stopped=stopped_note(record),
+        stopped=parts.stopped_note(record),
         grids=grids,
         charts=(*comparison_charts(record), *charts),
         facts=tuple(_facts(record)),
@@ -61,7 +52,7 @@ def comparison_report(record: Record, folder: Path) -> Report:
     )
 
 
-def _summary(record: Record) -> list[str]:
+def _summary(record: parts.Record) -> list[str]:
     """Return the outcome for the final FID."""
     norms = record["config"]["norms"]
     if len(norms) < 2:
@@ -72,12 +63,12 @@ def _summary(record: Record) -> list[str]:
     return [f"{'Setting ' + test['setting'] + ': ' if test['setting'] else ''}{test['words']}" for test in tests]
 
 
-def _tables(record: Record) -> list[Table]:
+def _tables(record: parts.Record) -> list[Table]:
     rows: list[Result] = record["rows"]
     tables = [_outcome_table(rows)] if record["lr_grid"] else []
     counts = {"Seeds": [str(row["seeds"]) for row in rows], "Diverged": [str(row["diverged"]) for row in rows]}
     tables.append(_score_table("At the end of training", rows, "final", counts, _notes(record)))
-    steps = {"Step": [number_cell(row["best_step"], "{:,.0f}") for row in rows]}
+    steps = {"Step": [parts.number_cell(row["best_step"], "{:,.0f}") for row in rows]}
     note = "Each checkpoint is picked for its lowest FID, so optimistic. Step: the median over seeds."
     tables.append(_score_table("At the evaluation with the lowest FID", rows, "best", steps, [note]))
     if record["paired"]:
@@ -93,7 +84,7 @@ def _row_name(row: Result) -> str:
 def _score_cell(row: Result, kind: str, score: Score, missing: str = "-") -> str:
     interval = row[kind][score.key]
     mean, half_width = interval["mean"], interval["half_width"]
-    return interval_cell(mean, half_width, digits=score.digits, factor=score.factor, missing=missing)
+    return parts.interval_cell(mean, half_width, digits=score.digits, factor=score.factor, missing=missing)
 
 
 def _score_table(
@@ -104,26 +95,26 @@ def _score_table(
     for score in SCORES:
         columns[score.header] = [_score_cell(row, kind, score, "diverged" if row["diverged"] else "-") for row in rows]
     best: set[tuple[int, int]] = set()
-    for setting in unique(rows, "setting"):
+    for setting in parts.unique(rows, "setting"):
         values: dict[int, list[float | None]] = {}
         for column, score in enumerate(SCORES, 1):
             means = (row[kind][score.key]["mean"] if row["setting"] == setting else None for row in rows)
             values[column] = [None if mean is None else score.better * mean for mean in means]
         best |= best_cells(values)
-    return table_of(heading, {**columns, **more_columns}, notes, best)
+    return parts.table_of(heading, {**columns, **more_columns}, notes, best)
 
 
 def _outcome_table(rows: Sequence[Result]) -> Table:
-    norms = unique(rows, "norm")
+    norms = parts.unique(rows, "norm")
     columns = {"Norm": norms}
-    for setting in unique(rows, "setting"):
+    for setting in parts.unique(rows, "setting"):
         outcomes = {row["norm"]: _outcome(row) for row in select_results(rows, setting=setting)}
         columns[setting] = [outcomes.get(norm, "-") for norm in norms]
     notes = (
         "Final FID of the trainings that did not diverge. Collapsed: flagged g-collapsed at the end.",
         "The settings are those of Miyato et al. 2018, table 1; the protocol lists them.",
     )
-    return table_of("Outcome of each norm under each setting", columns, notes)
+    return parts.table_of("Outcome of each norm under each setting", columns, notes)
 
 
 def _outcome(row: Result) -> str:
@@ -142,8 +133,10 @@ def _paired_table(tests: Sequence[Mapping[str, Any]]) -> Table:
         setting, best = f"{test['setting']}, " if test["setting"] else "", ", best" if test["kind"] == "best" else ""
         difference, half_width = test["difference"], test["half_width"]
         columns["Score"].append(f"{setting}{score.title}{best}")
-        columns["Difference"].append(interval_cell(difference, half_width, digits=score.digits, factor=score.factor))
-        columns["Effect size"].append(number_cell(test["effect_size"], "{:.2f}"))
+        columns["Difference"].append(
+            parts.interval_cell(difference, half_width, digits=score.digits, factor=score.factor)
+        )
+        columns["Effect size"].append(parts.number_cell(test["effect_size"], "{:.2f}"))
         columns["p"].append(f"{test['p']:.3g}")
         columns["Seeds"].append(str(test["seeds"]))
     first, second = tests[0]["norms"]
@@ -157,7 +150,7 @@ def _paired_table(tests: Sequence[Mapping[str, Any]]) -> Table:
         where = f" under setting {setting}" if setting else ""
         missing = ", ".join(map(str, seeds))
         notes.append(f"Seeds left out{where}, because one of the two norms was not trained to the end: {missing}.")
-    return table_of(f"Paired test: {second} against {first}", columns, notes)
+    return parts.table_of(f"Paired test: {second} against {first}", columns, notes)
 
 
 def _training_table(rows: Sequence[Result]) -> Table:
@@ -165,9 +158,9 @@ def _training_table(rows: Sequence[Result]) -> Table:
         "Norm": map(_row_name, rows),
         "D parameters": [f"{row['parameters']:,}" for row in rows],
         "Added": [f"{row['added_parameters']:+,}" for row in rows],
-        "Images/s": [number_cell(row["images_per_second"], "{:,.0f}") for row in rows],
-        "Seconds": [number_cell(row["seconds"], "{:,.1f}") for row in rows],
-        "Peak memory, MB": [number_cell(row["peak_memory"], "{:,.0f}", 1e-6) for row in rows],
+        "Images/s": [parts.number_cell(row["images_per_second"], "{:,.0f}") for row in rows],
+        "Seconds": [parts.number_cell(row["seconds"], "{:,.1f}") for row in rows],
+        "Peak memory, MB": [parts.number_cell(row["peak_memory"], "{:,.0f}", 1e-6) for row in rows],
         "Health flags": map(_flags, rows),
     }
     flags = dict.fromkeys(name for row in rows for name in row["health"])
@@ -179,7 +172,7 @@ def _training_table(rows: Sequence[Result]) -> Table:
         "the images, the extractor and memory left by earlier trainings, so the order can change it by a few percent.",
         *(f"{name}: {FLAG_MEANINGS[name]}." for name in flags if name in FLAG_MEANINGS),
     ]
-    return table_of("Training", columns, notes)
+    return parts.table_of("Training", columns, notes)
 
 
 def _flags(row: Result) -> str:
@@ -187,13 +180,13 @@ def _flags(row: Result) -> str:
     return "; ".join(parts) or "none"
 
 
-def _notes(record: Record) -> list[str]:
+def _notes(record: parts.Record) -> list[str]:
     rows = record["rows"]
     intervals = [row["final"]["fid"] for row in rows]
-    notes = [*record["warnings"], *interval_notes([(each["mean"], each["half_width"]) for each in intervals])]
+    notes = [*record["warnings"], *parts.interval_notes([(each["mean"], each["half_width"]) for each in intervals])]
     notes.append("↓ less is better, ↑ more is better. Scores are those of the EMA generator.")
     if any(row["diverged"] for row in rows):
-        notes.append(f"{DIVERGED_NOTE}; in the charts they are lines of their own.")
+        notes.append(f"{parts.DIVERGED_NOTE}; in the charts they are lines of their own.")
     for result in record["trainings"]:
         if result["diverged"]:
             setting = f"setting {result['setting']}, " if result["setting"] else ""
@@ -203,13 +196,13 @@ def _notes(record: Record) -> list[str]:
     return notes
 
 
-def _facts(record: Record) -> list[tuple[str, str]]:
+def _facts(record: parts.Record) -> list[tuple[str, str]]:
     """Return the protocol: training, fairness, scoring, configuration, and machines."""
     config = record["config"]
     train = config["train"]
     facts = [
         ("recipe", f"{train['preset']}: {train['network']}, {train['loss']} loss, {train['steps']:,} generator steps"),
-        ("images", image_set_text(record["data"], train)),
+        ("images", parts.image_set_text(record["data"], train)),
         ("norms", ", ".join(config["norms"])),
         ("seeds", ", ".join(map(str, range(config["seeds"])))),
         ("equal for all norms", "images and their order, latents, initial generator and raw discriminator weights"),
@@ -225,7 +218,7 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     return [*facts, ("all settings", settings), *provenance_facts(record["trainings"])]
 
 
-def _initial_states(record: Record) -> list[tuple[str, str]]:
+def _initial_states(record: parts.Record) -> list[tuple[str, str]]:
     """Return the SHA-256 hashes of the initial state of each seed."""
     hashes: dict[int, set[str]] = {}
     for result in record["trainings"]:
