@@ -73,11 +73,7 @@ PRESETS: dict[str, TrainConfig] = {
 
 
 def preset_config(name: str) -> TrainConfig:
-    """The config of a preset.
-
-    Raises:
-        UsageError: there is no such preset; the message lists all.
-    """
+    """The config of a preset; a UsageError, which lists all presets, if there is no such preset."""
     if not isinstance(name, str) or name not in PRESETS:
         raise UsageError(f"--preset {name}: choose from {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -17,11 +17,7 @@ else:
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """Config fields from a TOML or JSON file, such as a run's config.json.
-
-    Raises:
-        UsageError: the file cannot be read or is not a table of config fields.
-    """
+    """Config fields from a TOML or JSON file, such as a run's config.json; a UsageError if it has none."""
     try:
         text = path.read_text("utf-8-sig")  # some editors write a byte order mark
         values = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)

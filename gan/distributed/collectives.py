@@ -37,11 +37,7 @@ def gather_to_rank0(value: Result) -> list[Result]:
 
 
 def on_rank0(work: Callable[[], Result]) -> Result:
-    """Run `work` on rank 0 and broadcast its result or its UserError.
-
-    Raises:
-        UserError: the one that `work` raised, on every rank.
-    """
+    """Run `work` on rank 0 and broadcast its result, or raise its UserError on every rank."""
     if process_group.world_size() == 1:
         return work()
     outcome: list[Any] = [None, None]  # result and error
@@ -81,11 +77,7 @@ def first_local_rank_first(work: Callable[[], Result]) -> Result:
 
 
 def require_equal(value: object, problem: str) -> None:
-    """Check that the value is equal on all ranks.
-
-    Raises:
-        UserError: it is not; the message is `problem` and the rank that differs from rank 0.
-    """
+    """Raise a UserError, with `problem` and the rank, if the value of a rank differs from that of rank 0."""
     values = all_gather(value)
     for rank, other in enumerate(values):
         if other != values[0]:

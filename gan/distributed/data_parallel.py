@@ -99,11 +99,7 @@ def own_scalars(gathered: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def require_equal_weights(**networks: nn.Module) -> None:
-    """Check that all ranks have the same bytes in every weight and buffer.
-
-    Raises:
-        UserError: they do not; the message names the network and the rank.
-    """
+    """Raise a UserError, with network and rank, if a weight or buffer of a rank has other bytes than rank 0's."""
     digests = collectives.all_gather({name: _digest(network) for name, network in networks.items()})
     for rank, digests_of_rank in enumerate(digests):
         for name, digest in digests_of_rank.items():

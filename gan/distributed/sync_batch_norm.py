@@ -6,6 +6,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan.distributed import collectives, process_group
 from gan.norm import Centering
+from gan.norm.layers import BATCH_NORMS
 
 
 class _BatchNormOverRanks(_BatchNorm):
@@ -42,22 +43,8 @@ class _BatchNormOverRanks(_BatchNorm):
         self.running_var.lerp_(variance * (count / (count - 1)), momentum)
 
 
-class _BatchNorm1d(_BatchNormOverRanks, nn.BatchNorm1d):
-    pass
-
-
-class _BatchNorm2d(_BatchNormOverRanks, nn.BatchNorm2d):
-    pass
-
-
-class _BatchNorm3d(_BatchNormOverRanks, nn.BatchNorm3d):
-    pass
-
-
-_OVER_RANKS: dict[type[nn.Module], type[_BatchNormOverRanks]] = {
-    nn.BatchNorm1d: _BatchNorm1d,
-    nn.BatchNorm2d: _BatchNorm2d,
-    nn.BatchNorm3d: _BatchNorm3d,
+_OVER_RANKS: dict[type[nn.Module], type[nn.Module]] = {
+    norm: type(f"{norm.__name__}OverRanks", (_BatchNormOverRanks, norm), {}) for norm in BATCH_NORMS
 }
 
 

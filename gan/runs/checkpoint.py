@@ -135,11 +135,7 @@ def newest_checkpoint(folder: Path) -> CheckpointFile | None:
 
 
 def find_checkpoint(path: Path) -> CheckpointFile:
-    """Read a checkpoint file, or the newest valid one in a run's folder.
-
-    Raises:
-        UserError: there is no valid checkpoint at `path`.
-    """
+    """Read a checkpoint file, or the newest valid one in a run's folder; a UserError if there is none."""
     if not path.exists():
         raise UserError(
             f"{path}: no such checkpoint or run; give a step-….pt file, or a run's folder such as checkpoints/RUN"

@@ -33,11 +33,7 @@ class RunLogger:
         self._board = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, entry: dict[str, Any]) -> None:
-        """Append one line; numbers that are not finite become null, as JSON does not have them.
-
-        Raises:
-            UserError: the log cannot be written to.
-        """
+        """Append one line, with null for numbers that are not finite; a UserError if it cannot be written."""
         line = {key: _finite(value) for key, value in entry.items()}
         try:
             self._file.write(json.dumps(line) + "\n")
@@ -81,11 +77,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def truncate_log(path: Path, step: int) -> int:
-    """Remove the entries of steps after `step`; returns the step of the last remaining entry, -1 if there is none.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Remove entries after `step`; returns the step of the last one left, else -1. A UserError if that fails."""
     entries = [entry for entry in read_log(path) if entry["step"] <= step]
     try:
         with atomic_write(path) as file:
@@ -96,11 +88,7 @@ def truncate_log(path: Path, step: int) -> int:
 
 
 def append_entry(path: Path, entry: dict[str, Any]) -> None:
-    """Append one line to a JSON Lines file; all its numbers are finite.
-
-    Raises:
-        UserError: it cannot be written to.
-    """
+    """Append one line to a JSON Lines file; its numbers are finite. A UserError if it cannot be written."""
     try:
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")

@@ -62,20 +62,12 @@ class RunDirectory:
         return best if isinstance(best, dict) else {}
 
     def write_best(self, step: int, scores: dict[str, Any]) -> None:
-        """Record the checkpoint of a step as the best, with its scores.
-
-        Raises:
-            UserError: best.json cannot be written.
-        """
+        """Record the checkpoint of a step as the best, with its scores, in best.json."""
         name = checkpoint.checkpoint_path(self.checkpoints, step).name
         write_json(self.checkpoints / "best.json", {"checkpoint": name, "step": step, **scores})
 
     def require_own(self) -> None:
-        """Check that the run was made by `train` or does not exist.
-
-        Raises:
-            UsageError: it was made by another command.
-        """
+        """Raise a UsageError if the run was made by another command than `train`."""
         try:
             kind = json.loads(self.config_path.read_text()).get("kind")
         except (OSError, ValueError, AttributeError):
@@ -88,11 +80,7 @@ class RunDirectory:
         return self.config_path.exists() or bool(checkpoint.list_checkpoints(self.checkpoints))
 
     def create(self) -> None:
-        """Create both folders and remove partial files of a killed run.
-
-        Raises:
-            UserError: a folder cannot be created or written to.
-        """
+        """Create both folders, remove partial files of a killed run; a UserError if they cannot be written to."""
         for folder in (self.checkpoints, self.samples):
             prepare_folder(folder)
 

@@ -5,8 +5,8 @@ host longer than a large GPU needs to run them.
 """
 
 import gc
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, Protocol
 
@@ -70,7 +70,7 @@ class CUDAGraphRunner:
     ) -> None:
         self._function = function
         self._capture = capture or _capture
-        self._stream = stream or _SideStream
+        self._stream = stream or _side_stream
         self._calls = 0
         self._inputs: list[StepInputs] = []
         self._graph: Graph | None = None
@@ -120,15 +120,13 @@ def _own_stream() -> torch.cuda.Stream:
     return torch.cuda.Stream()
 
 
-class _SideStream:
-    """A context whose work runs on `_own_stream`, after earlier and before later work of the current stream."""
-
-    def __enter__(self) -> None:
-        self._stream = _own_stream()
-        self._stream.wait_stream(torch.cuda.current_stream())
-        self._context = torch.cuda.stream(self._stream)
-        self._context.__enter__()
-
-    def __exit__(self, *exception: object) -> None:
-        self._context.__exit__(*exception)
-        torch.cuda.current_stream().wait_stream(self._stream)
+@contextmanager
+def _side_stream() -> Iterator[None]:
+    """Run the block on `_own_stream`, after earlier and before later work of the current stream."""
+    stream = _own_stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        torch.cuda.current_stream().wait_stream(stream)

@@ -22,11 +22,7 @@ from gan.utils.progress import say
 
 
 def load_training_images(config: TrainConfig) -> ImageSet:
-    """Load the training images of a run.
-
-    Raises:
-        UserError: they cannot be read.
-    """
+    """Load the training images of a run; a UserError if they cannot be read."""
     return load_images(
         config.data,
         resolution=config.resolution,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -44,15 +43,12 @@ class StepInputs:
 
     def tensors(self) -> list[Tensor]:
         """All tensors that are not None, in a fixed order."""
-        return [value for item in fields(self) if (value := getattr(self, item.name)) is not None]
+        return [value for value in vars(self).values() if value is not None]
 
     def clone(self) -> StepInputs:
         """A deep copy."""
-        copies: dict[str, Any] = {}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            copies[item.name] = None if value is None else value.clone()
-        return StepInputs(**copies)
+        copies = {name: value.clone() for name, value in vars(self).items() if value is not None}
+        return replace(self, **copies)
 
 
 class InputSampler:

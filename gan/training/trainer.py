@@ -108,11 +108,7 @@ class Trainer:
         self.seconds += time.monotonic() - began
 
     def _metric_means(self) -> dict[str, float]:
-        """Means of the metrics over the steps since the last log entry and over all ranks.
-
-        Raises:
-            gan.errors.Diverged: one of them is not finite.
-        """
+        """Means over the steps since the last log entry and all ranks; raises Diverged if one is not finite."""
         self.synchronize()
         means = self.metrics.means()
         if self._defer_finite_check:
@@ -173,11 +169,7 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint of the same run.
-
-        Raises:
-            UserError: the checkpoint is of other networks.
-        """
+        """Continue from a checkpoint of the same run; a UserError if it is of other networks."""
         try:
             self.generator.load_state_dict(state["generator"])
             self.discriminator.load_state_dict(state["discriminator"])

@@ -53,11 +53,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file atomically.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Write a JSON file atomically; a UserError if it cannot be written."""
     try:
         with atomic_write(path) as file:
             file.write(json.dumps(content, indent=2).encode() + b"\n")
@@ -107,11 +103,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def require_writable(folder: Path, flag: str) -> None:
-    """Create a folder and check that files can be written there, before any work.
-
-    Raises:
-        UserError: they cannot; the message names the flag.
-    """
+    """Create a folder and check that files can be written there; else a UserError, which names the flag."""
     probe = folder / ".msn-gan.probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -135,11 +127,7 @@ def removing_new_folders(folder: Path) -> Iterator[None]:
 
 
 def create_folder(folder: Path) -> None:
-    """Create a folder for a run's files, with its parents.
-
-    Raises:
-        UserError: it cannot be created.
-    """
+    """Create a folder for a run's files, with its parents; a UserError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -147,11 +135,7 @@ def create_folder(folder: Path) -> None:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Create a folder for a run's files, and remove temporary files of a killed run.
-
-    Raises:
-        UserError: it cannot be created or written to.
-    """
+    """Create a run's folder and remove temporary files of a killed run; a UserError if it is not writable."""
     create_folder(folder)
     if not os.access(folder, os.W_OK):
         raise UserError(f"{folder}: is not writable; change its permissions or choose another --out")
