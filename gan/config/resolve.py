@@ -33,11 +33,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
 
 def resolve_config(preset: str | None, file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:
-    """The config of a new run: a preset, overridden by a file, overridden by flags.
-
-    Raises:
-        UsageError: one message with a line for each problem.
-    """
+    """The config of a new run: preset, overridden by file, overridden by flags; a UsageError lists all problems."""
     overrides = {**(read_config_file(file) if file else {}), **overrides}
     base = presets.preset_config(preset or overrides.pop("preset", "quickstart"))
     overrides.pop("preset", None)

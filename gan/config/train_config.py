@@ -15,11 +15,7 @@ RESOLUTIONS = (32, 48, 64, 128)
 
 @dataclass(frozen=True)
 class TrainConfig(Config):
-    """Everything that determines a run, except the device that it runs on.
-
-    Raises:
-        UsageError: one message with a line for each problem, which names the flag, the value and the choices.
-    """
+    """Everything that determines a run, except the device that it runs on; validated as `Config` says."""
 
     preset: str = config_field("quickstart", "the preset that the config is based on", free=True)
 

@@ -90,11 +90,7 @@ class RunDirectory:
             self.samples.rmdir()
 
     def update_config(self, config: dict[str, Any]) -> None:
-        """Write the config of a resumed run into its config.json, whose other entries stay.
-
-        Raises:
-            UserError: the file cannot be written.
-        """
+        """Write the config of a resumed run into its config.json, keeping other entries; a UserError if that fails."""
         try:
             content = json.loads(self.config_path.read_text())
             changed = content["config"] != config
@@ -104,11 +100,7 @@ class RunDirectory:
             write_json(self.config_path, {**content, "config": config})
 
     def write_config(self, config: dict[str, Any], extra: dict[str, Any]) -> None:
-        """Write config.json: the config, `extra`, the command, and versions and git commit of the program.
-
-        Raises:
-            UserError: the file cannot be written.
-        """
+        """Write config.json: config, `extra`, command, versions, git commit; a UserError if it cannot be written."""
         content = {"config": config, **extra, "versions": program_versions(), "command": sys.argv}
         write_json(self.config_path, content)
 
