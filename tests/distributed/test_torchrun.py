@@ -13,7 +13,7 @@ import pytest
 
 from gan.runs import checkpoint
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--"]
 FLAGS = (
     "--channels 1 --g-width 4 --d-width 4 --latent-dim 8 --batch 8 --checkpoint-every 5 --precision fp32 "
