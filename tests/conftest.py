@@ -1,4 +1,4 @@
-"""What the tests share: one thread (tiny networks gain nothing from more), tiny sets, tiny settings."""
+"""Shared fixtures: one thread (tiny networks gain nothing from more), tiny sets, tiny settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which module may import which: the arrows of the design go one way."""
+"""Imports between packages go one way, and the architecture page draws them."""
 
 from __future__ import annotations
 

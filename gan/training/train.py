@@ -160,7 +160,7 @@ def _train(
 
 
 def _resume_hint(run: RunDirectory) -> str:
-    """How to resume a run whose ranks have lost contact, and from which checkpoint."""
+    """Advice for resuming a run whose ranks have lost contact, with its newest checkpoint."""
     try:
         newest = checkpoint.newest_checkpoint(run.checkpoints)
     except UserError as error:

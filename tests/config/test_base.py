@@ -1,4 +1,4 @@
-"""What settings of every kind have in common; `test_config.py` has those of GANs."""
+"""The base class of configs; `test_train_config.py` tests the config of a GAN."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ranks tell each other: objects in order, failures on all of them, sums that can be derived twice."""
+"""Collectives: objects in the order of ranks, errors on all ranks, sums that can be differentiated twice."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_alone_it_is_the_work_itself() -> None:
 
 
 def _failures() -> list[str]:
-    """What each kind of failure is told as; all ranks are still together after it."""
+    """Message of each kind of failure; all ranks are still in step after it."""
     told = []
 
     def fail_on(number: int) -> int:

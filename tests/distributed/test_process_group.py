@@ -1,4 +1,4 @@
-"""What a process finds of the ranks around it, and what is its own."""
+"""The place of a process among the ranks, and its part of a batch."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def test_unlike_protocols_are_refused_before_the_work(
     tmp_path: Path, grey: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags: dict[str, Any] = {"num": None, "data": "digits", "metrics": ("fid",)}
-    done = monkeypatch.setattr(evaluator, "measure_reference", lambda *args: pytest.fail("work was begun"))
+    done = monkeypatch.setattr(evaluator, "measure_reference", lambda *args: pytest.fail("work has started"))
     with pytest.raises(UserError, match="different image counts: 1797 and 24.*--mixed-protocols"):
         ask(tmp_path / "out", grey / "step-00000004.pt", image_folder, **flags)
     assert done is None and not (tmp_path / "out").exists()

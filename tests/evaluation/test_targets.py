@@ -1,4 +1,4 @@
-"""What a report is asked of: parts of sorted sets, targets named twice, snapshots that give no image."""
+"""Evaluation targets: parts of sorted sets, duplicate targets, snapshots whose generator is not finite."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def exported(item: ExportSource, **options: Any) -> Any:
 
 
 def operators(model: Any) -> Counter[str]:
-    """How many there are of each, but for those that change shapes alone: they differ between exporters."""
+    """Count of each operator, without those that only change shapes: these differ between exporters."""
     return Counter(node.op_type for node in model.graph.node if node.op_type not in SHAPING)
 
 

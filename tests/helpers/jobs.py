@@ -22,7 +22,7 @@ _LONGEST = 120  # seconds
 
 @dataclass(frozen=True)
 class Ended:
-    """How a rank ended: its exit code, what it wrote to standard error and output, and what its work gave."""
+    """The end of a rank: its exit code, standard error, standard output, and the result of its work."""
 
     code: int | None
     told: str
@@ -41,7 +41,7 @@ def command(folder: Path, count: int, *arguments: Any, before: Callable[[], None
 
 
 def results(ended: Sequence[Ended]) -> list[Any]:
-    """What the work gave on each rank, all of which must have ended well."""
+    """Result of the work on each rank, all of which must have succeeded."""
     assert all(end.code == 0 for end in ended), "\n".join(end.told for end in ended)
     return [end.result for end in ended]
 
@@ -105,7 +105,7 @@ def _command(folder: Path, arguments: list[str], before: Callable[[], None] | No
 
 
 def _printed(file: Path) -> str:
-    """What the program printed; the gloo of torch 2.9 prints a line of its own when ranks have met."""
+    """Standard output of the program, without the line that the gloo of torch 2.9 prints when ranks connect."""
     return "".join(line for line in file.read_text().splitlines(keepends=True) if not line.startswith("[Gloo] "))
 
 

@@ -1,4 +1,4 @@
-"""What the metric tests share: pictures, a random Inception in the weights file's own form, the digits network."""
+"""Fixtures of the metric tests: pictures, a random Inception in the format of the weights file, the digits network."""
 
 from __future__ import annotations
 

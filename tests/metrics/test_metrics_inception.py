@@ -177,7 +177,7 @@ class TestBadWeights:
         monkeypatch.setattr(urllib.request, "urlopen", refuse)
 
     def expect(self, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
-        """Let this content be the published file."""
+        """Make this content the published file."""
         monkeypatch.setattr(weights, "SHA256", hashlib.sha256(content).hexdigest())
 
     def test_no_network(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a step is made of: each image with its own label, some mirrored sideways, the same wherever the set lies."""
+"""Inputs of a step: each image with its own label, some mirrored, the same on every device."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def _without_shared_statistics(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_comparison_sees_statistics_of_one_rank(tmp_path: Path) -> None:
-    """What the test above would find if each rank were normalized by itself."""
+    """The test above fails if each rank is normalized by itself."""
     alone = _steps({"norm": "msn", "steps": 1})
     first, _ = results(job(tmp_path, 2, _without_shared_statistics, {"norm": "msn"}))
     assert first["loss_d"] != pytest.approx(alone["entries"][0]["loss_d"], rel=1e-5)

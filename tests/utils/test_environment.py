@@ -1,4 +1,4 @@
-"""How work is timed."""
+"""Timing of work on a device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gan.utils.environment import time_work
 
 @pytest.mark.parametrize("kind", ["cuda", "mps", "cpu"])
 def test_a_gpu_is_waited_for_before_and_after(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a GPU was asked for returns at once: without waiting one would time the asking."""
+    """Work on a GPU returns at once: without a wait, only its launch would be timed."""
     done: list[str] = []
     for name in ("cuda", "mps"):
         monkeypatch.setattr(getattr(torch, name), "synchronize", lambda name=name: done.append(name))

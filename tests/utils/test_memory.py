@@ -1,4 +1,4 @@
-"""Memory that is kept, in a process of its own: what is told to the C library cannot be taken back."""
+"""Freed memory that is kept, in a process of its own: settings of the C library cannot be undone."""
 
 from __future__ import annotations
 
