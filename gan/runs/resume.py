@@ -9,6 +9,7 @@ from gan.data import ImageSet
 from gan.errors import UsageError, UserError
 from gan.runs import checkpoint
 from gan.runs.checkpoint import train_config_of
+from gan.runs.log import LOG, read_log
 from gan.runs.run_dir import RunDirectory
 
 
@@ -60,18 +61,39 @@ def load_resumed(run: RunDirectory) -> tuple[TrainConfig, dict[str, Any] | None]
     if newest is not None:
         return train_config_of(newest.state, newest.path), newest.state
     try:
-        return _written_config(run), None
+        config = _written_config(run)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{run.config_path}: cannot be read ({error}); remove the folder and start again") from error
+    require_no_lost_checkpoints(run, config)
+    return config, None
 
 
-def edited_flags(run: RunDirectory, config: TrainConfig) -> list[str]:
-    """Flags, as command-line words, in which config.json differs from the config that the run is resumed with.
+def require_no_lost_checkpoints(run: RunDirectory, config: TrainConfig) -> None:
+    """Check that a run without checkpoints never had one: starting again would overwrite its log.
 
-    The file was edited, or the run was killed before its first checkpoint with a changed config.
+    Raises:
+        UserError: it had one.
     """
+    last = max((entry["step"] for entry in read_log(run.checkpoints / LOG)), default=0)
+    if run.has_checkpointed() or last > config.checkpoint_every:
+        raise UserError(
+            f"RUN {run.name}: its checkpoints are missing in {run.checkpoints}, although it was trained to step "
+            f"{last:,}; put a step-….pt back, or remove the folder to start again"
+        )
+
+
+def edited_flags(run: RunDirectory, saved: TrainConfig, config: TrainConfig) -> list[str]:
+    """Flags, as command-line words, in which config.json differs from the checkpoint.
+
+    The file was edited, or the run was killed with a changed config before its next checkpoint.
+
+    Args:
+        saved: the config in the checkpoint.
+        config: the config that the run is resumed with; fields that the user has just changed are left out.
+    """
+    overridden = {name: value for name, value in vars(saved).items() if value != getattr(config, name)}
     try:
-        return _written_config(run).flags(config)
+        return _written_config(run).replace(overridden).flags(saved)
     except (OSError, ValueError, KeyError, TypeError, UsageError):
         return []  # resuming does not need the file
 

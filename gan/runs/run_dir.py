@@ -68,10 +68,7 @@ class RunDirectory:
 
     def require_own(self) -> None:
         """Raise a UsageError if the run was made by another command than `train`."""
-        try:
-            kind = json.loads(self.config_path.read_text()).get("kind")
-        except (OSError, ValueError, AttributeError):
-            return
+        kind = self._read_config().get("kind")
         if kind is not None:
             raise UsageError(f"RUN {self.name}: was made by `{kind}` ({self.checkpoints}); choose another name")
 
@@ -91,18 +88,36 @@ class RunDirectory:
 
     def update_config(self, config: dict[str, Any]) -> None:
         """Write the config of a resumed run into its config.json, keeping other entries; a UserError if that fails."""
-        try:
-            content = json.loads(self.config_path.read_text())
-            changed = content["config"] != config
-        except (OSError, ValueError, KeyError, TypeError):
-            return  # the checkpoints contain the config as well
-        if changed:
+        content = self._read_config()  # if it is unreadable, the checkpoints contain the config as well
+        if "config" in content and content["config"] != config:
             write_json(self.config_path, {**content, "config": config})
 
     def write_config(self, config: dict[str, Any], extra: dict[str, Any]) -> None:
         """Write config.json: config, `extra`, command, versions, git commit; a UserError if it cannot be written."""
         content = {"config": config, **extra, "versions": program_versions(), "command": sys.argv}
         write_json(self.config_path, content)
+
+    def mark_checkpointed(self) -> None:
+        """Record in config.json that the run has had a checkpoint, so that missing ones are noticed.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        content = self._read_config()
+        if content and not content.get("checkpointed"):
+            write_json(self.config_path, {**content, "checkpointed": True})
+
+    def has_checkpointed(self) -> bool:
+        """Whether the run has had a checkpoint, as far as its config.json says."""
+        return bool(self._read_config().get("checkpointed"))
+
+    def _read_config(self) -> dict[str, Any]:
+        """Content of config.json; empty if it cannot be read."""
+        try:
+            content = json.loads(self.config_path.read_text())
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
 
 
 def default_output_name(path: Path) -> Path:

@@ -76,6 +76,7 @@ def run_training_loop(
             seconds = round(trainer.seconds, 3)
             log.write({"step": trainer.step, "images": trainer.images_seen, "seconds": seconds, **entry})
             checkpoint.prune_checkpoints(run.checkpoints, config.keep, run.best())  # the best one may have changed
+        collectives.on_rank0(run.mark_checkpointed)
 
     def sample_dynamics() -> None:
         if dynamics and dynamics.due(trainer.step):
@@ -110,6 +111,7 @@ def run_training_loop(
                 if due(config.checkpoint_every) or (config.report_every and due(config.report_every)):
                     snapshot()
             save()
+            collectives.on_rank0(run.mark_checkpointed)
             return stop_signal()
     except Diverged as error:
         if log is None:

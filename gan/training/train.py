@@ -101,7 +101,7 @@ def _resolve_run(
     require_data(config)
     if state is None:
         return run, config, None, False
-    if flags := edited_flags(run, config):
+    if flags := edited_flags(run, saved, config):
         say(
             f"{run.config_path} has {shlex.join(flags)}, the checkpoint does not; the values of the checkpoint are used"
         )

@@ -191,3 +191,36 @@ def test_an_existing_run_is_not_overwritten(begun: tuple[Path, dict[str, Any]]) 
 def test_resume_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--resume: there is no run"):
         train(tmp_path, {}, resume=True)
+
+
+def test_changed_flags_are_not_blamed_on_the_config_file(
+    begun: tuple[Path, dict[str, Any]], image_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, _ = begun
+    moved = image_folder.rename(image_folder.with_name("elsewhere"))
+    train(root, {"data": str(moved), "steps": 10, "keep": 2, "log_every": 5}, resume=True)
+    assert "config.json" not in capsys.readouterr().err
+    path = root / "checkpoints" / "r" / "config.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "config": {**content["config"], "steps": 99, "keep": 5}}))
+    train(root, {"steps": 12}, resume=True)
+    told = capsys.readouterr().err
+    assert f"{path} has --keep 5, the checkpoint does not" in told and "--steps 99" not in told
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_lost_checkpoints_are_noticed(begun: tuple[Path, dict[str, Any]], marked: bool) -> None:
+    """Also in a run of an older version, whose config.json does not say that there were some."""
+    root, _ = begun
+    folder = root / "checkpoints" / "r"
+    for path in checkpoint.list_checkpoints(folder):
+        path.unlink()
+    content = json.loads((folder / "config.json").read_text())
+    if not marked:
+        (folder / "config.json").write_text(json.dumps({key: content[key] for key in content if key != "checkpointed"}))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(
+        UserError, match=r"RUN r: its checkpoints are missing in .*r, although it was trained to step 8"
+    ):
+        train(root, {}, resume=True)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before

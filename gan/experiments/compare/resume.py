@@ -11,6 +11,7 @@ from gan.metrics.extractor import Extractor
 from gan.metrics.protocol import FEATURE_FIELDS, Protocol, protocol_differences
 from gan.runs import checkpoint, log
 from gan.runs.checkpoint import train_config_of
+from gan.runs.resume import require_no_lost_checkpoints
 from gan.runs.run_dir import RunDirectory
 
 
@@ -38,6 +39,8 @@ def resume_problem(run: RunDirectory, config: TrainConfig, extractor: Extractor 
     try:
         if not run.exists() and not (run.checkpoints / RESULT).exists():
             return None
+        if not is_finished(run, config) and not checkpoint.list_checkpoints(run.checkpoints):
+            require_no_lost_checkpoints(run, config)
         if lines := _config_differences(run, config):
             return f"{run.checkpoints}: has other settings than the comparison ({'; '.join(lines)}); {REMEDY}"
         with refuse_damaged(run.checkpoints):

@@ -109,6 +109,8 @@ def test_folders_changed_by_hand(copy: Path) -> None:
     (folder / "step-00000004.pt").write_bytes(b"no checkpoint")
     (folder / "step-00000002.pt").unlink(missing_ok=True)
     refused("msn-seed0: none of its checkpoints is complete; remove this folder")
+    (folder / "step-00000004.pt").unlink()
+    refused("RUN r/msn-seed0: its checkpoints are missing in .*msn-seed0, although it was trained to step 4")
     shutil.rmtree(folder)
     train.train_run("r/sn-seed0", None, None, {"steps": 6}, resume=True, dry_run=False, root=copy, device="cpu")
     refused(r"sn-seed0: has other settings than the comparison \(--steps: 6 -> 4\); remove this folder")
