@@ -6,7 +6,7 @@ from gan.data.folder_source import open_folder
 from gan.data.named_datasets import Opener, TorchvisionDataset, open_digits
 from gan.data.source import Source
 from gan.data.zip_source import ZipSource
-from gan.errors import UsageError
+from gan.errors import UsageError, UserError
 
 _TRAIN_OR_TEST = {"train": {"train": True}, "test": {"train": False}}
 
@@ -65,6 +65,16 @@ def count_classes(data: str) -> int:
     if data in DATASETS:
         return _CLASSES.get(data, 0)
     return len(open_source(data, data_root=Path(), split="train").listing.classes)
+
+
+def require_split(source: Source, split: str) -> None:
+    """Check that a split other than `train` exists: a set without splits would be used whole under a wrong name.
+
+    Raises:
+        UserError: the set has no splits.
+    """
+    if split != "train" and source.kind != "torchvision" and source.listing.split_folder is None:
+        raise UserError(f"--split {split}: {source.name} has no splits; leave --split out to use all its images")
 
 
 def open_path(path: Path, *, split: str) -> Source:

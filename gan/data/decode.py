@@ -28,6 +28,7 @@ _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
 _ORIENTATION = 0x0112
 _PNG_DEPTH = 24  # offset of the byte that holds the bits per channel
 _TIFF_DEPTH = 258  # tag with the bits per channel
+_TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # tag with the meaning of the values
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -123,6 +124,9 @@ def _open(content: Content) -> Image.Image:
     if image.mode in ("I", "F"):
         # There is no convention for the value of white.
         raise BadImage("32-bit pixels; convert it to 8 or 16 bits")
+    if image.format == "PNG" and isinstance(image.info.get("transparency"), tuple) and _has_16_bits(image, content):
+        # Pillow keeps the high bytes of the pixels, which do not tell whether a colour is the transparent one.
+        raise BadImage("16-bit colours of which one is transparent; convert it to 8 bits or to an alpha channel")
     return image
 
 
@@ -177,6 +181,8 @@ def _orientation(image: Image.Image) -> int:
 def _convert(image: Image.Image, transposition: Image.Transpose | None, resolution: int, channels: int) -> Image.Image:
     if image.mode.startswith("I;16"):
         wide = np.asarray(image).astype(np.uint32)
+        if image.format == "TIFF" and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:  # type: ignore[attr-defined]
+            wide = 65535 - wide  # Pillow inverts up to 8 bits
         grey = ((wide * 255 + 32767) // 65535).astype(np.uint8)
         if (transparent := image.info.get("transparency")) is not None:  # one shade, which fromarray drops
             grey[wide == transparent] = 255

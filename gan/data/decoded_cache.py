@@ -21,7 +21,7 @@ from gan.data.decode_all import Decoded, begin_fingerprint, end_fingerprint
 from gan.utils.files import PARTIAL, atomic_write, cache_folder
 
 MIN_IMAGES = 2000  # smaller sets are decoded about as fast as they are read back
-_FORMAT = 3  # to be raised whenever the same file would get other pixels, labels, conversions or bad images
+_FORMAT = 4  # to be raised whenever the same file would get other pixels, labels, conversions or bad images
 _START = struct.Struct("<Q32s")
 _MAX_HEADER = 2**26  # bytes
 _BLOCK = 2**23  # bytes read at a time

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gan.data.datasets import open_source
+from gan.data.datasets import open_source, require_split
 from gan.data.decode import inspect_image
 from gan.data.source import count_values
 from gan.data.thread_map import process_images
@@ -22,6 +22,7 @@ def describe_images(data: str, *, data_root: Path = Path("data"), split: str = "
     Raises UsageError and UserError as `load_images`, for a source that cannot be used.
     """
     source = open_source(data, data_root=data_root, split=split)
+    require_split(source, split)
     listing = source.listing
     infos, bad = process_images(source, "reading", lambda read, index: inspect_image(read(index)))
     classes = dict.fromkeys(listing.classes, 0)

@@ -42,6 +42,18 @@ class FileSource:
         except OSError as error:
             raise BadImage(error.strerror or type(error).__name__) from error
 
+    def content_digest(self) -> bytes:
+        """SHA-256 of the sizes and contents of all files; a file that cannot be read counts by the reason."""
+        digest = hashlib.sha256()
+        for index in range(len(self.listing.names)):
+            try:
+                content = self._read(index)
+            except BadImage as error:
+                content = str(error).encode()
+            digest.update(f"{len(content)} ".encode())
+            digest.update(content)
+        return digest.digest()
+
 
 def open_folder(path: Path, *, split: str) -> FileSource:
     """Open the images of a folder and all its sub-folders, sorted by name.
@@ -68,7 +80,9 @@ def open_folder(path: Path, *, split: str) -> FileSource:
     except OSError as error:
         raise UserError(f"{error.filename or path}: {error.strerror or error}") from error
     selected = [images[index] for index in selection.indices]
-    listing = Listing(tuple(name for name, _, _ in selected), selection.labels, selection.classes)
+    listing = Listing(
+        tuple(name for name, _, _ in selected), selection.labels, selection.classes, selection.split_folder
+    )
     return FileSource(str(path), "folder", path, file_list_key(selected, labels), listing)
 
 

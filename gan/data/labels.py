@@ -1,6 +1,7 @@
 """Select and label the files of a folder or zip: splits, class sub-folders, `dataset.json`."""
 
 import json
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,17 @@ from gan.data.source import normalized_name, printable_name
 from gan.errors import UserError
 from gan.utils.progress import say
 
-SPLITS = frozenset({"train", "test", "val", "valid", "validation"})
-_ALTERNATIVES = {"test": ("val", "valid", "validation")}  # other common names of the test split
+# The split that a folder's name stands for, in upper or lower case.
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+}
 _TABLE = "dataset.json"
 _MAX_CLASSES = 100_000  # a larger number in dataset.json is an error, and would need a list of names of that length
 
@@ -25,6 +35,8 @@ class LabelledSelection:
     indices: tuple[int, ...]
     labels: NDArray[np.int64] | None
     classes: tuple[str, ...]
+    split_folder: str | None
+    """The folder that was selected as the split; None if the sub-folders are not splits."""
 
 
 def select_and_label(
@@ -32,8 +44,9 @@ def select_and_label(
 ) -> LabelledSelection:
     """Select the images of a split, and derive their labels.
 
-    Folders common to all names are ignored. If the sub-folders below them are splits (such as `train` and `test`), the
-    images of `split` are selected; `val`, `valid` or `validation` replaces a missing `test`. Labels come from a
+    Folders common to all names are ignored. If the sub-folders below them are splits (such as `train` and `test`, in
+    any spelling of `_SPLIT_NAMES`), the images of `split` are selected; a validation split replaces a missing `test`.
+    Folders that look like splits but cannot be used so, as others are beside them, are reported. Labels come from a
     `dataset.json` above all selected images, otherwise from the sub-folders: each is a class.
 
     Args:
@@ -46,8 +59,11 @@ def select_and_label(
         UserError: the sub-folders are splits without the requested one; or `dataset.json` is malformed, or has no label
             for some images.
     """
-    indices = _indices_of_split(names, split, where)
+    folder = _split_folder(names, split, where)
+    depth = len(_shared_folder(names))
+    indices = [index for index, name in enumerate(names) if folder is None or name[depth:].startswith(f"{folder}/")]
     selected = [names[index] for index in indices]
+    _report_unused_splits(selected, split if folder is None else None, where)
     shared = _shared_folder(selected)
     above = [table for table in tables if shared.startswith(table.removesuffix(_TABLE))]
     if above:
@@ -56,26 +72,56 @@ def select_and_label(
         labels, classes = _labels_from_table(read_table(table), relative, f"{where}: {table}")
     else:
         labels, classes = _labels_from_folders([_sub_folder(name, shared) for name in selected], where)
-    return LabelledSelection(tuple(indices), labels, classes)
+    return LabelledSelection(tuple(indices), labels, classes, folder)
 
 
-def _indices_of_split(names: Sequence[str], split: str, where: str) -> list[int]:
-    """Numbers of the names in a split; all of them if the sub-folders are not splits."""
+def _split_folder(names: Sequence[str], split: str, where: str) -> str | None:
+    """The sub-folder of the requested split, or None if the sub-folders are not splits."""
     shared = _shared_folder(names)
-    folders = [_sub_folder(name, shared) for name in names]
-    splits = set(folders)
-    if len(splits) < 2 or not splits <= SPLITS:
-        return list(range(len(names)))
-    selected = next((name for name in (split, *_ALTERNATIVES.get(split, ())) if name in splits), None)
+    folders: dict[str, list[str]] = {}  # by split
+    for folder in sorted({_sub_folder(name, shared) for name in names}):
+        folders.setdefault(_SPLIT_NAMES.get(folder.casefold(), ""), []).append(folder)
+    if "" in folders or len(folders) < 2:
+        return None
+    present = [folder for several in folders.values() for folder in several]
+    selected = folders.get(split) or (folders.get("val") if split == "test" else None)
     if selected is None:
-        present = " and ".join(sorted(splits))
         raise UserError(
-            f"{where}: has no split {split}, only {present}; give the path of one of these folders (unpack a zip first)"
+            f"{where}: has no split {split}, only {' and '.join(sorted(present))}; give the path of one of these "
+            "folders (unpack a zip first)"
         )
-    others = ", ".join(sorted(splits - {selected}))
-    missing = "" if selected == split else f" as the split {split}, which has no folder of its own"
-    say(f"{where}: using its folder {selected}{missing}; ignoring {others}")
-    return [index for index, folder in enumerate(folders) if folder == selected]
+    if len(selected) > 1:
+        raise UserError(
+            f"{where}: has several folders for the split {split}: {', '.join(selected)}; merge them, or give the path "
+            "of one (unpack a zip first)"
+        )
+    (folder,) = selected
+    others = ", ".join(sorted(set(present) - {folder}))
+    missing = (
+        "" if _SPLIT_NAMES[folder.casefold()] == split else f" as the split {split}, which has no folder of its own"
+    )
+    say(f"{where}: using its folder {folder}{missing}; ignoring {others}")
+    return folder
+
+
+def _report_unused_splits(names: Sequence[str], split: str | None, where: str) -> None:
+    """Report folders that look like splits although their images are all used.
+
+    Args:
+        names: relative names of the images that are used.
+        split: the requested split, if no folder was selected for it.
+    """
+    folders = {folder for name in names for folder in name.split("/")[:-1]}
+    splits = {folder: _SPLIT_NAMES[folder.casefold()] for folder in folders if folder.casefold() in _SPLIT_NAMES}
+    if len(set(splits.values())) > 1:
+        say(
+            f"{where}: its folders {', '.join(sorted(splits))} look like splits, but are not the only ones beside each "
+            "other, so all their images are used; give the path of one folder to use it alone"
+        )
+    elif split is not None:
+        only = _shared_folder(names).split("/")
+        for folder in (folder for folder in only if splits.get(folder, split) != split):
+            say(f"{where}: all its images are in a folder {folder}; they are used as the split {split}")
 
 
 def _shared_folder(names: Sequence[str]) -> str:
@@ -111,6 +157,10 @@ def _labels_from_table(
     try:
         table: Any = json.loads(content)
         rows: Any = table["labels"]
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: invalid JSON in line {error.lineno}, column {error.colno}: {error.msg}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: not UTF-8 at byte {error.start:,}; save it in UTF-8") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f'{where}: not of the form {{"labels": [["name.png", 0], ...]}}') from error
     if rows is None:
@@ -120,12 +170,13 @@ def _labels_from_table(
     for pair in pairs:
         match pair:
             case (str(name), int(label)) if 0 <= label < _MAX_CLASSES and not isinstance(label, bool):
-                number[normalized_name(name)] = label
+                number[_composed(normalized_name(name.replace("\\", "/")))] = label
             case _:
                 raise UserError(
                     f"{where}: each label must be a pair of a name and one class number from 0 to {_MAX_CLASSES - 1}, "
                     f"not {printable_name(json.dumps(pair)[:80])}"
                 )
+    names = [_composed(name) for name in names]
     missing = [name for name in names if name not in number]
     if missing:
         raise UserError(f"{where}: has no label for {len(missing):,} images, among them {printable_name(missing[0])}")
@@ -137,3 +188,8 @@ def _labels_from_table(
     if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes) and len(classes) >= count):
         raise UserError(f'{where}: "classes" must be a list of at least {count} names, one for each class number')
     return labels, tuple(classes)
+
+
+def _composed(name: str) -> str:
+    """The name in composed Unicode (NFC): macOS stores names in decomposed form, label files often do not."""
+    return unicodedata.normalize("NFC", name)

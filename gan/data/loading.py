@@ -7,17 +7,18 @@ import torch
 from numpy.typing import NDArray
 
 from gan.data import decoded_cache
-from gan.data.datasets import open_source
+from gan.data.datasets import open_source, require_split
 from gan.data.decode import ENLARGED, FIRST_FRAME, ON_WHITE, RESIZED, require_image_shape
-from gan.data.decode_all import decode_all
+from gan.data.decode_all import Decoded, decode_all
 from gan.data.image_set import ImageSet, InMemory, Store
-from gan.data.source import report_bad_images
+from gan.data.source import Source, content_key, printable_name, report_bad_images
 from gan.data.streamed import Streamed, scan, streamed_fingerprint
 from gan.distributed import collectives, process_group
 from gan.errors import UserError
 from gan.utils.memory import available_memory, format_bytes
 from gan.utils.progress import say
 
+_MAX_LISTED = 10  # empty classes named in a message
 _MAX_SHARE = 0.5  # of the available memory; networks and the system need the rest
 
 
@@ -28,6 +29,7 @@ def load_images(
     channels: int,
     data_root: Path = Path("data"),
     split: str = "train",
+    strict_split: bool = False,
     skip_bad_images: bool = False,
     cache: bool = True,
 ) -> ImageSet:
@@ -42,6 +44,7 @@ def load_images(
         channels: 3 (RGB) or 1 (grey).
         data_root: folder of the named datasets, also for downloads.
         split: split of a named dataset, or of a folder whose sub-folders are `train`, `test` and the like.
+        strict_split: refuse a split other than `train` of a set without splits, which is used whole otherwise.
         skip_bad_images: leave out unreadable images. In a streamed set that may show only at an access; then the next
             image, of the same class if there are labels, replaces it.
         cache: use and write the cache of decoded images on disk.
@@ -54,20 +57,31 @@ def load_images(
     # The memory that every rank has available, so that ranks on all machines decide alike.
     memory = -collectives.all_reduce_max(-(available_memory() // process_group.local_world_size()))
     images = collectives.first_local_rank_first(
-        lambda: _load(data, resolution, channels, data_root, split, skip_bad_images, cache=cache, free=memory)
+        lambda: _load(
+            data, resolution, channels, data_root, split, strict_split, skip_bad_images, cache=cache, free=memory
+        )
     )
     collectives.require_equal(images.fingerprint, f"their images of --data {data}; give every machine the same files")
     return images
 
 
 def _load(
-    data: str, resolution: int, channels: int, data_root: Path, split: str, skip: bool, *, cache: bool, free: int
+    data: str,
+    resolution: int,
+    channels: int,
+    data_root: Path,
+    split: str,
+    strict_split: bool,
+    skip: bool,
+    *,
+    cache: bool,
+    free: int,
 ) -> ImageSet:
     require_image_shape(resolution, channels)
     source = open_source(data, data_root=data_root, split=split)
-    key = decoded_cache.decoded_cache_key(source.key, resolution, channels)
-    header = decoded_cache.find_cached(key) if cache else None
-    count = header.shape[0] + len(header.fields["bad"]) if header else len(source.listing.names)
+    if strict_split:
+        require_split(source, split)
+    count = len(source.listing.names)
     size = count * channels * resolution**2
     text = f"{count:,} images at {resolution}x{resolution}x{channels}: {format_bytes(size)}"
     labels: NDArray[np.int64] | None
@@ -81,12 +95,7 @@ def _load(
         store = Streamed(source, numbers, resolution, channels, replace_bad=skip)
     else:
         say(f"{text} in memory")
-        decoded = decoded_cache.read_cached(header) if header else None
-        if decoded is None:
-            decoded = decode_all(source, resolution, channels)
-            if cache and count >= decoded_cache.MIN_IMAGES:
-                # Cached despite bad images: the next attempt, without them, then starts at once.
-                decoded_cache.write_cached(key, decoded)
+        decoded = _decoded(source, resolution, channels, cache=cache and count >= decoded_cache.MIN_IMAGES)
         conversions, bad = decoded.conversions, list(decoded.bad)
         classes, labels, fingerprint = decoded.classes, decoded.labels, decoded.fingerprint
         store = InMemory(torch.from_numpy(decoded.pixels))
@@ -94,6 +103,7 @@ def _load(
     if len(store) < 2:
         raise UserError(f"{source.name}: needs at least 2 images, {len(store)} can be read")
     _report_conversions(conversions, resolution)
+    _report_empty_classes(labels, classes, source.name)
     return ImageSet(
         name=data if source.kind in ("digits", "torchvision") else Path(data).resolve().name,
         labels=None if labels is None else torch.from_numpy(labels),
@@ -104,6 +114,31 @@ def _load(
         store=store,
         conversions=conversions,
     )
+
+
+def _decoded(source: Source, resolution: int, channels: int, *, cache: bool) -> Decoded:
+    """Decode a source, or read its decoded images back from the cache."""
+    key = decoded_cache.decoded_cache_key(content_key(source), resolution, channels) if cache else ""
+    header = decoded_cache.find_cached(key) if cache else None
+    decoded = decoded_cache.read_cached(header) if header else None
+    if decoded is None:
+        decoded = decode_all(source, resolution, channels)
+        if cache:  # despite bad images: the next attempt, without them, then starts at once
+            decoded_cache.write_cached(key, decoded)
+    return decoded
+
+
+def _report_empty_classes(labels: NDArray[np.int64] | None, classes: tuple[str, ...], where: str) -> None:
+    if labels is None:
+        return
+    counts = np.bincount(labels, minlength=len(classes))
+    if empty := [printable_name(name) for name, count in zip(classes, counts, strict=True) if not count]:
+        more = f" and {len(empty) - _MAX_LISTED} more" if len(empty) > _MAX_LISTED else ""
+        say(
+            f"{where}: {len(empty):,} of its {len(classes):,} classes have no images "
+            f"({', '.join(empty[:_MAX_LISTED])}{more}), and a conditional network has them all the same; "
+            "number the classes from 0 without gaps"
+        )
 
 
 def _report_conversions(conversions: dict[str, int], resolution: int) -> None:

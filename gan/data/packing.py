@@ -4,7 +4,7 @@ import zipfile
 from contextlib import closing
 from pathlib import Path
 
-from gan.data.datasets import DATASETS, open_path
+from gan.data.datasets import DATASETS, open_path, require_split
 from gan.data.decode import to_pixels
 from gan.data.png_zip import PngSetWriter, encode_png, zip_entries
 from gan.data.source import BadImage, report_bad_images
@@ -52,6 +52,7 @@ def pack_images(
         raise UsageError(f"{out}: is also the input; choose another name for the output")
     named = None if path.exists() else DATASETS.get(str(path))
     source = named(str(path), data_root, split) if named else open_path(path, split=split)
+    require_split(source, split)
     listing = source.listing
 
     bad: list[tuple[str, str]] = []

@@ -1,5 +1,6 @@
 """The interface of an image source (folder, zip or array): named entries, labels, and a reader of single entries."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -45,6 +46,8 @@ class Listing:
     names: tuple[str, ...]
     labels: NDArray[np.int64] | None
     classes: tuple[str, ...]
+    split_folder: str | None = None
+    """The folder that was selected as the split, if the sub-folders are splits."""
 
 
 class Source(Protocol):
@@ -60,7 +63,10 @@ class Source(Protocol):
 
     @property
     def key(self) -> bytes:
-        """A digest that changes with any image or label; where possible, cheaper to compute than `listing`."""
+        """A digest of names, sizes and times or CRCs, which identifies the images of a streamed set without reading."""
+
+    def content_digest(self) -> bytes:
+        """A digest of the bytes of all images, which are read for it."""
 
     @property
     def listing(self) -> Listing:
@@ -70,9 +76,21 @@ class Source(Protocol):
         """Open a reader for the calling thread."""
 
 
+def content_key(source: Source) -> bytes:
+    """A digest of everything that decoding depends on: the bytes of the images, their names, labels and classes.
+
+    Names, sizes and times are not enough: files may be rewritten in place.
+    """
+    listing = source.listing
+    digest = hashlib.sha256(repr((listing.names, listing.classes)).encode("utf-8", "surrogateescape"))
+    digest.update(b"" if listing.labels is None else listing.labels.astype("<i8").tobytes())
+    digest.update(source.content_digest())
+    return digest.digest()
+
+
 def normalized_name(name: str) -> str:
-    """Normalize a relative name for comparison: `/` as separator, no `.` parts; archivers and scripts write both."""
-    return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
+    """Normalize a relative name with `/` as separator for comparison: drop the `.` parts that some tools write."""
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 def is_image_name(name: str) -> bool:

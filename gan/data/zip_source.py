@@ -6,7 +6,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -21,6 +21,8 @@ _SMALL = 16 * 2**20  # bytes; a smaller entry may have any ratio
 _LARGE = 2**30  # bytes; a smaller sum of all entries may have any ratio
 _DRIVE = re.compile("[A-Za-z]:/")  # a Windows drive; elsewhere a colon is an ordinary character
 _ENCRYPTED = 0x1
+_UTF8 = 0x800
+_BLOCK = 2**20  # bytes read at a time for the digest
 _LOCAL_HEADER = 30  # bytes of an entry's header before its name
 _END = struct.Struct("<4s4H2LH")  # end of central directory record
 _END64 = struct.Struct("<4sQ2H2L4Q")  # zip64 form of that record, stored before it
@@ -52,12 +54,19 @@ class ZipSource:
     @cached_property
     def key(self) -> bytes:
         """Digest of the raw central directory: names, sizes, CRCs, offsets. Raises UserError if this is not a zip."""
-        # The directory is not parsed, so that a cached decoded copy is found at once.
         with self._file() as file:
             directory = _central_directory(file)
         if directory is None:
             raise _not_a_zip_error(self.name)
         return hashlib.sha256(self._split.encode() + b"\0" + directory).digest()
+
+    def content_digest(self) -> bytes:
+        """SHA-256 of the whole file: an entry may have been rewritten in place, without its CRC."""
+        with self._file() as file:
+            digest = hashlib.sha256()
+            while block := file.read(_BLOCK):
+                digest.update(block)
+        return digest.digest()
 
     @property
     def listing(self) -> Listing:
@@ -77,10 +86,12 @@ class ZipSource:
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
             raise _not_a_zip_error(self.name) from error
         infos = [info for info in infos if not info.is_dir()]
-        for info in infos:
-            _refuse_outside_path(info.filename.replace("\\", "/"), self.name)
         # Of two entries with the same name the later one counts, as in unzip.
-        files = {source.normalized_name(info.filename): info for info in infos}
+        files: dict[str, zipfile.ZipInfo] = {}
+        for info in infos:
+            name = _entry_name(info)
+            _refuse_outside_path(name, self.name)
+            files[source.normalized_name(name)] = info
         images = {name: info for name, info in sorted(files.items()) if source.is_image_name(name)}
         tables = {name: info for name, info in files.items() if source.is_labels_name(name)}
         if not images:
@@ -97,7 +108,8 @@ class ZipSource:
         names = list(images)
         selection = select_and_label(names, list(tables), read_table, split=self._split, where=self.name)
         entries = [images[names[index]] for index in selection.indices]
-        return Listing(tuple(names[index] for index in selection.indices), selection.labels, selection.classes), entries
+        selected = tuple(names[index] for index in selection.indices)
+        return Listing(selected, selection.labels, selection.classes, selection.split_folder), entries
 
     @contextmanager
     def opened(self) -> Iterator[Reader]:
@@ -116,6 +128,20 @@ class ZipSource:
 
 def _not_a_zip_error(name: str) -> UserError:
     return UserError(f"{name}: not a zip, or truncated; give a folder of images, or a zip of one")
+
+
+def _entry_name(entry: zipfile.ZipInfo) -> str:
+    """The name of an entry with `/` as separator.
+
+    A name without the flag of UTF-8 is often UTF-8 all the same, else in the encoding of some Windows; zipfile reads it
+    as code page 437, which keeps different names apart. In a multi-byte encoding a character may end in the byte of a
+    backslash, so that a backslash is a separator only where it follows ASCII, in a name without `/`.
+    """
+    name = entry.filename
+    if not entry.flag_bits & _UTF8:
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return name if "/" in name else re.sub(r"(?<=[\x00-\x7f])\\|^\\", "/", name)
 
 
 def _refuse_outside_path(name: str, where: str) -> None:

@@ -87,7 +87,9 @@ class Evaluation:
         self._real: dict[tuple[int, int], ImageSet] = {}  # by resolution and channels
         if self.data and self.metrics != ("is",):
             for side, channels in dict.fromkeys(entry.shape for entry in entries):
-                images = load_images(self.data, resolution=side, channels=channels, data_root=root, **set_options)
+                images = load_images(
+                    self.data, resolution=side, channels=channels, data_root=root, strict_split=True, **set_options
+                )
                 self._real[side, channels] = images
         self._references: dict[tuple[int, int], Reference] = {}
         self.entries = [replace(entry, count=self._count(entry)) for entry in entries]

@@ -40,6 +40,7 @@ def write_statistics(
         channels=channels,
         data_root=data_root,
         split=split,
+        strict_split=True,
         skip_bad_images=skip_bad_images,
     )
     reference = measure_reference(image_set_stream(images, data, split), extractor)

@@ -27,4 +27,4 @@ def write_report(report: Report, folder: Path, name: str) -> None:
     }
     for path, text in {**charts, **pages}.items():
         with atomic_write(folder / path) as file:
-            file.write(text.encode())
+            file.write(text.encode(errors="backslashreplace"))  # of undecodable bytes in file names

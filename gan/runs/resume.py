@@ -1,4 +1,4 @@
-"""Checks when a run is resumed: its config, its newest checkpoint, and that its images are unchanged."""
+"""Load the newest checkpoint of a resumed run, and check that its images are unchanged."""
 
 import json
 from collections.abc import Mapping

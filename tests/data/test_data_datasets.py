@@ -166,7 +166,8 @@ def test_dataset_json_names_classes_and_null_means_unlabelled(classes_folder):
 @pytest.mark.parametrize(
     ("table", "told"),
     [
-        ("{", "not of the form"),
+        ("{", r"invalid JSON in line 1, column 2: "),
+        ("[1,\n ]", r"invalid JSON in line 2, column 2: "),
         ("[" * 100_000, "not of the form"),
         ({"label": []}, "not of the form"),
         ([], "not of the form"),

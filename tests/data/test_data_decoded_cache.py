@@ -88,7 +88,7 @@ def test_a_change_is_never_missed(classes_folder, paint, decodes, monkeypatch, c
     elif change == "pillow":
         monkeypatch.setattr("PIL.__version__", "0")
     again = load_images(str(classes_folder), resolution=resolution, channels=3)
-    assert len(decodes) == 2
+    assert len(decodes) == (1 if change == "touch" else 2)
     assert same(again, load_images(str(classes_folder), resolution=resolution, channels=3, cache=False))
 
 
