@@ -124,9 +124,13 @@ def _open(content: Content) -> Image.Image:
     if image.mode in ("I", "F"):
         # There is no convention for the value of white.
         raise BadImage("32-bit pixels; convert it to 8 or 16 bits")
-    if image.format == "PNG" and isinstance(image.info.get("transparency"), tuple) and _has_16_bits(image, content):
+    transparent = image.info.get("transparency")
+    if image.format == "PNG" and isinstance(transparent, tuple) and _has_16_bits(image, content):
         # Pillow keeps the high bytes of the pixels, which do not tell whether a colour is the transparent one.
         raise BadImage("16-bit colours of which one is transparent; convert it to 8 bits or to an alpha channel")
+    if image.format == "PNG" and image.mode == "L" and isinstance(transparent, int):
+        # Pillow scales grey values of 2 or 4 bits to 8, but not the one that is transparent.
+        image.info["transparency"] = transparent * 255 // (2 ** content[_PNG_DEPTH] - 1)
     return image
 
 

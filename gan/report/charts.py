@@ -64,7 +64,8 @@ def svg_chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, lo
             x, y = _thinned(line.x), _thinned(line.y)
             marker = _MARKERS[number % len(_MARKERS)] if len(x) <= 30 else None
             dashes = "-" if number < len(SERIES) else "--"  # colours repeat
-            axes.plot(x, y, dashes, color=color, marker=marker, markersize=4, linewidth=1.6, label=line.name)
+            name = line.name.encode(errors="backslashreplace").decode()  # matplotlib refuses undecodable bytes
+            axes.plot(x, y, dashes, color=color, marker=marker, markersize=4, linewidth=1.6, label=name)
             if line.spread is not None:
                 spread = _thinned(line.spread)
                 low, high = ([a + sign * b for a, b in zip(y, spread, strict=True)] for sign in (-1, 1))

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from gan.report.charts import Line, line_chart
 from gan.report.document import Figure, Report, Table, best_cells
 from gan.report.html import html_page
 from gan.report.markdown import markdown_page
+from gan.report.write import write_report
 from tests.helpers.pages import Page
 
 TABLE = Table("Scores <1>", ("Name", "FID ↓"), (("a | b", "1"), ("<c>", "2")), frozenset({(0, 1)}), ("note <n>",))
@@ -95,3 +97,19 @@ def test_a_minimal_report(tmp_path: Path) -> None:
 def test_best_cells() -> None:
     columns = {1: [1.0, None, 2.0], 2: [3.0, 3.0, 3.0], 3: [None, None, None], 4: [5.0, 5.0, 1.0]}
     assert best_cells(columns) == {(2, 1), (0, 4), (1, 4)}
+
+
+def test_names_that_are_no_text_are_written(tmp_path: Path) -> None:
+    """A file name of bytes that are not UTF-8 reaches Python with surrogates, which cannot be encoded."""
+    table = Table("Scores", ("Target", "FID"), (("caf\udce9", "1.00"),))
+    lines = [Line(name, [1, 2], [3.0, 4.0]) for name in ("caf\udce9", "other")]
+    chart = line_chart("FID", lines, "steps")
+    write_report(
+        Report(
+            title="caf\udce9", first=table, stopped=None, grids=(), charts=(chart,), facts=(), command="c", made="today"
+        ),
+        tmp_path,
+        "report",
+    )
+    for name in ("report.html", "report.md"):
+        assert r"caf\udce9" in (tmp_path / name).read_text(encoding="utf-8")
