@@ -10,6 +10,7 @@ from gan import data as image_data
 from gan.cli.app import device_option, main, skip_option, split_option
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
 from gan.data.source import printable_name
+from gan.errors import UserError
 from gan.evaluation.reference_statistics import write_statistics
 from gan.utils.memory import format_bytes
 
@@ -31,15 +32,19 @@ def data() -> None:
 @_data_root
 @split_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(path: str, data_root: Path, split: str, as_json: bool) -> None:
+@click.option("--strict", is_flag=True, help="Exit with 1 if a file is unreadable or no image, or a class is empty.")
+def info(path: str, data_root: Path, split: str, as_json: bool, strict: bool) -> None:
     """Describe the images of PATH: a folder, a zip or a dataset's name.
 
     Example: msn-gan data info cats.zip
     """
     description = image_data.describe_images(path, data_root=data_root, split=split)
-    if as_json:
-        click.echo(json.dumps(description, indent=2))
-        return
+    click.echo(json.dumps(description, indent=2) if as_json else _description_text(description))
+    if strict and (description["bad"] or description["ignored"] or 0 in description["classes"].values()):
+        raise UserError(f"{path}: has unreadable images, files that are not images, or empty classes (--strict)")
+
+
+def _description_text(description: dict[str, Any]) -> str:
     lines = {
         "name": description["name"],
         "kind": description["kind"],
@@ -48,12 +53,11 @@ def info(path: str, data_root: Path, split: str, as_json: bool) -> None:
         "sizes": _counts(description["sizes"]),
         "modes": _counts(description["modes"]),
         "in memory": ", ".join(f"{format_bytes(size)} at {side} pixels" for side, size in description["bytes"].items()),
+        "ignored": f"not images: {_counts(description['ignored'])}" if description["ignored"] else "none",
         "unreadable": f"{len(description['bad']):,}" if description["bad"] else "none",
     }
-    for key, text in lines.items():
-        click.echo(f"{key + ':':<12} {text}")
-    for name, reason in description["bad"]:
-        click.echo(f"  {printable_name(name)}: {reason}")
+    rows = [f"{key + ':':<12} {text}" for key, text in lines.items()]
+    return "\n".join([*rows, *(f"  {printable_name(name)}: {reason}" for name, reason in description["bad"])])
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from gan.data.source import BadImage, Content
 from gan.errors import UsageError
@@ -24,7 +24,7 @@ TURNED = "turned as EXIF says"
 FIRST_FRAME = "first frame of an animation"
 
 # The content decides, not the file name: a JPEG named .png is read, a PDF is not.
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", *(["AVIF"] if features.check("avif") else []))
 _ORIENTATION = 0x0112
 _PNG_DEPTH = 24  # offset of the byte that holds the bits per channel
 _TIFF_DEPTH = 258  # tag with the bits per channel

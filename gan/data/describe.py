@@ -17,7 +17,8 @@ def describe_images(data: str, *, data_root: Path = Path("data"), split: str = "
     Returns:
         `name` and `kind` (folder, zip, digits, torchvision); `count` of readable images; `labelled`; `classes` (name to
         count); `sizes` (`WIDTHxHEIGHT` to count) and `modes` (Pillow's name to count), most common first; `bad`, pairs
-        of name and reason; `bytes`, the memory that the set needs by resolution, with 3 channels. It is fit for JSON.
+        of name and reason; `ignored`, the files that are not images (ending, `no ending` or `hidden` to count);
+        `bytes`, the memory that the set needs by resolution, with 3 channels. It is fit for JSON.
 
     Raises UsageError and UserError as `load_images`, for a source that cannot be used.
     """
@@ -38,5 +39,6 @@ def describe_images(data: str, *, data_root: Path = Path("data"), split: str = "
         "sizes": count_values(f"{info.size[0]}x{info.size[1]}" for info in infos.values()),
         "modes": count_values(info.mode for info in infos.values()),
         "bad": [[name, reason] for name, reason in bad],
+        "ignored": listing.ignored,
         "bytes": {str(resolution): len(infos) * 3 * resolution**2 for resolution in SHOWN_RESOLUTIONS},
     }

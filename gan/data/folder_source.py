@@ -74,12 +74,15 @@ def open_folder(path: Path, *, split: str) -> FileSource:
     """
     images: list[tuple[str, int, int]] = []  # name, size, modification time
     tables: list[str] = []
+    others: list[str] = []
     try:
         for name, size, stamp in _walk(path, "", frozenset()):
             if source.is_image_name(name):
                 images.append((name, size, stamp))
             elif source.is_labels_name(name):
                 tables.append(name)
+            else:
+                others.append(name)
         if not images:
             raise source.no_images_error(str(path))
         images.sort()
@@ -92,7 +95,11 @@ def open_folder(path: Path, *, split: str) -> FileSource:
         raise UserError(f"{error.filename or path}: {error.strerror or error}") from error
     selected = [images[index] for index in selection.indices]
     listing = Listing(
-        tuple(name for name, _, _ in selected), selection.labels, selection.classes, selection.split_folder
+        tuple(name for name, _, _ in selected),
+        selection.labels,
+        selection.classes,
+        selection.split_folder,
+        source.count_ignored(others),
     )
     return FileSource(str(path), "folder", path, file_list_key(selected, labels), listing)
 
@@ -109,7 +116,10 @@ def file_list_key(images: Sequence[tuple[str, int, int]], labels: Sequence[tuple
 
 
 def _walk(folder: Path | str, prefix: str, parents: frozenset[tuple[int, int]]) -> Iterator[tuple[str, int, int]]:
-    """Yield relative name, size and modification time (ns) of every visible file; links are followed."""
+    """Yield relative name, size and modification time (ns) of every file; links are followed.
+
+    A hidden file or folder is yielded by its name alone.
+    """
     status = os.stat(folder)
     identity = (status.st_dev, status.st_ino)
     if identity in parents:  # a link back to a parent folder
@@ -117,6 +127,7 @@ def _walk(folder: Path | str, prefix: str, parents: frozenset[tuple[int, int]]) 
     with os.scandir(folder) as entries:
         for entry in entries:
             if not source.is_visible(entry.name):
+                yield f"{prefix}{entry.name}", 0, 0
                 continue
             try:
                 is_folder, status = entry.is_dir(), entry.stat()

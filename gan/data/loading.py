@@ -81,6 +81,9 @@ def _load(
     source = open_source(data, data_root=data_root, split=split)
     if strict_split:
         require_split(source, split)
+    if ignored := source.listing.ignored:
+        kinds = ", ".join(f"{number:,} {printable_name(kind)}" for kind, number in ignored.items())
+        say(f"{source.name}: ignoring {sum(ignored.values()):,} files that are not images ({kinds})")
     count = len(source.listing.names)
     size = count * channels * resolution**2
     text = f"{count:,} images at {resolution}x{resolution}x{channels}: {format_bytes(size)}"

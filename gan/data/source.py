@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import Protocol
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gan.errors import UserError
 from gan.utils.progress import say
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif")
 MAX_ENTRY = 512 * 2**20  # bytes of one encoded image; a photo of 100 megapixels stays below it, even uncompressed
 _MAX_LISTED = 20  # bad images named in a message; the rest are only counted
 
@@ -48,6 +48,8 @@ class Listing:
     classes: tuple[str, ...]
     split_folder: str | None = None
     """The folder that was selected as the split, if the sub-folders are splits."""
+    ignored: dict[str, int] = field(default_factory=dict)
+    """Number of files that are not images, by ending, `no ending` or `hidden`."""
 
 
 class Source(Protocol):
@@ -96,6 +98,13 @@ def normalized_name(name: str) -> str:
 def is_image_name(name: str) -> bool:
     """True if a relative name, with `/` as separator, is a visible image file."""
     return name.lower().endswith(EXTENSIONS) and is_visible(name)
+
+
+def count_ignored(names: Iterable[str]) -> dict[str, int]:
+    """Count files that are not images by ending, as `Listing.ignored` has them."""
+    return count_values(
+        (PurePosixPath(name).suffix.lower() or "no ending") if is_visible(name) else "hidden" for name in names
+    )
 
 
 def is_visible(name: str) -> bool:

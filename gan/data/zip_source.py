@@ -109,7 +109,8 @@ class ZipSource:
         selection = select_and_label(names, list(tables), read_table, split=self._split, where=self.name)
         entries = [images[names[index]] for index in selection.indices]
         selected = tuple(names[index] for index in selection.indices)
-        return Listing(selected, selection.labels, selection.classes, selection.split_folder), entries
+        ignored = source.count_ignored(files.keys() - images.keys() - tables.keys())
+        return Listing(selected, selection.labels, selection.classes, selection.split_folder, ignored), entries
 
     @contextmanager
     def opened(self) -> Iterator[Reader]:

@@ -111,3 +111,10 @@ def test_labels_missing(call: Call, tmp_path: Path) -> None:
         picture(tmp_path / "flat" / f"{index}.png")
     refused(call, 2, "--conditional: flat has no labels", command=("train", "--data", "flat", "--conditional", *SMALL))
     assert not Path("checkpoints/quickstart").exists()
+
+
+def test_data_info_strict_fails_when_files_were_ignored(call: Call, image_folder: Path) -> None:
+    assert call("data", "info", image_folder, "--strict")[0] == 0
+    (image_folder / "notes.txt").write_text("about these images")
+    assert call("data", "info", image_folder)[0] == 0
+    refused(call, 1, "--strict", command=("data", "info", str(image_folder), "--strict"))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image, features
 
 from gan.data import describe_images, load_images, pack_images
 from gan.data.datasets import open_path
@@ -213,3 +214,26 @@ def test_a_zip_with_the_flag_keeps_its_backslashes_apart(paint, tmp_path):
         for name in ("猫/1.png", "犬/1.png"):
             archive.write(tmp_path / "x.png", name)
     assert listing(tmp_path / "set.zip").classes == ("犬", "猫")
+
+
+def test_files_that_are_no_images_are_counted(classes_folder, in_both, capsys):
+    for name in ("notes.txt", "cat/more.TXT", "LICENSE", ".hidden.png", "__MACOSX/1.png", "cat/scan.heic"):
+        (classes_folder / name).parent.mkdir(exist_ok=True)
+        (classes_folder / name).write_bytes(b"x")
+    counts = {".txt": 2, ".heic": 1, "hidden": 2, "no ending": 1}
+    for path in in_both(classes_folder):
+        assert listing(path).ignored == counts and describe_images(str(path))["ignored"] == counts
+        assert len(load_images(str(path), resolution=8, channels=3)) == 12
+        told = capsys.readouterr().err
+        assert "ignoring 6 files that are not images (2 .txt, 2 hidden, 1 .heic, 1 no ending)" in told
+
+
+@pytest.mark.parametrize("ending", ["jfif", "jpe", "avif"])
+def test_rarer_endings_are_read(paint, tmp_path, ending):
+    if ending == "avif" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    pixels = paint(tmp_path / "x.png")
+    for index in range(2):
+        Image.fromarray(pixels).save(tmp_path / f"{index}.{ending}", "AVIF" if ending == "avif" else "JPEG")
+    (tmp_path / "x.png").unlink()
+    assert len(load_images(str(tmp_path), resolution=8, channels=3)) == 2
