@@ -100,7 +100,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def bf16_is_fast(device: torch.device) -> bool:
-    """Whether matrix products in bf16 are faster than in fp32 on the device."""
+    """True if the device computes matrix products faster in bf16 than in fp32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":

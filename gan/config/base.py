@@ -162,7 +162,7 @@ class Config:
 
 
 def _is_of_type(value: Any, kind: Any) -> bool:
-    """Whether a value is of a type. A bool is not an int here, and NaN and infinity are not floats."""
+    """True if the value has the type. A bool does not count as an int, nor NaN or infinity as a float."""
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
     return isinstance(value, kind) and (kind is not float or math.isfinite(value))

@@ -30,10 +30,9 @@ _ABANDONED = 24 * 3600.0  # seconds after which a partial file has no writer any
 
 
 @dataclass(frozen=True)
-class CacheHeader:
+class _Header:
     """The header of a cache file. The pixels begin at byte `start`; `fields` are the other fields of `Decoded`."""
 
-    path: Path
     start: int
     shape: tuple[int, int, int, int]
     labelled: bool
@@ -59,27 +58,19 @@ def decoded_cache_key(source_key: bytes, resolution: int, channels: int) -> str:
     return hashlib.sha256(version + source_key).hexdigest()
 
 
-def find_cached(key: str) -> CacheHeader | None:
-    """Return the header of the file with a key, or None if there is none or it is damaged."""
+def read_cached(key: str) -> Decoded | None:
+    """Return the images of the file with a key, or None if there is none, or it is not as it was written."""
     if (folder := decoded_cache_folder()) is None:
         return None
     path = folder / f"{key}.images"
     try:
         with open(path, "rb") as file:
-            header = _read_header(file, path)
-            return header if os.fstat(file.fileno()).st_size == header.size else None
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
-        return None
-
-
-def read_cached(header: CacheHeader) -> Decoded | None:
-    """Return the images of a file from `find_cached`, or None if they differ from what was written."""
-    try:
-        pixels = np.empty(header.shape, dtype=np.uint8)
-        labels = np.empty(header.shape[0], dtype="<i8") if header.labelled else None
-        digest = begin_fingerprint(header.shape)
-        with open(header.path, "rb") as file:
-            file.seek(header.start)
+            header = _read_header(file)
+            if os.fstat(file.fileno()).st_size != header.size:
+                return None
+            pixels = np.empty(header.shape, dtype=np.uint8)
+            labels = np.empty(header.shape[0], dtype="<i8") if header.labelled else None
+            digest = begin_fingerprint(header.shape)
             buffer = pixels.reshape(-1).data
             for start in range(0, len(buffer), _BLOCK):
                 block = buffer[start : start + _BLOCK]
@@ -91,10 +82,10 @@ def read_cached(header: CacheHeader) -> Decoded | None:
         labels = None if labels is None else labels.astype(np.int64)
         if end_fingerprint(digest, labels) != header.fields["fingerprint"]:
             return None
-        os.utime(header.path)  # the time of the last read, for `_remove_unused`
-    except OSError:
+        os.utime(path)  # the time of the last read, for `_remove_unused`
+        return Decoded(pixels, labels, **header.fields)
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
         return None
-    return Decoded(pixels, labels, **header.fields)
 
 
 def write_cached(key: str, decoded: Decoded) -> None:
@@ -126,7 +117,7 @@ def write_cached(key: str, decoded: Decoded) -> None:
         return
 
 
-def _read_header(file: BinaryIO, path: Path) -> CacheHeader:
+def _read_header(file: BinaryIO) -> _Header:
     length, digest = _START.unpack(file.read(_START.size))
     if length > _MAX_HEADER:
         raise ValueError("the header is too long")
@@ -136,7 +127,7 @@ def _read_header(file: BinaryIO, path: Path) -> CacheHeader:
     fields: dict[str, Any] = json.loads(content)
     shape, labelled = tuple(fields.pop("shape")), fields.pop("labelled")
     fields |= {"classes": tuple(fields["classes"]), "bad": tuple((name, reason) for name, reason in fields["bad"])}
-    return CacheHeader(path, _START.size + length, shape, labelled, fields)
+    return _Header(_START.size + length, shape, labelled, fields)
 
 
 def _remove_unused(folder: Path) -> None:

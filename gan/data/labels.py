@@ -59,12 +59,13 @@ def select_and_label(
         UserError: the sub-folders are splits without the requested one; or `dataset.json` is malformed, or has no label
             for some images.
     """
-    folder = _split_folder(names, split, where)
-    depth = len(_shared_folder(names))
-    indices = [index for index, name in enumerate(names) if folder is None or name[depth:].startswith(f"{folder}/")]
+    top = _shared_folder(names)
+    folder = _split_folder([_sub_folder(name, top) for name in names], split, where)
+    inside = top if folder is None else f"{top}{folder}/"
+    indices = [index for index, name in enumerate(names) if name.startswith(inside)]
     selected = [names[index] for index in indices]
-    _report_unused_splits(selected, split if folder is None else None, where)
     shared = _shared_folder(selected)
+    _report_unused_splits(selected, shared, split if folder is None else None, where)
     above = [table for table in tables if shared.startswith(table.removesuffix(_TABLE))]
     if above:
         table = min(above, key=len)
@@ -75,11 +76,10 @@ def select_and_label(
     return LabelledSelection(tuple(indices), labels, classes, folder)
 
 
-def _split_folder(names: Sequence[str], split: str, where: str) -> str | None:
+def _split_folder(sub_folders: Sequence[str], split: str, where: str) -> str | None:
     """The sub-folder of the requested split, or None if the sub-folders are not splits."""
-    shared = _shared_folder(names)
     folders: dict[str, list[str]] = {}  # by split
-    for folder in sorted({_sub_folder(name, shared) for name in names}):
+    for folder in sorted(set(sub_folders)):
         folders.setdefault(_SPLIT_NAMES.get(folder.casefold(), ""), []).append(folder)
     if "" in folders or len(folders) < 2:
         return None
@@ -97,18 +97,17 @@ def _split_folder(names: Sequence[str], split: str, where: str) -> str | None:
         )
     (folder,) = selected
     others = ", ".join(sorted(set(present) - {folder}))
-    missing = (
-        "" if _SPLIT_NAMES[folder.casefold()] == split else f" as the split {split}, which has no folder of its own"
-    )
+    missing = "" if split in folders else f" as the split {split}, which has no folder of its own"
     say(f"{where}: using its folder {folder}{missing}; ignoring {others}")
     return folder
 
 
-def _report_unused_splits(names: Sequence[str], split: str | None, where: str) -> None:
+def _report_unused_splits(names: Sequence[str], shared: str, split: str | None, where: str) -> None:
     """Report folders that look like splits although their images are all used.
 
     Args:
         names: relative names of the images that are used.
+        shared: the folder common to them.
         split: the requested split, if no folder was selected for it.
     """
     folders = {folder for name in names for folder in name.split("/")[:-1]}
@@ -119,8 +118,7 @@ def _report_unused_splits(names: Sequence[str], split: str | None, where: str) -
             "other, so all their images are used; give the path of one folder to use it alone"
         )
     elif split is not None:
-        only = _shared_folder(names).split("/")
-        for folder in (folder for folder in only if splits.get(folder, split) != split):
+        for folder in (folder for folder in shared.split("/") if splits.get(folder, split) != split):
             say(f"{where}: all its images are in a folder {folder}; they are used as the split {split}")
 
 

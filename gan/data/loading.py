@@ -11,7 +11,7 @@ from gan.data.datasets import open_source, require_split
 from gan.data.decode import ENLARGED, FIRST_FRAME, ON_WHITE, RESIZED, require_image_shape
 from gan.data.decode_all import Decoded, decode_all
 from gan.data.image_set import ImageSet, InMemory, Store
-from gan.data.source import Source, content_key, printable_name, report_bad_images
+from gan.data.source import Source, content_key, list_names, printable_name, report_bad_images
 from gan.data.streamed import Streamed, scan, streamed_fingerprint
 from gan.distributed import collectives, process_group
 from gan.errors import UserError
@@ -121,13 +121,13 @@ def _load(
 
 def _decoded(source: Source, resolution: int, channels: int, *, cache: bool) -> Decoded:
     """Decode a source, or read its decoded images back from the cache."""
-    key = decoded_cache.decoded_cache_key(content_key(source), resolution, channels) if cache else ""
-    header = decoded_cache.find_cached(key) if cache else None
-    decoded = decoded_cache.read_cached(header) if header else None
-    if decoded is None:
+    if not cache:
+        return decode_all(source, resolution, channels)
+    key = decoded_cache.decoded_cache_key(content_key(source), resolution, channels)
+    if (decoded := decoded_cache.read_cached(key)) is None:
         decoded = decode_all(source, resolution, channels)
-        if cache:  # despite bad images: the next attempt, without them, then starts at once
-            decoded_cache.write_cached(key, decoded)
+        # Cached despite bad images: the next attempt, without them, then starts at once.
+        decoded_cache.write_cached(key, decoded)
     return decoded
 
 
@@ -135,11 +135,10 @@ def _report_empty_classes(labels: NDArray[np.int64] | None, classes: tuple[str, 
     if labels is None:
         return
     counts = np.bincount(labels, minlength=len(classes))
-    if empty := [printable_name(name) for name, count in zip(classes, counts, strict=True) if not count]:
-        more = f" and {len(empty) - _MAX_LISTED} more" if len(empty) > _MAX_LISTED else ""
+    if empty := [name for name, count in zip(classes, counts, strict=True) if not count]:
         say(
             f"{where}: {len(empty):,} of its {len(classes):,} classes have no images "
-            f"({', '.join(empty[:_MAX_LISTED])}{more}), and a conditional network has them all the same; "
+            f"({list_names(empty, _MAX_LISTED)}), and a conditional network has them all the same; "
             "number the classes from 0 without gaps"
         )
 

@@ -127,6 +127,12 @@ def printable_name(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
 
 
+def list_names(names: Sequence[str], limit: int) -> str:
+    """Join the first names for a message, and say how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(map(printable_name, names[:limit])) + more
+
+
 def report_bad_images(bad: Sequence[tuple[str, str]], where: str, *, skip: bool) -> None:
     """Print the number of bad images, pairs of (name, reason), if `skip`; else raise UserError naming 20 of them."""
     if not bad:

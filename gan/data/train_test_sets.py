@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gan.data import DATASETS, ImageSet, load_images
+from gan.data.source import list_names
 from gan.errors import UsageError, UserError
 
 _HELD_OUT = 5  # one digit in five is held out for the test
@@ -91,7 +92,9 @@ def _match_classes(train: ImageSet, test: ImageSet) -> ImageSet:
     only_test = [name for name in test.classes if name not in train.classes]
     if only_train or only_test:
         sides = (("training", only_train), ("test", only_test))
-        differences = "; ".join(f"only in the {side} images: {_list_names(names)}" for side, names in sides if names)
+        differences = "; ".join(
+            f"only in the {side} images: {list_names(names, _MAX_LISTED)}" for side, names in sides if names
+        )
         raise UserError(f"--test-data {test.name}: its classes differ from the training images' ({differences})")
     number = torch.tensor([train.classes.index(name) for name in test.classes])
     return dataclasses.replace(test, labels=number[_labels(test)], classes=train.classes)
@@ -123,8 +126,3 @@ def _rank_in_class(labels: Tensor) -> Tensor:
 def _labels(images: ImageSet) -> Tensor:
     assert images.labels is not None
     return images.labels
-
-
-def _list_names(names: list[str]) -> str:
-    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
-    return ", ".join(names[:_MAX_LISTED]) + more

@@ -67,7 +67,7 @@ def world_size() -> int:
 
 
 def is_rank0() -> bool:
-    """Whether this is rank 0, which writes all files and messages."""
+    """True if this process is rank 0, which writes all files and messages."""
     return _own.rank == 0
 
 
@@ -224,7 +224,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def reports_failure() -> bool:
-    """Whether this rank reports a failure to the user: rank 0, or another one if rank 0 does not."""
+    """True if this rank reports a failure to the user: rank 0 does, or another rank if rank 0 cannot."""
     own = _own
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return True

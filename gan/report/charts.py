@@ -124,7 +124,7 @@ def _font_size(match: re.Match[str]) -> str:
 
 
 def _thinned(values: Sequence[float]) -> list[float]:
-    """Means of groups of consecutive values, at most `_MAX_POINTS` of them."""
+    """Replace each group of consecutive values by its mean, so that at most `_MAX_POINTS` remain."""
     group = -(-len(values) // _MAX_POINTS)
     parts = (values[start : start + group] for start in range(0, len(values), group))
     return [sum(part) / len(part) for part in parts]

@@ -73,7 +73,7 @@ class RunDirectory:
             raise UsageError(f"RUN {self.name}: was made by `{kind}` ({self.checkpoints}); choose another name")
 
     def exists(self) -> bool:
-        """Whether a run of this name exists: it has a config.json or checkpoints."""
+        """True if a run of this name exists, that is, has a config.json or checkpoints."""
         return self.config_path.exists() or bool(checkpoint.list_checkpoints(self.checkpoints))
 
     def create(self) -> None:
@@ -108,7 +108,7 @@ class RunDirectory:
             write_json(self.config_path, {**content, "checkpointed": True})
 
     def has_checkpointed(self) -> bool:
-        """Whether the run has had a checkpoint, as far as its config.json says."""
+        """True if config.json records that the run had a checkpoint."""
         return bool(self._read_config().get("checkpointed"))
 
     def _read_config(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _CLEAR_REFS = Path("/proc/self/clear_refs")  # writing 5 resets the peak residen
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that the machine or a GPU has too little memory."""
+    """True if the error says that the machine or a GPU has too little memory."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return any(text in str(error) for text in _OUT_OF_MEMORY_TEXTS)

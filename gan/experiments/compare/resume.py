@@ -1,4 +1,4 @@
-"""Whether an existing training is finished and matches the requested configuration."""
+"""Check existing trainings of a comparison: whether one is finished, and has the requested configuration."""
 
 import json
 
