@@ -32,16 +32,18 @@ def data() -> None:
 @_data_root
 @split_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--strict", is_flag=True, help="Exit with 1 if a file is unreadable or no image, or a class is empty.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if anything is unreadable, ignored or doubtful.")
 def info(path: str, data_root: Path, split: str, as_json: bool, strict: bool) -> None:
-    """Describe the images of PATH: a folder, a zip or a dataset's name.
+    """Describe the images of PATH: a folder, zip or npz, or a dataset's name.
 
     Example: msn-gan data info cats.zip
     """
     description = image_data.describe_images(path, data_root=data_root, split=split)
     click.echo(json.dumps(description, indent=2) if as_json else _description_text(description))
-    if strict and (description["bad"] or description["ignored"] or 0 in description["classes"].values()):
-        raise UserError(f"{path}: has unreadable images, files that are not images, or empty classes (--strict)")
+    if strict and (description["bad"] or description["warnings"]):
+        count = len(description["bad"])
+        bad = [f"{count:,} unreadable image{'s' * (count > 1)}"] if count else []
+        raise UserError(f"{path}: {'; '.join([*bad, *description['warnings']])} (--strict)")
 
 
 def _description_text(description: dict[str, Any]) -> str:
@@ -53,10 +55,10 @@ def _description_text(description: dict[str, Any]) -> str:
         "sizes": _counts(description["sizes"]),
         "modes": _counts(description["modes"]),
         "in memory": ", ".join(f"{format_bytes(size)} at {side} pixels" for side, size in description["bytes"].items()),
-        "ignored": f"not images: {_counts(description['ignored'])}" if description["ignored"] else "none",
         "unreadable": f"{len(description['bad']):,}" if description["bad"] else "none",
     }
     rows = [f"{key + ':':<12} {text}" for key, text in lines.items()]
+    rows += [f"{'note:':<12} {note}" for note in description["notes"]]
     return "\n".join([*rows, *(f"  {printable_name(name)}: {reason}" for name, reason in description["bad"])])
 
 

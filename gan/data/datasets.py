@@ -4,6 +4,7 @@ from pathlib import Path
 
 from gan.data.folder_source import open_folder
 from gan.data.named_datasets import Opener, TorchvisionDataset, open_digits
+from gan.data.npz_source import open_npz
 from gan.data.source import Source
 from gan.data.zip_source import ZipSource
 from gan.errors import UsageError, UserError
@@ -44,7 +45,7 @@ _CLASSES = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "cifa
 
 
 def open_source(data: str, *, data_root: Path, split: str) -> Source:
-    """Open a named dataset (a key of DATASETS), or the folder or zip at a path.
+    """Open a named dataset (a key of DATASETS), or the folder, zip or npz at a path.
 
     Write `./digits` for a folder that has the name of a dataset.
 
@@ -56,15 +57,13 @@ def open_source(data: str, *, data_root: Path, split: str) -> Source:
         return opener(data, data_root, split)
     path = Path(data).expanduser()
     if not data or not path.exists():
-        raise UsageError(f"--data {data}: no such folder or zip, and not a dataset ({', '.join(DATASETS)})")
+        raise UsageError(f"--data {data}: no such folder, zip or npz, and not a dataset ({', '.join(DATASETS)})")
     return open_path(path, split=split)
 
 
 def count_classes(data: str) -> int:
-    """Count the classes of a set's training images, 0 without labels. Downloads nothing. Raises as `open_source`."""
-    if data in DATASETS:
-        return _CLASSES.get(data, 0)
-    return len(open_source(data, data_root=Path(), split="train").listing.classes)
+    """Count the classes of a named dataset's training images, 0 without labels. Downloads nothing."""
+    return _CLASSES.get(data, 0)
 
 
 def require_split(source: Source, split: str) -> None:
@@ -78,7 +77,9 @@ def require_split(source: Source, split: str) -> None:
 
 
 def open_path(path: Path, *, split: str) -> Source:
-    """Open the folder or zip at a path. Raises as `open_source`."""
+    """Open the folder, zip or npz at a path. Raises as `open_source`."""
     if not path.exists():
-        raise UsageError(f"{path}: no such folder or zip")
-    return open_folder(path, split=split) if path.is_dir() else ZipSource(path, split=split)
+        raise UsageError(f"{path}: no such folder, zip or npz")
+    if path.is_dir():
+        return open_folder(path, split=split)
+    return open_npz(path, split=split) if path.suffix.lower() == ".npz" else ZipSource(path, split=split)

@@ -24,10 +24,17 @@ TURNED = "turned as EXIF says"
 FIRST_FRAME = "first frame of an animation"
 
 # The content decides, not the file name: a JPEG named .png is read, a PDF is not.
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", *(["AVIF"] if features.check("avif") else []))
+_FORMATS = (
+    *("PNG", "JPEG", "BMP", "DIB", "WEBP", "GIF", "TIFF", "PPM"),
+    *(["AVIF"] if features.check("avif") else []),
+    *(["JPEG2000"] if features.check("jpg_2000") else []),
+)
 _ORIENTATION = 0x0112
 _PNG_DEPTH = 24  # offset of the byte that holds the bits per channel
+_TIFF_STARTS = (b"II*\0", b"MM\0*")
 _TIFF_DEPTH = 258  # tag with the bits per channel
+_TIFF_SAMPLE_FORMAT, _SIGNED = 339, 2  # tag with the type of the values
+_TIFF_COMPRESSION, _TIFF_BIT_ORDER, _TIFF_LAYOUT = 259, 266, 284  # each 1 unless stated
 _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # tag with the meaning of the values
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -120,8 +127,15 @@ def _open(content: Content) -> Image.Image:
         return Image.fromarray(content)
     if not content:
         raise BadImage("empty file")
-    image = Image.open(io.BytesIO(content), formats=_FORMATS)
-    if image.mode in ("I", "F"):
+    try:
+        image = Image.open(io.BytesIO(content), formats=_FORMATS)
+    except UnidentifiedImageError as error:
+        if content[:4] in _TIFF_STARTS:
+            raise BadImage("a TIFF of a form that cannot be read, or damaged; save it as PNG") from error
+        raise
+    if image.format == "TIFF":
+        _refuse_misread_tiff(image)
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):  # that of a PGM has 16 bits
         # There is no convention for the value of white.
         raise BadImage("32-bit pixels; convert it to 8 or 16 bits")
     transparent = image.info.get("transparency")
@@ -134,16 +148,29 @@ def _open(content: Content) -> Image.Image:
     return image
 
 
+def _refuse_misread_tiff(image: Image.Image) -> None:
+    """Raise BadImage for the forms of TIFF that Pillow opens, but whose pixels come out wrong."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    if _SIGNED in tags.get(_TIFF_SAMPLE_FORMAT, ()):
+        raise BadImage("signed pixels, whose black and white are not defined; convert it to unsigned ones")
+    if tags.get(_TIFF_LAYOUT, 1) == 1 or len(tags.get(_TIFF_DEPTH, ())) < 2:
+        return
+    uncompressed = tags.get(_TIFF_COMPRESSION, 1) == 1
+    plain = set(tags[_TIFF_DEPTH]) == {8} and tags.get(_TIFF_BIT_ORDER, 1) == 1
+    if image.mode in ("LA", "La", "PA") or (uncompressed and not plain):
+        raise BadImage("its channels are stored one after the other; save it with interleaved channels")
+
+
 def _kinds(image: Image.Image, content: Content, resolution: int, channels: int) -> tuple[str, ...]:
     kinds = []
     if getattr(image, "is_animated", False) and image.format != "MPO":  # the preview in a photo is not an animation
         kinds.append(FIRST_FRAME)
     if _orientation(image) in _TRANSPOSITIONS:
         kinds.append(TURNED)
-    mode = "L" if image.mode.startswith("I;16") else image.mode
+    mode = "L" if image.mode.startswith("I") else image.mode
     if _has_16_bits(image, content):
         kinds.append(FROM_16_BIT)
-    if image.has_transparency_data:
+    if _is_transparent(image):
         kinds.append(ON_WHITE)
     if mode != _mode(channels):
         kinds.append(TO_RGB if channels == 3 else TO_GREY)
@@ -155,9 +182,13 @@ def _kinds(image: Image.Image, content: Content, resolution: int, channels: int)
     return tuple(kinds)
 
 
+def _is_transparent(image: Image.Image) -> bool:
+    return image.has_transparency_data or image.mode == "La"  # grey multiplied by alpha, which Pillow leaves out
+
+
 def _has_16_bits(image: Image.Image, content: Content) -> bool:
     """True if the file has 16 bits per channel, which Pillow's mode shows for grey images only."""
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I"):
         return True
     if isinstance(content, np.ndarray):
         return False
@@ -183,16 +214,16 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _convert(image: Image.Image, transposition: Image.Transpose | None, resolution: int, channels: int) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        wide = np.asarray(image).astype(np.uint32)
+    if image.mode.startswith("I"):
+        wide, white = np.asarray(image).astype(np.uint32), _white(image)
         if image.format == "TIFF" and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:  # type: ignore[attr-defined]
-            wide = 65535 - wide  # Pillow inverts up to 8 bits
-        grey = ((wide * 255 + 32767) // 65535).astype(np.uint8)
+            wide = white - wide  # Pillow inverts up to 8 bits
+        grey = ((wide * 255 + white // 2) // white).astype(np.uint8)
         if (transparent := image.info.get("transparency")) is not None:  # one shade, which fromarray drops
             grey[wide == transparent] = 255
         image = Image.fromarray(grey)
-    elif image.has_transparency_data:
-        image = image.convert("RGBA")
+    elif _is_transparent(image):
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if image.mode != _mode(channels):
         image = image.convert(_mode(channels))
@@ -206,6 +237,13 @@ def _convert(image: Image.Image, transposition: Image.Transpose | None, resoluti
     if side == resolution:
         return image
     return image.resize((resolution, resolution), _SHRINK if side > resolution else _ENLARGE)
+
+
+def _white(image: Image.Image) -> int:
+    """The value of white of a grey image with more than 8 bits."""
+    if image.format == "TIFF":
+        return 2 ** int(image.tag_v2[_TIFF_DEPTH][0]) - 1  # type: ignore[attr-defined]
+    return 65535
 
 
 def _reason(error: Exception) -> str:

@@ -88,7 +88,12 @@ def open_folder(path: Path, *, split: str) -> FileSource:
         images.sort()
         names = [name for name, _, _ in images]
         selection = select_and_label(
-            names, tables, lambda table: (path / table).read_bytes(), split=split, where=str(path)
+            names,
+            tables,
+            lambda table: (path / table).read_bytes(),
+            split=split,
+            where=str(path),
+            others=list(filter(source.is_visible, others)),
         )
         labels = [(table, (path / table).read_bytes()) for table in sorted(tables)]
     except OSError as error:
@@ -99,7 +104,8 @@ def open_folder(path: Path, *, split: str) -> FileSource:
         selection.labels,
         selection.classes,
         selection.split_folder,
-        source.count_ignored(others),
+        source.count_ignored(name for name in others if not name.endswith("/")),
+        selection.notes,
     )
     return FileSource(str(path), "folder", path, file_list_key(selected, labels), listing)
 
@@ -118,7 +124,7 @@ def file_list_key(images: Sequence[tuple[str, int, int]], labels: Sequence[tuple
 def _walk(folder: Path | str, prefix: str, parents: frozenset[tuple[int, int]]) -> Iterator[tuple[str, int, int]]:
     """Yield relative name, size and modification time (ns) of every file; links are followed.
 
-    A hidden file or folder is yielded by its name alone.
+    A hidden file or folder is yielded by its name alone. So is a folder, with `/` at its end.
     """
     status = os.stat(folder)
     identity = (status.st_dev, status.st_ino)
@@ -135,6 +141,7 @@ def _walk(folder: Path | str, prefix: str, parents: frozenset[tuple[int, int]]) 
                 yield f"{prefix}{entry.name}", 0, 0
                 continue
             if is_folder:
+                yield f"{prefix}{entry.name}/", 0, 0
                 yield from _walk(entry.path, f"{prefix}{entry.name}/", parents | {identity})
             else:
                 yield f"{prefix}{entry.name}", status.st_size, status.st_mtime_ns

@@ -56,7 +56,8 @@ class ImageSet:
 
     `labels` is int64 (N,), or None for an unlabelled set; label k means `classes[k]`. `fingerprint` is a SHA-256 in
     hex: of pixels and labels, or, for a set streamed from disk, of names, sizes and CRCs or modification times.
-    `conversions` counts the images that were converted, by kind. `channels` is 3 (RGB) or 1 (grey).
+    `conversions` counts the images that were converted, by kind; `notes` are sentences about what was left out or
+    assumed. `channels` is 3 (RGB) or 1 (grey).
     """
 
     name: str
@@ -67,6 +68,7 @@ class ImageSet:
     channels: int
     store: Store = field(repr=False)
     conversions: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(

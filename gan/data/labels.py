@@ -2,16 +2,16 @@
 
 import json
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gan.data.source import normalized_name, printable_name
+from gan.data.source import Note, list_names, normalized_name, printable_name
 from gan.errors import UserError
-from gan.utils.progress import say
 
 # The split that a folder's name stands for, in upper or lower case.
 _SPLIT_NAMES = {
@@ -25,7 +25,8 @@ _SPLIT_NAMES = {
     "dev": "val",
 }
 _TABLE = "dataset.json"
-_MAX_CLASSES = 100_000  # a larger number in dataset.json is an error, and would need a list of names of that length
+_MAX_LISTED = 5  # names in a message
+MAX_CLASSES = 100_000  # a larger number in dataset.json is an error, and would need a list of names of that length
 
 
 @dataclass(frozen=True)
@@ -37,50 +38,72 @@ class LabelledSelection:
     classes: tuple[str, ...]
     split_folder: str | None
     """The folder that was selected as the split; None if the sub-folders are not splits."""
+    notes: tuple[Note, ...]
+    """How the folders and labels were understood."""
 
 
 def select_and_label(
-    names: Sequence[str], tables: Sequence[str], read_table: Callable[[str], bytes], *, split: str, where: str
+    names: Sequence[str],
+    tables: Sequence[str],
+    read_table: Callable[[str], bytes],
+    *,
+    split: str,
+    where: str,
+    others: Sequence[str] = (),
 ) -> LabelledSelection:
     """Select the images of a split, and derive their labels.
 
     Folders common to all names are ignored. If the sub-folders below them are splits (such as `train` and `test`, in
     any spelling of `_SPLIT_NAMES`), the images of `split` are selected; a validation split replaces a missing `test`.
-    Folders that look like splits but cannot be used so, as others are beside them, are reported. Labels come from a
-    `dataset.json` above all selected images, otherwise from the sub-folders: each is a class.
+    Labels come from a `dataset.json` above all selected images, otherwise from the sub-folders: each is a class.
 
     Args:
         names: relative names of the images, sorted, with `/` as separator.
         tables: relative names of the `dataset.json` files.
         read_table: returns the content of one of them.
         where: the source's name, for messages.
+        others: relative names of visible files that are not images, and of folders, which end in `/`.
 
     Raises:
-        UserError: the sub-folders are splits without the requested one; or `dataset.json` is malformed, or has no label
-            for some images.
+        UserError: the sub-folders are splits without the requested one; or `dataset.json` is malformed, has no label
+            for some images, or two for one.
     """
+    notes: list[Note] = []
     top = _shared_folder(names)
-    folder = _split_folder([_sub_folder(name, top) for name in names], split, where)
+    folder = _split_folder([_sub_folder(name, top) for name in names], split, where, notes)
     inside = top if folder is None else f"{top}{folder}/"
     indices = [index for index, name in enumerate(names) if name.startswith(inside)]
     selected = [names[index] for index in indices]
     shared = _shared_folder(selected)
-    _report_unused_splits(selected, shared, split if folder is None else None, where)
+    notes += _unused_splits(selected, shared, split if folder is None else None)
     above = [table for table in tables if shared.startswith(table.removesuffix(_TABLE))]
-    if above:
-        table = min(above, key=len)
-        relative = [name.removeprefix(table.removesuffix(_TABLE)) for name in selected]
-        labels, classes = _labels_from_table(read_table(table), relative, f"{where}: {table}")
+    used = min(above, key=len, default=None)
+    if unused := [table for table in tables if table != used and table.startswith(inside)]:
+        notes.append(Note(f"labels in {list_names(unused, _MAX_LISTED)} are not used: {_why_unused(used)}"))
+    if used:
+        start = used.removesuffix(_TABLE)
+        relative = [name.removeprefix(start) for name in selected]
+        every = [name.removeprefix(start) for name in names if name.startswith(start)]
+        labels, classes = _labels_from_table(read_table(used), relative, every, f"{where}: {used}", notes)
     else:
-        labels, classes = _labels_from_folders([_sub_folder(name, shared) for name in selected], where)
-    return LabelledSelection(tuple(indices), labels, classes, folder)
+        labels, classes = _labels_from_folders(selected, others, shared, notes)
+    return LabelledSelection(tuple(indices), labels, classes, folder, tuple(notes))
 
 
-def _split_folder(sub_folders: Sequence[str], split: str, where: str) -> str | None:
+def _why_unused(used: str | None) -> str:
+    return f"those in {used} are" if used else "it must be in a folder that contains all images"
+
+
+def split_of_name(name: str) -> str | None:
+    """The split that a folder's name stands for, in any spelling: `train`, `test` or `val`."""
+    return _SPLIT_NAMES.get(name.casefold())
+
+
+def _split_folder(sub_folders: Sequence[str], split: str, where: str, notes: list[Note]) -> str | None:
     """The sub-folder of the requested split, or None if the sub-folders are not splits."""
     folders: dict[str, list[str]] = {}  # by split
     for folder in sorted(set(sub_folders)):
-        folders.setdefault(_SPLIT_NAMES.get(folder.casefold(), ""), []).append(folder)
+        folders.setdefault(split_of_name(folder) or "", []).append(folder)
     if "" in folders or len(folders) < 2:
         return None
     present = [folder for several in folders.values() for folder in several]
@@ -98,12 +121,12 @@ def _split_folder(sub_folders: Sequence[str], split: str, where: str) -> str | N
     (folder,) = selected
     others = ", ".join(sorted(set(present) - {folder}))
     missing = "" if split in folders else f" as the split {split}, which has no folder of its own"
-    say(f"{where}: using its folder {folder}{missing}; ignoring {others}")
+    notes.append(Note(f"using its folder {folder}{missing}; ignoring {others}", warning=False))
     return folder
 
 
-def _report_unused_splits(names: Sequence[str], shared: str, split: str | None, where: str) -> None:
-    """Report folders that look like splits although their images are all used.
+def _unused_splits(names: Sequence[str], shared: str, split: str | None) -> Iterator[Note]:
+    """Notes of folders that look like splits although their images are all used.
 
     Args:
         names: relative names of the images that are used.
@@ -111,15 +134,15 @@ def _report_unused_splits(names: Sequence[str], shared: str, split: str | None, 
         split: the requested split, if no folder was selected for it.
     """
     folders = {folder for name in names for folder in name.split("/")[:-1]}
-    splits = {folder: _SPLIT_NAMES[folder.casefold()] for folder in folders if folder.casefold() in _SPLIT_NAMES}
+    splits = {folder: found for folder in folders if (found := split_of_name(folder))}
     if len(set(splits.values())) > 1:
-        say(
-            f"{where}: its folders {', '.join(sorted(splits))} look like splits, but are not the only ones beside each "
-            "other, so all their images are used; give the path of one folder to use it alone"
+        yield Note(
+            f"its folders {', '.join(sorted(splits))} look like splits, but are not the only ones beside each other, "
+            "so all their images are used; give the path of one folder to use it alone"
         )
     elif split is not None:
         for folder in (folder for folder in shared.split("/") if splits.get(folder, split) != split):
-            say(f"{where}: all its images are in a folder {folder}; they are used as the split {split}")
+            yield Note(f"all its images are in a folder {folder}; they are used as the split {split}")
 
 
 def _shared_folder(names: Sequence[str]) -> str:
@@ -138,22 +161,40 @@ def _sub_folder(name: str, shared: str) -> str:
     return folder if slash else ""
 
 
-def _labels_from_folders(folders: Sequence[str], where: str) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+def _labels_from_folders(
+    names: Sequence[str], others: Sequence[str], shared: str, notes: list[Note]
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    folders = [_sub_folder(name, shared) for name in names]
     classes = tuple(sorted(set(folders)))
     if classes == ("",):
+        parent = "".join(f"{part}/" for part in shared.split("/")[:-2])
+        notes += _folders_without_images(others, parent, {shared.removeprefix(parent).rstrip("/")})
         return None, ()
     if "" in classes:
-        say(f"{where}: {folders.count(''):,} of its images are in no sub-folder, so the set is treated as unlabelled")
+        in_none = f"{folders.count(''):,} of its images are in no sub-folder"
+        notes.append(Note(f"{in_none}, so the {len(names):,} images are treated as unlabelled"))
         return None, ()
+    notes += _folders_without_images(others, shared, set(classes))
     number = {name: index for index, name in enumerate(classes)}
     return np.array([number[folder] for folder in folders], dtype=np.int64), classes
 
 
+def _folders_without_images(others: Sequence[str], parent: str, known: set[str]) -> Iterator[Note]:
+    """A note of the sub-folders of `parent` that have no images, if there are any beside the known ones."""
+    without = {_sub_folder(name, parent) for name in others if name.startswith(parent)} - {"", *known}
+    if without:
+        listed = list_names(sorted(without), _MAX_LISTED)
+        yield Note(
+            f"{len(without):,} sub-folder{'s' * (len(without) > 1)} without images ({listed}), not used as classes"
+        )
+
+
 def _labels_from_table(
-    content: bytes, names: Sequence[str], where: str
+    content: bytes, names: Sequence[str], every_name: Sequence[str], where: str, notes: list[Note]
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    """Labels of the selected names; `every_name` has those of other splits too."""
     try:
-        table: Any = json.loads(content)
+        table: Any = json.loads(content, object_pairs_hook=lambda pairs: _without_duplicates(pairs, where))
         rows: Any = table["labels"]
     except json.JSONDecodeError as error:
         raise UserError(f"{where}: invalid JSON in line {error.lineno}, column {error.colno}: {error.msg}") from error
@@ -163,22 +204,29 @@ def _labels_from_table(
         raise UserError(f'{where}: not of the form {{"labels": [["name.png", 0], ...]}}') from error
     if rows is None:
         return None, ()
-    number: dict[str, int] = {}
+    rows_by_name: dict[str, int] = {}
     pairs = rows.items() if isinstance(rows, dict) else rows if isinstance(rows, list) else [rows]
     for pair in pairs:
         match pair:
-            case (str(name), int(label)) if 0 <= label < _MAX_CLASSES and not isinstance(label, bool):
-                number[_composed(normalized_name(name.replace("\\", "/")))] = label
+            case (str(name), int(label)) if 0 <= label < MAX_CLASSES and not isinstance(label, bool):
+                name = normalized_name(name.replace("\\", "/"))
+                if rows_by_name.setdefault(name, label) != label:
+                    raise UserError(f"{where}: {printable_name(name)} has two labels, {rows_by_name[name]} and {label}")
             case _:
                 raise UserError(
-                    f"{where}: each label must be a pair of a name and one class number from 0 to {_MAX_CLASSES - 1}, "
+                    f"{where}: each label must be a pair of a name and one class number from 0 to {MAX_CLASSES - 1}, "
                     f"not {printable_name(json.dumps(pair)[:80])}"
                 )
-    names = [_composed(name) for name in names]
-    missing = [name for name in names if name not in number]
+    # macOS stores names in decomposed form, label files often do not; two names may differ in nothing else.
+    composed = {_composed(name): label for name, label in rows_by_name.items()}
+    number = {name: rows_by_name.get(name, composed.get(_composed(name))) for name in names}
+    missing = [name for name in names if number[name] is None]
     if missing:
         raise UserError(f"{where}: has no label for {len(missing):,} images, among them {printable_name(missing[0])}")
     labels = np.array([number[name] for name in names], dtype=np.int64)
+    existing = {_composed(name) for name in every_name}
+    if absent := [name for name in rows_by_name if _composed(name) not in existing]:
+        notes.append(Note(f"{len(absent):,} labels in {_TABLE} belong to no image ({list_names(absent, _MAX_LISTED)})"))
     count = int(labels.max()) + 1
     classes = table.get("classes")
     if classes is None:
@@ -189,5 +237,14 @@ def _labels_from_table(
 
 
 def _composed(name: str) -> str:
-    """The name in composed Unicode (NFC): macOS stores names in decomposed form, label files often do not."""
+    """The name in composed Unicode (NFC)."""
     return unicodedata.normalize("NFC", name)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
+    """A JSON object; its keys must differ, of which `json` would keep the last."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise UserError(f"{where}: has two entries of the name {printable_name(twice)}")
+    return result

@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 
 from gan.data import decoded_cache
 from gan.data.datasets import open_source, require_split
-from gan.data.decode import ENLARGED, FIRST_FRAME, ON_WHITE, RESIZED, require_image_shape
+from gan.data.decode import require_image_shape
 from gan.data.decode_all import Decoded, decode_all
 from gan.data.image_set import ImageSet, InMemory, Store
-from gan.data.source import Source, content_key, list_names, printable_name, report_bad_images
+from gan.data.notes import describe_conversions, listing_notes, say_notes
+from gan.data.source import Note, Source, content_key, skipped_or_error
 from gan.data.streamed import Streamed, scan, streamed_fingerprint
 from gan.distributed import collectives, process_group
 from gan.errors import UserError
 from gan.utils.memory import available_memory, format_bytes
 from gan.utils.progress import say
 
-_MAX_LISTED = 10  # empty classes named in a message
 _MAX_SHARE = 0.5  # of the available memory; networks and the system need the rest
 
 
@@ -35,11 +35,11 @@ def load_images(
 ) -> ImageSet:
     """Load images, converted to one size, into memory; a set larger than half of the memory is streamed from disk.
 
-    Prints the memory needed, the conversions, and the number of skipped images. With several ranks, all call it; one on
+    Prints the memory needed, the conversions, and what is left out or assumed. With several ranks, all call it; one on
     each machine goes first, and the others reuse its download and its decoded images.
 
     Args:
-        data: a name in DATASETS, or the path of a folder or zip of images.
+        data: a name in DATASETS, or the path of a folder, zip or npz of images.
         resolution: side of the images, pixels.
         channels: 3 (RGB) or 1 (grey).
         data_root: folder of the named datasets, also for downloads.
@@ -81,9 +81,8 @@ def _load(
     source = open_source(data, data_root=data_root, split=split)
     if strict_split:
         require_split(source, split)
-    if ignored := source.listing.ignored:
-        kinds = ", ".join(f"{number:,} {printable_name(kind)}" for kind, number in ignored.items())
-        say(f"{source.name}: ignoring {sum(ignored.values()):,} files that are not images ({kinds})")
+    said = listing_notes(source.listing)
+    say_notes(source.name, said)
     count = len(source.listing.names)
     size = count * channels * resolution**2
     text = f"{count:,} images at {resolution}x{resolution}x{channels}: {format_bytes(size)}"
@@ -102,11 +101,14 @@ def _load(
         conversions, bad = decoded.conversions, list(decoded.bad)
         classes, labels, fingerprint = decoded.classes, decoded.labels, decoded.fingerprint
         store = InMemory(torch.from_numpy(decoded.pixels))
-    report_bad_images(bad, source.name, skip=skip)
+    notes = listing_notes(source.listing, labels)
+    if skipped := skipped_or_error(bad, source.name, skip=skip):
+        notes += (Note(skipped),)
+    say_notes(source.name, [note for note in notes if note not in said])
     if len(store) < 2:
         raise UserError(f"{source.name}: needs at least 2 images, {len(store)} can be read")
-    _report_conversions(conversions, resolution)
-    _report_empty_classes(labels, classes, source.name)
+    if conversions:
+        say(describe_conversions(conversions, resolution))
     return ImageSet(
         name=data if source.kind in ("digits", "torchvision") else Path(data).resolve().name,
         labels=None if labels is None else torch.from_numpy(labels),
@@ -116,6 +118,7 @@ def _load(
         channels=channels,
         store=store,
         conversions=conversions,
+        notes=tuple(note.text for note in notes),
     )
 
 
@@ -129,27 +132,3 @@ def _decoded(source: Source, resolution: int, channels: int, *, cache: bool) -> 
         # Cached despite bad images: the next attempt, without them, then starts at once.
         decoded_cache.write_cached(key, decoded)
     return decoded
-
-
-def _report_empty_classes(labels: NDArray[np.int64] | None, classes: tuple[str, ...], where: str) -> None:
-    if labels is None:
-        return
-    counts = np.bincount(labels, minlength=len(classes))
-    if empty := [name for name, count in zip(classes, counts, strict=True) if not count]:
-        say(
-            f"{where}: {len(empty):,} of its {len(classes):,} classes have no images "
-            f"({list_names(empty, _MAX_LISTED)}), and a conditional network has them all the same; "
-            "number the classes from 0 without gaps"
-        )
-
-
-def _report_conversions(conversions: dict[str, int], resolution: int) -> None:
-    texts = {
-        RESIZED: f"shrunk to {resolution}×{resolution}",
-        ENLARGED: f"enlarged to {resolution}×{resolution}",
-        ON_WHITE: "laid on white where transparent",
-        FIRST_FRAME: "reduced to the first frame",
-    }
-    counts = (f"{count:,} image{'s' * (count > 1)} {texts.get(kind, kind)}" for kind, count in conversions.items())
-    if conversions:
-        say(", ".join(counts))

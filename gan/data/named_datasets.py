@@ -1,51 +1,21 @@
 """Named datasets: scikit-learn's digits, and those that torchvision downloads."""
 
 import contextlib
-import hashlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gan.data.array_source import ArraySource, array_listing
 from gan.data.folder_source import FileSource, file_list_key
-from gan.data.source import Listing, Reader, Source
+from gan.data.source import Listing, Source
 from gan.errors import UsageError, UserError
 from gan.utils.progress import say
 
 Opener = Callable[[str, Path, str], Source]
-
-
-@dataclass(frozen=True)
-class ArraySource:
-    """Images in memory: uint8 (N, H, W) or (N, H, W, 3)."""
-
-    name: str
-    kind: str
-    images: NDArray[np.uint8]
-    listing: Listing
-
-    @cached_property
-    def key(self) -> bytes:
-        """Digest of all pixels and labels."""
-        digest = hashlib.sha256(f"{self.images.shape} {self.listing.classes}".encode())
-        digest.update(np.ascontiguousarray(self.images).data)
-        if self.listing.labels is not None:
-            digest.update(self.listing.labels.astype("<i8").tobytes())
-        return digest.digest()
-
-    def content_digest(self) -> bytes:
-        """The same digest."""
-        return self.key
-
-    def opened(self) -> AbstractContextManager[Reader]:
-        """Open a reader of single images."""
-        return nullcontext(lambda index, limit=None: self.images[index])
 
 
 def open_digits(name: str, data_root: Path, split: str) -> Source:
@@ -56,7 +26,7 @@ def open_digits(name: str, data_root: Path, split: str) -> Source:
     bunch = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)
     labels = bunch.target.astype(np.int64)
-    return ArraySource(name, "digits", images, _listing(len(images), labels, [str(digit) for digit in range(10)]))
+    return ArraySource(name, "digits", images, array_listing(len(images), labels, [str(digit) for digit in range(10)]))
 
 
 @dataclass(frozen=True)
@@ -90,7 +60,7 @@ class TorchvisionDataset:
         pixels = np.asarray(dataset.data)
         if pixels.ndim == 4 and pixels.shape[1] == 3:
             pixels = pixels.transpose(0, 2, 3, 1)  # (N, 3, H, W) -> (N, H, W, 3)
-        listing = _listing(len(pixels), labels, getattr(dataset, "classes", None))
+        listing = array_listing(len(pixels), labels, getattr(dataset, "classes", None))
         return ArraySource(name, "torchvision", pixels, listing)
 
     def _load_or_download(self, name: str, data_root: Path, split: str) -> Any:
@@ -122,11 +92,3 @@ def _celeba(name: str, dataset: Any) -> FileSource:
     some = [(file, (root / file).stat().st_size if (root / file).exists() else 0, 0) for file in names[:100]]
     key = file_list_key([*some, *((file, 0, 0) for file in names[100:])])
     return FileSource(name, "torchvision", root, key, Listing(names, None, ()))
-
-
-def _listing(count: int, labels: NDArray[np.int64] | None, classes: Sequence[str] | None) -> Listing:
-    names = tuple(f"image {index}" for index in range(count))
-    if labels is None:
-        return Listing(names, None, ())
-    known = tuple(classes) if classes else tuple(str(label) for label in range(int(labels.max()) + 1))
-    return Listing(names, labels, known)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from gan.data.datasets import DATASETS, open_path, require_split
 from gan.data.decode import to_pixels
+from gan.data.notes import listing_notes, say_notes
 from gan.data.png_zip import PngSetWriter, encode_png, zip_entries
-from gan.data.source import BadImage, report_bad_images
+from gan.data.source import BadImage, skipped_or_error
 from gan.data.thread_map import map_images
 from gan.errors import UsageError, UserError
 from gan.utils.files import atomic_write
+from gan.utils.progress import say
 
 
 def pack_images(
@@ -29,7 +31,7 @@ def pack_images(
     reads the zip back as the same images with the same labels. The write is atomic and replaces an older file.
 
     Args:
-        path: a folder or a zip of images, or a name in DATASETS if there is no such path.
+        path: a folder, zip or npz of images, or a name in DATASETS if there is no such path.
         out: the zip to write; its parent folders are created.
         resolution: side of the images, pixels.
         channels: 3 (RGB) or 1 (greyscale).
@@ -54,6 +56,7 @@ def pack_images(
     source = named(str(path), data_root, split) if named else open_path(path, split=split)
     require_split(source, split)
     listing = source.listing
+    say_notes(source.name, listing_notes(listing))
 
     bad: list[tuple[str, str]] = []
     written = 0
@@ -75,7 +78,8 @@ def pack_images(
                 label = None if listing.labels is None else int(listing.labels[index])
                 writer.add(f"{written // 1000:05d}/img{written:08d}.png", png, label)
                 written += 1
-            report_bad_images(bad, source.name, skip=skip_bad_images)
+            if skipped := skipped_or_error(bad, source.name, skip=skip_bad_images):
+                say(f"{source.name}: {skipped}")
             if not written:
                 raise UserError(f"{source.name}: none of its {len(listing.names):,} images can be read")
             writer.write_labels(None if listing.labels is None else listing.classes)

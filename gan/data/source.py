@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.errors import UserError
-from gan.utils.progress import say
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif")
+EXTENSIONS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".webp", ".gif", ".tif", ".tiff", ".avif", ".apng"),
+    *(".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
 MAX_ENTRY = 512 * 2**20  # bytes of one encoded image; a photo of 100 megapixels stays below it, even uncompressed
 _MAX_LISTED = 20  # bad images named in a message; the rest are only counted
 
@@ -24,6 +26,17 @@ Content = bytes | NDArray[np.uint8]
 
 class BadImage(Exception):
     """Raised for an entry that cannot be read or decoded; its text is a short reason."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence about what was left out, assumed or merged when a set was read.
+
+    `warning` is False if it is what the user asked for, such as the other split that is not used.
+    """
+
+    text: str
+    warning: bool = True
 
 
 class Reader(Protocol):
@@ -50,6 +63,8 @@ class Listing:
     """The folder that was selected as the split, if the sub-folders are splits."""
     ignored: dict[str, int] = field(default_factory=dict)
     """Number of files that are not images, by ending, `no ending` or `hidden`."""
+    notes: tuple[Note, ...] = ()
+    """How folders and labels were understood, and what of them is not used."""
 
 
 class Source(Protocol):
@@ -61,7 +76,7 @@ class Source(Protocol):
 
     @property
     def kind(self) -> str:
-        """`folder`, `zip`, `digits` or `torchvision`."""
+        """`folder`, `zip`, `npz`, `digits` or `torchvision`."""
 
     @property
     def key(self) -> bytes:
@@ -133,13 +148,16 @@ def list_names(names: Sequence[str], limit: int) -> str:
     return ", ".join(map(printable_name, names[:limit])) + more
 
 
-def report_bad_images(bad: Sequence[tuple[str, str]], where: str, *, skip: bool) -> None:
-    """Print the number of bad images, pairs of (name, reason), if `skip`; else raise UserError naming 20 of them."""
+def skipped_or_error(bad: Sequence[tuple[str, str]], where: str, *, skip: bool) -> str | None:
+    """Return a sentence on the number of bad images, pairs of (name, reason), or None if there are none.
+
+    Raises:
+        UserError: there are some, and `skip` is False; it names 20 of them.
+    """
     if not bad:
-        return
+        return None
     if skip:
-        say(f"{where}: {len(bad):,} unreadable image{'s' * (len(bad) > 1)} skipped")
-        return
+        return f"{len(bad):,} unreadable image{'s' * (len(bad) > 1)} skipped"
     lines = [f"  {printable_name(name)}: {reason}" for name, reason in bad[:_MAX_LISTED]]
     if len(bad) > _MAX_LISTED:
         lines.append(f"  and {len(bad) - _MAX_LISTED:,} more")

@@ -42,7 +42,9 @@ def load_train_and_test(
     """
     test_source = test_data or data
     if test_data and test_data not in DATASETS and not Path(test_data).expanduser().exists():
-        raise UsageError(f"--test-data {test_data}: no such folder or zip, and not a dataset ({', '.join(DATASETS)})")
+        raise UsageError(
+            f"--test-data {test_data}: no such folder, zip or npz, and not a dataset ({', '.join(DATASETS)})"
+        )
 
     def load(source: str, split: str) -> ImageSet:
         options: dict[str, Any] = {"data_root": data_root, "split": split, "skip_bad_images": skip_bad_images}

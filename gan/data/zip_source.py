@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from gan.data import source
 from gan.data.labels import select_and_label
-from gan.data.source import BadImage, Listing, Reader
+from gan.data.source import BadImage, Listing, Note, Reader
 from gan.errors import UserError
 
 _MAX_RATIO = 1000  # deflate compresses at most about 1030 times; only a zip bomb or a blank image comes near
@@ -85,13 +85,19 @@ class ZipSource:
                 infos = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
             raise _not_a_zip_error(self.name) from error
-        infos = [info for info in infos if not info.is_dir()]
-        # Of two entries with the same name the later one counts, as in unzip.
         files: dict[str, zipfile.ZipInfo] = {}
+        folders: list[str] = []
+        notes: list[Note] = []
         for info in infos:
             name = _entry_name(info)
             _refuse_outside_path(name, self.name)
-            files[source.normalized_name(name)] = info
+            normalized = source.normalized_name(name)
+            if name.endswith("/"):
+                folders.append(f"{normalized}/")
+                continue
+            if normalized in files:
+                notes.append(Note(f"two entries have the name {source.printable_name(name)}; using the later one"))
+            files[normalized] = info  # as unzip does
         images = {name: info for name, info in sorted(files.items()) if source.is_image_name(name)}
         tables = {name: info for name, info in files.items() if source.is_labels_name(name)}
         if not images:
@@ -106,11 +112,22 @@ class ZipSource:
                 raise UserError(f"{self.name}: {name} cannot be read: {error}") from error
 
         names = list(images)
-        selection = select_and_label(names, list(tables), read_table, split=self._split, where=self.name)
+        others = files.keys() - images.keys() - tables.keys()
+        selection = select_and_label(
+            names,
+            list(tables),
+            read_table,
+            split=self._split,
+            where=self.name,
+            others=list(filter(source.is_visible, [*others, *folders])),
+        )
         entries = [images[names[index]] for index in selection.indices]
         selected = tuple(names[index] for index in selection.indices)
-        ignored = source.count_ignored(files.keys() - images.keys() - tables.keys())
-        return Listing(selected, selection.labels, selection.classes, selection.split_folder, ignored), entries
+        ignored = source.count_ignored(others)
+        listing = Listing(
+            selected, selection.labels, selection.classes, selection.split_folder, ignored, (*notes, *selection.notes)
+        )
+        return listing, entries
 
     @contextmanager
     def opened(self) -> Iterator[Reader]:

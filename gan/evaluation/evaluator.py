@@ -193,6 +193,10 @@ class Evaluation:
     def _new_record(self) -> dict[str, Any]:
         options = self.options
         real = next(iter(self._real.values()), None)
+        reference = None
+        if real:
+            facts = {"images": len(real), "conversions": real.conversions, "notes": list(real.notes)}
+            reference = {"name": self.data, **facts}
         return {
             "schema": RECORD_SCHEMA,
             "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
@@ -208,7 +212,7 @@ class Evaluation:
                 "batch": self.extractor.batch_size,
                 "mixed_protocols": options.mixed_protocols,
             },
-            "reference": {"name": self.data, "images": len(real), "conversions": real.conversions} if real else None,
+            "reference": reference,
             "planned": len(self.entries),
             "passed_over": [],
             "stopped": None,

@@ -1,7 +1,7 @@
 """The report of an evaluation: report.md, report.html and charts, made from report.json and the logs of runs."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,15 @@ def _notes(record: Mapping[str, Any], scores: Sequence[Score], mixed: bool) -> l
     if reference and reference["conversions"]:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in reference["conversions"].items())
         notes.append(f"Of the {reference['images']:,} real images: {kinds}.")
-    return notes
+    notes += [f"{reference['name']}: {note}" for note in (reference or {}).get("notes", ())]
+    return notes + [f"{row['name']}: {note}" for row in results for note in _set_notes(row)]
+
+
+def _set_notes(row: Row) -> Iterator[str]:
+    """What was converted, left out or assumed in a scored set of images."""
+    if row.get("conversions"):
+        yield ", ".join(f"{count:,} {kind}" for kind, count in row["conversions"].items())
+    yield from row.get("notes", ())
 
 
 def _grids(record: Mapping[str, Any], folder: Path) -> list[Figure]:

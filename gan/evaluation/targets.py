@@ -1,14 +1,10 @@
 """Evaluation targets as image streams: checkpoints, whole runs, folders, zips and npz files"""
 
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from gan.config.train_config import TrainConfig
@@ -120,8 +116,6 @@ def resolve_targets(
         path = Path(target).expanduser()
         if target in checkpoints:
             entries += checkpoints[target]
-        elif path.suffix.lower() == ".npz":
-            entries.append(_array_target(path, seed))
         else:
             entries.append(_image_target(path, split, seed, skip_bad_images))
     names = [entry.name for entry in entries]
@@ -218,7 +212,7 @@ def _image_target(path: Path, split: str, seed: int, skip_bad_images: bool) -> T
             "is; bring them to one size with `msn-gan data pack`"
         )
     shape = (len(images), images.channels, side)
-    facts = {"conversions": images.conversions, "fingerprint": images.fingerprint}
+    facts = {"conversions": images.conversions, "notes": list(images.notes), "fingerprint": images.fingerprint}
     return _image_set_target(path, images.fetch, seed, shape, **facts)
 
 
@@ -238,21 +232,3 @@ def _first_size(path: Path, split: str) -> tuple[int, bool]:
                 )
             return width, info.mode == "L"
     return 32, False
-
-
-def _array_target(path: Path, seed: int) -> Target:
-    """An npz with images uint8 (N, H, W, 3 or 1), the form in which ADM and later programs write their samples."""
-    try:
-        with np.load(path, allow_pickle=False) as entries:
-            if "mu" in entries:
-                raise UserError(f"{path}: contains statistics, not images; pass reference statistics with --ref")
-            arrays = [array for array in (entries[key] for key in entries) if array.ndim == 4]
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: not an npz of images, or damaged ({error})") from error
-    if len(arrays) != 1 or arrays[0].dtype != np.uint8 or arrays[0].shape[3] not in (1, 3):
-        raise UserError(f"{path}: contains no images; one array uint8 (N, H, W, 3) is expected")
-    pixels = torch.from_numpy(arrays[0]).permute(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)
-    count, channels, height, width = pixels.shape
-    if height != width:
-        raise UserError(f"{path}: images of {width}x{height} pixels; they must be square")
-    return _image_set_target(path, pixels.__getitem__, seed, (count, channels, height))

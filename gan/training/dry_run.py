@@ -8,7 +8,8 @@ import torch
 
 from gan.config.train_config import TrainConfig
 from gan.data import DATASETS, ImageSet
-from gan.data.datasets import count_classes
+from gan.data.datasets import count_classes, open_source
+from gan.data.notes import listing_notes, say_notes
 from gan.distributed import collectives, process_group
 from gan.errors import UsageError
 from gan.models import count_parameters
@@ -37,7 +38,7 @@ def dry_run(config: TrainConfig, runtime: Runtime, run: RunDirectory) -> None:
         raise UsageError(f"--data {config.data}: no such file or folder, nor one of {', '.join(DATASETS)}")
     shape = (max(config.batch, 64), config.channels, config.resolution, config.resolution)
     noise = torch.randint(0, 256, shape, dtype=torch.uint8)
-    count = collectives.on_rank0(lambda: count_classes(config.data)) if config.conditional else 0
+    count = collectives.on_rank0(lambda: _list_and_count_classes(config.data)) if config.conditional else 0
     labels = torch.arange(len(noise)) % count if count else None
     classes = [str(number) for number in range(count)]
     trainer = Trainer(config, runtime, ImageSet.of(noise, labels, classes, name=config.data))
@@ -56,6 +57,15 @@ def dry_run(config: TrainConfig, runtime: Runtime, run: RunDirectory) -> None:
         images = config.batch * config.n_dis / seconds
         print(f"time:       {_duration(seconds * config.steps)} for {config.steps:,} steps ({images:.0f} images/s)")
         print(f"memory:     {peak_memory_bytes(runtime.device) / 1e6:.0f} MB, without the training images")
+
+
+def _list_and_count_classes(data: str) -> int:
+    """The number of classes of a set's training images; prints what is left out or assumed in listing them."""
+    if data in DATASETS:
+        return count_classes(data)
+    source = open_source(data, data_root=Path(), split="train")
+    say_notes(source.name, listing_notes(source.listing))
+    return len(source.listing.classes)
 
 
 def _seconds_per_step(trainer: Trainer, steps: int) -> float:

@@ -111,6 +111,14 @@ def test_dry_run_of_a_conditional_run_without_labels(call: Call, image_folder: P
     refused(call, 2, told, command=words)
 
 
+def test_dry_run_tells_of_labels_that_begin_at_one(call: Call, image_folder: Path) -> None:
+    names = [path.relative_to(image_folder).as_posix() for path in sorted(image_folder.rglob("*.png"))]
+    rows = [[name, 1 + index % 2] for index, name in enumerate(names)]
+    (image_folder / "dataset.json").write_text(json.dumps({"labels": rows}))
+    code, message = call("train", "--data", image_folder, *SMALL, "--conditional", "--dry-run")
+    assert code == 0 and "1 of its 3 classes have no images (0)" in message
+
+
 def test_config_file_and_flags(call: Call, image_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("c.toml").write_text(f'preset = "msn-dcgan"\ndata = "{image_folder}"\nnorm = "sn"\nd_width = 4\ng_width = 4\n')
     with pytest.raises(SystemExit):

@@ -16,6 +16,10 @@ def listing(path: Path, split: str = "train"):
     return open_source(str(path), data_root=path, split=split).listing
 
 
+def said(found):
+    return [note.text for note in found.notes]
+
+
 def test_sub_folders_are_classes(classes_folder, zip_of, tmp_path):
     for path in (classes_folder, zip_of(classes_folder, tmp_path / "set.zip")):
         images = load_images(str(path), resolution=8, channels=3)
@@ -51,19 +55,20 @@ def test_no_sub_folders_means_unlabelled(tmp_path, paint, names):
     assert images.classes == ()
 
 
-def test_images_beside_class_folders_make_the_set_unlabelled_and_say_so(classes_folder, paint, capsys):
+def test_images_beside_class_folders_make_the_set_unlabelled_and_say_so(classes_folder, paint):
     paint(classes_folder / "stray.png")
-    assert listing(classes_folder).labels is None
-    assert "1 of its images are in no sub-folder, so the set is treated as unlabelled" in capsys.readouterr().err
+    found = listing(classes_folder)
+    assert found.labels is None
+    assert said(found) == ["1 of its images are in no sub-folder, so the 13 images are treated as unlabelled"]
 
 
-def test_split_folders_are_no_classes(tmp_path, paint, capsys):
+def test_split_folders_are_no_classes(tmp_path, paint):
     for name in ("train/cat/1.png", "train/dog/2.png", "test/cat/3.png", "test/dog/4.png", "test/dog/5.png"):
         paint(tmp_path / "set" / name)
     train, test = listing(tmp_path / "set"), listing(tmp_path / "set", "test")
     assert train.names == ("train/cat/1.png", "train/dog/2.png")
     assert (test.labels.tolist(), test.classes) == ([0, 1, 1], ("cat", "dog"))
-    assert "using its folder train; ignoring test" in capsys.readouterr().err
+    assert said(train) == ["using its folder train; ignoring test"] and not train.notes[0].warning
 
 
 def test_each_split_has_its_own_dataset_json(tmp_path, paint, zip_of):
@@ -89,7 +94,7 @@ def test_one_dataset_json_above_all_splits(tmp_path, paint):
 
 
 @pytest.mark.parametrize("held_out", ["val", "valid", "validation"])
-def test_images_held_out_under_another_name_serve_as_test(tmp_path, paint, zip_of, capsys, held_out):
+def test_images_held_out_under_another_name_serve_as_test(tmp_path, paint, zip_of, held_out):
     for name in ("train/cat/1.png", "train/dog/2.png", f"{held_out}/cat/3.png", f"{held_out}/dog/4.png"):
         paint(tmp_path / "set" / name)
     for path in (tmp_path / "set", zip_of(tmp_path / "set", tmp_path / "set.zip")):
@@ -97,7 +102,7 @@ def test_images_held_out_under_another_name_serve_as_test(tmp_path, paint, zip_o
         assert test.names == (f"{held_out}/cat/3.png", f"{held_out}/dog/4.png")
         assert (test.labels.tolist(), test.classes) == ([0, 1], ("cat", "dog"))
         told = f"using its folder {held_out} as the split test, which has no folder of its own; ignoring train"
-        assert told in capsys.readouterr().err
+        assert said(test) == [told]
 
 
 def test_a_split_that_is_not_there_is_told(tmp_path, paint):

@@ -91,7 +91,7 @@ def test_places_that_cannot_be_written_or_read(classes_folder, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         pack_images(classes_folder, tmp_path / "file" / "set.zip", resolution=8)
-    with pytest.raises(UsageError, match="no such folder or zip"):
+    with pytest.raises(UsageError, match="no such folder, zip or npz"):
         pack_images(tmp_path / "none", tmp_path / "set.zip", resolution=8)
     with pytest.raises(UsageError, match="not 0 and 3"):
         pack_images(classes_folder, tmp_path / "set.zip", resolution=0)

@@ -1,60 +1,20 @@
-"""Every form of pixels that PNG and TIFF files have, written by a few lines of this file: right, or refused by name."""
+"""Every form of pixels that PNG and TIFF files have, written without an image library: right, or refused by name."""
 
 from __future__ import annotations
 
+import io
 import struct
-import zlib
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, features
 
 from gan.data.decode import ON_WHITE, to_pixels
 from gan.data.source import BadImage
+from tests.helpers.image_files import Samples, packed, png, png_chunk, tiff
 
 SIDE = 16
-Samples = NDArray[np.integer]
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def packed(row: Samples, depth: int, order: str = ">") -> bytes:
-    """The samples of a row, the first one in the highest bits, filled up to whole bytes."""
-    if depth == 16:
-        return row.astype(f"{order}u2").tobytes()
-    bits = "".join(format(int(value), f"0{depth}b") for value in row.reshape(-1))
-    bits += "0" * (-len(bits) % 8)
-    return int(bits, 2).to_bytes(len(bits) // 8, "big")
-
-
-def png(kind: int, depth: int, samples: Samples, extra: bytes = b"") -> bytes:
-    """A PNG of a colour type and depth; samples (H, W) or (H, W, channels)."""
-    header = struct.pack(">IIBBBBB", SIDE, SIDE, depth, kind, 0, 0, 0)
-    rows = b"".join(b"\0" + packed(row, depth) for row in samples)
-    image = chunk(b"IHDR", header) + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + image
-
-
-def tiff(photometric: int, depth: int, samples: Samples, order: str, extra_samples: int | None = None) -> bytes:
-    """An uncompressed TIFF in a byte order, `<` or `>`; samples (H, W) or (H, W, channels)."""
-    channels = 1 if samples.ndim == 2 else samples.shape[2]
-    data = b"".join(packed(row, depth, order) for row in samples)
-    depths = struct.pack(f"{order}{channels}H", *[depth] * channels)
-    tags = [(256, 4, SIDE), (257, 4, SIDE), (258, 3, depth), (259, 3, 1), (262, 3, photometric), (273, 4, 8)]
-    tags += [(277, 3, channels), (278, 4, SIDE), (279, 4, len(data))]
-    tags += [] if extra_samples is None else [(338, 3, extra_samples)]
-    table = struct.pack(f"{order}H", len(tags))
-    for tag, kind, value in tags:
-        if tag == 258 and channels > 2:  # the values do not fit into the entry, which has their place
-            table += struct.pack(f"{order}HHLL", tag, kind, channels, 8 + len(data))
-        else:
-            table += struct.pack(
-                f"{order}HHLHH" if kind == 3 else f"{order}HHLL", tag, kind, 1, value, *[0] * (kind == 3)
-            )
-    start = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HL", 42, 8 + len(data) + len(depths))
-    return start + data + depths + table + struct.pack(f"{order}L", 0)
 
 
 def drawn(top: int, channels: int | None = None) -> Samples:
@@ -83,7 +43,7 @@ def test_png_grey(depth: int, transparent: bool) -> None:
     extra = b""
     if transparent:
         expected[samples == samples[0, 0]] = 1
-        extra = chunk(b"tRNS", struct.pack(">H", samples[0, 0]))
+        extra = png_chunk(b"tRNS", struct.pack(">H", samples[0, 0]))
     assert (ON_WHITE in assert_pixels(png(0, depth, samples, extra), expected, 0.5)) == transparent
 
 
@@ -97,7 +57,7 @@ def test_png_colour_of_which_one_is_transparent() -> None:
     samples = drawn(256, 3)
     expected = samples / 255
     expected[(samples == samples[0, 0]).all(2)] = 1
-    extra = chunk(b"tRNS", struct.pack(">HHH", *samples[0, 0]))
+    extra = png_chunk(b"tRNS", struct.pack(">HHH", *samples[0, 0]))
     assert ON_WHITE in assert_pixels(png(2, 8, samples, extra), expected, 0.5)
     with pytest.raises(
         BadImage, match="16-bit colours of which one is transparent; convert it to 8 bits or to an alpha"
@@ -112,10 +72,10 @@ def test_png_palette(depth: int, transparent: bool) -> None:
     palette, alpha = rng.integers(0, 256, (2**depth, 3)), rng.integers(0, 256, 2**depth)
     samples = drawn(2**depth)
     expected = palette[samples] / 255
-    extra = chunk(b"PLTE", palette.astype(np.uint8).tobytes())
+    extra = png_chunk(b"PLTE", palette.astype(np.uint8).tobytes())
     if transparent:
         expected = on_white(expected, alpha[samples] / 255)
-        extra += chunk(b"tRNS", alpha.astype(np.uint8).tobytes())
+        extra += png_chunk(b"tRNS", alpha.astype(np.uint8).tobytes())
     assert_pixels(png(3, depth, samples, extra), expected, 0.5)
 
 
@@ -159,3 +119,43 @@ def test_tiff_colour(extra_samples: int | None, depth: int, order: str) -> None:
     elif extra_samples == 2:
         expected = on_white(expected, values[..., 3])
     assert_pixels(tiff(2, depth, samples, order, extra_samples), expected, 3 if depth == 16 else 1.5)
+
+
+@pytest.mark.parametrize("top", [1, 7, 255, 1000, 65535])
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("plain", [False, True])
+def test_netpbm(plain: bool, colour: bool, top: int) -> None:
+    """The header of a PGM or PPM has the value of white."""
+    samples = drawn(top + 1, 3 if colour else None)
+    kind = (5, 6)[colour] - 3 * plain
+    wide = samples.astype(">u2" if top > 255 else "u1").tobytes()
+    data = " ".join(map(str, samples.reshape(-1))).encode() if plain else wide
+    assert_pixels(f"P{kind} {SIDE} {SIDE} {top}\n".encode() + data, samples / top, 1)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_netpbm_of_one_bit(plain: bool) -> None:
+    """A 1 is black."""
+    samples = drawn(2)
+    data = "\n".join("".join(map(str, row)) for row in samples).encode() if plain else packed_rows(samples)
+    assert_pixels(f"P{4 - 3 * plain} {SIDE} {SIDE}\n".encode() + data, 1.0 - samples, 0)
+
+
+def packed_rows(samples: Samples) -> bytes:
+    return b"".join(packed(row, 1) for row in samples)
+
+
+@pytest.mark.skipif(not features.check("jpg_2000"), reason="this Pillow has no JPEG 2000")
+@pytest.mark.parametrize("ending", ["jp2", "j2k"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "I;16"])
+def test_jpeg_2000(mode: str, ending: str) -> None:
+    """Pillow writes it without loss; its reader has no other writer here to be held against."""
+    channels = {"L": None, "RGB": 3, "RGBA": 4, "LA": 2, "I;16": None}[mode]
+    samples = drawn(65536 if mode == "I;16" else 256, channels).astype(np.uint16 if mode == "I;16" else np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(samples).save(file, "JPEG2000", irreversible=False, no_jp2=ending == "j2k")
+    values = samples / (65535 if mode == "I;16" else 255)
+    if mode in ("RGBA", "LA"):
+        values = on_white(values[..., :-1], values[..., -1])
+        values = values[..., 0] if mode == "LA" else values
+    assert_pixels(file.getvalue(), values, 1)

@@ -120,8 +120,8 @@ def test_no_test_images(train: Path) -> None:
     )
     message = "--test-data: these are the training images; give other images of the same classes"
     refused(UsageError, message, data=str(train), test_data=str(train))
-    refused(UsageError, "--test-data nowhere: no such folder or zip", data=str(train), test_data="nowhere")
-    refused(UsageError, "--data nowhere: no such folder or zip", data="nowhere")
+    refused(UsageError, "--test-data nowhere: no such folder, zip or npz", data=str(train), test_data="nowhere")
+    refused(UsageError, "--data nowhere: no such folder, zip or npz", data="nowhere")
 
 
 def test_too_few_images(train: Path, tmp_path: Path) -> None:

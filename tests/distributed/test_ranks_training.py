@@ -203,7 +203,7 @@ def elsewhere_on_rank_1() -> None:
     [
         (("train", "--batch", "9"), 2, "--batch 9: cannot be split evenly over 2 ranks; choose a multiple of 2"),
         (("train", "--batch", "many"), 2, "Invalid value for '--batch'"),
-        (("train", "--data", "nowhere.zip"), 2, "--data nowhere.zip: no such folder or zip"),
+        (("train", "--data", "nowhere.zip"), 2, "--data nowhere.zip: no such folder, zip or npz"),
         (("train", "--batch", "32", "--data", "here"), 2, "a batch of 32 images is more than the 24"),
         (("train", "--resume"), 1, "--resume: there is no run checkpoints/quickstart"),
         (("data", "info", "here"), 2, "data: runs in one process; torchrun is for report, sample, train"),

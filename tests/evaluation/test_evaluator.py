@@ -200,8 +200,8 @@ class TestBadInput:
                 "mu": np.zeros(3),
                 "sigma": np.eye(3),
             },
-            "contains no images; one array uint8": {"arr_0": np.zeros((3, 8, 8, 3))},
-            "must be square": {"arr_0": np.zeros((3, 8, 9, 3), np.uint8)},
+            "contains no images; an array of images is uint8": {"arr_0": np.zeros((3, 8, 8, 3))},
+            "not square": {"arr_0": np.zeros((3, 8, 9, 3), np.uint8)},
         }
         for message, arrays in contents.items():
             np.savez(tmp_path / "a.npz", **arrays)

@@ -157,6 +157,17 @@ def test_one_score_of_one_target(folder: Path, make: Make) -> None:
     )
 
 
+def test_what_was_left_out_of_the_images_is_noted(folder: Path, make: Make) -> None:
+    facts = {"conversions": {"converted to RGB": 3}, "notes": ["using its folder train; ignoring test"]}
+    real = {"name": "real", "images": 90, "conversions": {}, "notes": ["ignoring 2 files (not images: 2 .txt)"]}
+    make({**result(), **facts}, reference=real)
+    assert report.write_evaluation_report(folder).first.notes[-3:] == (
+        "real: ignoring 2 files (not images: 2 .txt)",
+        f"{result()['name']}: 3 converted to RGB",
+        f"{result()['name']}: using its folder train; ignoring test",
+    )
+
+
 def test_unlike_protocols_are_told_apart(folder: Path, make: Make) -> None:
     other = dataclasses.replace(PROTOCOL, generated_count=60, ema=True)
     make(result(), result("b", target="b", protocol=other.to_json()), result("c", target="c"))

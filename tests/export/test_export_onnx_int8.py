@@ -187,7 +187,7 @@ def test_bad_images(call: Call, classifier: Path, here: Path, image_folder: Path
         (Path("flat") / path.name).write_bytes(path.read_bytes())
     for path, flags, expected, part in (
         ("bare.pt", [], 2, "--int8: name the images with --data"),
-        (classifier, ["--data", "nowhere"], 2, "--data nowhere: no such folder or zip"),
+        (classifier, ["--data", "nowhere"], 2, "--data nowhere: no such folder, zip or npz"),
         (classifier, ["--data", "images"], 2, "--test-data: images has no test split"),
         (classifier, ["--data", "images", "--test-data", "digits"], 1, "--test-data digits: its classes differ from"),
         (classifier, ["--data", "flat"], 1, "--data flat: has no labels"),

@@ -71,7 +71,7 @@ def test_other_images_are_refused_when_all_is_done(run: Run, image_folder: Path,
     other = shutil.copytree(sets[kind], tmp_path / "other")
     sorted(other.rglob("*.png"))[-1].unlink()
     for elsewhere, message in (
-        ("nowhere", "nowhere: no such folder or zip"),
+        ("nowhere", "nowhere: no such folder, zip or npz"),
         (str(other), "images differ from those at the start"),
     ):
         with pytest.raises(UserError, match=message):

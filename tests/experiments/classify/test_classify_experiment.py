@@ -184,8 +184,8 @@ def test_a_trained_network_scores_images(run: Run, image_folder: Path) -> None:
         ("--model resnet18 --resolution 8 --norms none,in,bn", 2, "--norms in: the last maps of resnet18 have one pos"),
         ("--model resnet18 --resolution 8 --norms bn --batch 1", 2, "use --resolution 9 or more or --batch 2 or more"),
         ("--batch 5000", 2, "--batch 5000: more than the 1,442 training images; use --batch 1442 or less"),
-        ("--data nowhere", 2, "--data nowhere: no such folder or zip"),
-        ("--test-data nowhere", 2, "--test-data nowhere: no such folder or zip"),
+        ("--data nowhere", 2, "--data nowhere: no such folder, zip or npz"),
+        ("--test-data nowhere", 2, "--test-data nowhere: no such folder, zip or npz"),
         ("--device mps", 2, "--device mps: torch finds no Apple GPU"),
     ],
 )

@@ -157,7 +157,7 @@ def test_other_images_are_refused_when_all_is_done(tmp_path: Path, image_folder:
     """Otherwise the commands in the report would name images that no training used."""
     compare(tmp_path, **{**BOTH, "channels": 3, "data": str(image_folder), "report_features": "digits"})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(UsageError, match="--data nowhere: no such folder or zip"):
+    with pytest.raises(UsageError, match="--data nowhere: no such folder, zip or npz"):
         compare(tmp_path, data="nowhere")
     with pytest.raises(UserError, match="RUN r: the images differ from those at the start"):
         compare(tmp_path, data="digits")

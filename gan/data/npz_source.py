@@ -1,0 +1,110 @@
+"""Image source that is an npz of arrays, as samplers (ADM), MedMNIST and Keras write them."""
+
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan.data.array_source import ArraySource, array_listing
+from gan.data.labels import MAX_CLASSES, split_of_name
+from gan.data.source import Note, list_names
+from gan.errors import UserError
+
+_MAX_LISTED = 5  # arrays named in a message
+_FORM = "an array of images is uint8 (N, H, W) or (N, H, W, 1, 3 or 4)"
+
+
+def open_npz(path: Path, *, split: str) -> ArraySource:
+    """Open the images of an npz: its one array uint8 (N, H, W) or (N, H, W, 1, 3 or 4), whatever its name.
+
+    Labels are the one array of N integers, (N,) or (N, 1), if there is one. Several arrays of images are splits, which
+    their names tell: `train_images` and `test_images`, or `x_train` and `x_test`.
+
+    Raises:
+        UserError: it is not an npz, is damaged, or has no images, or several arrays of them without splits.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as entries:
+            arrays: dict[str, NDArray[Any]] = {name: entries[name] for name in entries.files}
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: not an npz of images, or damaged ({error})") from error
+    except MemoryError as error:
+        raise UserError(f"{path}: its arrays do not fit into memory; give a folder or zip of images") from error
+    candidates = {name: array for name, array in arrays.items() if _is_images(array)}
+    if not candidates and "mu" in arrays:
+        raise UserError(f"{path}: contains statistics, not images; pass reference statistics with --ref")
+    if not candidates:
+        raise UserError(f"{path}: contains no images; {_FORM}; it contains {_described(arrays)}")
+    name, notes = _select(candidates, split, path)
+    images = arrays.pop(name)
+    images = images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
+    splits = len(candidates) > 1
+    arrays = {key: array for key, array in arrays.items() if not (splits and _differs(_split(key), _split(name)))}
+    labels, label_name = _labels(arrays, len(images), path)
+    unused = sorted(arrays.keys() - {label_name})
+    if unused:
+        notes.append(Note(f"using its images in {name}; ignoring {list_names(unused, _MAX_LISTED)}", warning=False))
+    listing = array_listing(len(images), labels, split_folder=name if splits else None, notes=notes)
+    return ArraySource(str(path), "npz", images, listing)
+
+
+def _is_images(array: NDArray[Any]) -> bool:
+    """True for uint8 (N, H, W) or (N, H, W, 1, 3 or 4) with at least one image and pixel."""
+    of_images = array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3, 4))
+    return array.dtype == np.uint8 and of_images and array.size > 0
+
+
+def _split(name: str) -> str | None:
+    """The split that a word of an array's name stands for."""
+    return next(filter(None, map(split_of_name, re.split(r"[^A-Za-z]+", name))), None)
+
+
+def _differs(split: str | None, other: str | None) -> bool:
+    return split is not None and split != other
+
+
+def _select(candidates: Mapping[str, NDArray[Any]], split: str, path: Path) -> tuple[str, list[Note]]:
+    """The name of the array of a split, and how it was found; a validation split replaces a missing `test`."""
+    if len(candidates) == 1:
+        return next(iter(candidates)), []
+    by_split: dict[str | None, str] = {_split(name): name for name in candidates}
+    if None in by_split or len(by_split) < len(candidates):
+        raise UserError(
+            f"{path}: contains {len(candidates)} arrays of images ({list_names(sorted(candidates), _MAX_LISTED)}) "
+            "that are not splits; write the one to use to an npz of its own"
+        )
+    name = by_split.get(split) or (by_split.get("val") if split == "test" else None)
+    if name is None:
+        raise UserError(f"{path}: has no split {split}, only {list_names(sorted(candidates), _MAX_LISTED)}")
+    others = list_names(sorted(candidates.keys() - {name}), _MAX_LISTED)
+    return name, [Note(f"using its images in {name} as the split {split}; ignoring {others}", warning=False)]
+
+
+def _labels(arrays: Mapping[str, NDArray[Any]], count: int, path: Path) -> tuple[NDArray[np.int64] | None, str | None]:
+    """The labels, int64 (N,), and the name of their array; None if there is none.
+
+    Raises:
+        UserError: several arrays could be the labels, or a label is negative or too large.
+    """
+    named = {name: array for name, array in arrays.items() if array.dtype.kind in "iu" and array.size == count}
+    named = {name: array for name, array in named.items() if array.shape in ((count,), (count, 1))}
+    if not named:
+        return None, None
+    if len(named) > 1:
+        raise UserError(
+            f"{path}: its arrays {list_names(sorted(named), _MAX_LISTED)} could each be the labels; remove all but one"
+        )
+    ((name, array),) = named.items()
+    if array.min() < 0 or array.max() >= MAX_CLASSES:
+        raise UserError(f"{path}: labels in {name} must be from 0 to {MAX_CLASSES - 1}")
+    return array.reshape(count).astype(np.int64), name
+
+
+def _described(arrays: Mapping[str, NDArray[Any]]) -> str:
+    forms = [f"{name} ({array.dtype}, {array.shape})" for name, array in sorted(arrays.items())]
+    return list_names(forms, _MAX_LISTED) or "nothing"
