@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from gan.dynamics.callback import DynamicsCallback
+from gan.errors import UserError
 from gan.experiments.classify.trainer import ClassifierTrainer
 from gan.experiments.provenance import write_result
 from gan.models import count_parameters
 from gan.models.classifiers import CLASSIFIER_FILE, classifier_state
 from gan.runs import checkpoint
-from gan.runs.log import RunLogger
+from gan.runs.log import LOG, RunLogger, read_log
 from gan.utils.progress import Advance
 from gan.utils.signals import StopSignals
 
@@ -111,7 +112,12 @@ def resume_classifier(trainer: ClassifierTrainer, folder: Path) -> None:
     """Load the newest complete checkpoint of a training, if it has one.
 
     Raises:
-        UserError: it is from another training, or damaged.
+        UserError: it is from another training, damaged, or missing although the log has epochs that it followed.
     """
     if newest := checkpoint.newest_checkpoint(folder):
         trainer.load_state(newest.state, newest.path)
+    elif len(epochs := read_log(folder / LOG)) > 1:  # after the first, it may have been killed before it was saved
+        raise UserError(
+            f"{folder}: its checkpoint is missing, although it was trained to epoch {epochs[-1]['epoch']}; "
+            "put the step-….pt back, or remove the folder to start this training again"
+        )

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from gan.errors import UserError
+from gan.experiments.classify.experiment import run_classification
 from gan.runs import checkpoint
 from gan.runs import log as runlog
 from tests.helpers.runs import classify_to_end, random_moment, signalled_exit_code
@@ -76,3 +78,15 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(whole: dict[str, Any], tmp_pa
     assert [path.name for path in checkpoint.list_checkpoints(folder)] == ["step-00000003.pt"]
     assert classify_to_end(tmp_path, {})  # settings may be left out
     same_bytes(outcome(tmp_path), whole)
+
+
+def test_a_lost_checkpoint_is_noticed(tmp_path: Path) -> None:
+    """Starting again would overwrite the log of the epochs before."""
+    assert not classify_to_end(tmp_path, FLAGS, ("renamed", 10))
+    folder = tmp_path / "checkpoints" / "r" / TRAININGS[0]
+    before = (folder / "log.jsonl").read_bytes()
+    for path in checkpoint.list_checkpoints(folder):
+        path.unlink()
+    with pytest.raises(UserError, match="bn-lr0.01-seed0: its checkpoint is missing, although it was trained to epoch"):
+        run_classification("r", {}, root=tmp_path)
+    assert (folder / "log.jsonl").read_bytes() == before
