@@ -18,7 +18,7 @@ _HELP_TEXTS = {"report_every": "Steps between scores of the EMA generator.  [a t
 
 @main.command()
 @click.argument("run")
-@click.option("--preset", help=f"Base config: {', '.join(PRESETS)}.  [default: quickstart]")
+@click.option("--preset", help=f"Base config: {', '.join(PRESETS)}.  [default: chosen from --data; quickstart without]")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Config fields from a TOML or JSON file.")
 @out_root
 @device_option

@@ -16,7 +16,7 @@ from gan.training import train as launch
 
 @main.command()
 @click.argument("run", required=False)
-@click.option("--preset", help=f"Base config: {', '.join(PRESETS)}.  [default: quickstart]")
+@click.option("--preset", help=f"Base config: {', '.join(PRESETS)}.  [default: chosen from --data; quickstart without]")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Config fields from a TOML or JSON file.")
 @click.option("--resume", is_flag=True, help="Resume RUN from its newest checkpoint.")
 @click.option(
@@ -35,12 +35,16 @@ def train(
     device: str,
     **config: Any,
 ) -> None:
-    """Train a GAN. RUN is the name of the run; by default, that of the preset.
+    """Train a GAN. RUN is the name of the run; by default, that of the preset, or without --preset of the images.
+
+    Without --preset, the recipe is chosen from the images and the machine, and printed.
 
     Flags override the file, which overrides the preset. Brackets show the defaults, most of which a preset
     changes; --dry-run shows the effective values.
 
-    Example: msn-gan train cats --preset msn-dcgan --data cats.zip --norm msn --steps 20000
+    \b
+    Examples: msn-gan train --data photos/
+              msn-gan train cats --preset msn-dcgan --data cats.zip --norm msn --steps 20000
     """
     overrides = {name: value for name, value in config.items() if value is not None}
     with process_group.joined_ranks():

@@ -40,6 +40,18 @@ DATASETS: dict[str, Opener] = {
     ),
 }
 
+SHAPES = {
+    "digits": (8, 1),
+    "mnist": (28, 1),
+    "fashion-mnist": (28, 1),
+    "cifar10": (32, 3),
+    "cifar100": (32, 3),
+    "svhn": (32, 3),
+    "stl10": (48, 3),  # of 96 pixels, of which SNGAN trains on half
+    "celeba": (64, 3),  # of 178 by 218, of which 64 is usual
+}
+"""Side of the images that the named datasets are trained at, pixels, and their channels."""
+
 # Number of classes of the training images; the other datasets are unlabelled.
 _CLASSES = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "cifar100": 100, "svhn": 10}
 

@@ -62,6 +62,11 @@ class ImageInfo:
     size: tuple[int, int]
     mode: str
 
+    @property
+    def is_grey(self) -> bool:
+        """True if the mode has no colour, so that training in grey loses none."""
+        return self.mode in ("1", "L", "LA", "La") or self.mode.startswith("I")
+
 
 def require_image_shape(resolution: int, channels: int) -> None:
     """Raise UsageError unless the resolution is 1 or more and there are 1 or 3 channels."""
@@ -105,10 +110,21 @@ def inspect_image(content: Content) -> ImageInfo:
     """Decode an image, and return its size and mode. Raises BadImage if it cannot be decoded."""
     with _decoder_errors():
         image = _open(content)
-        width, height = image.size
-        swapped = image.format != "TIFF" and _orientation(image) >= 5  # Pillow gives a TIFF's size as displayed
+        info = _info(image)
         image.load()
-        return ImageInfo((height, width) if swapped else (width, height), image.mode)
+        return info
+
+
+def inspect_header(content: Content) -> ImageInfo:
+    """Return the size and mode that the header of an image states. Raises BadImage if it is unreadable."""
+    with _decoder_errors():
+        return _info(_open(content))
+
+
+def _info(image: Image.Image) -> ImageInfo:
+    width, height = image.size
+    swapped = image.format != "TIFF" and _orientation(image) >= 5  # Pillow gives a TIFF's size as displayed
+    return ImageInfo((height, width) if swapped else (width, height), image.mode)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from gan.config.resolve import require_data, resolve_config, resolve_resumed_config
+from gan.config.presets import preset_config
+from gan.config.resolve import read_config_file, require_data, resolve_config, resolve_resumed_config
 from gan.config.train_config import TrainConfig
 from gan.distributed import collectives, process_group
 from gan.errors import UsageError, UserError
@@ -24,6 +25,7 @@ from gan.runs.run_dir import RunDirectory
 from gan.runtime import Runtime, resolve_runtime
 from gan.training import dry_run as trial
 from gan.training import loop
+from gan.training.recipe import choose_recipe, is_chosen_from_images, name_of_data, say_losses, say_recipe
 from gan.training.setup import begin_or_resume, dynamics_callback, dynamics_meter, load_training_images
 from gan.training.trainer import Trainer
 from gan.utils.progress import say
@@ -43,7 +45,7 @@ def train_run(
     """Start or resume a run and train it. Several ranks call it together; rank 0 alone reads and writes its files.
 
     Args:
-        name: of the run; None: that of the preset.
+        name: of the run; None: that of the preset, or of the images if the recipe is chosen from them.
         preset, file, overrides: see `gan.config.resolve.resolve_config`.
         root: folder that contains checkpoints/ and samples/.
 
@@ -54,7 +56,7 @@ def train_run(
         UserError: a problem that the user can fix.
     """
     run, config, state, is_done = collectives.on_rank0(
-        lambda: _resolve_run(name, preset, file, overrides, root, resume, dry_run)
+        lambda: _resolve_run(name, preset, file, overrides, root, resume, dry_run, device)
     )
     process_group.own_batch_positions(config.batch, config.accumulate)  # a wrong batch size is refused before loading
     runtime = resolve_runtime(device, config.precision, deterministic=config.deterministic)
@@ -84,17 +86,29 @@ def _resolve_run(
     root: Path,
     resume: bool,
     dry_run: bool,
+    device: str,
 ) -> tuple[RunDirectory, TrainConfig, Any, bool]:
     """The run, its config, the state to resume from (None for a new run), and whether there is nothing left to do."""
+    values = {**(read_config_file(file) if file else {}), **overrides}
+    preset = preset or values.pop("preset", None)
+    if preset is not None:
+        preset_config(preset)  # a UsageError, if there is none of that name
+    from_images = is_chosen_from_images(preset, values)
+    name = name or (name_of_data(values["data"]) if from_images else preset or "quickstart")
     if not resume:
-        config = resolve_config(preset, file, overrides)
-        run = RunDirectory(name or config.preset, root)
+        run, reason = RunDirectory(name, root), None
         run.require_own()
         if not dry_run:
             _require_new(run)
+        if from_images:
+            preset, values, reason = choose_recipe(values, device)
+        config = resolve_config(preset, None, values)
         require_data(config)
+        if reason:
+            say_recipe(config, reason, run.name)
+        say_losses(config)
         return run, config, None, False
-    run = RunDirectory(name or preset or "quickstart", root)
+    run = RunDirectory(name, root)
     run.require_own()
     saved, state = load_resumed(run)
     config = resolve_resumed_config(saved, preset, file, overrides, run=run.name, started=state is not None)
@@ -176,10 +190,10 @@ def _say_next_commands(run: RunDirectory, config: TrainConfig) -> None:
     command = program_name()
     if entry := training_evaluator.logged_scores(run).get(config.steps):
         say(f"{training_evaluator.format_scores(entry['scores'])} ({entry['scored_by']})")
+    own = f"\n  your own images:       {command} train --data FOLDER-OR-ZIP" if config.data == "digits" else ""
     say(
         f"done: samples are in {run.sample_path(config.steps)}, real images beside it in real.png\n"
         f"  more samples:          {command} sample {newest} --num 100 --out {run.name}.png\n"
         f"  scores:                {command} report {newest}\n"
-        f"  latent interpolation:  {command} sample {newest} --interpolate 30 --out {run.name}.gif\n"
-        f"  your own images:       {command} train my-run --preset msn-dcgan --data FOLDER-OR-ZIP --steps 20000"
+        f"  latent interpolation:  {command} sample {newest} --interpolate 30 --out {run.name}.gif{own}"
     )

@@ -51,7 +51,7 @@ def test_convertible_images_are_converted(call: Call, tmp_path: Path) -> None:
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
     code, told = call("train", "--data", folder, *SMALL)
     assert code == 0, told
-    conversions = json.loads(Path("checkpoints/quickstart/config.json").read_text())["data"]["conversions"]
+    conversions = json.loads(Path("checkpoints/mixed/config.json").read_text())["data"]["conversions"]
     assert sum(conversions.values()) >= 8, conversions
 
 

@@ -56,7 +56,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
     ) -> None:
         super().__init__(name, ComparePlan.from_dict, root, device)
         existing = self.existing["config"] if self.existing else None
-        plan = options.build_plan(name, preset, file, overrides, existing)
+        plan = options.build_plan(name, preset, file, overrides, existing, device)
         runtime = resolve_runtime(device, plan.train.precision, deterministic=plan.train.deterministic)
         self._set_plan(ComparePlan(plan.compare, plan.train.replace({"precision": runtime.precision})), runtime)
 

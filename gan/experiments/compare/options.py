@@ -12,23 +12,30 @@ from gan.config.resolve import read_config_file, require_data, resolve_config, r
 from gan.errors import UsageError
 from gan.experiments.compare.plan import LR_GRID, PER_TRAINING, RATES, CompareConfig, ComparePlan
 from gan.models import published_widths
+from gan.training.recipe import choose_recipe, is_chosen_from_images, say_losses, say_recipe
 from gan.utils.progress import say
 
 _EVALUATIONS = 10  # of a training, unless --report-every is given
 
 
 def build_plan(
-    name: str, preset: str | None, file: Path | None, overrides: Mapping[str, Any], existing: ComparePlan | None
+    name: str,
+    preset: str | None,
+    file: Path | None,
+    overrides: Mapping[str, Any],
+    existing: ComparePlan | None,
+    device: str = "auto",
 ) -> ComparePlan:
     """Build the requested plan.
 
     Args:
         name: name of the run, for messages.
-        preset: the recipe; None means that of the run, or quickstart for a new run.
+        preset: the recipe; None means that of the run, or, for a new run, the one chosen from the images.
         file: configuration file.
         overrides: values that the user gave for fields of `CompareConfig` and `TrainConfig`, which take precedence over
             the file; other values are those of the run, or of the recipe for a new run.
         existing: plan of an existing run.
+        device: `auto`, `cpu`, `cuda` or `mps`, on which the choice depends.
 
     Raises:
         UsageError: lists every problem found, one per line.
@@ -47,7 +54,13 @@ def build_plan(
         train = resolve_resumed_config(existing.train, preset, None, values, run=name, started=False)
         base = existing.train
     else:
+        preset, reason = preset or values.pop("preset", None), None
+        if is_chosen_from_images(preset, values):
+            preset, values, reason = choose_recipe(values, device)
         train = resolve_config(preset, None, values)
+        if reason:
+            say_recipe(train, reason)
+        say_losses(train)
         if "report_every" not in values:
             train = train.replace({"report_every": max(1, round(train.steps / _EVALUATIONS))})
         base = presets.preset_config(train.preset)
