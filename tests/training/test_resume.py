@@ -114,7 +114,7 @@ def test_changed_settings_are_refused_with_a_diff(begun: tuple[Path, dict[str, A
     root, flags = begun
     with pytest.raises(UsageError, match="contradict the config of the run r") as error:
         train(root, {**flags, "norm": "sn", "g_lr": 1e-3, "steps": 50}, resume=True)
-    assert "--norm: msn -> sn" in str(error.value) and "--g-lr: 0.0002 -> 0.001" in str(error.value)
+    assert "--norm: msn -> sn" in str(error.value) and "--g-lr: 0.0005 -> 0.001" in str(error.value)
     assert "--steps" not in str(error.value)
 
 

@@ -60,6 +60,7 @@ def build_plan(
         train = resolve_config(preset, None, values)
         if reason:
             say_recipe(train, reason)
+        require_data(train)
         say_losses(train)
         if "report_every" not in values:
             train = train.replace({"report_every": max(1, round(train.steps / _EVALUATIONS))})
@@ -69,7 +70,6 @@ def build_plan(
     train = train.replace({key: published_widths(train)[key] for key in unset})
     if not train.report_every:
         raise UsageError("--report-every 0: a comparison needs scores; give the steps between evaluations")
-    require_data(train)
     return ComparePlan(compare, train)
 
 
