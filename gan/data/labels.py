@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gan.data.source import Note, list_names, normalized_name, printable_name
 from gan.errors import UserError
+from gan.utils.counted import counted
 
 # The split that a folder's name stands for, in upper or lower case.
 _SPLIT_NAMES = {
@@ -171,8 +172,8 @@ def _labels_from_folders(
         notes += _folders_without_images(others, parent, {shared.removeprefix(parent).rstrip("/")})
         return None, ()
     if "" in classes:
-        in_none = f"{folders.count(''):,} of its images are in no sub-folder"
-        notes.append(Note(f"{in_none}, so the {len(names):,} images are treated as unlabelled"))
+        in_none = f"{folders.count(''):,} of its images {'is' if folders.count('') == 1 else 'are'} in no sub-folder"
+        notes.append(Note(f"{in_none}, so all {len(names):,} are treated as unlabelled"))
         return None, ()
     notes += _folders_without_images(others, shared, set(classes))
     number = {name: index for index, name in enumerate(classes)}
@@ -184,9 +185,7 @@ def _folders_without_images(others: Sequence[str], parent: str, known: set[str])
     without = {_sub_folder(name, parent) for name in others if name.startswith(parent)} - {"", *known}
     if without:
         listed = list_names(sorted(without), _MAX_LISTED)
-        yield Note(
-            f"{len(without):,} sub-folder{'s' * (len(without) > 1)} without images ({listed}), not used as classes"
-        )
+        yield Note(f"{counted(len(without), 'sub-folder')} without images ({listed}), not used as classes")
 
 
 def _labels_from_table(
@@ -222,11 +221,15 @@ def _labels_from_table(
     number = {name: rows_by_name.get(name, composed.get(_composed(name))) for name in names}
     missing = [name for name in names if number[name] is None]
     if missing:
-        raise UserError(f"{where}: has no label for {len(missing):,} images, among them {printable_name(missing[0])}")
+        raise UserError(
+            f"{where}: has no label for {counted(len(missing), 'image')}, among them {printable_name(missing[0])}"
+        )
     labels = np.array([number[name] for name in names], dtype=np.int64)
     existing = {_composed(name) for name in every_name}
     if absent := [name for name in rows_by_name if _composed(name) not in existing]:
-        notes.append(Note(f"{len(absent):,} labels in {_TABLE} belong to no image ({list_names(absent, _MAX_LISTED)})"))
+        notes.append(
+            Note(f"{counted(len(absent), 'label')} in {_TABLE} of no image ({list_names(absent, _MAX_LISTED)})")
+        )
     count = int(labels.max()) + 1
     classes = table.get("classes")
     if classes is None:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gan.data.decode import ENLARGED, FIRST_FRAME, ON_WHITE, RESIZED
 from gan.data.source import Listing, Note, list_names, printable_name
+from gan.utils.counted import counted
 from gan.utils.progress import say
 
 _MAX_LISTED = 10  # empty classes named in a message
@@ -21,14 +22,15 @@ def listing_notes(listing: Listing, labels: NDArray[np.int64] | None = None) -> 
     notes = list(listing.notes)
     if listing.ignored:
         kinds = ", ".join(f"{number:,} {printable_name(kind)}" for kind, number in listing.ignored.items())
-        notes.append(Note(f"ignoring {_counted(sum(listing.ignored.values()), 'file')} (not images: {kinds})"))
+        notes.append(Note(f"ignoring {counted(sum(listing.ignored.values()), 'file')} (not images: {kinds})"))
     labels = listing.labels if labels is None else labels
     if labels is not None:
         counts = np.bincount(labels, minlength=len(listing.classes))
         if empty := [name for name, count in zip(listing.classes, counts, strict=True) if not count]:
             notes.append(
                 Note(
-                    f"{len(empty):,} of its {len(listing.classes):,} classes have no images "
+                    f"{len(empty):,} of its {counted(len(listing.classes), 'class')} "
+                    f"{'has' if len(empty) == 1 else 'have'} no images "
                     f"({list_names(empty, _MAX_LISTED)}), and a conditional network has them all the same; "
                     "number the classes from 0 without gaps"
                 )
@@ -50,8 +52,4 @@ def describe_conversions(conversions: dict[str, int], resolution: int) -> str:
         ON_WHITE: "laid on white where transparent",
         FIRST_FRAME: "reduced to the first frame",
     }
-    return ", ".join(f"{_counted(count, 'image')} {texts.get(kind, kind)}" for kind, count in conversions.items())
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    return ", ".join(f"{counted(count, 'image')} {texts.get(kind, kind)}" for kind, count in conversions.items())

@@ -11,6 +11,7 @@ from gan.data.png_zip import PngSetWriter, encode_png, zip_entries
 from gan.data.source import BadImage, skipped_or_error
 from gan.data.thread_map import map_images
 from gan.errors import UsageError, UserError
+from gan.utils.counted import counted
 from gan.utils.files import atomic_write
 from gan.utils.progress import say
 
@@ -81,7 +82,7 @@ def pack_images(
             if skipped := skipped_or_error(bad, source.name, skip=skip_bad_images):
                 say(f"{source.name}: {skipped}")
             if not written:
-                raise UserError(f"{source.name}: none of its {len(listing.names):,} images can be read")
+                raise UserError(f"{source.name}: none of its {counted(len(listing.names), 'image')} can be read")
             writer.write_labels(None if listing.labels is None else listing.classes)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from error

@@ -10,6 +10,7 @@ from torch import Tensor
 from gan.data import DATASETS, ImageSet, load_images
 from gan.data.source import list_names
 from gan.errors import UsageError, UserError
+from gan.utils.counted import counted
 
 _HELD_OUT = 5  # one digit in five is held out for the test
 _MAX_LISTED = 5  # classes named in a message
@@ -64,7 +65,7 @@ def load_train_and_test(
     train = _limit(train, limit)
     if batch > len(train):
         raise UsageError(
-            f"--batch {batch}: more than the {len(train):,} training images; use --batch {len(train)} or less"
+            f"--batch {batch}: more than the {counted(len(train), 'training image')}; use --batch {len(train)} or less"
         )
     return train, test
 

@@ -15,7 +15,7 @@ from gan.utils.counted import counted
 
 FACTOR = 1.5
 DRIFT = 0.5  # initial standard deviations; from here on a mean has drifted
-LEAST_STEPS = 200  # of a run; its last third then starts after the first 100 steps, which depend on the initialization
+LEAST_STEPS = 200  # of a run; its last third is then well after the start, in which every quantity changes fast
 LEAST_SAMPLES = 2  # of a run in its last third; a single one may be an outlier
 SUPPORTED, PARTLY, AGAINST = "supported", "partly supported", "not supported"
 UNKNOWN, INCONCLUSIVE, TOO_SHORT = "not enough runs to say", "inconclusive", "too short to say"
@@ -91,14 +91,14 @@ def _require_long_enough(runs: Sequence[SampledRun]) -> None:
     if last < LEAST_STEPS:
         raise _Undecided(
             TOO_SHORT,
-            f"Under {norm} there are only {counted(last, 'step')}, {LEAST_STEPS} are needed: in the first 100 the "
-            "optimizer's averages and the estimates of σ still depend on the initialization.",
+            f"The run under {norm} has {counted(last, 'step')}, {LEAST_STEPS} are needed; shorter runs show the start "
+            "of training alone.",
         )
     if (fewest := min(len(run.late_steps) for run in runs)) < LEAST_SAMPLES:
         raise _Undecided(
             TOO_SHORT,
-            f"Under {norm} there is only {counted(fewest, 'sample')} in the last third of training, {LEAST_SAMPLES} "
-            "are needed; use a smaller --dynamics.",
+            f"The run under {norm} has {counted(fewest, 'sample')} in the last third of training, {LEAST_SAMPLES} are "
+            "needed; use a smaller --dynamics.",
         )
 
 

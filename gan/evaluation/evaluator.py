@@ -25,6 +25,7 @@ from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.metrics.reference import Reference, load_statistics
 from gan.metrics.score import measure_reference, require_enough_images, score
 from gan.sampling.grids import save_grid
+from gan.utils.counted import counted
 from gan.utils.environment import program_versions
 from gan.utils.files import removing_new_folders, require_writable, write_json
 from gan.utils.progress import say
@@ -171,7 +172,8 @@ class Evaluation:
             lines.append("not the published Inception weights: compare only with scores of the same weights")
         if not generated and real is not None and (greyed := real.conversions.get(TO_GREY, 0)):
             lines.append(
-                f"its images are greyscale, so {greyed:,} real images were converted to greyscale: colour is not scored"
+                f"its images are greyscale, so {counted(greyed, 'real image')} of colour count as greyscale: "
+                "colour is not scored"
             )
         if generated and self.options.data is None and self.options.split == "train" and real is not None:
             if real.pixels is not None and real.fingerprint != entry.facts["data_fingerprint"]:
@@ -226,7 +228,7 @@ class Evaluation:
         num = self.options.num
         if entry.count is not None:
             if num and num > entry.count:
-                raise UserError(f"{entry.path}: has {entry.count:,} images, fewer than --num {num:,}")
+                raise UserError(f"{entry.path}: has {counted(entry.count, 'image')}, fewer than --num {num:,}")
             return num or entry.count
         real = self._real.get(entry.shape)
         available = self.statistics.count if self.statistics else len(real) if real else None

@@ -31,8 +31,8 @@ def write_statistics(
     from gan.metrics.extractors import create_extractor  # loads torchvision, which takes a second
 
     if out.suffix != ".npz":
-        raise UsageError(f"OUT {out}: must end in .npz")
-    require_writable(out.parent, "OUT")
+        raise UsageError(f"--out {out}: must end in .npz")
+    require_writable(out.parent, "--out")
     extractor = create_extractor(extractor_options, data)
     images = load_images(
         data,

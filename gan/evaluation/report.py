@@ -12,6 +12,7 @@ from gan.report.charts import Line, line_chart
 from gan.report.document import Figure, Report, Table, best_cells
 from gan.report.write import write_report
 from gan.runs.log import read_log
+from gan.utils.counted import counted
 
 _MAX_GRIDS = 6  # of one run
 _FACT_NAMES = {
@@ -119,7 +120,7 @@ def _notes(record: Mapping[str, Any], scores: Sequence[Score], mixed: bool) -> l
     reference = record["reference"]
     if reference and reference["conversions"]:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in reference["conversions"].items())
-        notes.append(f"Of the {reference['images']:,} real images: {kinds}.")
+        notes.append(f"Of the {counted(reference['images'], 'real image')}: {kinds}.")
     notes += [f"{reference['name']}: {note}" for note in (reference or {}).get("notes", ())]
     return notes + [f"{row['name']}: {note}" for row in results for note in _set_notes(row)]
 
@@ -127,7 +128,7 @@ def _notes(record: Mapping[str, Any], scores: Sequence[Score], mixed: bool) -> l
 def _set_notes(row: Row) -> Iterator[str]:
     """What was converted, left out or assumed in a scored set of images."""
     if row.get("conversions"):
-        yield ", ".join(f"{count:,} {kind}" for kind, count in row["conversions"].items())
+        yield ", ".join(f"{counted(count, 'image')} {kind}" for kind, count in row["conversions"].items())
     yield from row.get("notes", ())
 
 
@@ -215,7 +216,7 @@ def _logged_score_charts(scored: Sequence[tuple[str, Row]]) -> list[Figure]:
         ]
         if lines:
             protocol = next(iter(runs.values()))[0]["protocol"]
-            details = f", {protocol['generated_count']:,} images, {protocol['extractor']} features"
+            details = f", {counted(protocol['generated_count'], 'image')}, {protocol['extractor']} features"
             title = f"FID logged in training{details if len(set(letters)) > 1 else ''}"
             charts.append(line_chart(title, lines, "generator steps", SCORES[0].direction))
     return charts

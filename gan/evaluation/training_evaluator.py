@@ -19,6 +19,7 @@ from gan.metrics.score import measure_reference, score
 from gan.metrics.score_table import SCORES
 from gan.runs import log
 from gan.runs.run_dir import RunDirectory
+from gan.utils.counted import counted
 from gan.utils.progress import say
 
 
@@ -100,8 +101,9 @@ class TrainingEvaluator:
         say(f"step {step}: {format_scores(scores)}")
         return {
             "scores": scores,
-            "scored_by": f"{protocol.extractor} {protocol.weights[:12]}, {protocol.generated_count} images against "
-            f"{protocol.reference_count}, seed {protocol.seed}, EMA generator",
+            "scored_by": f"{protocol.extractor} {protocol.weights[:12]}, "
+            f"{counted(protocol.generated_count or 0, 'image')} against {protocol.reference_count:,}, "
+            f"seed {protocol.seed}, EMA generator",
             "protocol": result["protocol"],
         }
 

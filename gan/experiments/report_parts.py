@@ -10,6 +10,7 @@ from gan.experiments.summary import Result, select_results
 from gan.report.charts import Line, mean_line
 from gan.report.document import Figure, Table
 from gan.utils.confidence import Interval
+from gan.utils.counted import counted
 
 Record = Mapping[str, Any]
 
@@ -31,7 +32,8 @@ def number_cell(value: float | None, form: str, factor: float = 1.0) -> str:
 def stopped_note(record: Record) -> str | None:
     """Return how many trainings are done, or None if all are."""
     done = len(record["trainings"])
-    return None if done == record["planned"] else f"{done} of {record['planned']} trainings are done."
+    planned = counted(record["planned"], "training")
+    return None if done == record["planned"] else f"{done} of {planned} {'is' if done == 1 else 'are'} done."
 
 
 def interval_cell(
@@ -55,11 +57,6 @@ def interval_notes(intervals: Sequence[tuple[float | None, float | None]]) -> li
     if any(mean is not None and half_width is None for mean, half_width in intervals):
         notes.append("A value without ± is from one seed: it has no interval, and small differences mean nothing.")
     return notes
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """Return a count with its noun, as `3 norms`."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def dynamics_parts(

@@ -16,6 +16,7 @@ from gan.models.classifiers import CLASSIFIER_FILE, CLASSIFIER_KIND, build_class
 from gan.runs import checkpoint
 from gan.runs.checkpoint import CheckpointFile, train_config_of
 from gan.sampling import generate
+from gan.utils.counted import counted
 from gan.utils.environment import program_versions
 
 GENERATOR, DISCRIMINATOR, CLASSIFIER = "generator", "discriminator", "classifier"
@@ -119,7 +120,7 @@ def _classifier_path(path: Path) -> Path:
         return path
     files = sorted([*path.glob(CLASSIFIER_FILE), *path.glob(f"*/{CLASSIFIER_FILE}")])
     if len(files) > 1:
-        raise UsageError(f"{path}: contains {len(files)} classifiers; name one of them, as {files[0]}")
+        raise UsageError(f"{path}: contains {counted(len(files), 'classifier')}; name one of them, as {files[0]}")
     return files[0] if files else path
 
 

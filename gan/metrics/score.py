@@ -14,6 +14,7 @@ from gan.metrics.inception_score import InceptionScore
 from gan.metrics.kid import kernel_distance
 from gan.metrics.precision_recall import precision_recall
 from gan.metrics.reference import Reference, cache_reference, load_cached_reference, reference_cache_path
+from gan.utils.counted import counted
 from gan.utils.progress import progress
 
 METRICS = ("fid", "is", "kid", "pr")
@@ -162,13 +163,13 @@ def _reference_scores(
         # Subsets of all images would be equal to each other.
         subsets = 1 if size == len(real.features) == len(generated.features) else KID_SUBSETS
         facts |= {"kid_subsets": subsets, "kid_subset_size": size}
-        with progress("KID", subsets, "subsets") as advance:
+        with progress("KID", subsets, "subset") as advance:
             scores["kid"], scores["kid_std"] = kernel_distance(
                 real.features, generated.features, subsets, size, seed=seed, device=device, advance=advance
             )
     if "pr" in metrics:
         facts["neighbours"] = NEIGHBOURS
-        with progress("precision and recall", 2 * len(real.features) + len(generated.features), "rows") as advance:
+        with progress("precision and recall", 2 * len(real.features) + len(generated.features), "row") as advance:
             radii = real.radii(NEIGHBOURS, device, advance)
             scores["precision"], scores["recall"] = precision_recall(
                 real.features, generated.features, NEIGHBOURS, device=device, advance=advance, real_radii=radii
@@ -209,7 +210,7 @@ def require_enough_images(name: str, count: int, metrics: Sequence[str]) -> None
         (2, None, "a score"),  # one image has no variance
     ):
         if count < minimum and (metric is None or metric in metrics):
-            raise UserError(f"{name}: {count} images; {purpose} needs at least {minimum}")
+            raise UserError(f"{name}: {counted(count, 'image')}; {purpose} needs at least {minimum}")
 
 
 def _check(generated: ImageStream, real: ImageStream | Reference | None, metrics: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from torch import nn
 
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError, UserError
+from gan.utils.counted import counted
 from gan.utils.files import atomic_write
 from gan.utils.progress import say
 
@@ -130,7 +131,9 @@ def newest_checkpoint(folder: Path) -> CheckpointFile | None:
         except UserError as error:
             say(f"{error}; falling back to the previous one")
     if paths:
-        raise UserError(f"{folder}: none of the {len(paths)} checkpoints is valid; start again under another name")
+        raise UserError(
+            f"{folder}: none of its {counted(len(paths), 'checkpoint')} is valid; start again under another name"
+        )
     return None
 
 

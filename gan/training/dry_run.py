@@ -17,6 +17,7 @@ from gan.runs.run_dir import RunDirectory
 from gan.runtime import Runtime
 from gan.training import cuda_graph
 from gan.training.trainer import Trainer
+from gan.utils.counted import counted
 from gan.utils.memory import peak_memory_bytes
 from gan.utils.progress import say
 
@@ -54,8 +55,8 @@ def dry_run(config: TrainConfig, runtime: Runtime, run: RunDirectory) -> None:
             _seconds_per_step(trainer, cuda_graph.WARM_UP)
         seconds = _seconds_per_step(trainer, _TIMED_CUDA_STEPS if runtime.device.type == "cuda" else _TIMED_STEPS)
     if process_group.is_rank0():
-        images = config.batch * config.n_dis / seconds
-        print(f"time:       {_duration(seconds * config.steps)} for {config.steps:,} steps ({images:.0f} images/s)")
+        images, steps = config.batch * config.n_dis / seconds, counted(config.steps, "step")
+        print(f"time:       {_duration(seconds * config.steps)} for {steps} ({images:.0f} images/s)")
         print(f"memory:     {peak_memory_bytes(runtime.device) / 1e6:.0f} MB, without the training images")
 
 

@@ -130,7 +130,7 @@ def test_unlike_networks_and_missing_numbers_are_inconclusive() -> None:
     initial = evaluate_claims([SampledRun("sn", tuple(samples("sn")[:1])), run("none")])[
         2
     ]  # before the first step: no training
-    assert initial.answer == TOO_SHORT and "Under sn there are only 0 steps, 200 are needed" in initial.reason
+    assert initial.answer == TOO_SHORT and "The run under sn has 0 steps, 200 are needed" in initial.reason
 
 
 def shortened(norm: str, steps: int, samples_at: range) -> SampledRun:
@@ -145,7 +145,7 @@ def test_short_runs_have_no_verdict() -> None:
     for steps in (4, 7, 199):
         found = evaluate_claims([shortened(norm, steps, range(steps)) for norm in ("none", "sn", "msn")])
         assert {claim.answer for claim in found} == {TOO_SHORT}
-        assert f"there are only {steps} steps, 200 are needed" in found[0].reason
+        assert f"The run under sn has {steps} steps, 200 are needed" in found[0].reason
     assert answers(*(shortened(norm, 200, range(0, 200, 50)) for norm in ("none", "sn", "msn"))) == dict.fromkeys(
         ALL, SUPPORTED
     )
@@ -154,9 +154,9 @@ def test_short_runs_have_no_verdict() -> None:
 def test_the_length_of_each_compared_run_counts() -> None:
     long, short = shortened("none", 300, range(0, 300, 50)), shortened("sn", 7, range(7))
     found = evaluate_claims([long, short, shortened("msn", 300, range(0, 300, 50))])
-    assert {claim.answer for claim in found} == {TOO_SHORT} and "Under sn there are only 7 steps" in found[0].reason
+    assert {claim.answer for claim in found} == {TOO_SHORT} and "The run under sn has 7 steps" in found[0].reason
     seeds = [shortened("sn", 300, range(0, 300, 50)), short]
-    assert "Under sn there are only 7 steps" in evaluate_claims([long, *seeds])[0].reason
+    assert "The run under sn has 7 steps" in evaluate_claims([long, *seeds])[0].reason
     assert answers(long, seeds[0], shortened("msn", 7, range(7)))["Claim 1"] == SUPPORTED  # msn is not part of it
 
 
@@ -164,7 +164,7 @@ def test_one_sample_in_the_last_third_is_too_few() -> None:
     sparse = [shortened(norm, 300, range(0, 100, 50)) for norm in ("none", "sn")]
     found = evaluate_claims(sparse)[0]
     assert found.answer == TOO_SHORT
-    assert "only 1 sample in the last third of training, 2 are needed; use a smaller --dynamics" in found.reason
+    assert "has 1 sample in the last third of training, 2 are needed; use a smaller --dynamics" in found.reason
 
 
 def test_networks_that_have_stopped_learning_are_inconclusive() -> None:

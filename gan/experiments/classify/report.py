@@ -8,6 +8,7 @@ from gan.experiments.provenance import provenance_facts
 from gan.experiments.summary import Result, select_results
 from gan.report.charts import line_chart
 from gan.report.document import Figure, Report, Table, best_cells
+from gan.utils.counted import counted
 
 # Key, title, factor, which values are better
 _CURVES = (
@@ -31,7 +32,7 @@ def classification_report(record: parts.Record, folder: Path | None = None) -> R
         return f"lr {lr!r}" if len(rates) > 1 else ""
 
     dynamics_charts, dynamics_notes = parts.dynamics_parts(record, folder, "lr", label) if folder else ((), ())
-    norms = parts.counted(len(parts.unique(rows, "norm")), "norm")
+    norms = counted(len(parts.unique(rows, "norm")), "norm")
     return Report(
         title=f"{record['config']['model']} on {record['data']['train']['name']}, under {norms}",
         first=_results_table(rows, [*_notes(record), *dynamics_notes]),
@@ -101,7 +102,7 @@ def _facts(record: parts.Record) -> list[tuple[str, str]]:
     return [
         *((key.replace("_", " "), str(config[key])) for key in shown),
         *((f"{kind} images", parts.image_set_text(data[kind], config)) for kind in ("train", "test")),
-        ("classes", parts.counted(len(data["classes"]), "class", "classes")),
+        ("classes", counted(len(data["classes"]), "class")),
         ("seeds", ", ".join(map(str, range(config["seeds"])))),
         *provenance_facts(record["trainings"]),
     ]

@@ -14,6 +14,7 @@ from gan.experiments.summary import Result, select_results
 from gan.metrics.score_table import SCORES, Score
 from gan.report.document import Figure, Report, Table, best_cells
 from gan.training.health import FLAG_MEANINGS
+from gan.utils.counted import counted
 
 
 def comparison_report(record: parts.Record, folder: Path) -> Report:
@@ -200,13 +201,14 @@ def _facts(record: parts.Record) -> list[tuple[str, str]]:
     """Return the protocol: training, fairness, scoring, configuration, and machines."""
     config = record["config"]
     train = config["train"]
+    steps, every = counted(train["steps"], "generator step"), counted(train["report_every"], "step")
     facts = [
-        ("recipe", f"{train['preset']}: {train['network']}, {train['loss']} loss, {train['steps']:,} generator steps"),
+        ("recipe", f"{train['preset']}: {train['network']}, {train['loss']} loss, {steps}"),
         ("images", parts.image_set_text(record["data"], train)),
         ("norms", ", ".join(config["norms"])),
         ("seeds", ", ".join(map(str, range(config["seeds"])))),
         ("equal for all norms", "images and their order, latents, initial generator and raw discriminator weights"),
-        ("evaluations", f"every {train['report_every']:,} steps and at the end, {train['report_num']:,} images each"),
+        ("evaluations", f"every {every} and at the end, {counted(train['report_num'], 'image')} each"),
         *_initial_states(record),
         *(lr_grid_facts() if record["lr_grid"] else ()),
     ]

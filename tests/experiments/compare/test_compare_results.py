@@ -278,9 +278,9 @@ def test_snapshots_are_a_tenth_of_the_steps(tmp_path: Path) -> None:
         ("--report-every 0", "--report-every 0: a comparison needs scores; give the steps between evaluations"),
         ("--preset resnet-64", "--data: the preset resnet-64 has no dataset"),
         ("--preset quick", "--preset quick: choose from quickstart"),
-        ("--batch 5000", "a batch of 5000 images is more than the 1797 images of digits"),
+        ("--batch 5000", "a batch of 5,000 images is more than the 1,797 of digits"),
         ("--data nowhere", "--data nowhere: no such folder, zip or npz"),
-        ("--norm sn", "No such option '--norm'. (Did you mean one of: '--network', '--norm-layers', '--norms'?)"),
+        ("--norm sn", "No such option '--norm'. Did you mean '--norms'?"),
         ("--norm-layers 99", "--norm-layers 99: this discriminator has 7 hidden convolutions"),
     ],
 )
