@@ -172,8 +172,8 @@ class Evaluation:
             lines.append("not the published Inception weights: compare only with scores of the same weights")
         if not generated and real is not None and (greyed := real.conversions.get(TO_GREY, 0)):
             lines.append(
-                f"its images are greyscale, so {counted(greyed, 'real image')} of colour count as greyscale: "
-                "colour is not scored"
+                f"its images are greyscale, so colour is not scored: {counted(greyed, 'real image')} converted to "
+                "greyscale"
             )
         if generated and self.options.data is None and self.options.split == "train" and real is not None:
             if real.pixels is not None and real.fingerprint != entry.facts["data_fingerprint"]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gan.dynamics.report import dynamics_findings
+from gan.evaluation.training_evaluator import logged_warnings
 from gan.metrics.protocol import Protocol, protocol_differences
 from gan.metrics.score_table import SCORES, Score
 from gan.report.charts import Line, line_chart
@@ -64,7 +65,7 @@ def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
             for row, letter in zip(results, letters, strict=True)
         ),
         frozenset() if mixed else best_cells(values),
-        (*_notes(record, scores, mixed), *dynamics.notes),
+        (*_notes(record, scores, mixed), *_logged_notes(results), *dynamics.notes),
     )
     return Report(
         title=f"Image quality{against} ({protocol['extractor']} features)",
@@ -123,6 +124,14 @@ def _notes(record: Mapping[str, Any], scores: Sequence[Score], mixed: bool) -> l
         notes.append(f"Of the {counted(reference['images'], 'real image')}: {kinds}.")
     notes += [f"{reference['name']}: {note}" for note in (reference or {}).get("notes", ())]
     return notes + [f"{row['name']}: {note}" for row in results for note in _set_notes(row)]
+
+
+def _logged_notes(results: Sequence[Row]) -> list[str]:
+    """Warnings about the FID that was logged during training, which a chart shows; not those of the scored targets."""
+    entries = [entry for path in _logs(results) for entry in read_log(path) if "scores" in entry]
+    known = {line for row in results for line in row["warnings"]}
+    lines = dict.fromkeys(line for entry in entries for line in logged_warnings(entry))
+    return [f"logged in training: {line}" for line in lines if line not in known]
 
 
 def _set_notes(row: Row) -> Iterator[str]:

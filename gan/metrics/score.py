@@ -178,7 +178,7 @@ def _reference_scores(
 
 
 def _warnings(real: Reference | None, count: int, extractor: Extractor, metrics: Sequence[str]) -> list[str]:
-    lines = []
+    lines = list(extractor.warnings)
     if "is" in metrics and count < IS_SPLITS * min(_IS_SPLIT, _IS_PER_CLASS * extractor.classes):
         lines.append(
             f"Inception score from {count:,} images is biased low: each of its {IS_SPLITS} splits has only "

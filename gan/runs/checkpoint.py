@@ -7,8 +7,8 @@ It contains a dict with `schema` (the version) and `kind`. A checkpoint of kind 
 `gan.training.trainer.Trainer.state`. One of kind `classifier` (`gan.models.classifiers.classifier_state`) has `model`
 (a name in CLASSIFIERS), `norm` (a name in NORMS), `classes` (a list of names), `channels` (1 or 3), `resolution`
 (pixels) and `weights` (the network's state dict); its inputs are in [-1, 1]. Further entries are allowed: `classify`
-adds `training`, the provenance of the network. During training it keeps checkpoints of kind `classifier-training`
-(`gan.experiments.classify.trainer`).
+adds `training`, the provenance of the network, with its test accuracy in `quality`. During training it keeps
+checkpoints of kind `classifier-training` (`gan.experiments.classify.trainer`).
 """
 
 import hashlib

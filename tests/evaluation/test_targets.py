@@ -80,7 +80,7 @@ def test_grey_files_make_the_real_images_grey_and_say_so(tmp_path: Path, image_f
     for path in image_folder.rglob("*.png"):
         Image.open(path).convert("L").save(grey / path.name)
     record = ask(tmp_path / "out", grey, data=str(image_folder), num=None, metrics=("fid",))
-    assert any("24 real images were converted to greyscale" in line for line in record["results"][0]["warnings"])
+    assert any("24 real images converted to greyscale" in line for line in record["results"][0]["warnings"])
     colour = ask(tmp_path / "two", image_folder, data=str(image_folder), num=None, metrics=("fid",))
     assert not any("grey" in line for line in colour["results"][0]["warnings"])
 

@@ -89,6 +89,7 @@ def test_a_generator_is_scored_before_and_after(call: Call, here: Path, tmp_path
     assert code == 0, told
     found = re.search(r"FID: ([\d.]+) in fp32, ([\d.]+) in int8 \(70 images against 1,797 of digits\)", told)
     assert found
+    assert re.search(r"pixels differ by [\d.]+ of 255 levels on average, at most by \d+; PSNR [\d.]+ dB: \w+", told)
     request = EvaluationOptions(
         (str(checkpoint.list_checkpoints(here)[-1]),), ExtractorOptions(features="digits"), num=70, metrics=("fid",)
     )

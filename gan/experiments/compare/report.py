@@ -184,7 +184,11 @@ def _flags(row: Result) -> str:
 def _notes(record: parts.Record) -> list[str]:
     rows = record["rows"]
     intervals = [row["final"]["fid"] for row in rows]
-    notes = [*record["warnings"], *parts.interval_notes([(each["mean"], each["half_width"]) for each in intervals])]
+    notes = [
+        *record["score_warnings"],
+        *record["warnings"],
+        *parts.interval_notes([(each["mean"], each["half_width"]) for each in intervals]),
+    ]
     notes.append("↓ less is better, ↑ more is better. Scores are those of the EMA generator.")
     if any(row["diverged"] for row in rows):
         notes.append(f"{parts.DIVERGED_NOTE}; in the charts they are lines of their own.")

@@ -170,6 +170,15 @@ def test_a_trained_network_scores_images(run: Run, image_folder: Path) -> None:
     result = json.loads(Path("scores/report.json").read_text())["results"][0]
     assert result["protocol"]["layer"] == "vgg7 penultimate (256), logits (10)"
     assert result["fid"] == pytest.approx(0, abs=1e-3)  # the same images
+    # A FID of 0 in the features of a classifier that guesses: the report says how good it is.
+    accuracy = runlog.read_log(network.parent / "log.jsonl")[-1]["test_accuracy"]
+    quality = f"{accuracy:.2%} of 355 test images of digits; trained on 40 images of digits"
+    assert accuracy < 0.5 and result["protocol"]["extractor_accuracy"] == quality
+    assert any(
+        f"is a poor classifier, {accuracy:.0%} of its test images are right" in line for line in result["warnings"]
+    )
+    page = Path("scores/report.html").read_text()
+    assert "extractor accuracy" in page and quality in page and "is a poor classifier" in page
     assert create_extractor(ExtractorOptions(f"classifier:{network}")).dimension == 256
 
 
