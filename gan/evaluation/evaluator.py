@@ -93,6 +93,7 @@ class Evaluation:
                 )
                 self._real[side, channels] = images
         self._references: dict[tuple[int, int], Reference] = {}
+        self._scored: dict[tuple[Any, ...], tuple[str, dict[str, Any], list[Tensor]]] = {}
         self.entries = [replace(entry, count=self._count(entry)) for entry in entries]
         collectives.require_equal(
             [(str(entry.path), entry.count) for entry in self.entries],
@@ -135,16 +136,7 @@ class Evaluation:
 
     def _score(self, index: int, entry: Target) -> None:
         """Score one entry and write the record."""
-        shown: list[Tensor] = []
-        count, generated = entry.count or 0, entry.kind == "checkpoint"
-        result = score(
-            keeping_images(entry.stream(count), _grid_indices(count, spread=not generated), shown),
-            self._reference(entry),
-            self.extractor,
-            self.metrics,
-            seed=self.options.seed,
-            ema=self.options.ema if generated else None,
-        )
+        result, shown = self._score_once(entry)
         if not process_group.is_rank0():
             return
         if not self.options.mixed_protocols and self.record["results"]:
@@ -163,6 +155,26 @@ class Evaluation:
         facts = {"target": entry.target, "path": str(entry.path), "kind": entry.kind, "grid": grid, **entry.facts}
         self.record["results"].append({**result, **facts, "name": entry.name, "log": entry.log and str(entry.log)})
         self.write()
+
+    def _score_once(self, entry: Target) -> tuple[dict[str, Any], list[Tensor]]:
+        """The scores of an entry and the images of its grid; equal files under two names are scored once."""
+        count, generated = entry.count or 0, entry.kind == "checkpoint"
+        key = (entry.kind, entry.shape, count, entry.facts.get("sha256") or entry.facts["fingerprint"])
+        if key in self._scored:
+            name, result, shown = self._scored[key]
+            say(f"{entry.path}: the same images as {name}, not scored again")
+        else:
+            shown = []
+            result = score(
+                keeping_images(entry.stream(count), _grid_indices(count, spread=not generated), shown),
+                self._reference(entry),
+                self.extractor,
+                self.metrics,
+                seed=self.options.seed,
+                ema=self.options.ema if generated else None,
+            )
+            self._scored[key] = (str(entry.path), result, shown)
+        return {**result, "warnings": list(result.get("warnings", ()))}, shown
 
     def _warnings(self, entry: Target, real: ImageSet | None) -> list[str]:
         """Warnings about the extractor and the real images of an entry."""

@@ -209,5 +209,5 @@ def test_a_conditional_discriminator_needs_labels(here: Path, image_set: Callabl
     images, labels = quantizer.calibration_inputs()[0]
     assert images.shape == (64, 1, 32, 32) and labels.dtype == torch.int64
     quantizer.train = image_set(channels=1, labelled=False)
-    with pytest.raises(UserError, match="--data digits: needs labels of the 10 classes"):
+    with pytest.raises(UserError, match="--data digits: needs labels of 10 classes"):
         quantizer.calibration_inputs()

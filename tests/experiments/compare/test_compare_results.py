@@ -272,12 +272,6 @@ def test_flags_raised_during_training_are_reported(copy: Path) -> None:
     assert "g-collapsed 2/2, at the end 1" in (copy / RUN / "report.md").read_text()
 
 
-def test_snapshots_are_a_tenth_of_the_steps(tmp_path: Path) -> None:
-    given = {key: value for key, value in BOTH.items() if key != "report_every"}
-    record = compare(tmp_path, **{**given, "norms": ["none"], "steps": 20, "checkpoint_every": 20, "log_every": 20})
-    assert record["trainings"][0]["curve"]["step"] == list(range(2, 21, 2))
-
-
 @pytest.mark.parametrize(
     "flags, message",
     [
