@@ -14,6 +14,7 @@ from gan.report.document import Figure, Report, Table, best_cells
 from gan.report.write import write_report
 from gan.runs.log import read_log
 from gan.utils.counted import counted
+from gan.utils.progress import working
 
 _MAX_GRIDS = 6  # of one run
 _FACT_NAMES = {
@@ -32,8 +33,9 @@ def write_evaluation_report(folder: Path) -> Report:
     Raises:
         OSError: a file cannot be read or written.
     """
-    report = evaluation_report(json.loads((folder / "report.json").read_text(encoding="utf-8")), folder)
-    write_report(report, folder, "report")
+    with working("drawing the report"):
+        report = evaluation_report(json.loads((folder / "report.json").read_text(encoding="utf-8")), folder)
+        write_report(report, folder, "report")
     return report
 
 

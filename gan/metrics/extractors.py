@@ -10,6 +10,7 @@ from gan.metrics.classifier_extractor import ClassifierExtractor
 from gan.metrics.digits import DigitsExtractor
 from gan.metrics.extractor import Extractor, ExtractorOptions
 from gan.metrics.inception_extractor import InceptionExtractor
+from gan.utils.progress import working
 
 # To add a network: a class with the attributes of `Extractor`, constructed from `ExtractorOptions`, and a line here.
 EXTRACTORS: dict[str, Callable[[ExtractorOptions], Extractor]] = {
@@ -42,4 +43,5 @@ def create_extractor(options: ExtractorOptions, data: str | None = None) -> Extr
         raise UsageError(f"{flag}: is for --features inception, not for {features}")
     if checkpoint:
         options = replace(options, weights=Path(checkpoint))
-    return collectives.first_local_rank_first(lambda: EXTRACTORS[name](options))
+    with working(f"loading the {name} extractor"):
+        return collectives.first_local_rank_first(lambda: EXTRACTORS[name](options))

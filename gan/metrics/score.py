@@ -15,7 +15,7 @@ from gan.metrics.kid import kernel_distance
 from gan.metrics.precision_recall import precision_recall
 from gan.metrics.reference import Reference, cache_reference, load_cached_reference, reference_cache_path
 from gan.utils.counted import counted
-from gan.utils.progress import progress
+from gan.utils.progress import progress, working
 
 METRICS = ("fid", "is", "kid", "pr")
 """Fréchet distance, Inception score, kernel distance, precision and recall."""
@@ -153,8 +153,9 @@ def _reference_scores(
     facts["reference"] = real.name
     facts |= {f"reference_{name}": getattr(real, name) for name in ("content", "split", "count")}
     if "fid" in metrics:
-        factor = covariance_factor(generated.moments.covariance)
-        scores["fid"] = frechet_distance(real.mean, real.factor, generated.moments.mean, factor)
+        with working("FID"):
+            factor = covariance_factor(generated.moments.covariance)
+            scores["fid"] = frechet_distance(real.mean, real.factor, generated.moments.mean, factor)
     if real.features is None or generated.features is None:
         return scores
     device = "cuda" if extractor.protocol.device == "cuda" else "cpu"  # other accelerators have no float64

@@ -25,7 +25,7 @@ from gan.config.train_config import TrainConfig
 from gan.errors import UsageError, UserError
 from gan.utils.counted import counted
 from gan.utils.files import atomic_write
-from gan.utils.progress import say
+from gan.utils.progress import say, working
 
 SCHEMA = 1
 _MARK = b"\nmsn-gan sha256 "
@@ -91,6 +91,11 @@ def read_checkpoint(path: Path) -> CheckpointFile:
     Raises:
         UserError: the file is absent, truncated, altered, not a checkpoint, or of a newer schema.
     """
+    with working(f"reading {path}"):
+        return _read_checkpoint(path)
+
+
+def _read_checkpoint(path: Path) -> CheckpointFile:
     try:
         data = path.read_bytes()
     except IsADirectoryError as error:

@@ -52,10 +52,7 @@ def _results_table(rows: Sequence[Result], notes: Sequence[str]) -> Table:
         "Norm": [row["norm"] for row in rows],
         "lr": [repr(row["lr"]) for row in rows],
         **{
-            title: [
-                parts.interval_cell(row[key], row[f"{key}_half_width"], factor=100.0, missing="diverged")
-                for row in rows
-            ]
+            title: [parts.mean_cell(row[f"{key}_values"], factor=100.0, missing="diverged") for row in rows]
             for title, key in accuracies.items()
         },
         "Seeds": [str(row["seeds"]) for row in rows],
@@ -71,7 +68,7 @@ def _results_table(rows: Sequence[Result], notes: Sequence[str]) -> Table:
 def _notes(record: parts.Record) -> list[str]:
     rows = record["rows"]
     notes = list(record["warnings"])
-    notes += parts.interval_notes([(row["final_test_accuracy"], row["final_test_accuracy_half_width"]) for row in rows])
+    notes += parts.spread_notes([row["final_test_accuracy_values"] for row in rows])
     notes += [
         "Best: the epoch with the highest test accuracy, picked on the test images, so optimistic.",
         "Step: median time of a training step, data loading included; trainings ran one after another.",

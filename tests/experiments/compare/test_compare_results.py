@@ -79,6 +79,9 @@ def test_drawn_pages(made: Path) -> None:
     text = (made / RUN / "report.html").read_text()
     page = Page(text)
     assert page.open == [] and all(link.startswith(("data:", "#")) for link in page.links)
+    assert len(page.ids) == len(set(page.ids)) == 1 + 6  # a picture has a link that shows it enlarged
+    assert "±" not in text.split("<h2>Images")[0] and "In brackets: the range" in text  # of two seeds
+    assert "FID by images (less is better; thin lines are single seeds)" in text
     assert not {"script", "link", "iframe"} & page.tags and "prefers-color-scheme: dark" in text
     assert all(alt and len(alt) > 10 for alt in page.alts)
     # real images, 3 norms × 2 seeds; 5 scores × 2 axes; gradient norms of D and G, σ
@@ -144,7 +147,7 @@ def test_one_seed_and_one_norm(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert record["paired"] == [] and record["rows"][0]["final"]["fid"]["half_width"] is None
     text = (tmp_path / RUN / "report.md").read_text()
     assert "There is one norm only, so there is no paired test." in text
-    assert "A value without ± is from one seed" in text and "±" not in text.split("\n- ")[0]
+    assert "A value alone is from one seed" in text and "±" not in text.split("\n- ")[0]
     capsys.readouterr()
     record = compare(tmp_path, norms=["sn", "msn", "sn"])
     assert "--norms: sn is listed more than once; it is trained once for each seed" in capsys.readouterr().err
@@ -234,7 +237,7 @@ def test_outcome_of_a_setting() -> None:
     from gan.experiments.compare.report import _outcome
 
     def row(mean: float | None, **survival: int) -> dict[str, Any]:
-        return {"survival": survival, "seeds": 3, "final": {"fid": {"mean": mean, "half_width": None}}}
+        return {"survival": survival, "seeds": 3, "final": {"fid": {"mean": mean, "values": [mean] if mean else []}}}
 
     assert _outcome(row(None, diverged=3)) == "3 of 3 diverged"
     assert _outcome(row(12.345, diverged=1, collapsed=1, ok=1)) == "12.35; 1 of 3 diverged; 1 of 3 collapsed"
