@@ -81,6 +81,7 @@ def test_drawn_pages(made: Path) -> None:
     assert page.open == [] and all(link.startswith(("data:", "#")) for link in page.links)
     assert len(page.ids) == len(set(page.ids)) == 1 + 6  # a picture has a link that shows it enlarged
     assert "±" not in text.split("<h2>Images")[0] and "In brackets: the range" in text  # of two seeds
+    assert '<span class="range">(' in text
     assert "FID by images (less is better; thin lines are single seeds)" in text
     assert not {"script", "link", "iframe"} & page.tags and "prefers-color-scheme: dark" in text
     assert all(alt and len(alt) > 10 for alt in page.alts)
