@@ -23,7 +23,7 @@ from equal_seconds import config_of
 
 from gan.bench.report import Spread
 from gan.bench.turns import take_turns
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.runtime import Runtime, bf16_is_fast
 from gan.training.trainer import Trainer
 from gan.utils import memory

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from gan import data as image_data
 from gan.cli.app import device_option, main, skip_option, split_option
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
+from gan.data.describe import describe_images
+from gan.data.packing import pack_images
 from gan.data.source import printable_name
 from gan.errors import UserError
 from gan.evaluation.reference_statistics import write_statistics
@@ -38,7 +39,7 @@ def info(path: str, data_root: Path, split: str, as_json: bool, strict: bool) ->
 
     Example: msn-gan data info cats.zip
     """
-    description = image_data.describe_images(path, data_root=data_root, split=split)
+    description = describe_images(path, data_root=data_root, split=split)
     click.echo(json.dumps(description, indent=2) if as_json else _description_text(description))
     if strict and (description["bad"] or description["warnings"]):
         count = len(description["bad"])
@@ -81,7 +82,7 @@ def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
     Examples: msn-gan data pack photos/ photos-64.zip --resolution 64
               msn-gan data pack cifar10 cifar10-test.zip --split test --resolution 32
     """
-    count = image_data.pack_images(path, out, channels=int(channels), **flags)
+    count = pack_images(path, out, channels=int(channels), **flags)
     click.echo(f"packed {count:,} images into {out}", err=True)
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan.data import ImageSet, load_images
 from gan.data.decode import TO_GREY
+from gan.data.image_set import ImageSet
+from gan.data.loading import load_images
 from gan.distributed import collectives, process_group
 from gan.errors import Diverged, UsageError, UserError
 from gan.evaluation.image_streams import image_set_stream

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.distributed import collectives, process_group
 from gan.evaluation.image_streams import generator_stream, image_set_stream
 from gan.metrics.extractor import Extractor, ExtractorOptions

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from gan.config.train_config import TrainConfig
-from gan.data import DATASETS, ImageSet
-from gan.data.datasets import count_classes, open_source
+from gan.data.datasets import DATASETS, count_classes, open_source
+from gan.data.image_set import ImageSet
 from gan.data.notes import listing_notes, say_notes
 from gan.distributed import collectives, process_group
 from gan.errors import UsageError

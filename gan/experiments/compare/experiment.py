@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.errors import Diverged, UserError
 from gan.evaluation import training_evaluator
 from gan.experiments.compare import options, results, summary
