@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 import click
 
 from gan import __version__
+from gan.config.choices import DEVICES
 from gan.distributed import process_group
 from gan.errors import UsageError, UserError
-from gan.runtime import DEVICES
 from gan.utils.memory import is_out_of_memory
 
 OVER_RANKS = {"train", "sample", "report"}

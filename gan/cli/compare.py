@@ -10,7 +10,6 @@ from gan.cli.app import device_option, main, out_root
 from gan.cli.config_options import config_options
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
-from gan.experiments.compare.experiment import run_comparison
 from gan.experiments.compare.plan import PER_TRAINING, CompareConfig
 
 _HELP_TEXTS = {"report_every": "Steps between scores of the EMA generator.  [a tenth of --steps]"}
@@ -39,6 +38,8 @@ def compare(run: str, preset: str | None, file: Path | None, root: Path, device:
               msn-gan compare cifar --preset msn-dcgan --norms sn,msn --seeds 5 --steps 20000
               msn-gan compare rates --preset sngan-dcgan --norms none,sn,msn --seeds 1 --steps 2000 --lr-grid
     """
+    from gan.experiments.compare.experiment import run_comparison
+
     overrides = {name: value for name, value in config.items() if value is not None}
     stopped = run_comparison(run, preset, file, overrides, root=root, device=device)
     if stopped is not None:

@@ -8,11 +8,7 @@ import click
 
 from gan.cli.app import device_option, main, skip_option, split_option
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
-from gan.data.describe import describe_images
-from gan.data.packing import pack_images
-from gan.data.source import printable_name
 from gan.errors import UserError
-from gan.evaluation.reference_statistics import write_statistics
 from gan.utils.memory import format_bytes
 
 _data_root = click.option(
@@ -39,6 +35,8 @@ def info(path: str, data_root: Path, split: str, as_json: bool, strict: bool) ->
 
     Example: msn-gan data info cats.zip
     """
+    from gan.data.describe import describe_images
+
     description = describe_images(path, data_root=data_root, split=split)
     click.echo(json.dumps(description, indent=2) if as_json else _description_text(description))
     if strict and (description["bad"] or description["warnings"]):
@@ -48,6 +46,8 @@ def info(path: str, data_root: Path, split: str, as_json: bool, strict: bool) ->
 
 
 def _description_text(description: dict[str, Any]) -> str:
+    from gan.data.source import printable_name
+
     lines = {
         "name": description["name"],
         "kind": description["kind"],
@@ -64,6 +64,8 @@ def _description_text(description: dict[str, Any]) -> str:
 
 
 def _counts(counts: dict[str, int]) -> str:
+    from gan.data.source import printable_name
+
     return ", ".join(f"{printable_name(name)} {count:,}" for name, count in counts.items())
 
 
@@ -82,6 +84,8 @@ def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
     Examples: msn-gan data pack photos/ photos-64.zip --resolution 64
               msn-gan data pack cifar10 cifar10-test.zip --split test --resolution 32
     """
+    from gan.data.packing import pack_images
+
     count = pack_images(path, out, channels=int(channels), **flags)
     click.echo(f"packed {count:,} images into {out}", err=True)
 
@@ -101,6 +105,8 @@ def stats(path: str, out: Path, channels: str, device: str, **flags: Any) -> Non
 
     Example: msn-gan data stats cats.zip cats-32.npz --resolution 32
     """
+    from gan.evaluation.reference_statistics import write_statistics
+
     extractor = pop_extractor_options(flags, device)
     reference = write_statistics(path, out, extractor, channels=int(channels), **flags)
     click.echo(f"wrote {out}: {len(reference.mean):,} features of {reference.count:,} images", err=True)

@@ -11,7 +11,6 @@ from gan.cli.config_options import config_options
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.distributed import process_group
-from gan.training import train as launch
 
 
 @main.command()
@@ -42,6 +41,8 @@ def train(
 
     Example: msn-gan train cats --preset msn-dcgan --data cats.zip --norm msn --steps 20000
     """
+    from gan.training import train as launch
+
     overrides = {name: value for name, value in config.items() if value is not None}
     with process_group.joined_ranks():
         stopped = launch.train_run(

@@ -17,7 +17,7 @@ from gan.runs.run_dir import RunDirectory
 from gan.runtime import Runtime
 from gan.training import cuda_graph
 from gan.training.trainer import Trainer
-from gan.utils.memory import peak_memory_bytes
+from gan.utils.peak_memory import peak_memory_bytes
 from gan.utils.progress import say
 
 _TIMED_STEPS = 3  # after a first one
