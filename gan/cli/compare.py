@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gan.cli.app import device_option, main, out_root
+from gan.cli.completion import complete_names
 from gan.cli.config_options import config_options
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
@@ -17,7 +18,11 @@ _HELP_TEXTS = {"report_every": "Steps between scores of the EMA generator.  [a t
 
 @main.command()
 @click.argument("run")
-@click.option("--preset", help=f"Base config: {', '.join(PRESETS)}.  [default: quickstart]")
+@click.option(
+    "--preset",
+    help=f"Base config: {', '.join(PRESETS)}.  [default: quickstart]",
+    shell_complete=complete_names(PRESETS),
+)
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Config fields from a TOML or JSON file.")
 @out_root
 @device_option

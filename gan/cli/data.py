@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gan.cli.app import device_option, main, skip_option, split_option
+from gan.cli.completion import complete_path
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
 from gan.errors import UserError
 from gan.utils.memory import format_bytes
@@ -25,7 +26,7 @@ def data() -> None:
 
 
 @data.command("info")
-@click.argument("path")
+@click.argument("path", shell_complete=complete_path)
 @_data_root
 @split_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -91,7 +92,7 @@ def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
 
 
 @data.command("stats")
-@click.argument("path")
+@click.argument("path", shell_complete=complete_path)
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--resolution", type=click.IntRange(1, 4096), required=True, help="Side of the square images, in pixels.")
 @_channels

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from gan.cli.app import Names, device_option, main, skip_option, split_option
+from gan.cli.completion import complete_names, complete_path
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
 from gan.distributed import process_group
 from gan.evaluation.options import MOST_GENERATED, EvaluationOptions
@@ -13,12 +14,21 @@ from gan.metrics.score_table import METRICS
 
 
 @main.command()
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
-@click.option("--data", help="Real images: a name, folder or zip.  [default: the training images of the checkpoints]")
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...", shell_complete=complete_path)
+@click.option(
+    "--data",
+    help="Real images: a name, folder or zip.  [default: the training images of the checkpoints]",
+    shell_complete=complete_path,
+)
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder of named datasets.")
 @split_option
 @click.option("--ref", type=click.Path(path_type=Path), help="Statistics instead of --data: a .npz of `data stats`.")
-@click.option("--metrics", type=Names(), help=f"Some of {','.join(METRICS)}.  [default: all; fid,is with --ref]")
+@click.option(
+    "--metrics",
+    type=Names(),
+    help=f"Some of {','.join(METRICS)}.  [default: all; fid,is with --ref]",
+    shell_complete=complete_names(METRICS),
+)
 @click.option(
     "--num",
     type=click.IntRange(2),

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gan.cli.app import device_option, main, out_root
+from gan.cli.completion import complete_names
 from gan.cli.config_options import config_options
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
@@ -15,7 +16,11 @@ from gan.distributed import process_group
 
 @main.command()
 @click.argument("run", required=False)
-@click.option("--preset", help=f"Base config: {', '.join(PRESETS)}.  [default: quickstart]")
+@click.option(
+    "--preset",
+    help=f"Base config: {', '.join(PRESETS)}.  [default: quickstart]",
+    shell_complete=complete_names(PRESETS),
+)
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Config fields from a TOML or JSON file.")
 @click.option("--resume", is_flag=True, help="Resume RUN from its newest checkpoint.")
 @click.option(
