@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 import startup
 
-from gan.cli import main
+from gan.cli import app, main
 from gan.config.choices import NORMS
 from gan.config.presets import PRESETS
+from tests.helpers.commands import Call
 
 _SLOW = ("torch", "torchvision", "matplotlib", "scipy", "sklearn", "torchmetrics", "tensorboard", "pytorch_fid")
 _SCRIPT = """
@@ -48,6 +50,22 @@ def test_starting_loads_no_slow_package(image_folder: Path) -> None:
         assert code == (2 if tuple(name.split()) in errors else 0), name
         assert not {module.split(".")[0] for module in modules} & set(_SLOW), name
     assert "images:" in results[" ".join(info)][1]
+
+
+@pytest.mark.parametrize(
+    "cause, code, message",
+    [(KeyboardInterrupt(), 130, "interrupted"), (app._Signalled(signal.SIGTERM), 143, "stopped by SIGTERM")],
+)
+def test_a_signal_while_torch_is_imported(
+    cause: BaseException, code: int, message: str, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.11 wraps it if it comes while a class of torch is created."""
+
+    def run(*arguments: object, **options: object) -> None:
+        raise RuntimeError("Error calling __set_name__") from cause
+
+    monkeypatch.setattr("gan.training.train.train_run", run)
+    assert call("train") == (code, f"msn-gan: {message}\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
