@@ -13,9 +13,6 @@ from gan.utils import memory
 
 M = TypeVar("M", bound=torch.nn.Module)
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16")
-
 
 @dataclass(frozen=True)
 class Runtime:

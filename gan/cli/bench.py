@@ -9,8 +9,8 @@ from click.core import ParameterSource
 
 from gan.bench.onnx_latency import measure_onnx, onnx_table
 from gan.cli.app import Names, device_option, main
+from gan.config.choices import PRECISIONS
 from gan.errors import UsageError
-from gan.runtime import PRECISIONS
 from gan.utils.files import write_json
 
 _MODELS = "cnn3,vgg7,densenet-bc,resnet18,msn-dcgan,sngan-resnet"

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gan.cli.app import Names, Numbers
+from gan.cli.completion import complete_names, complete_path
 from gan.config.base import Config, field_types, flag_name
 
 # Types that parse the values. Choices and ranges are checked by the config, which reports all problems in one message.
@@ -41,6 +42,7 @@ def config_options(
                 default=None,
                 metavar="[K]" if optional_value else _metavar(choices, is_tuple=kind is not types[item.name].part),
                 help=(help_texts or {}).get(item.name) or f"{_sentence(item.metadata['help'])}{_default(item.default)}",
+                shell_complete=complete_names(choices) if choices else complete_path if kind is str else None,
                 **optional_value,
             )(command)
         return command

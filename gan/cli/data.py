@@ -6,12 +6,10 @@ from typing import Any
 
 import click
 
-from gan import data as image_data
 from gan.cli.app import device_option, main, skip_option, split_option
+from gan.cli.completion import complete_path
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
-from gan.data.source import printable_name
 from gan.errors import UserError
-from gan.evaluation.reference_statistics import write_statistics
 from gan.utils.memory import format_bytes
 
 _data_root = click.option(
@@ -28,7 +26,7 @@ def data() -> None:
 
 
 @data.command("info")
-@click.argument("path")
+@click.argument("path", shell_complete=complete_path)
 @_data_root
 @split_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -38,7 +36,9 @@ def info(path: str, data_root: Path, split: str, as_json: bool, strict: bool) ->
 
     Example: msn-gan data info cats.zip
     """
-    description = image_data.describe_images(path, data_root=data_root, split=split)
+    from gan.data.describe import describe_images
+
+    description = describe_images(path, data_root=data_root, split=split)
     click.echo(json.dumps(description, indent=2) if as_json else _description_text(description))
     if strict and (description["bad"] or description["warnings"]):
         count = len(description["bad"])
@@ -47,6 +47,8 @@ def info(path: str, data_root: Path, split: str, as_json: bool, strict: bool) ->
 
 
 def _description_text(description: dict[str, Any]) -> str:
+    from gan.data.source import printable_name
+
     lines = {
         "name": description["name"],
         "kind": description["kind"],
@@ -63,6 +65,8 @@ def _description_text(description: dict[str, Any]) -> str:
 
 
 def _counts(counts: dict[str, int]) -> str:
+    from gan.data.source import printable_name
+
     return ", ".join(f"{printable_name(name)} {count:,}" for name, count in counts.items())
 
 
@@ -81,12 +85,14 @@ def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
     Examples: msn-gan data pack photos/ photos-64.zip --resolution 64
               msn-gan data pack cifar10 cifar10-test.zip --split test --resolution 32
     """
-    count = image_data.pack_images(path, out, channels=int(channels), **flags)
+    from gan.data.packing import pack_images
+
+    count = pack_images(path, out, channels=int(channels), **flags)
     click.echo(f"packed {count:,} images into {out}", err=True)
 
 
 @data.command("stats")
-@click.argument("path")
+@click.argument("path", shell_complete=complete_path)
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--resolution", type=click.IntRange(1, 4096), required=True, help="Side of the square images, in pixels.")
 @_channels
@@ -100,6 +106,8 @@ def stats(path: str, out: Path, channels: str, device: str, **flags: Any) -> Non
 
     Example: msn-gan data stats cats.zip cats-32.npz --resolution 32
     """
+    from gan.evaluation.reference_statistics import write_statistics
+
     extractor = pop_extractor_options(flags, device)
     reference = write_statistics(path, out, extractor, channels=int(channels), **flags)
     click.echo(f"wrote {out}: {len(reference.mean):,} features of {reference.count:,} images", err=True)

@@ -6,26 +6,34 @@ from typing import Any
 import click
 
 from gan.cli.app import Names, device_option, main, skip_option, split_option
+from gan.cli.completion import complete_names, complete_path
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
 from gan.distributed import process_group
-from gan.evaluation import evaluator
-from gan.evaluation.options import EvaluationOptions
-from gan.report.terminal import print_report
-from gan.runs.run_dir import default_output_name
+from gan.evaluation.options import MOST_GENERATED, EvaluationOptions
+from gan.metrics.score_table import METRICS
 
 
 @main.command()
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
-@click.option("--data", help="Real images: a name, folder or zip.  [default: the training images of the checkpoints]")
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...", shell_complete=complete_path)
+@click.option(
+    "--data",
+    help="Real images: a name, folder or zip.  [default: the training images of the checkpoints]",
+    shell_complete=complete_path,
+)
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder of named datasets.")
 @split_option
 @click.option("--ref", type=click.Path(path_type=Path), help="Statistics instead of --data: a .npz of `data stats`.")
-@click.option("--metrics", type=Names(), help="Some of fid,is,kid,pr.  [default: all; fid,is with --ref]")
+@click.option(
+    "--metrics",
+    type=Names(),
+    help=f"Some of {','.join(METRICS)}.  [default: all; fid,is with --ref]",
+    shell_complete=complete_names(METRICS),
+)
 @click.option(
     "--num",
     type=click.IntRange(2),
     help="Images to score; a random subset of a folder, zip or npz.  "
-    f"[default: all; of a checkpoint as many as --data has, at most {evaluator.MOST_GENERATED:,}]",
+    f"[default: all; of a checkpoint as many as --data has, at most {MOST_GENERATED:,}]",
 )
 @click.option(
     "--seed",
@@ -51,7 +59,10 @@ def report(out: Path | None, device: str, targets: tuple[str, ...], **flags: Any
               msn-gan report cats-10k.zip other-cats/ --data cats.zip --num 10000
               msn-gan report checkpoints/cats --ref cats-32.npz --features inception
     """
+    from gan.evaluation import evaluator
     from gan.evaluation import report as report_pages
+    from gan.report.terminal import print_report
+    from gan.runs.run_dir import default_output_name
 
     extractor = pop_extractor_options(flags, device)
     folder = out or Path("reports") / default_output_name(Path(targets[0]))

@@ -7,7 +7,6 @@ import click
 
 from gan.cli.app import device_option, main
 from gan.distributed import process_group
-from gan.sampling.sample import SampleOptions, write_samples
 
 
 @main.command()
@@ -29,5 +28,7 @@ def sample(checkpoint: Path, out: Path | None, **flags: Any) -> None:
               msn-gan sample checkpoints/quickstart --num 10000 --out digits.zip
               msn-gan sample checkpoints/quickstart --interpolate 30 --out walk.gif
     """
+    from gan.sampling.sample import SampleOptions, write_samples
+
     with process_group.joined_ranks():
         write_samples(checkpoint, out, SampleOptions(**flags))

@@ -7,16 +7,20 @@ from typing import Any
 import click
 
 from gan.cli.app import device_option, main, out_root
+from gan.cli.completion import complete_names
 from gan.cli.config_options import config_options
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.distributed import process_group
-from gan.training import train as launch
 
 
 @main.command()
 @click.argument("run", required=False)
-@click.option("--preset", help=f"Base config: {', '.join(PRESETS)}.  [default: chosen from --data; quickstart without]")
+@click.option(
+    "--preset",
+    help=f"Base config: {', '.join(PRESETS)}.  [default: chosen from --data; quickstart without]",
+    shell_complete=complete_names(PRESETS),
+)
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Config fields from a TOML or JSON file.")
 @click.option("--resume", is_flag=True, help="Resume RUN from its newest checkpoint.")
 @click.option(
@@ -46,6 +50,8 @@ def train(
     Examples: msn-gan train --data photos/
               msn-gan train cats --preset msn-dcgan --data cats.zip --norm msn --steps 20000
     """
+    from gan.training import train as launch
+
     overrides = {name: value for name, value in config.items() if value is not None}
     with process_group.joined_ranks():
         stopped = launch.train_run(

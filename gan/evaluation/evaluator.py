@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan.data import ImageSet, load_images
 from gan.data.decode import TO_GREY
+from gan.data.image_set import ImageSet
+from gan.data.loading import load_images
 from gan.distributed import collectives, process_group
 from gan.errors import Diverged, UsageError, UserError
 from gan.evaluation.image_streams import image_set_stream
-from gan.evaluation.options import EvaluationOptions
+from gan.evaluation.options import MOST_GENERATED, EvaluationOptions
 from gan.evaluation.targets import Target, read_checkpoint_targets, resolve_targets, unique_targets
 from gan.metrics.feature_pass import content_hash, keeping_images
 from gan.metrics.protocol import Protocol, require_same_protocol
@@ -32,7 +33,6 @@ from gan.utils.progress import say
 RECORD_NAME = "report.json"
 IMAGES_FOLDER = "report-images"
 RECORD_SCHEMA = 1  # of report.json
-MOST_GENERATED = 50_000  # default number of generated images, at most
 
 _GRID_IMAGES = 64
 _GRID_COLUMNS = 8

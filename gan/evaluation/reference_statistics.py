@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gan.data import load_images
+from gan.data.loading import load_images
 from gan.errors import UsageError
 from gan.evaluation.image_streams import image_set_stream
 from gan.metrics.extractor import ExtractorOptions

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from gan.config.train_config import TrainConfig
-from gan.data import load_images
 from gan.data.datasets import open_path
 from gan.data.decode import CROPPED, ENLARGED, RESIZED, TO_GREY, inspect_image
+from gan.data.loading import load_images
 from gan.data.source import BadImage
 from gan.distributed import collectives
 from gan.errors import UsageError, UserError

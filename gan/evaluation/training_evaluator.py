@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.distributed import collectives, process_group
 from gan.evaluation.image_streams import generator_stream, image_set_stream
 from gan.metrics.extractor import Extractor, ExtractorOptions
@@ -56,7 +56,7 @@ class TrainingEvaluator:
     Args:
         data: the training images, which are the real ones.
         classes: of the generator; 0 if it is unconditional.
-        metrics: names in `gan.metrics.score.METRICS`, fid among them.
+        metrics: names in `gan.metrics.score_table.METRICS`, fid among them.
         reference: returns the real side, measured for these metrics, if several runs share it.
     """
 

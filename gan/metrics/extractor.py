@@ -6,10 +6,12 @@ import typing
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from torch import Tensor
-
 from gan.errors import UsageError
-from gan.metrics.protocol import Protocol
+
+if typing.TYPE_CHECKING:  # the command line needs the options and starts without torch
+    from torch import Tensor
+
+    from gan.metrics.protocol import Protocol
 
 
 @dataclass(frozen=True)

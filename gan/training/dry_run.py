@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from gan.config.train_config import TrainConfig
-from gan.data import DATASETS, ImageSet
-from gan.data.datasets import count_classes, open_source
+from gan.data.datasets import DATASETS, count_classes, open_source
+from gan.data.image_set import ImageSet
 from gan.data.notes import listing_notes, say_notes
 from gan.distributed import collectives, process_group
 from gan.errors import UsageError
@@ -17,7 +17,7 @@ from gan.runs.run_dir import RunDirectory
 from gan.runtime import Runtime
 from gan.training import cuda_graph
 from gan.training.trainer import Trainer
-from gan.utils.memory import peak_memory_bytes
+from gan.utils.peak_memory import peak_memory_bytes
 from gan.utils.progress import say
 
 _TIMED_STEPS = 3  # after a first one

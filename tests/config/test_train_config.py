@@ -9,16 +9,8 @@ import pytest
 
 from gan.config.presets import PRESETS, preset_config
 from gan.config.resolve import read_config_file
-from gan.config.train_config import NETWORKS, RESOLUTIONS, TrainConfig
+from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
-from gan.models import DISCRIMINATORS, GENERATORS
-from gan.models.dcgan import BOTTOM
-from gan.models.resnet import SHAPES
-
-
-def test_choices_are_what_the_builders_make() -> None:
-    assert set(NETWORKS) == set(GENERATORS) == set(DISCRIMINATORS)
-    assert set(RESOLUTIONS) == set(BOTTOM) == set(SHAPES)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan.data import DATASETS, load_images
-from gan.data.datasets import open_source
+from gan.data.datasets import DATASETS, open_source
+from gan.data.loading import load_images
 from gan.errors import UsageError, UserError
 
 

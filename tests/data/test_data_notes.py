@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gan.data import describe_images, load_images, pack_images
 from gan.data.datasets import open_path
+from gan.data.describe import describe_images
+from gan.data.loading import load_images
+from gan.data.packing import pack_images
 from gan.errors import UserError
 
 

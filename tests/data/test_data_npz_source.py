@@ -9,8 +9,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gan.data import describe_images, load_images, pack_images
 from gan.data.datasets import open_path
+from gan.data.describe import describe_images
+from gan.data.loading import load_images
+from gan.data.packing import pack_images
 from gan.errors import UserError
 
 RGB = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)

@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gan.data import load_images, pack_images
+from gan.data.loading import load_images
+from gan.data.packing import pack_images
 from gan.errors import UsageError, UserError
 
 

@@ -15,8 +15,10 @@ import pytest
 import torch
 from PIL import Image, features
 
-from gan.data import describe_images, load_images, pack_images
 from gan.data.datasets import open_path
+from gan.data.describe import describe_images
+from gan.data.loading import load_images
+from gan.data.packing import pack_images
 from gan.data.source import Listing
 from gan.errors import UserError
 

@@ -11,7 +11,7 @@ import torch
 
 from gan.config.resolve import resolve_config
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.evaluation import training_evaluator
 from gan.metrics.protocol import Protocol
 from gan.runs import checkpoint
