@@ -24,8 +24,9 @@ from gan.distributed import process_group
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Config fields from a TOML or JSON file.")
 @click.option("--resume", is_flag=True, help="Resume RUN from its newest checkpoint.")
 @click.option(
-    "--dry-run", is_flag=True, help="Print the config, sizes, and estimates of time and memory; train nothing."
+    "--dry-run", is_flag=True, help="Print settings and sizes, and estimate time, memory and disk; train nothing."
 )
+@click.option("--verbose", is_flag=True, help="With --dry-run: all fields of the config, also those of the preset.")
 @out_root
 @device_option
 @config_options(TrainConfig)
@@ -35,6 +36,7 @@ def train(
     file: Path | None,
     resume: bool,
     dry_run: bool,
+    verbose: bool,
     root: Path,
     device: str,
     **config: Any,
@@ -44,7 +46,7 @@ def train(
     Without --preset, the recipe is chosen from the images and the machine, and printed.
 
     Flags override the file, which overrides the preset. Brackets show the defaults, most of which a preset
-    changes; --dry-run shows the effective values.
+    changes; --dry-run --verbose shows the effective values.
 
     \b
     Examples: msn-gan train --data photos/
@@ -55,7 +57,15 @@ def train(
     overrides = {name: value for name, value in config.items() if value is not None}
     with process_group.joined_ranks():
         stopped = launch.train_run(
-            run, preset, file, overrides, resume=resume, dry_run=dry_run, root=root, device=device
+            run,
+            preset,
+            file,
+            overrides,
+            resume=resume,
+            dry_run=dry_run,
+            root=root,
+            device=device,
+            verbose=verbose,
         )
     if stopped is not None:
         sys.exit(128 + stopped)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gan.data.decode import ENLARGED, FIRST_FRAME, ON_WHITE, RESIZED
 from gan.data.source import Listing, Note, list_names, printable_name
+from gan.utils.counted import counted
 from gan.utils.progress import say
 
 _MAX_LISTED = 10  # empty classes named in a message
@@ -21,7 +22,7 @@ def listing_notes(listing: Listing, labels: NDArray[np.int64] | None = None) -> 
     notes = list(listing.notes)
     if listing.ignored:
         kinds = ", ".join(f"{number:,} {printable_name(kind)}" for kind, number in listing.ignored.items())
-        notes.append(Note(f"ignoring {_counted(sum(listing.ignored.values()), 'file')} (not images: {kinds})"))
+        notes.append(Note(f"ignoring {counted(sum(listing.ignored.values()), 'file')} (not images: {kinds})"))
     labels = listing.labels if labels is None else labels
     if labels is not None:
         counts = np.bincount(labels, minlength=len(listing.classes))
@@ -50,8 +51,4 @@ def describe_conversions(conversions: dict[str, int], resolution: int) -> str:
         ON_WHITE: "laid on white where transparent",
         FIRST_FRAME: "reduced to the first frame",
     }
-    return ", ".join(f"{_counted(count, 'image')} {texts.get(kind, kind)}" for kind, count in conversions.items())
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    return ", ".join(f"{counted(count, 'image')} {texts.get(kind, kind)}" for kind, count in conversions.items())
