@@ -23,6 +23,8 @@ from torch import nn
 
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError, UserError
+from gan.runs.checkpoint_names import checkpoint_path as checkpoint_path
+from gan.runs.checkpoint_names import list_checkpoints as list_checkpoints
 from gan.utils.files import atomic_write
 from gan.utils.progress import say
 
@@ -38,16 +40,6 @@ class CheckpointFile(NamedTuple):
     state: dict[str, Any]
     sha256: str
     """Of the whole file, hex."""
-
-
-def checkpoint_path(folder: Path, step: int) -> Path:
-    """Path of the checkpoint of a step: `step-00001000.pt`."""
-    return folder / f"step-{step:08d}.pt"
-
-
-def list_checkpoints(folder: Path) -> list[Path]:
-    """Paths of the checkpoints in a run's folder, oldest first."""
-    return sorted(folder.glob("step-????????.pt"))
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
