@@ -15,7 +15,7 @@ setup: $(DEV)    ## create .venv and install msn-gan with the tools of its tests
 # What training needs.
 $(RUN): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "msn-gan needs Python 3.10 or later; set PYTHON=...")'
-	@echo "Installing PyTorch and the other packages into $(VENV): @SIZE@ on disk, about @MINUTES@ and the download."
+	@echo "Installing PyTorch and the other packages into $(VENV): 6 GB on disk, two to ten minutes."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) -e .
 	touch $@
