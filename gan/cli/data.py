@@ -56,11 +56,12 @@ def _description_text(description: dict[str, Any]) -> str:
         "classes": _counts(description["classes"]) if description["labelled"] else "none (no labels)",
         "sizes": _counts(description["sizes"]),
         "modes": _counts(description["modes"]),
+        "conversions": _counts(description["conversions"]) or "none at any size",
         "in memory": ", ".join(f"{format_bytes(size)} at {side} pixels" for side, size in description["bytes"].items()),
         "unreadable": f"{len(description['bad']):,}" if description["bad"] else "none",
     }
-    rows = [f"{key + ':':<12} {text}" for key, text in lines.items()]
-    rows += [f"{'note:':<12} {note}" for note in description["notes"]]
+    rows = [f"{key + ':':<13}{text}" for key, text in lines.items()]
+    rows += [f"{'note:':<13}{note}" for note in description["notes"]]
     return "\n".join([*rows, *(f"  {printable_name(name)}: {reason}" for name, reason in description["bad"])])
 
 

@@ -98,12 +98,6 @@ def test_places_that_cannot_be_written_or_read(classes_folder, tmp_path):
         pack_images(classes_folder, tmp_path / "set.zip", resolution=0)
 
 
-def test_a_folder_called_like_a_known_set_is_the_folder(classes_folder, tmp_path, monkeypatch):
-    classes_folder.rename(tmp_path / "digits")
-    monkeypatch.chdir(tmp_path)
-    assert pack_images(Path("digits"), Path("set.zip"), resolution=8) == 12
-
-
 def test_a_named_set(tmp_path):
     assert pack_images(Path("digits"), tmp_path / "set.zip", resolution=32, channels=1) == 1797
     named, packed = (load_images(data, resolution=32, channels=1) for data in ("digits", str(tmp_path / "set.zip")))
