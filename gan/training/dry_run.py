@@ -43,7 +43,7 @@ def dry_run(config: TrainConfig, runtime: Runtime, run: RunDirectory) -> None:
     classes = [str(number) for number in range(count)]
     trainer = Trainer(config, runtime, ImageSet.of(noise, labels, classes, name=config.data))
     if process_group.is_rank0():
-        print(json.dumps(config.to_dict(), indent=2))
+        print(json.dumps(vars(config), indent=2))
         print(f"run:        {run.checkpoints} and {run.samples}")
         print(f"networks:   {describe_networks(trainer)}, {describe_runtime(runtime)}", flush=True)
     say("timing steps on noise")

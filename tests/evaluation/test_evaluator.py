@@ -254,7 +254,7 @@ class TestBadInput:
         monkeypatch.setattr(evaluator, "load_images", lambda *args, **options: pytest.fail("images were read"))
         monkeypatch.setattr("gan.evaluation.targets.load_images", evaluator.load_images)
         monkeypatch.setenv("MSN_GAN_INCEPTION", str(tmp_path / "absent.pth"))
-        with pytest.raises(UserError, match="absent.pth: no such file; get it from https.*--features digits works"):
+        with pytest.raises(UserError, match="absent.pth: no such file; get it from https.*--features digits needs no"):
             ask(tmp_path / "out", image_folder, data="digits", extractor=ExtractorOptions(features="inception"))
         (tmp_path / "wrong.pth").write_bytes(b"wrong")
         monkeypatch.setenv("MSN_GAN_INCEPTION", str(tmp_path / "wrong.pth"))

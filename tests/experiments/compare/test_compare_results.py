@@ -288,7 +288,7 @@ def test_bad_flags(
     flags: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    features = [] if "digits" in flags else ["--report-features", "digits"]
+    features = [] if "digits" in flags else ["--features", "digits"]
     assert command_line(["compare", "r", *features, *flags.split()]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("msn-gan: ")]
     assert len(lines) == 1 and message in lines[0]
