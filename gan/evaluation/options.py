@@ -9,6 +9,8 @@ from gan.errors import UsageError
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.score import METRICS, require_known_metrics
 
+MOST_GENERATED = 50_000  # default number of generated images, at most
+
 
 @dataclass(frozen=True)
 class EvaluationOptions:

@@ -115,6 +115,7 @@ def _notes(record: Mapping[str, Any], scores: Sequence[Score], mixed: bool) -> l
     for warning in dict.fromkeys(line for row in results for line in row["warnings"]):
         names = [row["name"] for row in results if warning in row["warnings"]]
         notes.append(warning if len(names) == len(results) else f"{', '.join(names)}: {warning}")
+    notes += [f"{line}." for line in record.get("notes", [])]
     notes += [f"Skipped: {line}" for line in record.get("passed_over", [])]
     reference = record["reference"]
     if reference and reference["conversions"]:

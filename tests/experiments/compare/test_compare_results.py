@@ -112,7 +112,7 @@ def test_trainings_are_ordinary_runs(copy: Path, capsys: pytest.CaptureFixture[s
     folder = copy / RUN / "msn-seed1"
     assert sample.write_samples(folder, copy / "a.png", sample.SampleOptions(num=4, device="cpu")).exists()
     request = EvaluationOptions((str(folder),), ExtractorOptions(features="digits", device="cpu"), num=20, seed=1)
-    found, error = evaluator.evaluate(request, copy / "scores")
+    found, error, _ = evaluator.evaluate(request, copy / "scores")
     final = results.read_training_result(
         RunDirectory("r/msn-seed1", copy), ComparedTraining("msn", 1), _config(copy, "msn", 1), copy / RUN
     )
