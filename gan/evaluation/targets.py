@@ -18,6 +18,7 @@ from gan.evaluation.image_streams import generator_stream, indexed_stream, rando
 from gan.metrics.feature_pass import ImageStream
 from gan.runs import checkpoint
 from gan.runs.checkpoint import CheckpointFile, train_config_of
+from gan.runs.locate import describe_contents
 from gan.runs.log import LOG
 from gan.runtime import resolve_device
 from gan.sampling.load_generator import restore_generator, weights_entry
@@ -104,6 +105,8 @@ def read_checkpoint_targets(targets: Sequence[str], *, ema: bool, seed: int, dev
             entries[target] = reader.read_run(path)
         elif path.is_dir() and (path / "config.json").exists() and (path / LOG).exists():
             raise UserError(f"{path}: this run has no checkpoint (step-….pt) yet")
+        elif path.is_dir() and (contents := describe_contents(path, "report")):
+            raise UsageError(f"TARGET {target}: {contents}")
         elif path.is_file() and path.suffix.lower() not in (".zip", ".npz"):
             raise UsageError(f"TARGET {target}: is not a checkpoint (.pt), run, folder, .zip or .npz")
     return entries

@@ -65,7 +65,7 @@ def export_network(options: ExportOptions) -> Path:
         content = _file_content(options, source, form, path)
         with atomic_write(path) as file:
             file.write(content)
-    say(f"wrote {path} ({_kilobytes(content)})")
+    say(f"wrote {path} ({_kilobytes(content)})", link=path)
     return path
 
 

@@ -57,11 +57,11 @@ def write_samples(path: Path, out: Path | None, options: SampleOptions) -> Path:
         UserError: the checkpoint cannot be used, or its generator outputs NaN.
         OSError: `out` cannot be written. In either case no partial file is left.
     """
+    if options.truncation is not None and not math.isfinite(options.truncation):
+        raise UsageError(f"--truncation {options.truncation}: must be a number above 0")
     is_walk = options.frames is not None
     target = out or _default_out(path, f"{'walk' if is_walk else 'sample'}-seed-{options.seed}.png")
     collectives.on_rank0(lambda: _check_out(target, walks=is_walk, overwrite=options.overwrite))
-    if options.truncation is not None and not math.isfinite(options.truncation):
-        raise UsageError(f"--truncation {options.truncation}: must be a number above 0")
     generator = load_generator(path, ema=options.ema, device=options.device)
     label = _class_index(options.label, generator.classes)
     count = options.num or (64 if options.frames is None else 8)
@@ -82,7 +82,7 @@ def write_samples(path: Path, out: Path | None, options: SampleOptions) -> Path:
                 save_grid(target, torch.cat(walks), len(walks[0]))
     except Diverged as error:
         raise Diverged(f"{path}: {error}; try an earlier checkpoint") from error
-    say(f"wrote {target}")
+    say(f"wrote {target}", link=target)
     return target
 
 
