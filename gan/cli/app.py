@@ -135,6 +135,7 @@ device_option = click.option(
 )
 split_option = click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
 skip_option = click.option("--skip-bad-images", is_flag=True, help="Skip images that cannot be read.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists at the output's path.")
 out_root = click.option(
     "--out",
     "root",

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gan.cli.app import device_option, main, skip_option, split_option
+from gan.cli.app import device_option, main, overwrite_option, skip_option, split_option
 from gan.cli.completion import complete_path
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
 from gan.errors import UserError
@@ -79,6 +79,7 @@ def _counts(counts: dict[str, int]) -> str:
 @_data_root
 @split_option
 @skip_option
+@overwrite_option
 def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
     """Resize the images of PATH (a folder, a zip or a dataset's name) and pack them with their labels into the zip OUT.
 
@@ -101,6 +102,7 @@ def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
 @split_option
 @extractor_flags
 @skip_option
+@overwrite_option
 @device_option
 def stats(path: str, out: Path, channels: str, device: str, **flags: Any) -> None:
     """Write feature statistics of the images of PATH to OUT, an .npz file for `report --ref` and for pytorch-fid.

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from gan.cli.app import main
+from gan.cli.app import main, overwrite_option
 from gan.cli.completion import complete_path
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
 from gan.config.choices import EXPORT_FORMATS
@@ -20,6 +20,7 @@ from gan.errors import UsageError
 @click.option("--uint8", is_flag=True, help="The generator outputs bytes, images that are ready to display.")
 @click.option("--opset", type=click.INT, help="Version of ONNX's operators, 16 to 25.  [default: 18]")
 @click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: exports/RUN-STEP-NETWORK.onnx]")
+@overwrite_option
 @click.option("--int8", is_flag=True, help="Quantize to 8-bit integers, calibrated on training images or latents.")
 @click.option(
     "--data",

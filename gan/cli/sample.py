@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from gan.cli.app import device_option, main
+from gan.cli.app import device_option, main, overwrite_option
 from gan.distributed import process_group
 
 
@@ -19,6 +19,7 @@ from gan.distributed import process_group
 @click.option("--truncation", type=click.FloatRange(0, min_open=True), help="Truncate latents at ± this value.")
 @click.option("--interpolate", "frames", type=click.IntRange(2), help="Walk between latents in N frames each.")
 @click.option("--ema/--no-ema", default=True, show_default=True, help="The EMA generator, or the trained one.")
+@overwrite_option
 @device_option
 def sample(checkpoint: Path, out: Path | None, **flags: Any) -> None:
     """Generate images from CHECKPOINT, a file or a run's folder (its newest checkpoint).

@@ -69,10 +69,12 @@ class TrainConfig(Config):
 
     report_every: int = config_field(0, "steps between scores of the EMA generator; 0: never", low=0, free=True)
     report_num: int = config_field(10_000, "generated images for a score", low=10, free=True)
-    report_features: str = config_field(
+    features: str = config_field(
         "auto",
-        "feature extractor of the scores: inception, digits or classifier:CHECKPOINT; auto: chosen by the data",
+        "feature extractor of the scores: inception, digits or classifier:FILE; auto: digits for --data digits, "
+        "else inception",
         free=True,
+        key="report_features",
     )
 
     def _contradictions(self) -> list[str]:

@@ -11,7 +11,7 @@ from gan.data.png_zip import PngSetWriter, encode_png, zip_entries
 from gan.data.source import BadImage, Reader, count_conversions, skipped_or_error
 from gan.data.thread_map import map_images
 from gan.errors import UsageError, UserError
-from gan.utils.files import atomic_write
+from gan.utils.files import atomic_write, require_new
 from gan.utils.progress import say
 
 
@@ -24,11 +24,12 @@ def pack_images(
     skip_bad_images: bool = False,
     data_root: Path = Path("data"),
     split: str = "train",
+    overwrite: bool = False,
 ) -> int:
     """Convert images as `load_images` does; write PNGs with a `dataset.json`, in the form of StyleGAN and EDM.
 
     `dataset.json` has `labels`, pairs of name and class number or null, and `classes`, the class names. `load_images`
-    reads the zip back as the same images with the same labels. The write is atomic and replaces an older file.
+    reads the zip back as the same images with the same labels. The write is atomic.
 
     Args:
         path: a folder, zip or npz of images, or a name in DATASETS.
@@ -38,12 +39,13 @@ def pack_images(
         skip_bad_images: leave out images that cannot be read.
         data_root: folder of named datasets, to which they are downloaded.
         split: of a named dataset, or of a folder whose sub-folders are `train`, `test` and the like.
+        overwrite: replace `out` if it exists.
 
     Returns:
         the number of images written.
 
     Raises:
-        UsageError: `path` or `split` does not exist, or resolution or channels are out of range.
+        UsageError: `path` or `split` does not exist, `out` does, or resolution or channels are out of range.
         UserError: images cannot be read, none is left, or `out` cannot be written.
     """
     if resolution < 1 or channels not in (1, 3):
@@ -52,6 +54,7 @@ def pack_images(
         raise UsageError(f"{out}: the output is a zip; give it a name that ends with .zip")
     if out.exists() and path.exists() and out.samefile(path):
         raise UsageError(f"{out}: is also the input; choose another name for the output")
+    require_new(out, "OUT", overwrite=overwrite)
     source = open_source(str(path), data_root=data_root, split=split)
     require_split(source, split)
     listing = source.listing

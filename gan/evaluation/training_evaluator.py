@@ -22,12 +22,16 @@ from gan.runs.run_dir import RunDirectory
 from gan.utils.progress import say
 
 
-def training_extractor(config: TrainConfig, device: torch.device) -> Extractor:
-    """The extractor that scores a run. Create it before the run begins: a UserError says that it is not available."""
+def training_extractor(config: TrainConfig, device: torch.device, *, otherwise: str = "") -> Extractor:
+    """The extractor that scores a run. Create it before the run begins: a UserError says that it is not available.
+
+    Args:
+        otherwise: see `create_extractor`.
+    """
     from gan.metrics.extractors import create_extractor  # loads torchvision, which takes a second
 
-    features = None if config.report_features == "auto" else config.report_features
-    return create_extractor(ExtractorOptions(features=features, device=device.type), config.data)
+    options = ExtractorOptions(features=config.features, device=device.type)
+    return create_extractor(options, config.data, otherwise=otherwise)
 
 
 def training_reference(data: ImageSet, extractor: Extractor, metrics: Sequence[str]) -> Reference:

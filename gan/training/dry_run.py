@@ -38,7 +38,7 @@ def dry_run(config: TrainConfig, runtime: Runtime, run: RunDirectory, *, verbose
         print(f"run:        {run.checkpoints} and {run.samples}")
         print(f"settings:   {shlex.join(_settings(config))}")
         if verbose:
-            print(json.dumps(config.to_dict(), indent=2))
+            print(json.dumps(vars(config), indent=2))
         print(f"images:     {images}")
         print(f"networks:   {describe_networks(trainer)}, {describe_runtime(runtime)}", flush=True)
     del trainer

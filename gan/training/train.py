@@ -74,7 +74,10 @@ def train_run(
         say(f"{run.name} is done: step {state['step']} of {config.steps}; train it longer with --steps N")
         return None
 
-    extractor = training_evaluator.training_extractor(config, runtime.device) if config.report_every else None
+    extractor = None
+    if config.report_every:
+        otherwise = "or train without scores: --report-every 0"
+        extractor = training_evaluator.training_extractor(config, runtime.device, otherwise=otherwise)
     with ExitStack() as lock:
         collectives.on_rank0(lambda: _lock_folders(run, lock, resume))
         return _train(run, config, state, runtime, extractor)

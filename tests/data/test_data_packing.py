@@ -58,11 +58,26 @@ def test_bad_images_leave_no_file(classes_folder, tmp_path):
     out = tmp_path / "out" / "set.zip"
     out.write_bytes(b"the older one")
     with pytest.raises(UserError, match=r"1 image cannot be read:\n  cat/00a.png"):
-        pack_images(classes_folder, out, resolution=8)
+        pack_images(classes_folder, out, resolution=8, overwrite=True)
     assert out.read_bytes() == b"the older one"
     assert os.listdir(tmp_path / "out") == ["set.zip"]
-    assert pack_images(classes_folder, out, resolution=8, skip_bad_images=True) == 12
+    assert pack_images(classes_folder, out, resolution=8, skip_bad_images=True, overwrite=True) == 12
     assert len(load_images(str(out), resolution=8, channels=3)) == 12
+
+
+def test_a_zip_is_replaced_on_request_only(classes_folder, tmp_path, monkeypatch):
+    out = tmp_path / "set.zip"
+    pack_images(classes_folder, out, resolution=8)
+    older = out.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("gan.data.packing.open_source", lambda *_, **__: pytest.fail("work has started"))
+        with pytest.raises(UsageError, match=r"OUT .*set.zip: exists; --overwrite replaces it, or choose another name"):
+            pack_images(classes_folder, out, resolution=4)
+    assert out.read_bytes() == older
+    pack_images(classes_folder, out, resolution=4, overwrite=True)
+    assert out.read_bytes() != older
+    with pytest.raises(UsageError, match="is also the input"):
+        pack_images(out, out, resolution=4, overwrite=True)
 
 
 def test_nothing_readable(tmp_path):

@@ -68,7 +68,7 @@ def test_scoring_changes_nothing_of_the_run(
     for every in (0, 1):
         run = RunDirectory(f"r{every}", tmp_path)
         run.create()
-        settings = tiny(report_every=every, report_num=20, report_features="digits", channels=1)
+        settings = tiny(report_every=every, report_num=20, features="digits", channels=1)
         data = image_set(channels=1)
         job = Trainer(settings, runtime, data)
         torch.manual_seed(1)

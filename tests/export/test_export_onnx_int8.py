@@ -92,7 +92,7 @@ def test_a_generator_is_scored_before_and_after(call: Call, here: Path, tmp_path
     request = EvaluationOptions(
         (str(checkpoint.list_checkpoints(here)[-1]),), ExtractorOptions(features="digits"), num=70, metrics=("fid",)
     )
-    record, _ = evaluate(request, tmp_path / "report")
+    record = evaluate(request, tmp_path / "report").record
     assert float(found[1]) == pytest.approx(record["results"][0]["fid"], rel=0.01)
     model = onnx.load("g.onnx")
     types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
