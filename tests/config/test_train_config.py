@@ -32,6 +32,15 @@ def test_published_settings() -> None:
     assert preset_config("sngan-projection").conditional
 
 
+def test_quickstart_trains_msn_on_grey_digits_and_is_scored_at_its_end() -> None:
+    quick = preset_config("quickstart")
+    assert (quick.data, quick.resolution, quick.channels) == ("digits", 32, 1)
+    assert (quick.network, quick.norm, quick.loss, quick.g_width, quick.d_width) == ("dcgan", "msn", "hinge", 16, 8)
+    assert (quick.batch, quick.steps, quick.g_lr, quick.d_lr) == (64, 1000, 6e-4, 6e-4)
+    assert quick.report_every == quick.steps
+    assert quick.decay == "none"  # so that `--steps` can be raised at any time
+
+
 def test_best_is_a_narrow_resnet_without_an_end_in_its_schedule() -> None:
     best = preset_config("best")
     assert (best.network, best.norm, best.loss, best.g_width, best.d_width) == ("resnet", "sn", "hinge", 32, 32)
