@@ -10,6 +10,7 @@ import torch
 from gan.distributed import collectives, process_group
 from gan.errors import UsageError
 from gan.utils import memory
+from gan.utils.counted import counted
 
 M = TypeVar("M", bound=torch.nn.Module)
 
@@ -86,7 +87,8 @@ def resolve_device(name: str) -> torch.device:
         devices = torch.cuda.device_count()
         if process_group.local_world_size() > devices:
             raise UsageError(
-                f"--device cuda: {process_group.local_world_size()} ranks, but torch finds {devices} CUDA devices "
+                f"--device cuda: {counted(process_group.local_world_size(), 'rank')}, but torch finds "
+                f"{counted(devices, 'CUDA device')} "
                 f"on this machine; use --nproc-per-node {devices} or --device cpu"
             )
         torch.cuda.set_device(process_group.local_rank())  # the default device, also for NCCL

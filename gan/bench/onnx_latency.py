@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import UserError
+from gan.utils.counted import counted
 from gan.utils.markdown_table import markdown_table
 from gan.utils.optional_packages import require_packages
 from gan.utils.process_memory import peak_process_memory
@@ -74,7 +75,7 @@ def _summary(rounds: list[dict[str, Any]]) -> dict[str, float]:
 def onnx_table(results: list[dict[str, Any]]) -> str:
     """Format the results as a Markdown table, one row for each file."""
     header = ["file", "kB"]
-    header += [f"{name}, {count} thread{'s' * (count > 1)}" for count in THREADS for name in ("median ms", "p99 ms")]
+    header += [f"{name}, {counted(count, 'thread')}" for count in THREADS for name in ("median ms", "p99 ms")]
     rows = []
     for result in results:
         timings = [result["threads"][str(count)] for count in THREADS]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gan.bench.workload import LARGE_BATCH, QUANTITIES
+from gan.utils.counted import counted
 from gan.utils.markdown_table import markdown_table
 
 # Ratios (numerator, denominator) that are reported where both norms were measured.
@@ -164,7 +165,13 @@ def bench_markdown(record: Mapping[str, Any]) -> str:
         *(f"- {name}: {meaning}" for name, meaning in record["definitions"].items()),
     ]
     for result in record["models"]:
-        lines += ["", f"## {result['model']}, {result['rounds']} rounds", "", _time_table(result["norms"]), ""]
+        lines += [
+            "",
+            f"## {result['model']}, {counted(result['rounds'], 'round')}",
+            "",
+            _time_table(result["norms"]),
+            "",
+        ]
         if result["ratios"]:
             lines += [_ratio_table(result["ratios"]), ""]
         lines += [f"- {line}" for line in result["claim"]]

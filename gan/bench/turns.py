@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from gan.utils.counted import counted
 from gan.utils.progress import progress, say
 
 _Item = TypeVar("_Item")
@@ -30,7 +31,7 @@ def take_turns(
         the measurements of each finished round, in the order of `items`.
     """
     order = range(len(items))
-    with progress(label, rounds * len(items), "turns") as advance:
+    with progress(label, rounds * len(items), "turn") as advance:
         for number in range(rounds):
             start = time.monotonic()
             results: dict[int, _Result] = {}
@@ -42,5 +43,5 @@ def take_turns(
             yield [results[index] for index in order]
             now = time.monotonic()
             if deadline is not None and number + 1 < rounds and now + (now - start) > deadline:
-                say(f"{label}: --seconds reached after {number + 1} of {rounds} rounds")
+                say(f"{label}: --seconds reached after {number + 1} of {counted(rounds, 'round')}")
                 return

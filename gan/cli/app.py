@@ -4,6 +4,7 @@ import re
 import signal
 import sys
 import traceback
+from difflib import get_close_matches
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
@@ -22,6 +23,7 @@ OVER_RANKS = {"train", "sample", "report"}
 
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
+_LIKENESS = 0.8  # of a suggestion to what was typed, by difflib's ratio
 _OUT_OF_MEMORY = "not enough memory: use a smaller --batch, --num or network"
 
 
@@ -80,6 +82,10 @@ class _Commands(click.Group):
         except UserError as error:
             _fail(str(error), error.exit_code)
         except click.ClickException as error:
+            if type(error).__name__ == "NoArgsIsHelpError":  # since click 8.2; before, it exits with 0
+                click.echo(error.format_message())
+                sys.exit(0)
+            _drop_far_suggestions(error)
             _fail(f"{error.format_message()} (see --help)", error.exit_code)
         except (KeyboardInterrupt, click.Abort, _Signalled) as error:
             _end_stopped(error)
@@ -92,6 +98,13 @@ class _Commands(click.Group):
             if is_out_of_memory(error):
                 _fail(_out_of_memory(error), 1)
             _fail(f"{type(error).__name__}: {error}; this is a bug, msn-gan --debug COMMAND shows the traceback", 1)
+
+
+def _drop_far_suggestions(error: click.ClickException) -> None:
+    """Keep the suggestions for an unknown flag or command that are close to it: a typing error away."""
+    if possibilities := getattr(error, "possibilities", None):
+        name = getattr(error, "option_name", "") or getattr(error, "command_name", "")
+        possibilities[:] = get_close_matches(name, possibilities, cutoff=_LIKENESS)
 
 
 def _raise_signalled(number: int, _: FrameType | None) -> NoReturn:

@@ -1,6 +1,7 @@
 """The commands `data info`, `data pack` and `data stats`."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import click
 from gan.cli.app import device_option, main, overwrite_option, skip_option, split_option
 from gan.cli.completion import complete_path
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
-from gan.errors import UserError
+from gan.errors import UsageError, UserError
+from gan.utils.counted import counted
 from gan.utils.memory import format_bytes
 
 _data_root = click.option(
@@ -18,6 +20,21 @@ _data_root = click.option(
 _channels = click.option(
     "--channels", type=click.Choice(("1", "3")), default="3", show_default=True, help="1: grey, 3: RGB."
 )
+
+_out_argument = click.argument("positional", metavar="[OUT]", required=False, type=click.Path(path_type=Path))
+
+
+def _out_option(text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option("--out", type=click.Path(path_type=Path), help=text)
+
+
+def _one_out(positional: Path | None, out: Path | None) -> Path:
+    """The file to write, given as --out or as an argument."""
+    if out and positional and out != positional:
+        raise UsageError(f"--out {out}: and OUT {positional} are two files; give one")
+    if not (chosen := out or positional):
+        raise UsageError("--out: name the file to write")
+    return chosen
 
 
 @main.group()
@@ -42,7 +59,7 @@ def info(path: str, data_root: Path, split: str, as_json: bool, strict: bool) ->
     click.echo(json.dumps(description, indent=2) if as_json else _description_text(description))
     if strict and (description["bad"] or description["warnings"]):
         count = len(description["bad"])
-        bad = [f"{count:,} unreadable image{'s' * (count > 1)}"] if count else []
+        bad = [counted(count, "unreadable image")] if count else []
         raise UserError(f"{path}: {'; '.join([*bad, *description['warnings']])} (--strict)")
 
 
@@ -73,29 +90,34 @@ def _counts(counts: dict[str, int]) -> str:
 
 @data.command("pack")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@_out_argument
+@_out_option("The .zip file.")
 @click.option("--resolution", type=click.IntRange(1, 4096), required=True, help="Side of the square images, in pixels.")
 @_channels
 @_data_root
 @split_option
 @skip_option
 @overwrite_option
-def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
-    """Resize the images of PATH (a folder, a zip or a dataset's name) and pack them with their labels into the zip OUT.
+def pack(path: Path, positional: Path | None, out: Path | None, channels: str, **flags: Any) -> None:
+    """Resize the images of PATH (a folder, a zip or a dataset's name) and pack them with their labels into a zip.
+
+    The file may also be given as a second argument.
 
     \b
-    Examples: msn-gan data pack photos/ photos-64.zip --resolution 64
-              msn-gan data pack cifar10 cifar10-test.zip --split test --resolution 32
+    Examples: msn-gan data pack photos/ --out photos-64.zip --resolution 64
+              msn-gan data pack cifar10 --out cifar10-test.zip --split test --resolution 32
     """
     from gan.data.packing import pack_images
 
+    out = _one_out(positional, out)
     count = pack_images(path, out, channels=int(channels), **flags)
-    click.echo(f"packed {count:,} images into {out}", err=True)
+    click.echo(f"packed {counted(count, 'image')} into {out}", err=True)
 
 
 @data.command("stats")
 @click.argument("path", shell_complete=complete_path)
-@click.argument("out", type=click.Path(path_type=Path))
+@_out_argument
+@_out_option("The .npz file.")
 @click.option("--resolution", type=click.IntRange(1, 4096), required=True, help="Side of the square images, in pixels.")
 @_channels
 @_data_root
@@ -104,13 +126,18 @@ def pack(path: Path, out: Path, channels: str, **flags: Any) -> None:
 @skip_option
 @overwrite_option
 @device_option
-def stats(path: str, out: Path, channels: str, device: str, **flags: Any) -> None:
-    """Write feature statistics of the images of PATH to OUT, an .npz file for `report --ref` and for pytorch-fid.
+def stats(path: str, positional: Path | None, out: Path | None, channels: str, device: str, **flags: Any) -> None:
+    """Write feature statistics of the images of PATH to an .npz file for `report --ref` and for pytorch-fid.
 
-    Example: msn-gan data stats cats.zip cats-32.npz --resolution 32
+    The file may also be given as a second argument.
+
+    Example: msn-gan data stats cats.zip --out cats-32.npz --resolution 32
     """
     from gan.evaluation.reference_statistics import write_statistics
 
+    out = _one_out(positional, out)
     extractor = pop_extractor_options(flags, device)
     reference = write_statistics(path, out, extractor, channels=int(channels), **flags)
-    click.echo(f"wrote {out}: {len(reference.mean):,} features of {reference.count:,} images", err=True)
+    click.echo(
+        f"wrote {out}: {counted(len(reference.mean), 'feature')} of {counted(reference.count or 0, 'image')}", err=True
+    )

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gan.data.image_set import ImageSet
 from gan.errors import UsageError
+from gan.utils.counted import counted
 from gan.utils.random_streams import FLIPS, ORDER, random_stream
 
 _CACHED_EPOCHS = 4
@@ -55,7 +56,7 @@ class Batches:
             raise UsageError(f"a batch needs at least 1 image, not {batch}")
         if batch > len(images):
             raise UsageError(
-                f"a batch of {batch} images is more than the {len(images)} images of {images.name}; "
+                f"a batch of {counted(batch, 'image')} is more than the {len(images):,} of {images.name}; "
                 f"choose a batch of {len(images)} or fewer, or a larger set"
             )
         self.images = images

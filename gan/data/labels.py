@@ -95,8 +95,8 @@ def _labels_from_folders(
     if classes == ("",):
         return None, ()
     if "" in classes:
-        in_none = f"{folders.count(''):,} of its images are in no sub-folder"
-        notes.append(Note(f"{in_none}, so the {len(names):,} images are treated as unlabelled"))
+        in_none = f"{folders.count(''):,} of its images {'is' if folders.count('') == 1 else 'are'} in no sub-folder"
+        notes.append(Note(f"{in_none}, so all {len(names):,} are treated as unlabelled"))
         return None, ()
     notes += _doubtful_classes(names, classes, shared)
     number = {name: index for index, name in enumerate(classes)}
@@ -177,11 +177,15 @@ def _labels_from_table(
     number = {name: rows_by_name.get(name, composed.get(_composed(name))) for name in names}
     missing = [name for name in names if number[name] is None]
     if missing:
-        raise UserError(f"{where}: has no label for {len(missing):,} images, among them {printable_name(missing[0])}")
+        raise UserError(
+            f"{where}: has no label for {counted(len(missing), 'image')}, among them {printable_name(missing[0])}"
+        )
     labels = np.array([number[name] for name in names], dtype=np.int64)
     existing = {_composed(name) for name in every_name}
     if absent := [name for name in rows_by_name if _composed(name) not in existing]:
-        notes.append(Note(f"{len(absent):,} labels in {_TABLE} belong to no image ({list_names(absent, _MAX_LISTED)})"))
+        notes.append(
+            Note(f"{counted(len(absent), 'label')} in {_TABLE} of no image ({list_names(absent, _MAX_LISTED)})")
+        )
     count = int(labels.max()) + 1
     classes = table.get("classes")
     if classes is None:

@@ -16,6 +16,7 @@ from gan.data.source import Note, Source, content_key, skipped_or_error
 from gan.data.streamed import Streamed, scan, streamed_fingerprint
 from gan.distributed import collectives, process_group
 from gan.errors import UserError
+from gan.utils.counted import counted
 from gan.utils.memory import available_memory, format_bytes
 from gan.utils.progress import say
 
@@ -85,7 +86,7 @@ def _load(
     say_notes(source.name, said)
     count = len(source.listing.names)
     size = count * channels * resolution**2
-    text = f"{count:,} images at {resolution}x{resolution}x{channels}: {format_bytes(size)}"
+    text = f"{counted(count, 'image')} at {resolution}x{resolution}x{channels}: {format_bytes(size)}"
     labels: NDArray[np.int64] | None
     store: Store
     if size > _MAX_SHARE * free:

@@ -29,7 +29,8 @@ def listing_notes(listing: Listing, labels: NDArray[np.int64] | None = None) -> 
         if empty := [name for name, count in zip(listing.classes, counts, strict=True) if not count]:
             notes.append(
                 Note(
-                    f"{len(empty):,} of its {len(listing.classes):,} classes have no images "
+                    f"{len(empty):,} of its {counted(len(listing.classes), 'class')} "
+                    f"{'has' if len(empty) == 1 else 'have'} no images "
                     f"({list_names(empty, _MAX_LISTED)}), and a conditional network has them all the same; "
                     "number the classes from 0 without gaps"
                 )

@@ -11,6 +11,7 @@ from gan.data.png_zip import PngSetWriter, encode_png, zip_entries
 from gan.data.source import BadImage, Reader, count_conversions, skipped_or_error
 from gan.data.thread_map import map_images
 from gan.errors import UsageError, UserError
+from gan.utils.counted import counted
 from gan.utils.files import atomic_write, require_new
 from gan.utils.progress import say
 
@@ -94,7 +95,7 @@ def pack_images(
                 left = None if listing.labels is None else listing.labels[readable]
                 say_notes(source.name, [note for note in listing_notes(listing, left) if note not in said])
             if not written:
-                raise UserError(f"{source.name}: none of its {len(listing.names):,} images can be read")
+                raise UserError(f"{source.name}: none of its {counted(len(listing.names), 'image')} can be read")
             writer.write_labels(None if listing.labels is None else listing.classes)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from error

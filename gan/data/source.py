@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.errors import UserError
+from gan.utils.counted import counted
 
 EXTENSIONS = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".webp", ".gif", ".tif", ".tiff", ".avif", ".apng"),
@@ -157,11 +158,11 @@ def skipped_or_error(bad: Sequence[tuple[str, str]], where: str, *, skip: bool) 
     if not bad:
         return None
     if skip:
-        return f"{len(bad):,} unreadable image{'s' * (len(bad) > 1)} skipped"
+        return f"{counted(len(bad), 'unreadable image')} skipped"
     lines = [f"  {printable_name(name)}: {reason}" for name, reason in bad[:_MAX_LISTED]]
     if len(bad) > _MAX_LISTED:
         lines.append(f"  and {len(bad) - _MAX_LISTED:,} more")
-    count = f"{len(bad):,} image{'s' * (len(bad) > 1)}"
+    count = counted(len(bad), "image")
     listed = "\n".join(lines)
     raise UserError(
         f"{where}: {count} cannot be read:\n{listed}\nrepair or remove them, or use --skip-bad-images to leave them out"

@@ -12,6 +12,7 @@ from gan.data.image_set import ImageSet
 from gan.data.loading import load_images
 from gan.data.source import list_names
 from gan.errors import UsageError, UserError
+from gan.utils.counted import counted
 
 _HELD_OUT = 5  # one digit in five is held out for the test
 _MAX_LISTED = 5  # classes named in a message
@@ -66,7 +67,7 @@ def load_train_and_test(
     train = _limit(train, limit)
     if batch > len(train):
         raise UsageError(
-            f"--batch {batch}: more than the {len(train):,} training images; use --batch {len(train)} or less"
+            f"--batch {batch}: more than the {counted(len(train), 'training image')}; use --batch {len(train)} or less"
         )
     return train, test
 

@@ -153,7 +153,7 @@ class ZipSource:
 def _name_notes(repeated: list[str], ambiguous: list[str]) -> Iterator[Note]:
     if repeated:
         listed = source.list_names(sorted(set(repeated)), _MAX_LISTED)
-        yield Note(f"{counted(len(repeated), 'entry', 'entries')} replaced by a later one of the same name ({listed})")
+        yield Note(f"{counted(len(repeated), 'entry')} replaced by a later one of the same name ({listed})")
     if ambiguous:
         listed = source.list_names(ambiguous, _MAX_LISTED)
         yield Note(

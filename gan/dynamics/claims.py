@@ -11,11 +11,14 @@ from typing import NamedTuple
 
 from gan.dynamics import samples
 from gan.dynamics.samples import Quantity, SampledRun
+from gan.utils.counted import counted
 
 FACTOR = 1.5
 DRIFT = 0.5  # initial standard deviations; from here on a mean has drifted
+LEAST_STEPS = 200  # of a run; its last third is then well after the start, in which every quantity changes fast
+LEAST_SAMPLES = 2  # of a run in its last third; a single one may be an outlier
 SUPPORTED, PARTLY, AGAINST = "supported", "partly supported", "not supported"
-UNKNOWN, INCONCLUSIVE = "not enough runs to say", "inconclusive"
+UNKNOWN, INCONCLUSIVE, TOO_SHORT = "not enough runs to say", "inconclusive", "too short to say"
 _BASELINES = ("none", "bn")  # what SN is compared with: bn, as in the authors' plots, if there is no run under none
 
 
@@ -61,20 +64,42 @@ def _require_comparable(runs: Sequence[SampledRun]) -> None:
     sizes = [run.sizes for run in runs if run.sizes]
     for name in sizes[0] if sizes else ():
         if len(counts := {size[name] for size in sizes}) > 1:
-            counted = " and ".join(sorted(map(str, counts)))
-            raise _Undecided(INCONCLUSIVE, f"The runs are of different networks: {name} has {counted} singular values.")
+            numbers = " and ".join(sorted(map(str, counts)))
+            raise _Undecided(INCONCLUSIVE, f"The runs are of different networks: {name} has {numbers} singular values.")
     if len(batches := {run.entries[0].get("part") for run in runs}) > 1:
-        counted = " and ".join(sorted(map(str, batches)))
-        raise _Undecided(INCONCLUSIVE, f"The runs were sampled on mini-batches of different sizes ({counted} images).")
+        numbers = " and ".join(sorted(map(str, batches)))
+        raise _Undecided(INCONCLUSIVE, f"The runs were sampled on mini-batches of different sizes ({numbers} images).")
 
 
 def _runs_under(runs: Sequence[SampledRun], *norms: str) -> list[SampledRun]:
-    """The runs of the first of some norms that has any."""
+    """The runs of the first of some norms that has any; all must be long enough."""
     for norm in norms:
         if own := [run for run in runs if run.norm == norm]:
+            _require_long_enough(own)
             return own
     present = ", ".join(dict.fromkeys(run.norm for run in runs))
     raise _Undecided(UNKNOWN, f"This needs a run under {' or '.join(norms)} too; there is only {present}.")
+
+
+def _require_long_enough(runs: Sequence[SampledRun]) -> None:
+    """Check the number of steps of each run, and of samples in its last third.
+
+    Raises:
+        _Undecided: a run has too few; says how many are needed.
+    """
+    norm, last = runs[0].norm, min(run.last_step for run in runs)
+    if last < LEAST_STEPS:
+        raise _Undecided(
+            TOO_SHORT,
+            f"The run under {norm} has {counted(last, 'step')}, {LEAST_STEPS} are needed; shorter runs show the start "
+            "of training alone.",
+        )
+    if (fewest := min(len(run.late_steps) for run in runs)) < LEAST_SAMPLES:
+        raise _Undecided(
+            TOO_SHORT,
+            f"The run under {norm} has {counted(fewest, 'sample')} in the last third of training, {LEAST_SAMPLES} are "
+            "needed; use a smaller --dynamics.",
+        )
 
 
 def _late_values(quantity: Quantity, *groups: Sequence[SampledRun]) -> list[float]:
@@ -86,14 +111,10 @@ def _late_values(quantity: Quantity, *groups: Sequence[SampledRun]) -> list[floa
     medians = []
     for runs in groups:
         values = [value for value in (run.late(quantity) for run in runs) if value is not None]
-        if values:
-            medians.append(median(values))
-        elif any(run.late_steps for run in runs):
+        if not values:
             reason = f"In the last third of training the numbers under {runs[0].norm} are not finite."
             raise _Undecided(INCONCLUSIVE, reason)
-        else:
-            reason = f"There is no sample under {runs[0].norm} in the last third of training; use a smaller --dynamics."
-            raise _Undecided(UNKNOWN, reason)
+        medians.append(median(values))
     return medians
 
 

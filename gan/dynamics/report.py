@@ -14,6 +14,7 @@ from gan.dynamics.claims import Claim, evaluate_claims
 from gan.dynamics.samples import Quantity, SampledRun
 from gan.report.charts import Line, line_chart
 from gan.report.document import Figure
+from gan.utils.counted import counted
 
 _MAX_LAYERS = 5  # lines of a figure of layers
 
@@ -82,8 +83,7 @@ def dynamics_findings(folders: Sequence[Path], condition: str = "") -> Findings:
         figures.append(figure)
     figures.append(_draw_spectrum(runs, suffix))
     answers = "; ".join(f"{claim.name} ({claim.statement}): {claim.answer}" for claim in claims)
-    count = "one run" if len(runs) == 1 else f"{len(runs)} runs"
-    notes = [f"Training dynamics{f' at {condition}' if condition else ''}, by {count}: {answers}."]
+    notes = [f"Training dynamics{f' at {condition}' if condition else ''}, by {counted(len(runs), 'run')}: {answers}."]
     notes += [sentence for name, sentence in sentences.items() if name not in captioned]
     return Findings(tuple(figure for figure in figures if figure), tuple(notes), tuple(claims))
 
@@ -123,7 +123,9 @@ def _lines_by_norm(runs: Sequence[SampledRun], plot: _Plot) -> list[Line]:
     lines = []
     for norm in dict.fromkeys(run.norm for run in runs):
         curves = [run.values(plot.quantity) for run in runs if run.norm == norm]
-        lines.append(_median_line(norm if len(curves) == 1 else f"{norm} ({len(curves)} runs)", curves, plot.factor))
+        lines.append(
+            _median_line(norm if len(curves) == 1 else f"{norm} ({counted(len(curves), 'run')})", curves, plot.factor)
+        )
     return lines
 
 

@@ -63,10 +63,15 @@ class SampledRun:
         return median(values) if values else None
 
     @property
+    def last_step(self) -> int:
+        """Step of the last sample."""
+        return max(entry["step"] for entry in self.entries)
+
+    @property
     def late_steps(self) -> set[int]:
         """Steps of the samples of the last third of training."""
         steps = {entry["step"] for entry in self.entries}
-        return {step for step in steps if step > 0 and 3 * step >= 2 * max(steps)}
+        return {step for step in steps if step > 0 and 3 * step >= 2 * self.last_step}
 
     @property
     def stopped(self) -> bool:

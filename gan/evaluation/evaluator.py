@@ -40,6 +40,7 @@ from gan.metrics.reference import Reference, load_statistics
 from gan.metrics.score import measure_reference, require_enough_images, score
 from gan.runs.run_dir import default_output_name
 from gan.sampling.grids import save_grid
+from gan.utils.counted import counted
 from gan.utils.files import removing_new_folders, require_writable, write_json
 from gan.utils.progress import say
 
@@ -129,6 +130,7 @@ class Evaluation:
                 )
                 self._real[side, channels] = images
         self._references: dict[tuple[int, int], Reference] = {}
+        self._scored: dict[tuple[Any, ...], tuple[str, dict[str, Any], list[Tensor]]] = {}
         real = [self._real_count(entry) for entry in entries]
         counts, note = images_to_score(entries, real, options.num, equal=not options.mixed_protocols)
         if note:
@@ -185,16 +187,7 @@ class Evaluation:
 
     def _score(self, index: int, entry: Target) -> None:
         """Score one entry and write the record."""
-        shown: list[Tensor] = []
-        count, generated = entry.count or 0, entry.kind == "checkpoint"
-        result = score(
-            keeping_images(entry.stream(count), _grid_indices(count, spread=not generated), shown),
-            self._reference(entry),
-            self.extractor,
-            self.metrics,
-            seed=self.options.seed,
-            ema=self.options.ema if generated else None,
-        )
+        result, shown = self._score_once(entry)
         if not process_group.is_rank0():
             return
         if not self.options.mixed_protocols and self.record["results"]:
@@ -216,6 +209,26 @@ class Evaluation:
         self.record["results"].append({**result, **facts, "name": entry.name, "log": entry.log and str(entry.log)})
         self.write()
 
+    def _score_once(self, entry: Target) -> tuple[dict[str, Any], list[Tensor]]:
+        """The scores of an entry and the images of its grid; equal files under two names are scored once."""
+        count, generated = entry.count or 0, entry.kind == "checkpoint"
+        key = (entry.kind, entry.shape, count, entry.facts.get("sha256") or entry.facts["fingerprint"])
+        if key in self._scored:
+            name, result, shown = self._scored[key]
+            say(f"{entry.path}: the same images as {name}, not scored again")
+        else:
+            shown = []
+            result = score(
+                keeping_images(entry.stream(count), _grid_indices(count, spread=not generated), shown),
+                self._reference(entry),
+                self.extractor,
+                self.metrics,
+                seed=self.options.seed,
+                ema=self.options.ema if generated else None,
+            )
+            self._scored[key] = (str(entry.path), result, shown)
+        return {**result, "warnings": list(result.get("warnings", ()))}, shown
+
     def _warnings(self, entry: Target, real: ImageSet | None) -> list[str]:
         """Warnings about the extractor and the real images of an entry."""
         lines = []
@@ -224,7 +237,8 @@ class Evaluation:
             lines.append("not the published Inception weights: compare only with scores of the same weights")
         if not generated and real is not None and (greyed := real.conversions.get(TO_GREY, 0)):
             lines.append(
-                f"its images are greyscale, so {greyed:,} real images were converted to greyscale: colour is not scored"
+                f"its images are greyscale, so colour is not scored: {counted(greyed, 'real image')} converted to "
+                "greyscale"
             )
         if generated and self.options.data is None and self.options.split == "train" and real is not None:
             if real.pixels is not None and real.fingerprint != entry.facts["data_fingerprint"]:

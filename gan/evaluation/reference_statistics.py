@@ -35,9 +35,9 @@ def write_statistics(
     from gan.metrics.extractors import create_extractor  # loads torchvision, which takes a second
 
     if out.suffix != ".npz":
-        raise UsageError(f"OUT {out}: must end in .npz")
-    require_new(out, "OUT", overwrite=overwrite)
-    require_writable(out.parent, "OUT")
+        raise UsageError(f"--out {out}: must end in .npz")
+    require_new(out, "--out", overwrite=overwrite)
+    require_writable(out.parent, "--out")
     extractor = create_extractor(extractor_options, data)
     images = load_images(
         data,

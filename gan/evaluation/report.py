@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from gan.dynamics.report import dynamics_findings
+from gan.evaluation.training_evaluator import logged_warnings
 from gan.metrics.protocol import Protocol, protocol_differences
 from gan.metrics.score_table import SCORES, Score
 from gan.report.charts import Line, line_chart
 from gan.report.document import Figure, Report, Table, best_cells
 from gan.report.write import write_report
 from gan.runs.log import read_log
+from gan.utils.counted import counted
+from gan.utils.progress import working
 
 _MAX_GRIDS = 6  # of one run
 _FACT_NAMES = {
@@ -30,8 +33,9 @@ def write_evaluation_report(folder: Path) -> Report:
     Raises:
         OSError: a file cannot be read or written.
     """
-    report = evaluation_report(json.loads((folder / "report.json").read_text(encoding="utf-8")), folder)
-    write_report(report, folder, "report")
+    with working("drawing the report"):
+        report = evaluation_report(json.loads((folder / "report.json").read_text(encoding="utf-8")), folder)
+        write_report(report, folder, "report")
     return report
 
 
@@ -63,7 +67,7 @@ def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
             for row, letter in zip(results, letters, strict=True)
         ),
         frozenset() if mixed else best_cells(values),
-        (*_notes(record, scores, mixed), *dynamics.notes),
+        (*_notes(record, scores, mixed), *_logged_notes(results), *dynamics.notes),
     )
     return Report(
         title=f"Image quality{against} ({protocol['extractor']} features)",
@@ -123,15 +127,23 @@ def _notes(record: Mapping[str, Any], scores: Sequence[Score], mixed: bool) -> l
         if reference and conversions:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in conversions.items())
             at_size = f" at {size}" if len(by_size) > 1 else ""
-            notes.append(f"Of the {reference['images']:,} real images{at_size}: {kinds}.")
+            notes.append(f"Of the {counted(reference['images'], 'real image')}{at_size}: {kinds}.")
     notes += [f"{reference['name']}: {note}" for note in (reference or {}).get("notes", ())]
     return notes + [f"{row['name']}: {note}" for row in results for note in _set_notes(row)]
+
+
+def _logged_notes(results: Sequence[Row]) -> list[str]:
+    """Warnings about the FID that was logged during training, which a chart shows; not those of the scored targets."""
+    entries = [entry for path in _logs(results) for entry in read_log(path) if "scores" in entry]
+    known = {line for row in results for line in row["warnings"]}
+    lines = dict.fromkeys(line for entry in entries for line in logged_warnings(entry))
+    return [f"logged in training: {line}" for line in lines if line not in known]
 
 
 def _set_notes(row: Row) -> Iterator[str]:
     """What was converted, left out or assumed in a scored set of images."""
     if row.get("conversions"):
-        yield ", ".join(f"{count:,} {kind}" for kind, count in row["conversions"].items())
+        yield ", ".join(f"{counted(count, 'image')} {kind}" for kind, count in row["conversions"].items())
     yield from row.get("notes", ())
 
 
@@ -219,7 +231,7 @@ def _logged_score_charts(scored: Sequence[tuple[str, Row]]) -> list[Figure]:
         ]
         if lines:
             protocol = next(iter(runs.values()))[0]["protocol"]
-            details = f", {protocol['generated_count']:,} images, {protocol['extractor']} features"
+            details = f", {counted(protocol['generated_count'], 'image')}, {protocol['extractor']} features"
             title = f"FID logged in training{details if len(set(letters)) > 1 else ''}"
             charts.append(line_chart(title, lines, "generator steps", SCORES[0].direction))
     return charts

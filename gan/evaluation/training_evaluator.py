@@ -1,6 +1,6 @@
 """Score the generator of a run while it trains: the `on_snapshot` of `gan.training.loop.run_training_loop`"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -13,12 +13,14 @@ from gan.data.image_set import ImageSet
 from gan.distributed import collectives, process_group
 from gan.evaluation.image_streams import generator_stream, image_set_stream
 from gan.metrics.extractor import Extractor, ExtractorOptions
+from gan.metrics.frechet import count_warning
 from gan.metrics.protocol import Protocol, protocol_differences
 from gan.metrics.reference import Reference
 from gan.metrics.score import measure_reference, score
 from gan.metrics.score_table import SCORES
 from gan.runs import log
 from gan.runs.run_dir import RunDirectory
+from gan.utils.counted import counted
 from gan.utils.progress import say
 
 
@@ -48,6 +50,16 @@ def score_due(step: int, config: TrainConfig, run: RunDirectory) -> bool:
 def logged_scores(run: RunDirectory) -> dict[int, dict[str, Any]]:
     """The log entries of a run that have scores, by step."""
     return {entry["step"]: entry for entry in log.read_log(run.checkpoints / log.LOG) if "scores" in entry}
+
+
+def logged_warnings(entry: Mapping[str, Any]) -> list[str]:
+    """The warnings about the scores of a log entry; older logs have none, but the number of images."""
+    if "warnings" in entry:
+        return list(entry["warnings"])
+    protocol = Protocol.from_json(entry["protocol"])
+    counts = [count for count in (protocol.generated_count, protocol.reference_count) if count]
+    warning = count_warning(min(counts), 0) if counts else None
+    return [warning] if warning else []
 
 
 class TrainingEvaluator:
@@ -80,6 +92,7 @@ class TrainingEvaluator:
         self._extractor = extractor
         self._classes = classes
         self._metrics = metrics
+        self._said: set[str] = set()
         self._reference = reference or cache(lambda: training_reference(data, extractor, metrics))
 
     def __call__(self, step: int, network: nn.Module) -> dict[str, Any] | None:
@@ -102,10 +115,16 @@ class TrainingEvaluator:
         protocol = Protocol.from_json(result["protocol"])
         self._update_best(step, scores, protocol)
         say(f"step {step}: {format_scores(scores)}")
+        for line in result["warnings"]:
+            if line not in self._said:  # once for a run, not for each score
+                say(f"  {line}")
+        self._said.update(result["warnings"])
         return {
             "scores": scores,
-            "scored_by": f"{protocol.extractor} {protocol.weights[:12]}, {protocol.generated_count} images against "
-            f"{protocol.reference_count}, seed {protocol.seed}, EMA generator",
+            "warnings": result["warnings"],
+            "scored_by": f"{protocol.extractor} {protocol.weights[:12]}, "
+            f"{counted(protocol.generated_count or 0, 'image')} against {protocol.reference_count:,}, "
+            f"seed {protocol.seed}, EMA generator",
             "protocol": result["protocol"],
         }
 

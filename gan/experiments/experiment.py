@@ -16,7 +16,7 @@ from gan.runs.lock import exclusive_lock
 from gan.runs.run_dir import RunDirectory
 from gan.runtime import Runtime
 from gan.utils.files import prepare_folder, write_json
-from gan.utils.progress import say
+from gan.utils.progress import say, working
 
 PlanT = TypeVar("PlanT", bound="Plan")
 TrainingT = TypeVar("TrainingT")
@@ -160,10 +160,11 @@ class Experiment(ABC, Generic[PlanT, TrainingT]):
         Raises:
             OSError: a file cannot be read or written.
         """
-        from gan.report import write  # imports matplotlib, which takes a second to load
+        with working("drawing the report"):
+            from gan.report import write  # imports matplotlib, which takes a second to load
 
-        report = self._build_report(json.loads((self.folder / f"{self.result_name}.json").read_text()))
-        write.write_report(report, self.folder, self.result_name)
+            report = self._build_report(json.loads((self.folder / f"{self.result_name}.json").read_text()))
+            write.write_report(report, self.folder, self.result_name)
         return report
 
     @abstractmethod

@@ -7,6 +7,7 @@ from typing import Any
 
 from gan.errors import UserError
 from gan.runtime import Runtime
+from gan.utils.counted import counted
 from gan.utils.environment import hardware_info, program_versions
 from gan.utils.files import write_json
 
@@ -74,5 +75,5 @@ def provenance_facts(done: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]
 def _machine(runtime: Mapping[str, Any]) -> str:
     parts = [str(runtime[key]) for key in ("device", "precision", "gpu", "cpu") if key in runtime]
     if "threads" in runtime:
-        parts.append(f"{runtime['threads']} thread{'' if runtime['threads'] == 1 else 's'}")
+        parts.append(counted(runtime["threads"], "thread"))
     return ", ".join(parts)

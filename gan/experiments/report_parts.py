@@ -9,7 +9,8 @@ from gan.dynamics.report import dynamics_findings
 from gan.experiments.summary import Result, select_results
 from gan.report.charts import Line, mean_line
 from gan.report.document import Figure, Table
-from gan.utils.confidence import Interval
+from gan.utils.confidence import LEAST_RUNS, mean_text
+from gan.utils.counted import counted
 
 Record = Mapping[str, Any]
 
@@ -31,35 +32,32 @@ def number_cell(value: float | None, form: str, factor: float = 1.0) -> str:
 def stopped_note(record: Record) -> str | None:
     """Return how many trainings are done, or None if all are."""
     done = len(record["trainings"])
-    return None if done == record["planned"] else f"{done} of {record['planned']} trainings are done."
+    planned = counted(record["planned"], "training")
+    return None if done == record["planned"] else f"{done} of {planned} {'is' if done == 1 else 'are'} done."
 
 
-def interval_cell(
-    mean: float | None, half_width: float | None, *, digits: int = 2, factor: float = 1.0, missing: str = "-"
-) -> str:
-    """Format a mean and its confidence interval, as `88.12 ± 0.34`."""
-    if mean is None:
-        return missing
-    return Interval(mean * factor, None if half_width is None else half_width * factor).text(digits)
+def mean_cell(values: Sequence[float], *, digits: int = 2, factor: float = 1.0, missing: str = "-") -> str:
+    """Format the mean of a value over seeds with its interval or range, as `mean_text`; `missing` without any."""
+    return mean_text([value * factor for value in values], digits) if values else missing
 
 
-def interval_notes(intervals: Sequence[tuple[float | None, float | None]]) -> list[str]:
-    """Return the notes that explain ±, and means of a single seed, where a table has them.
+def spread_notes(rows: Sequence[Sequence[float]]) -> list[str]:
+    """Return the notes that explain ±, ranges, and means of a single seed, where a table has them.
 
     Args:
-        intervals: (mean, half-width) of each row.
+        rows: values over seeds of each row.
     """
     notes = []
-    if any(half_width is not None for _, half_width in intervals):
+    if any(len(values) >= LEAST_RUNS for values in rows):
         notes.append("± is the half-width of the 95 % confidence interval of the mean over seeds (Student's t).")
-    if any(mean is not None and half_width is None for mean, half_width in intervals):
-        notes.append("A value without ± is from one seed: it has no interval, and small differences mean nothing.")
+    if any(1 < len(values) < LEAST_RUNS for values in rows):
+        notes.append(
+            f"In brackets: the range (lowest to highest) of fewer than {LEAST_RUNS} seeds, which are too few for a "
+            "confidence interval."
+        )
+    if any(len(values) == 1 for values in rows):
+        notes.append("A value alone is from one seed: small differences mean nothing.")
     return notes
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """Return a count with its noun, as `3 norms`."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def dynamics_parts(
@@ -102,7 +100,7 @@ def mean_lines(
     factor: float = 1.0,
     min_points: int = 2,
 ) -> list[Line]:
-    """Return a line for each norm: the mean of its curves, with the 95 % confidence interval.
+    """Return a line for each norm: the mean of its curves, with what `mean_line` adds.
 
     Args:
         part: key of the curves in a result, which have a list for each of `at`, `x` and `y`.

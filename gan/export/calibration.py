@@ -21,6 +21,7 @@ from gan.metrics.extractors import create_extractor
 from gan.metrics.feature_pass import ImageStream
 from gan.metrics.score import measure_reference, score
 from gan.sampling import generate
+from gan.utils.counted import counted
 from gan.utils.progress import progress, say
 
 CALIBRATION = 256  # inputs that determine the ranges of activations
@@ -127,12 +128,12 @@ class QuantizationData:
     def description(self) -> str:
         """The images that the quality is measured on."""
         if self.source.kind == GENERATOR:
-            return f"{self._count():,} images against {len(self.train):,} of {self.data}"
+            return f"{counted(self._count(), 'image')} against {len(self.train):,} of {self.data}"
         if self.source.kind == CLASSIFIER:
-            return f"{len(self.test):,} test images of {self.test_name}"
+            return f"{counted(len(self.test), 'test image')} of {self.test_name}"
         no_test_split = self.test.fingerprint == self.train.fingerprint
         return (
-            f"{len(self.test):,} {'images' if no_test_split else 'test images'} of {self.data}"
+            f"{counted(len(self.test), 'image' if no_test_split else 'test image')} of {self.data}"
             f"{', which has no test split,' if no_test_split else ''} and as many of its generator"
         )
 
@@ -170,7 +171,7 @@ class QuantizationData:
         if not classes:
             return (x,)
         if images.labels is None or len(images.classes) != classes:
-            raise UserError(f"--data {self.data}: needs labels of the {classes} classes")
+            raise UserError(f"--data {self.data}: needs labels of {counted(classes, 'class')}")
         return x, images.labels[indices]
 
     def _test_inputs(self, task: str) -> Iterator[tuple[Tensor, ...]]:

@@ -17,6 +17,7 @@ from gan.runs import checkpoint
 from gan.runs.checkpoint import CLASSIFIER_FILE, CheckpointFile, train_config_of
 from gan.runs.locate import find_checkpoint
 from gan.sampling import generate
+from gan.utils.counted import counted
 from gan.utils.environment import program_versions
 
 GENERATOR, DISCRIMINATOR, CLASSIFIER = "generator", "discriminator", "classifier"
@@ -120,7 +121,7 @@ def _classifier_path(path: Path) -> Path:
         return path
     files = sorted([*path.glob(CLASSIFIER_FILE), *path.glob(f"*/{CLASSIFIER_FILE}")])
     if len(files) > 1:
-        raise UsageError(f"{path}: contains {len(files)} classifiers; name one of them, as {files[0]}")
+        raise UsageError(f"{path}: contains {counted(len(files), 'classifier')}; name one of them, as {files[0]}")
     return files[0] if files else path
 
 

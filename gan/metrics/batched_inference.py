@@ -42,6 +42,7 @@ class BatchedExtractor:
     dimension: int
     classes: int
     precisions: tuple[str, ...] = ("fp32",)
+    warnings: tuple[str, ...] = ()
     default_batch = (256, 256)  # on a CPU, on other devices
 
     def __init__(self, options: ExtractorOptions) -> None:

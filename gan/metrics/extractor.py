@@ -67,6 +67,8 @@ class Extractor(typing.Protocol):
     batch_size: int
     """Images in one forward pass."""
     protocol: Protocol
+    warnings: tuple[str, ...]
+    """Reasons to doubt every score in its features; they stand beside the scores."""
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features float32 (N, D) and logits float32 (N, K), on the CPU, of images uint8 (N, 3, H, W)."""

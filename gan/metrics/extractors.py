@@ -13,6 +13,7 @@ from gan.metrics.extractor import Extractor, ExtractorOptions
 from gan.metrics.inception_extractor import InceptionExtractor
 from gan.metrics.inception_weights import NoWeights
 from gan.runs.command_line import program_name
+from gan.utils.progress import working
 
 # To add a network: a class with the attributes of `Extractor`, constructed from `ExtractorOptions`, and a line here.
 EXTRACTORS: dict[str, Callable[[ExtractorOptions], Extractor]] = {
@@ -55,7 +56,8 @@ def create_extractor(options: ExtractorOptions, data: str | None = None, *, othe
         except NoWeights as error:
             raise UserError("; ".join(filter(None, (str(error), _other_features(data), otherwise)))) from error
 
-    return collectives.first_local_rank_first(create)
+    with working(f"loading the {name} extractor"):
+        return collectives.first_local_rank_first(create)
 
 
 def _other_features(data: str | None) -> str:

@@ -17,6 +17,7 @@ from gan.errors import UserError
 from gan.metrics.extractor import Extractor
 from gan.metrics.inception_score import InceptionScore
 from gan.metrics.moments import FeatureMoments
+from gan.utils.counted import counted
 from gan.utils.progress import progress
 
 
@@ -172,7 +173,7 @@ def rebatched(images: ImageStream, size: int) -> Iterator[Tensor]:
             waiting, pending = [joined[ready:]], pending - ready
         if taken == images.count:
             return
-    raise UserError(f"{images.name}: there are only {taken:,} images, {images.count:,} are to be scored")
+    raise UserError(f"{images.name}: there are only {counted(taken, 'image')}, {images.count:,} are to be scored")
 
 
 def _require_size(resolution: str, name: str, required: str | None, other: str) -> None:

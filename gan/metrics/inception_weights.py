@@ -84,7 +84,7 @@ def _download(target: Path) -> None:
         with (
             urllib.request.urlopen(FID_WEIGHTS_URL, timeout=_TIMEOUT) as response,
             atomic_write(target) as file,
-            progress("downloading Inception weights", BYTES, "bytes") as advance,
+            progress("downloading Inception weights", BYTES, "byte") as advance,
         ):
             sha256 = hashlib.sha256()
             while chunk := response.read(_CHUNK):

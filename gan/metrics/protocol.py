@@ -63,6 +63,8 @@ class Protocol:
     neighbours: int | None = None
     """The k of precision and recall."""
 
+    extractor_accuracy: str | None = None
+    """How good the extractor is as a classifier, and the images that it was trained and tested on."""
     reference: str | None = None
     seed: int | None = None
     """Of the Inception score's splits, KID's subsets, and the random part of a set that is scored."""
@@ -86,7 +88,8 @@ class Protocol:
         return cls(**{name: value for name, value in record.items() if name in known})
 
 
-_RECORDED_ONLY = ("reference", "seed", "batch_size", "device", "versions")  # may differ between compared scores
+# These may differ between compared scores.
+_RECORDED_ONLY = ("extractor_accuracy", "reference", "seed", "batch_size", "device", "versions")
 COMPARED_FIELDS = tuple(item.name for item in dataclasses.fields(Protocol) if item.name not in _RECORDED_ONLY)
 FEATURE_FIELDS = ("extractor", "weights", "layer", "preprocess", "precision", "quantisation", "engine")
 """The fields that features and their statistics depend on."""

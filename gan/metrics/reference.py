@@ -20,6 +20,7 @@ from gan.metrics.frechet import covariance_factor
 from gan.metrics.precision_recall import radii
 from gan.metrics.protocol import FEATURE_FIELDS, Protocol, require_same_protocol
 from gan.utils import files
+from gan.utils.counted import counted
 from gan.utils.files import atomic_write
 from gan.utils.progress import say
 
@@ -172,5 +173,5 @@ def _problem(mean: NDArray[np.float64], covariance: NDArray[np.float64], count: 
     if (np.diagonal(covariance) < 0).any():
         return "`sigma` has negative variances, so it is not a covariance"
     if count is not None and count < 2:
-        return f"statistics of {count} images; a covariance needs at least two"
+        return f"statistics of {counted(count, 'image')}; a covariance needs at least two"
     return None

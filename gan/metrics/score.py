@@ -15,7 +15,8 @@ from gan.metrics.kid import kernel_distance
 from gan.metrics.precision_recall import precision_recall
 from gan.metrics.reference import Reference, cache_reference, load_cached_reference, reference_cache_path
 from gan.metrics.score_table import require_known_metrics
-from gan.utils.progress import progress
+from gan.utils.counted import counted
+from gan.utils.progress import progress, working
 
 IS_SPLITS = 10
 KID_SUBSETS = 100
@@ -150,8 +151,9 @@ def _reference_scores(
     facts["reference"] = real.name
     facts |= {f"reference_{name}": getattr(real, name) for name in ("content", "split", "count")}
     if "fid" in metrics:
-        factor = covariance_factor(generated.moments.covariance)
-        scores["fid"] = frechet_distance(real.mean, real.factor, generated.moments.mean, factor)
+        with working("FID"):
+            factor = covariance_factor(generated.moments.covariance)
+            scores["fid"] = frechet_distance(real.mean, real.factor, generated.moments.mean, factor)
     if real.features is None or generated.features is None:
         return scores
     device = "cuda" if extractor.protocol.device == "cuda" else "cpu"  # other accelerators have no float64
@@ -160,13 +162,13 @@ def _reference_scores(
         # Subsets of all images would be equal to each other.
         subsets = 1 if size == len(real.features) == len(generated.features) else KID_SUBSETS
         facts |= {"kid_subsets": subsets, "kid_subset_size": size}
-        with progress("KID", subsets, "subsets") as advance:
+        with progress("KID", subsets, "subset") as advance:
             scores["kid"], scores["kid_std"] = kernel_distance(
                 real.features, generated.features, subsets, size, seed=seed, device=device, advance=advance
             )
     if "pr" in metrics:
         facts["neighbours"] = NEIGHBOURS
-        with progress("precision and recall", 2 * len(real.features) + len(generated.features), "rows") as advance:
+        with progress("precision and recall", 2 * len(real.features) + len(generated.features), "row") as advance:
             radii = real.radii(NEIGHBOURS, device, advance)
             scores["precision"], scores["recall"] = precision_recall(
                 real.features, generated.features, NEIGHBOURS, device=device, advance=advance, real_radii=radii
@@ -175,7 +177,7 @@ def _reference_scores(
 
 
 def _warnings(real: Reference | None, count: int, extractor: Extractor, metrics: Sequence[str]) -> list[str]:
-    lines = []
+    lines = list(extractor.warnings)
     if "is" in metrics and count < IS_SPLITS * min(_IS_SPLIT, _IS_PER_CLASS * extractor.classes):
         lines.append(
             f"Inception score from {count:,} images is biased low: each of its {IS_SPLITS} splits has only "
@@ -207,7 +209,7 @@ def require_enough_images(name: str, count: int, metrics: Sequence[str]) -> None
         (2, None, "a score"),  # one image has no variance
     ):
         if count < minimum and (metric is None or metric in metrics):
-            raise UserError(f"{name}: {count} images; {purpose} needs at least {minimum}")
+            raise UserError(f"{name}: {counted(count, 'image')}; {purpose} needs at least {minimum}")
 
 
 def _check(generated: ImageStream, real: ImageStream | Reference | None, metrics: Sequence[str]) -> None:

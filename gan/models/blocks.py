@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from gan.errors import UsageError
 from gan.norm import NORMS
+from gan.utils.counted import counted
 
 
 class ConditionalBatchNorm2d(nn.Module):
@@ -63,7 +64,8 @@ class DiscriminatorNorm:
         absent = [number for number in self._only or () if number > self.count]
         if absent:
             raise UsageError(
-                f"--norm-layers {','.join(map(str, absent))}: this discriminator has {self.count} hidden convolutions"
+                f"--norm-layers {','.join(map(str, absent))}: this discriminator has "
+                f"{counted(self.count, 'hidden convolution')}"
             )
 
     def output(self, layer: nn.Module) -> nn.Module:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from gan.report.document import Figure
-from gan.utils.confidence import confidence_interval
+from gan.utils.confidence import LEAST_RUNS, confidence_interval
 
 _INCHES = (4.4, 2.7)
 _MAX_POINTS = 300  # of a line; longer ones are averaged in groups
@@ -38,12 +38,14 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart: values `y` at `x`, with an optional band of `y` ± `spread`."""
+    """One line of a chart: values `y` at `x`, with an optional band of `y` ± `spread`, or thin lines of its members."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     spread: Sequence[float] | None = None
+    members: Sequence[Sequence[float]] = ()
+    """Values at `x` of each curve that `y` is the mean of, to be drawn as thin lines."""
     series: int | None = None
     """Number of its colour and marker, to be the same in several charts; None: its position in the chart."""
 
@@ -66,6 +68,8 @@ def svg_chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, lo
             dashes = "-" if number < len(SERIES) else "--"  # colours repeat
             name = line.name.encode(errors="backslashreplace").decode()  # matplotlib refuses undecodable bytes
             axes.plot(x, y, dashes, color=color, marker=marker, markersize=4, linewidth=1.6, label=name)
+            for member in line.members:
+                axes.plot(x, _thinned(member), dashes, color=color, linewidth=0.7, alpha=0.6)
             if line.spread is not None:
                 spread = _thinned(line.spread)
                 low, high = ([a + sign * b for a, b in zip(y, spread, strict=True)] for sign in (-1, 1))
@@ -93,7 +97,7 @@ def _limits(lines: Sequence[Line], low: float, high: float) -> tuple[float, floa
 
     The axis extends beyond the lines by at most their range, and below 0 only if a line does.
     """
-    values = [value for line in lines for value in line.y]
+    values = [value for line in lines for curve in (line.y, *line.members) for value in curve]
     smallest, largest = min(values), max(values)
     if largest > smallest:
         low, high = max(low, 2 * smallest - largest), min(high, 2 * largest - smallest)
@@ -145,16 +149,21 @@ def line_chart(
     )
     alt = f"{title} over {x_label}: {ranges}"
     svg = svg_chart(lines, x_label=x_label, y_label=y_label or title, alt=alt, log=log)
-    return Figure(alt, f"{title} ({better})" if better else title, svg=svg)
+    remarks = [better] if better else []
+    remarks += ["thin lines are single seeds"] if any(line.members for line in lines) else []
+    return Figure(alt, f"{title} ({'; '.join(remarks)})" if remarks else title, svg=svg)
 
 
 def mean_line(name: str, points: Sequence[tuple[float, Sequence[float]]]) -> Line:
-    """The mean of several curves, with its 95 % confidence interval if there are at least two.
+    """The mean of several curves, with its 95 % confidence interval, or with the curves if they are fewer than four.
 
     Args:
         points: (x, values of the curves at x).
     """
     intervals = [confidence_interval(values) for _, values in points]
-    widths = [interval.half for interval in intervals]
-    spread = None if all(width is None for width in widths) else [width or 0.0 for width in widths]
-    return Line(name, [x for x, _ in points], [interval.mean for interval in intervals], spread)
+    x, means = [x for x, _ in points], [interval.mean for interval in intervals]
+    count = min(len(values) for _, values in points)
+    if count >= LEAST_RUNS:
+        return Line(name, x, means, [interval.half or 0.0 for interval in intervals])
+    members = tuple(zip(*(values for _, values in points), strict=True)) if count > 1 else ()
+    return Line(name, x, means, members=members)

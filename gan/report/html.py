@@ -1,10 +1,16 @@
 """A report as one HTML file that needs no other file, no script and no network."""
 
 import base64
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+
+from PIL import Image
 
 from gan.report.document import Report
 from gan.report.template import render_template
+
+_ENLARGED_WIDTH = 900  # CSS pixels, at least
 
 
 def html_page(report: Report) -> str:
@@ -13,7 +19,19 @@ def html_page(report: Report) -> str:
     Raises:
         OSError: an image cannot be read.
     """
-    return render_template("page.html.jinja", {"data_url": _data_url}, report=report)
+    numbers = count(1)
+    filters: dict[str, Callable[..., str]] = {
+        "data_url": _data_url,
+        "full_width": _full_width,
+        "picture_id": lambda figure: f"picture-{next(numbers)}",
+    }
+    return render_template("page.html.jinja", filters, report=report)
+
+
+def _full_width(path: Path) -> str:
+    """Width in CSS pixels of the enlarged picture: a whole multiple of its own, so that all pixels are equal."""
+    with Image.open(path) as image:
+        return str(image.width * max(1, -(-_ENLARGED_WIDTH // image.width)))
 
 
 def _data_url(path: Path) -> str:

@@ -7,8 +7,8 @@ It contains a dict with `schema` (the version) and `kind`. A checkpoint of kind 
 `gan.training.trainer.Trainer.state`. One of kind `classifier` (`gan.models.classifiers.classifier_state`) has `model`
 (a name in CLASSIFIERS), `norm` (a name in NORMS), `classes` (a list of names), `channels` (1 or 3), `resolution`
 (pixels) and `weights` (the network's state dict); its inputs are in [-1, 1]. Further entries are allowed: `classify`
-adds `training`, the provenance of the network. During training it keeps checkpoints of kind `classifier-training`
-(`gan.experiments.classify.trainer`).
+adds `training`, the provenance of the network, with its test accuracy in `quality`. During training it keeps
+checkpoints of kind `classifier-training` (`gan.experiments.classify.trainer`).
 """
 
 import hashlib
@@ -25,8 +25,9 @@ from gan.config.train_config import TrainConfig
 from gan.errors import UsageError, UserError
 from gan.runs.checkpoint_names import checkpoint_path as checkpoint_path
 from gan.runs.checkpoint_names import list_checkpoints as list_checkpoints
+from gan.utils.counted import counted
 from gan.utils.files import atomic_write
-from gan.utils.progress import say
+from gan.utils.progress import say, working
 
 CLASSIFIER_FILE = "classifier.pt"  # in the folder of each training of `classify`
 SCHEMA = 1
@@ -83,6 +84,11 @@ def read_checkpoint(path: Path) -> CheckpointFile:
     Raises:
         UserError: the file is absent, truncated, altered, not a checkpoint, or of a newer schema.
     """
+    with working(f"reading {path}"):
+        return _read_checkpoint(path)
+
+
+def _read_checkpoint(path: Path) -> CheckpointFile:
     try:
         data = path.read_bytes()
     except IsADirectoryError as error:
@@ -123,7 +129,9 @@ def newest_checkpoint(folder: Path) -> CheckpointFile | None:
         except UserError as error:
             say(f"{error}; falling back to the previous one")
     if paths:
-        raise UserError(f"{folder}: none of the {len(paths)} checkpoints is valid; start again under another name")
+        raise UserError(
+            f"{folder}: none of its {counted(len(paths), 'checkpoint')} is valid; start again under another name"
+        )
     return None
 
 

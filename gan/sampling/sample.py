@@ -148,7 +148,7 @@ def _walks(
     assert options.frames is not None
     ends = _ANIMATION_LATENTS if closed else 2
     walks = []
-    with progress("sampling", count, "walks") as advance:
+    with progress("sampling", count, "walk") as advance:
         for walk in range(count):
             indices = range(walk * ends, (walk + 1) * ends)
             z = generate.latents(options.seed, indices, generator.config.latent_dim, options.truncation)

@@ -12,6 +12,7 @@ from torch import Tensor
 from gan.data.png_zip import PngSetWriter, encode_png, to_pil, zip_entries
 from gan.errors import UsageError
 from gan.sampling.grids import grid_padding, image_grid
+from gan.utils.counted import counted
 from gan.utils.files import atomic_folder, atomic_write
 
 LabelledBatches = Iterable[tuple[Tensor, Tensor | None]]
@@ -68,6 +69,6 @@ def check_animation_size(path: Path, count: int, columns: int, side: int) -> Non
     limit = ANIMATION_LIMITS[path.suffix.lower()]
     if largest > limit:
         raise UsageError(
-            f"{path}: {count:,} walks in {width:,} columns are {largest:,} pixels wide or high, the limit of "
-            f"{path.suffix} is {limit:,}; give a smaller --num or another --grid"
+            f"{path}: {counted(count, 'walk')} in {counted(width, 'column')} would be {largest:,} pixels wide "
+            f"or high, the limit of {path.suffix} is {limit:,}; give a smaller --num or another --grid"
         )

@@ -69,7 +69,7 @@ def _list_images(data: str) -> tuple[str, int]:
     source = open_source(data, data_root=Path(), split="train")
     say_notes(source.name, listing_notes(source.listing))
     classes = len(source.listing.classes)
-    labelled = f" in {counted(classes, 'class', 'classes')}" if classes else ", without labels"
+    labelled = f" in {counted(classes, 'class')}" if classes else ", without labels"
     return f"{len(source.listing.names):,} of {data}{labelled}", classes
 
 

@@ -19,6 +19,7 @@ from gan.runs.resume import image_set_record, require_same_images
 from gan.runs.run_dir import RunDirectory
 from gan.training.loop import save_real_images
 from gan.training.trainer import Trainer
+from gan.utils.counted import counted
 from gan.utils.progress import say
 
 
@@ -61,7 +62,7 @@ def begin_or_resume(
         before, now = state.get("threads"), torch.get_num_threads()
         if trainer.runtime.device.type == "cpu" and before not in (None, now):
             say(
-                f"resuming with {now} threads instead of {before}: results may differ by rounding; "
+                f"resuming with {counted(now, 'thread')} instead of {before}: results may differ by rounding; "
                 f"OMP_NUM_THREADS={before} gives the same bytes"
             )
 

@@ -28,6 +28,7 @@ from gan.training import loop
 from gan.training.recipe import choose_recipe, is_chosen_from_images, name_of_data, say_losses, say_recipe
 from gan.training.setup import begin_or_resume, dynamics_callback, dynamics_meter, load_training_images
 from gan.training.trainer import Trainer
+from gan.utils.counted import counted
 from gan.utils.progress import say
 
 
@@ -159,7 +160,7 @@ def _train(
     begin_or_resume(trainer, run, state)
     say(
         f"{run.name}: {trial.describe_networks(trainer)}, {trial.describe_runtime(runtime)}, "
-        f"{len(data):,} images of {data.name}"
+        f"{counted(len(data), 'image')} of {data.name}"
     )
     evaluator = (
         training_evaluator.TrainingEvaluator(config, run, extractor, data, trainer.classes) if extractor else None

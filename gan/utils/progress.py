@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +10,14 @@ from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.style import Style
 from rich.text import Text
 
+from gan.utils.counted import plural
+
 _PLAIN_INTERVAL = 10.0  # seconds between plain lines
+_QUIET_SECONDS = 1.0  # work that takes longer is announced by a plain line
 
 _console = Console(stderr=True, highlight=False)
 _silenced = False
@@ -59,14 +63,43 @@ def _linked(text: str, link: Path | None) -> Text:
 
 
 @contextmanager
+def _announced(text: str) -> Iterator[None]:
+    """Print a plain line if the block takes longer than `_QUIET_SECONDS`."""
+    timer = threading.Timer(_QUIET_SECONDS, say, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def working(description: str) -> Iterator[None]:
+    """Show that work without countable items goes on: a spinner on a terminal, elsewhere a line after a second."""
+    if _silenced:
+        yield
+    elif _console.is_terminal:
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=_console, transient=True) as bar:
+            bar.add_task(description, total=None)
+            yield
+    else:
+        with _announced(f"{description} ..."):
+            yield
+
+
+@contextmanager
 def progress(
-    description: str, total: int, unit: str = "images", *, start: int = 0, per_item: int = 1
+    description: str, total: int, unit: str = "image", *, start: int = 0, per_item: int = 1
 ) -> Iterator[Advance]:
     """Show the progress of `total` items; yields the function that reports items as done.
 
-    On a terminal it draws a bar. Elsewhere it prints a line every ten seconds, so that short work prints nothing.
+    On a terminal it draws a bar. Elsewhere it prints a line after a second, so that short work prints nothing, and then
+    one every ten seconds.
 
     Args:
+        unit: what the rate counts, in the singular.
         start: items that were done before, in resumed work; they do not count for the rate.
         per_item: units of the rate for each item: a training step has a batch of images.
     """
@@ -91,7 +124,7 @@ def progress(
                 nonlocal done
                 done += count
                 shown = {"note": note} if note else {}
-                bar.update(task, advance=count, rate=f"{rate() * per_item:.0f} {unit}/s", **shown)  # type: ignore[arg-type]
+                bar.update(task, advance=count, rate=rate_text(rate() * per_item, unit), **shown)  # type: ignore[arg-type]
 
             yield advance_bar
         return
@@ -106,7 +139,18 @@ def progress(
         if now - printed >= _PLAIN_INTERVAL:
             printed = now
             left = (total - start - done) / max(rate(), 1e-9)
-            text = f"{description}: {start + done}/{total}, {rate() * per_item:.0f} {unit}/s, {left:.0f} s left"
+            text = f"{description}: {start + done}/{total}, {rate_text(rate() * per_item, unit)}, {left:.0f} s left"
             say(f"{text}  {last_note}".rstrip())
 
-    yield advance_plain
+    if start >= total:
+        yield advance_plain
+        return
+    with _announced(f"{description}: {start}/{total}"):
+        yield advance_plain
+
+
+def rate_text(rate: float, unit: str) -> str:
+    """Return a rate, as `52 images/s`, or `1.4 s per image` if it is at most about one a second."""
+    if rate >= 1.5:
+        return f"{rate:.0f} {plural(unit)}/s"
+    return f"{1 / rate:.1f} s per {unit}" if rate > 0 else ""

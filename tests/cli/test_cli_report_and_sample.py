@@ -11,6 +11,7 @@ import pytest
 
 from gan.cli import main
 from gan.evaluation import evaluator
+from gan.metrics.reference import load_statistics
 from gan.runs import checkpoint
 from tests.helpers.commands import SMALL, Call, picture, refused
 
@@ -94,6 +95,22 @@ def test_statistics_and_reports_against_them(call: Call, trained: Path) -> None:
     assert a["fid"] == b["fid"] and "kid" not in a
 
 
+def test_data_commands_take_out_as_a_flag_and_as_an_argument(call: Call, image_folder: Path) -> None:
+    words = ("--resolution", "32", "--channels", "1")
+    stats = ("data", "stats", image_folder, "--features", "digits", *words)
+    assert call(*stats, "--out", "flag.npz")[0] == call(*stats, "argument.npz")[0] == 0
+    assert call(*stats, "argument.npz", "--out", "argument.npz")[0] == 0
+    assert load_statistics(Path("flag.npz")).content == load_statistics(Path("argument.npz")).content
+    pack = ("data", "pack", image_folder, *words)
+    assert call(*pack, "--out", "flag.zip")[0] == call(*pack, "argument.zip")[0] == 0
+    assert Path("flag.zip").read_bytes() == Path("argument.zip").read_bytes()
+    for command in (stats, pack):
+        refused(call, 2, "--out: name the file to write", command=command)
+        refused(
+            call, 2, "--out a.npz: and OUT b.npz are two files; give one", command=(*command, "b.npz", "--out", "a.npz")
+        )
+
+
 BAD_REPORTS = {
     "no target": ([], 2, "Missing argument 'TARGET...'"),
     "absent": (["nowhere"], 2, "TARGET nowhere: no such checkpoint, run, folder, zip or npz"),
@@ -152,4 +169,4 @@ def test_the_quickstart_ends_with_a_score(call: Call) -> None:
     code, told = call("train", *SMALL, "--steps", "2", "--report-num", "30")
     assert code == 0, told
     closing = told[told.index("step 2: FID") :]
-    assert "Inception score" in closing and "30 images against 1797" in closing and "report checkpoints/" in closing
+    assert "Inception score" in closing and "30 images against 1,797" in closing and "report checkpoints/" in closing

@@ -42,6 +42,29 @@ def test_help_has_an_example(call: Call, capsys: pytest.CaptureFixture[str], com
     assert stopped.value.code == 0 and ("xample" in text or not command or command == ["data"])
 
 
+@pytest.mark.parametrize("command", [[], ["data"]])
+def test_a_command_group_alone_prints_its_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(command)
+    captured = capsys.readouterr()
+    assert stopped.value.code == 0 and "Commands:" in captured.out and captured.err == ""
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["sample", "r", "--numm", "3"], "No such option '--numm'. Did you mean '--num'? (see --help)"),
+        (["sample", "r", "--colour", "3"], "No such option '--colour'. (see --help)"),
+        (["train", "--epochs", "3"], "No such option '--epochs'. (see --help)"),
+        (["classify", "r", "--steps", "3"], "No such option '--steps'. (see --help)"),
+        (["trian"], "No such command 'trian'. Did you mean 'train'? (see --help)"),
+        (["evaluate"], "No such command 'evaluate'. (see --help)"),
+    ],
+)
+def test_only_close_flags_and_commands_are_suggested(call: Call, words: list[str], message: str) -> None:
+    assert call(*words) == (2, f"msn-gan: {message}\n")
+
+
 def test_train_sample_resume(call: Call, image_folder: Path) -> None:
     code, told = call("train", "cats", "--data", image_folder, *SMALL, "--conditional")
     assert code == 0, told

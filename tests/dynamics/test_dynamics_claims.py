@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gan.dynamics.claims import AGAINST, INCONCLUSIVE, PARTLY, SUPPORTED, UNKNOWN, evaluate_claims, ratio
+from gan.dynamics.claims import AGAINST, INCONCLUSIVE, PARTLY, SUPPORTED, TOO_SHORT, UNKNOWN, evaluate_claims, ratio
 from gan.dynamics.report import dynamics_findings
 from gan.dynamics.samples import MEAN_DRIFT, SMALL_SHARE, SampledRun, comparable, read_runs
 
@@ -23,8 +23,8 @@ def samples(norm: str, **changes: float | None) -> list[dict[str, Any]]:
     """Seven samples of a network of three layers; only those of the last third have the changed values."""
     late = {**DEFAULTS, **changes}
     entries = []
-    for step in range(0, 70, 10):
-        values = late if step >= 40 else DEFAULTS
+    for step in range(0, 700, 100):
+        values = late if step >= 400 else DEFAULTS
         layer = {
             "gradient_small": values["small"],
             "gradient_zeros": values["zeros"],
@@ -44,7 +44,7 @@ def samples(norm: str, **changes: float | None) -> list[dict[str, Any]]:
             "layers": {"a": layer, "b": layer, "c": extreme},
             "activations": {name: {"drift": values["drift"], "offset": 0.2, "spread": 1.0} for name in "ab"},
         }
-        if step in (0, 60):
+        if step in (0, 600):
             entry["spectra"] = {name: [2.0, 1.0, 0.5] for name in "abc"}
         entries.append(entry)
     return entries
@@ -130,7 +130,41 @@ def test_unlike_networks_and_missing_numbers_are_inconclusive() -> None:
     initial = evaluate_claims([SampledRun("sn", tuple(samples("sn")[:1])), run("none")])[
         2
     ]  # before the first step: no training
-    assert initial.answer == UNKNOWN and "no sample under sn in the last third" in initial.reason
+    assert initial.answer == TOO_SHORT and "The run under sn has 0 steps, 200 are needed" in initial.reason
+
+
+def shortened(norm: str, steps: int, samples_at: range) -> SampledRun:
+    """A run with samples of a late part of training at these steps; its values would support every claim."""
+    values = {"sn": {"small": 0.5, "variance": 0.1, "sigma": 0.1, "drift": 3.0}}.get(norm, {})
+    entry = run(norm, **values).entries[-1]
+    return SampledRun(norm, tuple({**entry, "step": step} for step in (*samples_at, steps)))
+
+
+def test_short_runs_have_no_verdict() -> None:
+    """7 steps of a classifier or 4 of a GAN say nothing, however clear their numbers are."""
+    for steps in (4, 7, 199):
+        found = evaluate_claims([shortened(norm, steps, range(steps)) for norm in ("none", "sn", "msn")])
+        assert {claim.answer for claim in found} == {TOO_SHORT}
+        assert f"The run under sn has {steps} steps, 200 are needed" in found[0].reason
+    assert answers(*(shortened(norm, 200, range(0, 200, 50)) for norm in ("none", "sn", "msn"))) == dict.fromkeys(
+        ALL, SUPPORTED
+    )
+
+
+def test_the_length_of_each_compared_run_counts() -> None:
+    long, short = shortened("none", 300, range(0, 300, 50)), shortened("sn", 7, range(7))
+    found = evaluate_claims([long, short, shortened("msn", 300, range(0, 300, 50))])
+    assert {claim.answer for claim in found} == {TOO_SHORT} and "The run under sn has 7 steps" in found[0].reason
+    seeds = [shortened("sn", 300, range(0, 300, 50)), short]
+    assert "The run under sn has 7 steps" in evaluate_claims([long, *seeds])[0].reason
+    assert answers(long, seeds[0], shortened("msn", 7, range(7)))["Claim 1"] == SUPPORTED  # msn is not part of it
+
+
+def test_one_sample_in_the_last_third_is_too_few() -> None:
+    sparse = [shortened(norm, 300, range(0, 100, 50)) for norm in ("none", "sn")]
+    found = evaluate_claims(sparse)[0]
+    assert found.answer == TOO_SHORT
+    assert "has 1 sample in the last third of training, 2 are needed; use a smaller --dynamics" in found.reason
 
 
 def test_networks_that_have_stopped_learning_are_inconclusive() -> None:
@@ -198,7 +232,7 @@ def test_ratios() -> None:
 
 
 def test_the_rule_is_a_median_over_the_last_third() -> None:
-    assert run("sn", small=0.7).late(SMALL_SHARE) == 0.7 and run("sn", small=0.7).values(SMALL_SHARE)[30] == 0.1
+    assert run("sn", small=0.7).late(SMALL_SHARE) == 0.7 and run("sn", small=0.7).values(SMALL_SHARE)[300] == 0.1
 
 
 def write(folder: Path, entries: list[dict[str, Any]]) -> Path:
@@ -222,8 +256,8 @@ def test_figures(tmp_path: Path) -> None:
     for figure, claim in zip([found.figures[index] for index in (0, 1, 3, 4)], found.claims, strict=True):
         assert claim.sentence in figure.caption and "lr 0.1" in figure.caption
     assert all(figure.svg and figure.svg.startswith("<svg ") for figure in found.figures)
-    assert "sn (2 runs) from 0.1 at 0 to 2.5 at 60" in found.figures[4].alt
-    assert "a from 0.1 at 0 to 2.5 at 60; b from" in found.figures[3].alt  # by layer
+    assert "sn (2 runs) from 0.1 at 0 to 2.5 at 600" in found.figures[4].alt
+    assert "a from 0.1 at 0 to 2.5 at 600; b from" in found.figures[3].alt  # by layer
     assert any("Singular values of the raw weight of b at the end" in figure.alt for figure in found.figures)
     assert found.notes[0].startswith(
         "Training dynamics at lr 0.1, by 4 runs: Claim 1 (SN makes gradients sparse): not supp"

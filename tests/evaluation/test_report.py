@@ -163,7 +163,7 @@ def test_what_was_left_out_of_the_images_is_noted(folder: Path, make: Make) -> N
     make({**result(), **facts}, reference=real)
     assert report.write_evaluation_report(folder).first.notes[-3:] == (
         "real: ignoring 2 files (not images: 2 .txt)",
-        f"{result()['name']}: 3 converted to RGB",
+        f"{result()['name']}: 3 images converted to RGB",
         f"{result()['name']}: using its folder train; ignoring test",
     )
 

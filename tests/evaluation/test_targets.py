@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from gan.errors import Diverged, UserError
+from gan.evaluation import evaluator
 from gan.evaluation.evaluator import evaluate
 from gan.evaluation.image_streams import random_part
 from gan.evaluation.options import EvaluationOptions
@@ -74,13 +76,33 @@ def test_a_target_named_twice_is_scored_once(
     assert f"TARGET {again}: named twice, scored once" in capsys.readouterr().err
 
 
+def test_equal_files_under_two_names_are_scored_once(
+    tmp_path: Path, run: Path, image_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = run / "step-00000004.pt"
+    copies = [shutil.copy(newest, tmp_path / "copy.pt"), shutil.copytree(image_folder, tmp_path / "copies")]
+    scored: list[str] = []
+    real = evaluator.score
+    monkeypatch.setattr(
+        evaluator, "score", lambda images, *args, **rest: scored.append(images.name) or real(images, *args, **rest)
+    )
+    targets = (newest, copies[0], image_folder, copies[1])
+    record = ask(tmp_path / "out", *targets, data="digits", num=24, metrics=("fid",), mixed_protocols=True)
+    assert scored == [str(newest), str(image_folder)] and len(record["results"]) == 4
+    first, second, third, fourth = (row["fid"] for row in record["results"])
+    assert first == second != third == fourth
+    assert f"{copies[0]}: the same images as {newest}, not scored again" in capsys.readouterr().err
+    assert len({row["name"] for row in record["results"]}) == 4
+    assert all((tmp_path / "out" / row["grid"]).exists() for row in record["results"])
+
+
 def test_grey_files_make_the_real_images_grey_and_say_so(tmp_path: Path, image_folder: Path) -> None:
     grey = tmp_path / "grey"
     grey.mkdir()
     for path in image_folder.rglob("*.png"):
         Image.open(path).convert("L").save(grey / path.name)
     record = ask(tmp_path / "out", grey, data=str(image_folder), num=None, metrics=("fid",))
-    assert any("24 real images were converted to greyscale" in line for line in record["results"][0]["warnings"])
+    assert any("24 real images converted to greyscale" in line for line in record["results"][0]["warnings"])
     colour = ask(tmp_path / "two", image_folder, data=str(image_folder), num=None, metrics=("fid",))
     assert not any("grey" in line for line in colour["results"][0]["warnings"])
 

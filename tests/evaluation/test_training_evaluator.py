@@ -13,6 +13,7 @@ from gan.config.resolve import resolve_config
 from gan.config.train_config import TrainConfig
 from gan.data.image_set import ImageSet
 from gan.evaluation import training_evaluator
+from gan.metrics.frechet import count_warning
 from gan.metrics.protocol import Protocol
 from gan.runs import checkpoint
 from gan.runs import log as runlog
@@ -42,6 +43,24 @@ def test_scores_are_logged_and_the_best_is_kept(run: RunDirectory) -> None:
     assert Protocol.from_json(told["protocol"]).ema is True
     kept = [path.name for path in checkpoint.list_checkpoints(run.checkpoints)]
     assert kept == sorted({told["checkpoint"], "step-00000006.pt"})
+
+
+def test_scores_have_the_warnings_of_report(run: RunDirectory, tmp_path: Path) -> None:
+    """A FID of 30 images misleads as much in the log as in a report."""
+    (entry,) = [entry for step, entry in training_evaluator.logged_scores(run).items() if step == 6]
+    record = ask(tmp_path / "out", run.checkpoints / "step-00000006.pt", num=30, metrics=("fid", "is"))
+    (result,) = record["results"]
+    assert entry["warnings"] == result["warnings"] and "FID from 30 images is far too high" in entry["warnings"][-1]
+    older = {key: value for key, value in entry.items() if key != "warnings"}
+    assert training_evaluator.logged_warnings(older) == [count_warning(30, 0)]
+    assert training_evaluator.logged_warnings(entry) == entry["warnings"]
+
+
+def test_warnings_are_said_once_for_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained(tmp_path, channels=1, report_every=2, report_num=30, steps=4)
+    told = capsys.readouterr().err
+    assert told.count("step 2: FID") == told.count("step 4: FID") == 1
+    assert told.count("is far too high") == 1 and told.index("step 2: FID") < told.index("is far too high")
 
 
 def test_they_are_those_of_report(run: RunDirectory, tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def test_a_generator_is_scored_before_and_after(call: Call, here: Path, tmp_path
     assert code == 0, told
     found = re.search(r"FID: ([\d.]+) in fp32, ([\d.]+) in int8 \(70 images against 1,797 of digits\)", told)
     assert found
+    assert re.search(r"pixels differ by [\d.]+ of 255 levels on average, at most by \d+; PSNR [\d.]+ dB: \w+", told)
     request = EvaluationOptions(
         (str(checkpoint.list_checkpoints(here)[-1]),), ExtractorOptions(features="digits"), num=70, metrics=("fid",)
     )
@@ -208,5 +209,5 @@ def test_a_conditional_discriminator_needs_labels(here: Path, image_set: Callabl
     images, labels = quantizer.calibration_inputs()[0]
     assert images.shape == (64, 1, 32, 32) and labels.dtype == torch.int64
     quantizer.train = image_set(channels=1, labelled=False)
-    with pytest.raises(UserError, match="--data digits: needs labels of the 10 classes"):
+    with pytest.raises(UserError, match="--data digits: needs labels of 10 classes"):
         quantizer.calibration_inputs()

@@ -22,6 +22,7 @@ def test_the_check_sees_what_it_should() -> None:
 
     found = compare_outputs(lambda given: given[0], exported, inputs, Path("x"))
     assert sizes == [64, 1, 63] and found.largest == pytest.approx(0.5) and found.fraction == pytest.approx(1 / 64)
+    assert found.mean == pytest.approx(0.5 / 64) and found.mean_square == pytest.approx(0.25 / 64)
     with pytest.raises(UserError, match="x: not written, the exported network outputs torch.float32"):
         compare_outputs(lambda given: given[0], lambda given: given[0][:, :2], inputs, Path("x"))
     with pytest.raises(UserError, match="the trained network itself outputs NaN"):
@@ -41,3 +42,23 @@ def test_the_check_sees_what_it_should() -> None:
             assert fine
         except UserError:
             assert not fine
+
+
+@pytest.mark.parametrize(
+    "mean, square, largest, text",
+    [
+        (0.0, 0.0, 0.0, "the pictures are equal"),
+        (0.25, 0.5, 3.0, "pixels differ by 0.25 of 255 levels on average, at most by 3; PSNR 51.1 dB: not visible"),
+        (0.9, 3.0, 55.0, "PSNR 43.4 dB: hardly visible"),
+        (3.0, 30.0, 55.0, "PSNR 33.4 dB: visible when the pictures are compared side by side"),
+        (20.0, 900.0, 255.0, "PSNR 18.6 dB: clearly visible"),
+    ],
+)
+def test_what_a_difference_means_for_a_picture(mean: float, square: float, largest: float, text: str) -> None:
+    assert Difference(largest, 255.0, 1.0, True, mean, square).picture_text().endswith(text)
+    unit = Difference(largest / 127.5, 1.0, 1.0, False, mean / 127.5, square / 127.5**2)  # of outputs in [-1, 1]
+    assert unit.picture_text() == Difference(largest, 255.0, 1.0, True, mean, square).picture_text()
+
+
+def test_the_levels_of_an_exact_export() -> None:
+    assert str(Difference(1.0, 255.0, 1e-4, True)) == "at most 1 level of 255, in 0.010% of the pixel values"

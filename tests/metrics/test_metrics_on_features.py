@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torchmetrics.image.kid import poly_mmd
 
+from gan.metrics import kid
 from gan.metrics.inception_score import InceptionScore
 from gan.metrics.kid import kernel_distance
 from gan.metrics.precision_recall import precision_recall, radii
@@ -83,6 +85,22 @@ class TestKernelDistance:
         assert mean == pytest.approx(theirs[metric.KEY_METRIC_KID_MEAN], abs=1e-12)
         assert std == pytest.approx(theirs[metric.KEY_METRIC_KID_STD], abs=1e-12)
         assert mean > 0.01
+
+    @pytest.mark.parametrize("block", [2**23, 1000])
+    def test_all_pairs_give_the_estimates_of_the_subsets(self, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Small sets are estimated from the kernels of all pairs, large ones subset by subset."""
+        real, generated = self.features(0)[:90], self.features(1)[:70]
+        told: list[int] = []
+        monkeypatch.setattr(kid, "_BLOCK_KERNELS", block)
+        few = [kernel_distance(real, generated, subsets=1, subset_size=50, seed=seed)[0] for seed in (3,)]
+        many = kernel_distance(real, generated, subsets=40, subset_size=50, seed=3, advance=told.append)
+        values: list[float] = []
+        draw = np.random.RandomState(3)
+        for _ in range(40):
+            x, y = (torch.from_numpy(rows[draw.choice(len(rows), 50, replace=False)]) for rows in (generated, real))
+            values.append(float(poly_mmd(x.double(), y.double())))
+        assert many == pytest.approx((np.mean(values), np.std(values)), rel=1e-12)
+        assert few == pytest.approx(values[:1], rel=1e-12) and sum(told) == 40
 
     def test_unbiased(self) -> None:
         """Of two sets from one distribution it is 0 on average, below it as often as above."""

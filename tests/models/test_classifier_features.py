@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from gan.errors import UsageError, UserError
+from gan.metrics.classifier_extractor import ClassifierQuality
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.extractors import create_extractor
 from gan.models.classifiers import CLASSIFIERS, build_classifier, classifier_from_state, classifier_state
@@ -123,6 +124,32 @@ def test_extractor(saved: Path) -> None:
     assert extractor.features(images.repeat_interleave(2, 2).repeat_interleave(2, 3))[0].shape == (7, 256)
     assert len(extractor.hash) == 64 and extractor.protocol.weights == extractor.hash
     assert extractor.protocol.layer == "vgg7 penultimate (256), logits (10)"
+
+
+def test_an_older_file_has_an_unknown_accuracy(saved: Path) -> None:
+    extractor = create_extractor(ExtractorOptions(f"classifier:{saved}"))
+    assert extractor.protocol.extractor_accuracy == "unknown, not recorded in the file; trained on unknown images"
+    assert extractor.warnings == (
+        f"the test accuracy of {saved} is unknown: scores in the features of a poor classifier mislead",
+    )
+
+
+@pytest.mark.parametrize(
+    "accuracy, classes, warned", [(0.14, 10, True), (0.49, 10, True), (0.5, 10, False), (0.7, 2, True), (0.8, 2, False)]
+)
+def test_the_quality_of_a_classifier(accuracy: float, classes: int, warned: bool) -> None:
+    images = {"data": "sets/cats.zip", "test_data": "sets/test.zip", "data_root": "data", "limit": None}
+    quality = {"test_accuracy": accuracy, "test_images": 355, "train_images": 1442}
+    found = ClassifierQuality.of({"training": {"images": images, "quality": quality}})
+    assert found.text() == f"{accuracy:.2%} of 355 test images of test.zip; trained on 1,442 images of cats.zip"
+    lines = found.warnings("c.pt", classes)
+    assert bool(lines) == warned and all("c.pt is a poor classifier" in line for line in lines)
+    older = ClassifierQuality.of({"training": {"images": images}})
+    assert older.text() == "unknown, not recorded in the file; trained on images of cats.zip" and older.warnings(
+        "c", 10
+    )
+    for damaged in ({}, {"training": None}, {"training": {"images": 3, "quality": "good"}}):
+        assert ClassifierQuality.of(damaged).accuracy is None
 
 
 def test_extractor_refuses(saved: Path, tmp_path: Path) -> None:

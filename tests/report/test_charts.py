@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from gan.report.charts import Line, standalone_svg, svg_chart
+from gan.report.charts import Line, line_chart, mean_line, standalone_svg, svg_chart
 
 
 def test_charts_are_the_same_each_time_and_take_colours_of_the_page() -> None:
@@ -43,3 +43,26 @@ def test_a_logarithmic_chart_of_one_value_and_of_none() -> None:
     (line,) = heights(svg_chart([Line("a", [0, 1], [1e-4, 1e-4])], x_label="", y_label="", alt="", log=True))
     assert line[0] == line[1]
     svg_chart([Line("a", [0, 1], [0.0, 0.0])], x_label="", y_label="", alt="", log=True)
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 4, 5])
+def test_few_seeds_are_lines_and_several_a_band(seeds: int) -> None:
+    """A band of two seeds covers the chart, and says nothing."""
+    points = [(float(x), [x + seed / 10 for seed in range(seeds)]) for x in range(3)]
+    line = mean_line("sn", points)
+    assert line.y == pytest.approx([x + (seeds - 1) / 20 for x in range(3)])
+    assert (line.spread is not None) == (seeds >= 4)
+    curves = [tuple(x + seed / 10 for x in range(3)) for seed in range(seeds)] if 1 < seeds < 4 else []
+    assert list(line.members) == curves
+    svg = svg_chart([line], x_label="steps", y_label="FID", alt="")
+    assert svg.count("stroke: #2a86c9; stroke-opacity: 0.6; stroke-width: 0.7") == len(curves)
+    assert ("fill: #2a86c9; fill-opacity: 0.18" in svg) == (seeds >= 4)
+    caption = line_chart("FID", [line], "steps", "less is better").caption
+    assert caption == f"FID (less is better{'; thin lines are single seeds' if curves else ''})"
+
+
+def test_single_seeds_stay_within_the_chart() -> None:
+    """Unlike a band, which is cut off where it would flatten the lines."""
+    line = mean_line("sn", [(0.0, [1.0, 9.0]), (1.0, [1.0, 9.5])])
+    low, high = (curve for curve in heights(svg_chart([line], x_label="", y_label="", alt="")) if curve[0] != curve[1])
+    assert all(0 < height < 2.7 * 72 for height in (*low, *high))

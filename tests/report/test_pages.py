@@ -48,7 +48,14 @@ def test_html_has_every_part_and_escapes_text(report: Report) -> None:
     text = html_page(report)
     page = Page(text)
     assert page.open == [] and page.alts == ['grid "alt"', 'grid "alt"', "chart alt"]
-    assert all(link.startswith("data:image/png;base64,") for link in page.links)
+    pictures = [link for link in page.links if not link.startswith("#")]
+    assert len(pictures) == 2 and all(link.startswith("data:image/png;base64,") for link in pictures)
+    # A click on a picture goes to the picture itself, which :target shows enlarged to a whole multiple of its width.
+    assert page.ids == ["picture-1", "picture-2"]
+    assert [link for link in page.links if link.startswith("#")] == [
+        *("#page", "#picture-1", "#page", "#picture-2"),
+    ]
+    assert text.count("--full: 900px") == 2 and "figure:target" in text  # 225 times 4 pixels
     parts = (
         "<title>Title &lt;t&gt;</title>",
         '<p class="soft">Made 2026-01-02 by msn-gan.</p>',
@@ -60,7 +67,7 @@ def test_html_has_every_part_and_escapes_text(report: Report) -> None:
         "<li>note &lt;n&gt;</li>",
         "<h2>More</h2>",
         '<div class="pictures small">',
-        "<figcaption>grid &amp; caption</figcaption>",
+        "<figcaption>grid &amp; caption <a",
         "<summary>Folded</summary>",
         "<figcaption>chart &lt;caption&gt;</figcaption><svg",
         "<h2>Settings</h2>",

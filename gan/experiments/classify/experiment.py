@@ -20,6 +20,7 @@ from gan.models.classifiers import build_classifier
 from gan.report.document import Report
 from gan.runs import checkpoint, resume
 from gan.runtime import resolve_runtime
+from gan.utils.counted import counted
 from gan.utils.files import prepare_folder
 from gan.utils.progress import progress, say
 from gan.utils.signals import StopSignals
@@ -84,9 +85,10 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining]):
         self._write_config(lambda: {"data": {"classes": list(train.classes), **records}})
         config = self.requested
         say(
-            f"{self.run.name}: {config.model}, {len(todo)} to train, {config.epochs} epochs "
-            f"({count_steps(config, len(train)):,} steps) each, {self.runtime.precision} on {self.runtime.device}, "
-            f"{len(train):,} images of {train.name}, tested on {len(test):,}"
+            f"{self.run.name}: {config.model}, {len(todo)} to train, {counted(config.epochs, 'epoch')} "
+            f"({counted(count_steps(config, len(train)), 'step')}) each, "
+            f"{self.runtime.precision} on {self.runtime.device}, "
+            f"{counted(len(train), 'image')} of {train.name}, tested on {len(test):,}"
         )
         with StopSignals() as stop:
             for number, training in enumerate(todo, 1):

@@ -91,7 +91,13 @@ def _finish(trainer: ClassifierTrainer, folder: Path, classes: tuple[str, ...]) 
         state = classifier_state(trainer.network, trainer.config.model, trainer.training.norm, classes)
         # The images by flag; the rule that splits them is in `data.train_test_sets`.
         images = {name: getattr(trainer.config, name) for name in ("data", "test_data", "data_root", "limit")}
-        content = {**state, "training": {**_facts(trainer), "images": images}}
+        epochs = read_log(folder / LOG)
+        quality = {
+            "test_accuracy": epochs[-1]["test_accuracy"] if epochs else None,
+            "test_images": len(trainer.test),
+            "train_images": trainer.image_count,
+        }
+        content = {**state, "training": {**_facts(trainer), "images": images, "quality": quality}}
         checkpoint.save_checkpoint(folder / CLASSIFIER_FILE, content)
     write_result(folder, {**_facts(trainer), "diverged": diverged}, trainer.runtime)
     for path in checkpoint.list_checkpoints(folder):

@@ -8,6 +8,7 @@ from gan.experiments.provenance import provenance_facts
 from gan.experiments.summary import Result, select_results
 from gan.report.charts import line_chart
 from gan.report.document import Figure, Report, Table, best_cells
+from gan.utils.counted import counted
 
 # Key, title, factor, which values are better
 _CURVES = (
@@ -31,7 +32,7 @@ def classification_report(record: parts.Record, folder: Path | None = None) -> R
         return f"lr {lr!r}" if len(rates) > 1 else ""
 
     dynamics_charts, dynamics_notes = parts.dynamics_parts(record, folder, "lr", label) if folder else ((), ())
-    norms = parts.counted(len(parts.unique(rows, "norm")), "norm")
+    norms = counted(len(parts.unique(rows, "norm")), "norm")
     return Report(
         title=f"{record['config']['model']} on {record['data']['train']['name']}, under {norms}",
         first=_results_table(rows, [*_notes(record), *dynamics_notes]),
@@ -51,10 +52,7 @@ def _results_table(rows: Sequence[Result], notes: Sequence[str]) -> Table:
         "Norm": [row["norm"] for row in rows],
         "lr": [repr(row["lr"]) for row in rows],
         **{
-            title: [
-                parts.interval_cell(row[key], row[f"{key}_half_width"], factor=100.0, missing="diverged")
-                for row in rows
-            ]
+            title: [parts.mean_cell(row[f"{key}_values"], factor=100.0, missing="diverged") for row in rows]
             for title, key in accuracies.items()
         },
         "Seeds": [str(row["seeds"]) for row in rows],
@@ -70,7 +68,7 @@ def _results_table(rows: Sequence[Result], notes: Sequence[str]) -> Table:
 def _notes(record: parts.Record) -> list[str]:
     rows = record["rows"]
     notes = list(record["warnings"])
-    notes += parts.interval_notes([(row["final_test_accuracy"], row["final_test_accuracy_half_width"]) for row in rows])
+    notes += parts.spread_notes([row["final_test_accuracy_values"] for row in rows])
     notes += [
         "Best: the epoch with the highest test accuracy, picked on the test images, so optimistic.",
         "Step: median time of a training step, data loading included; trainings ran one after another.",
@@ -101,7 +99,7 @@ def _facts(record: parts.Record) -> list[tuple[str, str]]:
     return [
         *((key.replace("_", " "), str(config[key])) for key in shown),
         *((f"{kind} images", parts.image_set_text(data[kind], config)) for kind in ("train", "test")),
-        ("classes", parts.counted(len(data["classes"]), "class", "classes")),
+        ("classes", counted(len(data["classes"]), "class")),
         ("seeds", ", ".join(map(str, range(config["seeds"])))),
         *provenance_facts(record["trainings"]),
     ]

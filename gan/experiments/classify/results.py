@@ -63,6 +63,7 @@ def summarize_classifiers(
         }
         for kind in ("final", "best"):
             values = [result[kind]["test_accuracy"] for result in select_results(results, diverged=None)]
+            row[f"{kind}_test_accuracy_values"] = values
             row[f"{kind}_test_accuracy"], row[f"{kind}_test_accuracy_half_width"] = mean_and_half_width(values)
         rows.append(row)
     return rows

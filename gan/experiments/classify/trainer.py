@@ -44,7 +44,8 @@ class ClassifierTrainer:
         self.network = runtime.place(build_classifier(config.model, training.norm, **sizes, seed=training.seed))
         self.optimizer = self._build_optimizer()
         self.batches = TrainingBatches(train, config.batch, training.seed, config.augment, runtime)
-        self._image_count = len(train)
+        self.image_count = len(train)
+        """Number of training images."""
         self.steps = count_steps(config, len(train))
         self.step = 0
         self.diverged: int | None = None
@@ -70,7 +71,7 @@ class ClassifierTrainer:
 
     def epoch_of(self, step: int) -> int:
         """Return the epoch of the first image of a step's batch; both are counted from 1."""
-        return (step - 1) * self.config.batch // self._image_count + 1
+        return (step - 1) * self.config.batch // self.image_count + 1
 
     def train_step(self) -> None:
         """Update the network on the next batch. A loss that is not finite sets `diverged`."""

@@ -151,6 +151,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
             "rows": summary.summarize_trainings(done, self.plan, existing["plain_parameters"]),
             "paired": summary.paired_tests(done, self.plan),
             "warnings": summary.comparison_warnings(done),
+            "score_warnings": list(dict.fromkeys(line for result in done for line in result["score_warnings"])),
             "protocol": next((result["protocol"] for result in done if result["protocol"]), None),
             "real_grid": next((results.relative(path, self.folder) for path in real_grids if path.exists()), None),
         }

@@ -11,11 +11,10 @@ from gan.config.base import flag_name
 from gan.config.resolve import read_config_file, require_data, resolve_config, resolve_resumed_config
 from gan.errors import UsageError
 from gan.experiments.compare.plan import LR_GRID, PER_TRAINING, RATES, CompareConfig, ComparePlan
+from gan.experiments.compare.scoring_schedule import with_scoring_schedule
 from gan.models import published_widths
 from gan.training.recipe import choose_recipe, is_chosen_from_images, say_losses, say_recipe
 from gan.utils.progress import say
-
-_EVALUATIONS = 10  # of a training, unless --report-every is given
 
 
 def build_plan(
@@ -63,7 +62,7 @@ def build_plan(
         require_data(train)
         say_losses(train)
         if "report_every" not in values:
-            train = train.replace({"report_every": max(1, round(train.steps / _EVALUATIONS))})
+            train = with_scoring_schedule(train, number_given="report_num" in values)
         base = presets.preset_config(train.preset)
     # A width of None, which no flag expresses, becomes the published width where `base` has another.
     unset = [key for key in ("g_width", "d_width") if getattr(train, key) is None and getattr(base, key) is not None]

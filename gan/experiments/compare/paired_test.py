@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gan.utils.confidence import confidence_interval
+from gan.utils.confidence import LEAST_RUNS, confidence_interval
+from gan.utils.counted import counted
 
 _ROUNDING = 1e-9  # relative difference up to which sums count as equal
 
@@ -52,7 +53,7 @@ def paired_test(first: Sequence[float], second: Sequence[float]) -> dict[str, An
     """Test the differences second − first, paired by seed.
 
     Returns:
-        `seeds`, their number n; `difference`, the mean difference; `half_width` of its 95 % confidence interval
+        `seeds`, their number n; `differences`; `difference`, their mean; `half_width` of its 95 % confidence interval
         (Student's t) and `effect_size`, Cohen's d_z = mean / standard deviation, None if undefined; `p` of the
         sign-flip test and `least_p`, its smallest possible value for n seeds.
 
@@ -65,6 +66,7 @@ def paired_test(first: Sequence[float], second: Sequence[float]) -> dict[str, An
     return {
         "seeds": len(differences),
         "difference": mean,
+        "differences": differences,
         "half_width": half_width,
         "effect_size": mean / spread if spread > 0 else None,
         "p": sign_flip_p(differences),
@@ -73,7 +75,9 @@ def paired_test(first: Sequence[float], second: Sequence[float]) -> dict[str, An
 
 
 def describe_test(test: Mapping[str, Any], title: str, norms: tuple[str, str], digits: int, factor: float = 1.0) -> str:
-    """Return the outcome in a sentence, which claims a difference if its 95 % confidence interval excludes 0.
+    """Return the outcome in a sentence.
+
+    It claims a difference if there are at least four seeds and the 95 % confidence interval excludes 0.
 
     Args:
         test: what `paired_test` returns.
@@ -84,16 +88,22 @@ def describe_test(test: Mapping[str, Any], title: str, norms: tuple[str, str], d
     """
     first, second = norms
     difference, half_width, seeds = test["difference"] * factor, test["half_width"], test["seeds"]
-    over = f"over {seeds} {'seed' if seeds == 1 else 'seeds'}"
+    over = f"over {counted(seeds, 'seed')}"
     if difference == 0:
         return f"No difference in {title} {over}: {second}'s equals {first}'s."
     side, size = "higher" if difference > 0 else "lower", f"{abs(difference):.{digits}f}"
     if half_width is None:
         return f"{second}'s {title} is {side} by {size} than {first}'s, from one seed: no interval and no test."
-    size += f" ± {half_width * factor:.{digits}f}"
     p = f"exact sign-flip test p = {test['p']:.3g}"
     if math.isclose(test["p"], test["least_p"]) and test["least_p"] > 0.05:
-        p += f", the smallest possible with {seeds} seeds"
+        p += f", the smallest possible with {counted(seeds, 'seed')}"
+    if seeds < LEAST_RUNS:
+        low, high = (factor * limit(test["differences"]) for limit in (min, max))
+        return (
+            f"{second}'s {title} is {side} by {size} than {first}'s {over}, with differences from {low:.{digits}f} to "
+            f"{high:.{digits}f} ({p}). Fewer than {LEAST_RUNS} seeds do not support a conclusion."
+        )
+    size += f" ± {half_width * factor:.{digits}f}"
     if abs(difference) > half_width * factor:
         return f"{second}'s {title} is {side} by {size} than {first}'s {over} ({p})."
     return f"No difference in {title} that {seeds} seeds can show: {second}'s is {side} by {size} than {first}'s ({p})."

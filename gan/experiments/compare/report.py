@@ -14,6 +14,8 @@ from gan.experiments.summary import Result, select_results
 from gan.metrics.score_table import SCORES, Score
 from gan.report.document import Figure, Report, Table, best_cells
 from gan.training.health import FLAG_MEANINGS
+from gan.utils.confidence import LEAST_RUNS
+from gan.utils.counted import counted
 
 
 def comparison_report(record: parts.Record, folder: Path) -> Report:
@@ -82,9 +84,8 @@ def _row_name(row: Result) -> str:
 
 
 def _score_cell(row: Result, kind: str, score: Score, missing: str = "-") -> str:
-    interval = row[kind][score.key]
-    mean, half_width = interval["mean"], interval["half_width"]
-    return parts.interval_cell(mean, half_width, digits=score.digits, factor=score.factor, missing=missing)
+    values = row[kind][score.key]["values"]
+    return parts.mean_cell(values, digits=score.digits, factor=score.factor, missing=missing)
 
 
 def _score_table(
@@ -131,19 +132,17 @@ def _paired_table(tests: Sequence[Mapping[str, Any]]) -> Table:
     for test in tests:
         score = scores[test["score"]]
         setting, best = f"{test['setting']}, " if test["setting"] else "", ", best" if test["kind"] == "best" else ""
-        difference, half_width = test["difference"], test["half_width"]
         columns["Score"].append(f"{setting}{score.title}{best}")
-        columns["Difference"].append(
-            parts.interval_cell(difference, half_width, digits=score.digits, factor=score.factor)
-        )
+        columns["Difference"].append(parts.mean_cell(test["differences"], digits=score.digits, factor=score.factor))
         columns["Effect size"].append(parts.number_cell(test["effect_size"], "{:.2f}"))
         columns["p"].append(f"{test['p']:.3g}")
         columns["Seeds"].append(str(test["seeds"]))
     first, second = tests[0]["norms"]
     notes = [
-        f"Difference: {second} minus {first}, paired by seed, with the 95 % confidence interval of its mean (Student's "
-        "t). Effect size: Cohen's d_z, the mean difference divided by its standard deviation. p: exact two-sided "
-        "sign-flip test over all 2ⁿ sign assignments; its smallest possible value for n seeds is 2 / 2ⁿ.",
+        f"Difference: {second} minus {first}, paired by seed: the mean, with its 95 % confidence interval (Student's "
+        f"t), or with the range in brackets if there are fewer than {LEAST_RUNS} seeds. Effect size: Cohen's d_z, the "
+        "mean difference divided by its standard deviation. p: exact two-sided sign-flip test over all 2ⁿ sign "
+        "assignments; its smallest possible value for n seeds is 2 / 2ⁿ.",
         multiplicity_note(tests),
     ]
     for setting, seeds in sorted({(test["setting"], tuple(test["left_out"])) for test in tests if test["left_out"]}):
@@ -182,8 +181,8 @@ def _flags(row: Result) -> str:
 
 def _notes(record: parts.Record) -> list[str]:
     rows = record["rows"]
-    intervals = [row["final"]["fid"] for row in rows]
-    notes = [*record["warnings"], *parts.interval_notes([(each["mean"], each["half_width"]) for each in intervals])]
+    fids = [row["final"]["fid"]["values"] for row in rows]
+    notes = [*record["score_warnings"], *record["warnings"], *parts.spread_notes(fids)]
     notes.append("↓ less is better, ↑ more is better. Scores are those of the EMA generator.")
     if any(row["diverged"] for row in rows):
         notes.append(f"{parts.DIVERGED_NOTE}; in the charts they are lines of their own.")
@@ -200,13 +199,14 @@ def _facts(record: parts.Record) -> list[tuple[str, str]]:
     """Return the protocol: training, fairness, scoring, configuration, and machines."""
     config = record["config"]
     train = config["train"]
+    steps, every = counted(train["steps"], "generator step"), counted(train["report_every"], "step")
     facts = [
-        ("recipe", f"{train['preset']}: {train['network']}, {train['loss']} loss, {train['steps']:,} generator steps"),
+        ("recipe", f"{train['preset']}: {train['network']}, {train['loss']} loss, {steps}"),
         ("images", parts.image_set_text(record["data"], train)),
         ("norms", ", ".join(config["norms"])),
         ("seeds", ", ".join(map(str, range(config["seeds"])))),
         ("equal for all norms", "images and their order, latents, initial generator and raw discriminator weights"),
-        ("evaluations", f"every {train['report_every']:,} steps and at the end, {train['report_num']:,} images each"),
+        ("evaluations", f"every {every} and at the end, {counted(train['report_num'], 'image')} each"),
         *_initial_states(record),
         *(lr_grid_facts() if record["lr_grid"] else ()),
     ]

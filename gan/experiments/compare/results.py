@@ -11,6 +11,7 @@ from typing import Any
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.errors import UserError
+from gan.evaluation.training_evaluator import logged_warnings
 from gan.experiments.compare.plan import ComparedTraining
 from gan.experiments.provenance import RESULT, refuse_damaged
 from gan.experiments.summary import median_of
@@ -110,6 +111,7 @@ def _curve(entries: Iterable[dict[str, Any]], config: TrainConfig, last: int, di
         "best": min(points, key=lambda point: point["fid"]) if points else None,
         "missing": sorted(expected - {point["step"] for point in points}),
         "protocol": scored[-1]["protocol"] if scored else None,
+        "score_warnings": list(dict.fromkeys(line for entry in scored for line in logged_warnings(entry))),
     }
 
 

@@ -105,7 +105,7 @@ def _paired_tests(results: Sequence[Result], setting: str, norms: tuple[str, str
 
 
 def comparison_warnings(done: Sequence[dict[str, Any]]) -> list[str]:
-    """Return warnings about unequal conditions, and about what the report leaves out."""
+    """Return warnings about unequal conditions, and about what the report leaves out; not those about scores."""
     lines = []
     for seed in sorted({result["seed"] for result in done}):
         results = select_results(done, seed=seed)

@@ -38,7 +38,7 @@ def test_results(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
             values = [result[kind]["test_accuracy"] for result in record["trainings"] if result["norm"] == norm]
             mean = sum(values) / 3
             spread = math.sqrt(sum((value - mean) ** 2 for value in values) / 2)
-            assert row[f"{kind}_test_accuracy"] == pytest.approx(mean)
+            assert row[f"{kind}_test_accuracy"] == pytest.approx(mean) and row[f"{kind}_test_accuracy_values"] == values
             # Student's t for two degrees of freedom, from a table
             half = row[f"{kind}_test_accuracy_half_width"]
             assert half == pytest.approx(4.3027 * spread / math.sqrt(3), rel=1e-4, abs=1e-12)
@@ -47,7 +47,9 @@ def test_results(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["bn"]["added_parameters"] == 16 + 32 + 32  # two for each channel, and no bias
     output = capsys.readouterr()
     assert "msn, lr 0.01, seed 2: test accuracy" in output.err and "wrote checkpoints/r/classify.html" in output.err
-    assert "cnn3 on digits, under 3 norms" in output.out and " ± " in output.out
+    assert "cnn3 on digits, under 3 norms" in output.out and " ± " not in output.out
+    low, high = (100 * limit(rows["none"]["final_test_accuracy_values"]) for limit in (min, max))
+    assert f"({low:.2f} to {high:.2f})" in (RUN / "classify.md").read_text()
 
 
 def test_the_stated_command_trains_the_same_bytes(run: Run) -> None:
@@ -100,7 +102,7 @@ def test_pages(run: Run) -> None:
     assert any("Test accuracy, %, lr 0.01 over epochs: none from" in (alt or "") for alt in page.alts)
     markdown = (RUN / "classify.md").read_text()
     assert "| Norm | lr | Final test accuracy, % |" in markdown and "## Settings" in markdown
-    assert "± is the half-width of the 95 % confidence interval" in markdown and "no interval" not in markdown
+    assert "In brackets: the range (lowest to highest) of fewer than 4 seeds" in markdown and "±" not in markdown
     assert "trainings are done" not in markdown
     view = classification_report(record)
     assert len(view.first.rows) == 4 and view.first.heading == "Results" and view.stopped is None
@@ -111,7 +113,7 @@ def test_a_single_seed_has_no_interval(run: Run) -> None:
     record = run(**SMALL, norms=["none"], lr=[0.01])
     assert record["rows"][0]["final_test_accuracy_half_width"] is None
     markdown = (RUN / "classify.md").read_text()
-    assert "±" not in markdown.split("\n- ")[0] and "A value without ± is from one seed" in markdown
+    assert "±" not in markdown.split("\n- ")[0] and "A value alone is from one seed" in markdown
 
 
 def test_divergence_is_recorded_and_the_others_go_on(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,6 +172,15 @@ def test_a_trained_network_scores_images(run: Run, image_folder: Path) -> None:
     result = json.loads(Path("scores/report.json").read_text())["results"][0]
     assert result["protocol"]["layer"] == "vgg7 penultimate (256), logits (10)"
     assert result["fid"] == pytest.approx(0, abs=1e-3)  # the same images
+    # A FID of 0 in the features of a classifier that guesses: the report says how good it is.
+    accuracy = runlog.read_log(network.parent / "log.jsonl")[-1]["test_accuracy"]
+    quality = f"{accuracy:.2%} of 355 test images of digits; trained on 40 images of digits"
+    assert accuracy < 0.5 and result["protocol"]["extractor_accuracy"] == quality
+    assert any(
+        f"is a poor classifier, {accuracy:.0%} of its test images are right" in line for line in result["warnings"]
+    )
+    page = Path("scores/report.html").read_text()
+    assert "extractor accuracy" in page and quality in page and "is a poor classifier" in page
     assert create_extractor(ExtractorOptions(f"classifier:{network}")).dimension == 256
 
 

@@ -42,6 +42,7 @@ def test_paired_numbers() -> None:
     first, second = [12.0, 11.0, 13.0], [10.0, 9.5, 10.2]
     test = paired_test(first, second)
     assert test["difference"] == pytest.approx(-2.1) and test["seeds"] == 3
+    assert test["differences"] == pytest.approx([-2.0, -1.5, -2.8])
     assert test["p"] == 0.25 == test["least_p"]
     spread = np.std([-2.0, -1.5, -2.8], ddof=1)
     assert test["effect_size"] == pytest.approx(-2.1 / spread)
@@ -56,12 +57,19 @@ def test_words() -> None:
     def words(first: list[float], second: list[float], **options: float) -> str:
         return describe_test(paired_test(first, second), "FID", ("sn", "msn"), 1, **options)
 
-    assert words([12.0, 11.0, 13.0], [10.0, 9.2, 10.7]) == (
-        "msn's FID is lower by 2.0 ± 0.6 than sn's over 3 seeds (exact sign-flip test p = 0.25, "
-        "the smallest possible with 3 seeds)."
+    assert words([12.0, 11.0, 13.0], [10.0, 9.2, 10.7]) == (  # its 95 % interval would exclude 0
+        "msn's FID is lower by 2.0 than sn's over 3 seeds, with differences from -2.3 to -1.8 (exact sign-flip test "
+        "p = 0.25, the smallest possible with 3 seeds). Fewer than 4 seeds do not support a conclusion."
     )
-    assert words([10.0, 11.0, 13.0], [10.5, 10.2, 13.6]) == (
-        "No difference in FID that 3 seeds can show: msn's is higher by 0.1 ± 1.9 than sn's "
+    assert words([10.0, 11.0], [10.5, 10.2], factor=2).startswith(
+        "msn's FID is lower by 0.3 than sn's over 2 seeds, with differences from -1.6 to 1.0 (exact sign-flip"
+    )
+    assert words([12.0, 11.0, 13.0, 12.0], [10.0, 9.2, 10.7, 10.0]) == (
+        "msn's FID is lower by 2.0 ± 0.3 than sn's over 4 seeds (exact sign-flip test p = 0.125, "
+        "the smallest possible with 4 seeds)."
+    )
+    assert words([10.0, 11.0, 13.0, 10.0], [10.5, 10.2, 13.6, 10.0]) == (
+        "No difference in FID that 4 seeds can show: msn's is higher by 0.1 ± 1.0 than sn's "
         "(exact sign-flip test p = 1)."
     )
     many = words([10.0] * 7, [10.0 + number / 10 for number in range(1, 8)], factor=10)

@@ -79,6 +79,9 @@ def test_drawn_pages(made: Path) -> None:
     text = (made / RUN / "report.html").read_text()
     page = Page(text)
     assert page.open == [] and all(link.startswith(("data:", "#")) for link in page.links)
+    assert len(page.ids) == len(set(page.ids)) == 1 + 6  # a picture has a link that shows it enlarged
+    assert "±" not in text.split("<h2>Images")[0] and "In brackets: the range" in text  # of two seeds
+    assert "FID by images (less is better; thin lines are single seeds)" in text
     assert not {"script", "link", "iframe"} & page.tags and "prefers-color-scheme: dark" in text
     assert all(alt and len(alt) > 10 for alt in page.alts)
     # real images, 3 norms × 2 seeds; 5 scores × 2 axes; gradient norms of D and G, σ
@@ -144,7 +147,7 @@ def test_one_seed_and_one_norm(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert record["paired"] == [] and record["rows"][0]["final"]["fid"]["half_width"] is None
     text = (tmp_path / RUN / "report.md").read_text()
     assert "There is one norm only, so there is no paired test." in text
-    assert "A value without ± is from one seed" in text and "±" not in text.split("\n- ")[0]
+    assert "A value alone is from one seed" in text and "±" not in text.split("\n- ")[0]
     capsys.readouterr()
     record = compare(tmp_path, norms=["sn", "msn", "sn"])
     assert "--norms: sn is listed more than once; it is trained once for each seed" in capsys.readouterr().err
@@ -234,11 +237,19 @@ def test_outcome_of_a_setting() -> None:
     from gan.experiments.compare.report import _outcome
 
     def row(mean: float | None, **survival: int) -> dict[str, Any]:
-        return {"survival": survival, "seeds": 3, "final": {"fid": {"mean": mean, "half_width": None}}}
+        return {"survival": survival, "seeds": 3, "final": {"fid": {"mean": mean, "values": [mean] if mean else []}}}
 
     assert _outcome(row(None, diverged=3)) == "3 of 3 diverged"
     assert _outcome(row(12.345, diverged=1, collapsed=1, ok=1)) == "12.35; 1 of 3 diverged; 1 of 3 collapsed"
     assert _outcome(row(3.0, ok=3)) == "3.00"
+
+
+def test_few_images_are_a_warning(made: Path) -> None:
+    """20 images for a FID are as few in `compare` as in `report`."""
+    record = json.loads((made / RUN / "report.json").read_text())
+    (line,) = [line for line in record["score_warnings"] if line.startswith("FID from 20 images is far too high")]
+    for name in ("report.html", "report.md"):
+        assert line in (made / RUN / name).read_text()
 
 
 def test_dynamics_are_sampled_and_shown(tmp_path: Path) -> None:
@@ -264,12 +275,6 @@ def test_flags_raised_during_training_are_reported(copy: Path) -> None:
     assert "g-collapsed 2/2, at the end 1" in (copy / RUN / "report.md").read_text()
 
 
-def test_snapshots_are_a_tenth_of_the_steps(tmp_path: Path) -> None:
-    given = {key: value for key, value in BOTH.items() if key != "report_every"}
-    record = compare(tmp_path, **{**given, "norms": ["none"], "steps": 20, "checkpoint_every": 20, "log_every": 20})
-    assert record["trainings"][0]["curve"]["step"] == list(range(2, 21, 2))
-
-
 @pytest.mark.parametrize(
     "flags, message",
     [
@@ -278,9 +283,9 @@ def test_snapshots_are_a_tenth_of_the_steps(tmp_path: Path) -> None:
         ("--report-every 0", "--report-every 0: a comparison needs scores; give the steps between evaluations"),
         ("--preset resnet-64", "--data: the preset resnet-64 has no dataset"),
         ("--preset quick", "--preset quick: choose from quickstart"),
-        ("--batch 5000", "a batch of 5000 images is more than the 1797 images of digits"),
+        ("--batch 5000", "a batch of 5,000 images is more than the 1,797 of digits"),
         ("--data nowhere", "--data nowhere: no such folder, zip or npz"),
-        ("--norm sn", "No such option '--norm'. (Did you mean one of: '--network', '--norm-layers', '--norms'?)"),
+        ("--norm sn", "No such option '--norm'. Did you mean '--norms'?"),
         ("--norm-layers 99", "--norm-layers 99: this discriminator has 7 hidden convolutions"),
     ],
 )
