@@ -1,22 +1,32 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+RUN    := $(VENV)/.installed
+DEV    := $(VENV)/.installed-dev
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .PHONY: help setup train test test-all check clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-setup: $(STAMP)  ## create .venv and install msn-gan with its tools
+setup: $(DEV)    ## create .venv and install msn-gan with the tools of its tests
 
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "msn-gan needs Python 3.10 or later; set PYTHON=...")'
+# What training needs.
+$(RUN): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "msn-gan needs Python 3.10 or later; set PYTHON=...")'
+	@echo "Installing PyTorch and the other packages into $(VENV): 6 GB on disk, two to ten minutes."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP) -e .
 	touch $@
 
-train: setup     ## train the quickstart GAN on the built-in digits
+# What tests and checks need too.
+$(DEV): $(RUN)
+	@echo "Installing the tools of the tests into $(VENV)."
+	$(PIP) --quiet -e '.[dev]'
+	touch $@
+
+train: $(RUN)    ## train the quickstart GAN on the built-in digits
 	$(BIN)/python msn_gan.py train --preset quickstart $(ARGS)
 
 test: setup      ## run the tests

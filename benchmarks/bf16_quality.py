@@ -63,7 +63,7 @@ def train(precision: str, args: argparse.Namespace) -> None:
         "data": args.data,
         "report-every": args.steps // 2,
         "report-num": args.num,
-        "report-features": args.features,
+        "features": args.features,
         "out": args.out,
     }
     flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]

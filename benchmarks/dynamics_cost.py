@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 
 from gan.config.presets import preset_config
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.dynamics.measure import DynamicsMeter
 from gan.dynamics.probe_batches import ClassifierProbe, DiscriminatorProbe
 from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining

@@ -29,7 +29,8 @@ from gan.bench.turns import take_turns
 from gan.cli.train import train as command
 from gan.config.presets import preset_config
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet, load_images
+from gan.data.image_set import ImageSet
+from gan.data.loading import load_images
 from gan.errors import Diverged, UserError
 from gan.evaluation.image_streams import generator_stream, image_set_stream
 from gan.metrics.extractor import Extractor, ExtractorOptions

@@ -49,7 +49,7 @@ scores)
 bench)
     for precision in fp32 bf16; do
         part "bench-$precision" 115 $python msn_gan.py bench --models densenet-bc --norms none,bn,sn,msn --batch 64 \
-            --precision $precision --device cuda --seconds 90 --json "$out/bench-$precision.json"
+            --precision $precision --device cuda --seconds 90 --json "$out/bench-$precision.json" --overwrite
     done ;;
 dcgan | resnet)
     preset=$([ $name = dcgan ] && echo msn-dcgan || echo sngan-resnet)

@@ -23,10 +23,10 @@ from equal_seconds import config_of
 
 from gan.bench.report import Spread
 from gan.bench.turns import take_turns
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.runtime import Runtime, bf16_is_fast
 from gan.training.trainer import Trainer
-from gan.utils import memory
+from gan.utils import memory, peak_memory
 from gan.utils.environment import time_work
 
 _WARM_UP = 3
@@ -66,7 +66,7 @@ def measure(text: str, steps: int, mode: str) -> dict[str, Any]:
     return {
         "seconds": median(times[_WARM_UP:]),
         "pages": faults / steps,
-        "bytes": memory.peak_memory_bytes(cpu),
+        "bytes": peak_memory.peak_memory_bytes(cpu),
     }
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gan.data import ImageSet
 from gan.data.batches import to_float
+from gan.data.image_set import ImageSet
 from gan.data.train_test_sets import load_train_and_test
 from gan.experiments.classify.trainer import evaluate_classifier
 from gan.models.classifiers import Classifier, classifier_from_state

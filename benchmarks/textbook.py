@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import transforms
 
 from gan.config.train_config import TrainConfig
-from gan.data import Batches
+from gan.data.batches import Batches
 from gan.errors import UsageError, UserError
 from gan.norm import spectral_norms
 from gan.utils.random_streams import LATENTS, random_stream

@@ -33,11 +33,13 @@ from textbook_networks import NORMS
 
 from gan.bench.report import Spread
 from gan.bench.turns import take_turns
+from gan.config.choices import PRECISIONS
 from gan.config.presets import preset_config
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet, load_images
+from gan.data.image_set import ImageSet
+from gan.data.loading import load_images
 from gan.errors import UserError
-from gan.runtime import PRECISIONS, Runtime, resolve_runtime
+from gan.runtime import Runtime, resolve_runtime
 from gan.training.trainer import Trainer
 from gan.utils.environment import hardware_info, package_versions, synchronize, time_work
 from gan.utils.files import write_json

@@ -4,7 +4,7 @@ import sys
 
 
 def run() -> None:
-    """Import and run the command line; Ctrl-C during the import, which takes seconds, exits with 130 as later."""
+    """Import and run the command line; Ctrl-C during the import exits with 130 as later."""
     try:
         from gan.cli import main
     except KeyboardInterrupt:

@@ -14,9 +14,6 @@ from gan.utils.counted import counted
 
 M = TypeVar("M", bound=torch.nn.Module)
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16")
-
 
 @dataclass(frozen=True)
 class Runtime:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gan.cli import main
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.runtime import Runtime
 from tests.helpers.commands import Call
 

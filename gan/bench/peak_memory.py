@@ -11,7 +11,7 @@ import torch
 
 from gan.bench.workload import Workload
 from gan.runtime import Runtime
-from gan.utils.memory import peak_memory_bytes, reset_peak_memory
+from gan.utils.peak_memory import peak_memory_bytes, reset_peak_memory
 
 _STEPS = 3
 

@@ -12,9 +12,10 @@ from gan.bench.peak_memory import training_peak_memory
 from gan.bench.report import DEFINITIONS, TURN, summarize_model
 from gan.bench.turns import take_turns
 from gan.bench.workload import LARGE_BATCH, MODELS, QUANTITIES, Workload, count_flop
+from gan.config.choices import PRECISIONS
 from gan.errors import UsageError, UserError
 from gan.norm import NORMS
-from gan.runtime import PRECISIONS, Runtime, resolve_runtime
+from gan.runtime import Runtime, resolve_runtime
 from gan.utils.environment import hardware_info, package_versions
 from gan.utils.memory import is_out_of_memory
 from gan.utils.signals import StopSignals

@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 import click
 
 from gan import __version__
+from gan.config.choices import DEVICES
 from gan.distributed import process_group
 from gan.errors import UsageError, UserError
-from gan.runtime import DEVICES
 from gan.utils.memory import is_out_of_memory
 
 OVER_RANKS = {"train", "sample", "report"}
@@ -87,13 +87,14 @@ class _Commands(click.Group):
                 sys.exit(0)
             _drop_far_suggestions(error)
             _fail(f"{error.format_message()} (see --help)", error.exit_code)
-        except (KeyboardInterrupt, click.Abort):
-            _fail("interrupted", 130)
-        except _Signalled as error:
-            _fail(f"stopped by {error.signal.name}", 128 + error.signal)
+        except (KeyboardInterrupt, click.Abort, _Signalled) as error:
+            _end_stopped(error)
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
         except Exception as error:
+            # Python 3.11 and older wrap what is raised in a class body, so also a signal while torch is imported.
+            if isinstance(error.__cause__, (KeyboardInterrupt, _Signalled)):
+                _end_stopped(error.__cause__)
             if is_out_of_memory(error):
                 _fail(_out_of_memory(error), 1)
             _fail(f"{type(error).__name__}: {error}; this is a bug, msn-gan --debug COMMAND shows the traceback", 1)
@@ -109,6 +110,12 @@ def _drop_far_suggestions(error: click.ClickException) -> None:
 def _raise_signalled(number: int, _: FrameType | None) -> NoReturn:
     """Raise instead of exiting, so that partial files are removed."""
     raise _Signalled(signal.Signals(number))
+
+
+def _end_stopped(error: BaseException) -> NoReturn:
+    if isinstance(error, _Signalled):
+        _fail(f"stopped by {error.signal.name}", 128 + error.signal)
+    _fail("interrupted", 130)
 
 
 def _out_of_memory(error: Exception) -> str:
@@ -141,6 +148,7 @@ device_option = click.option(
 )
 split_option = click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
 skip_option = click.option("--skip-bad-images", is_flag=True, help="Skip images that cannot be read.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists at the output's path.")
 out_root = click.option(
     "--out",
     "root",

@@ -8,10 +8,10 @@ import click
 from click.core import ParameterSource
 
 from gan.bench.onnx_latency import measure_onnx, onnx_table
-from gan.cli.app import Names, device_option, main
+from gan.cli.app import Names, device_option, main, overwrite_option
+from gan.config.choices import PRECISIONS
 from gan.errors import UsageError
-from gan.runtime import PRECISIONS
-from gan.utils.files import write_json
+from gan.utils.files import require_new, write_json
 
 _MODELS = "cnn3,vgg7,densenet-bc,resnet18,msn-dcgan,sngan-resnet"
 
@@ -28,8 +28,9 @@ _MODELS = "cnn3,vgg7,densenet-bc,resnet18,msn-dcgan,sngan-resnet"
 @click.argument("files", nargs=-1, metavar="[FILE...]", type=click.Path(path_type=Path))
 @click.option("--runs", type=click.IntRange(10), default=500, show_default=True, help="Runs per FILE and thread count.")
 @click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write the results here too.")
+@overwrite_option
 @device_option
-def bench(path: Path | None, onnx: bool, files: tuple[Path, ...], runs: int, **options: Any) -> None:
+def bench(path: Path | None, overwrite: bool, onnx: bool, files: tuple[Path, ...], runs: int, **options: Any) -> None:
     """Time networks under several norms, in turn, and print the ratios MSN/BN and MSN/SN.
 
     Measures the training step, inference at batch 1 and 64, the same after folding, parameters, peak memory and FLOP,
@@ -44,6 +45,8 @@ def bench(path: Path | None, onnx: bool, files: tuple[Path, ...], runs: int, **o
     """
     if path and not path.absolute().parent.is_dir():
         raise UsageError(f"--json {path}: there is no folder {path.absolute().parent}")
+    if path:
+        require_new(path, "--json", overwrite=overwrite)
     if onnx != bool(files):
         raise UsageError("bench: --onnx FILE... measures the .onnx files that `msn-gan export` wrote; give both")
     context = click.get_current_context()
@@ -52,7 +55,8 @@ def bench(path: Path | None, onnx: bool, files: tuple[Path, ...], runs: int, **o
         for parameter in context.command.params
         if context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
     ]
-    unused = sorted(flag for flag in given if flag not in ("--onnx", "files", "--json") and (flag == "--runs") != onnx)
+    both = ("--onnx", "files", "--json", "--overwrite")
+    unused = sorted(flag for flag in given if flag not in both and (flag == "--runs") != onnx)
     if unused:
         problem = "cannot be combined with --onnx" if onnx else "needs --onnx FILE..."
         raise UsageError(f"{', '.join(unused)}: {problem}")

@@ -9,7 +9,6 @@ import click
 from gan.cli.app import device_option, main, out_root
 from gan.cli.config_options import config_options
 from gan.experiments.classify.config import ClassifyConfig
-from gan.experiments.classify.experiment import run_classification
 
 
 @main.command()
@@ -30,6 +29,8 @@ def classify(run: str, root: Path, device: str, **config: Any) -> None:
               msn-gan classify vgg --model vgg7 --data cifar10 --lr 0.01,0.001 --seeds 3
               msn-gan classify mine --model resnet18 --data train.zip --test-data test.zip --optimizer sgd --lr 0.1
     """
+    from gan.experiments.classify.experiment import run_classification
+
     overrides = {name: value for name, value in config.items() if value is not None}
     stopped = run_classification(run, overrides, root=root, device=device)
     if stopped is not None:

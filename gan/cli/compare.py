@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from gan.cli.app import device_option, main, out_root
+from gan.cli.completion import complete_names
 from gan.cli.config_options import config_options
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
-from gan.experiments.compare.experiment import run_comparison
 from gan.experiments.compare.plan import PER_TRAINING, CompareConfig
 
 _HELP_TEXTS = {"report_every": "Steps between scores of the EMA generator.  [scoring takes a fifth of the time]"}
@@ -18,7 +18,11 @@ _HELP_TEXTS = {"report_every": "Steps between scores of the EMA generator.  [sco
 
 @main.command()
 @click.argument("run")
-@click.option("--preset", help=f"Base config: {', '.join(PRESETS)}.  [default: chosen from --data; quickstart without]")
+@click.option(
+    "--preset",
+    help=f"Base config: {', '.join(PRESETS)}.  [default: chosen from --data; quickstart without]",
+    shell_complete=complete_names(PRESETS),
+)
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Config fields from a TOML or JSON file.")
 @out_root
 @device_option
@@ -39,6 +43,8 @@ def compare(run: str, preset: str | None, file: Path | None, root: Path, device:
               msn-gan compare cifar --preset msn-dcgan --norms sn,msn --seeds 5 --steps 20000
               msn-gan compare rates --preset sngan-dcgan --norms none,sn,msn --seeds 1 --steps 2000 --lr-grid
     """
+    from gan.experiments.compare.experiment import run_comparison
+
     overrides = {name: value for name, value in config.items() if value is not None}
     stopped = run_comparison(run, preset, file, overrides, root=root, device=device)
     if stopped is not None:

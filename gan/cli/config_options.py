@@ -1,5 +1,6 @@
 """A command-line flag for every config field of a training command."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import click
 
 from gan.cli.app import Names, Numbers
+from gan.cli.completion import complete_names, complete_path
 from gan.config.base import Config, field_types, flag_name
 
 # Types that parse the values. Choices and ranges are checked by the config, which reports all problems in one message.
@@ -18,6 +20,15 @@ _CLICK_TYPES: dict[Any, click.ParamType] = {
     tuple[float, ...]: Numbers(float, "0.1,0.01"),
     tuple[str, ...]: Names(repeats=True),
 }
+
+
+class _Option(click.Option):
+    """An option whose help shows only its current name, not the former one that is accepted too."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        shown = copy.copy(self)
+        shown.opts = self.opts[:1]
+        return click.Option.get_help_record(shown, ctx)
 
 
 def config_options(
@@ -35,12 +46,17 @@ def config_options(
             kind, name = types[item.name].kind, flag_name(item.name)
             choices, bare = item.metadata["choices"], item.metadata["bare"]
             optional_value: dict[str, Any] = {} if bare is None else {"is_flag": False, "flag_value": str(bare)}
+            former = [flag_name(item.metadata["key"])] if item.metadata["key"] else []
             command = click.option(
                 f"{name}/--no-{name[2:]}" if kind is bool else name,
+                *former,
+                item.name,
+                cls=_Option,
                 type=_CLICK_TYPES.get(kind),
                 default=None,
                 metavar="[K]" if optional_value else _metavar(choices, is_tuple=kind is not types[item.name].part),
                 help=(help_texts or {}).get(item.name) or f"{_sentence(item.metadata['help'])}{_default(item.default)}",
+                shell_complete=complete_names(choices) if choices else complete_path if kind is str else None,
                 **optional_value,
             )(command)
         return command

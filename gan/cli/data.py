@@ -7,12 +7,10 @@ from typing import Any
 
 import click
 
-from gan import data as image_data
-from gan.cli.app import device_option, main, skip_option, split_option
+from gan.cli.app import device_option, main, overwrite_option, skip_option, split_option
+from gan.cli.completion import complete_path
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
-from gan.data.source import printable_name
 from gan.errors import UsageError, UserError
-from gan.evaluation.reference_statistics import write_statistics
 from gan.utils.counted import counted
 from gan.utils.memory import format_bytes
 
@@ -45,7 +43,7 @@ def data() -> None:
 
 
 @data.command("info")
-@click.argument("path")
+@click.argument("path", shell_complete=complete_path)
 @_data_root
 @split_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -55,7 +53,9 @@ def info(path: str, data_root: Path, split: str, as_json: bool, strict: bool) ->
 
     Example: msn-gan data info cats.zip
     """
-    description = image_data.describe_images(path, data_root=data_root, split=split)
+    from gan.data.describe import describe_images
+
+    description = describe_images(path, data_root=data_root, split=split)
     click.echo(json.dumps(description, indent=2) if as_json else _description_text(description))
     if strict and (description["bad"] or description["warnings"]):
         count = len(description["bad"])
@@ -64,6 +64,8 @@ def info(path: str, data_root: Path, split: str, as_json: bool, strict: bool) ->
 
 
 def _description_text(description: dict[str, Any]) -> str:
+    from gan.data.source import printable_name
+
     lines = {
         "name": description["name"],
         "kind": description["kind"],
@@ -71,15 +73,18 @@ def _description_text(description: dict[str, Any]) -> str:
         "classes": _counts(description["classes"]) if description["labelled"] else "none (no labels)",
         "sizes": _counts(description["sizes"]),
         "modes": _counts(description["modes"]),
+        "conversions": _counts(description["conversions"]) or "none at any size",
         "in memory": ", ".join(f"{format_bytes(size)} at {side} pixels" for side, size in description["bytes"].items()),
         "unreadable": f"{len(description['bad']):,}" if description["bad"] else "none",
     }
-    rows = [f"{key + ':':<12} {text}" for key, text in lines.items()]
-    rows += [f"{'note:':<12} {note}" for note in description["notes"]]
+    rows = [f"{key + ':':<13}{text}" for key, text in lines.items()]
+    rows += [f"{'note:':<13}{note}" for note in description["notes"]]
     return "\n".join([*rows, *(f"  {printable_name(name)}: {reason}" for name, reason in description["bad"])])
 
 
 def _counts(counts: dict[str, int]) -> str:
+    from gan.data.source import printable_name
+
     return ", ".join(f"{printable_name(name)} {count:,}" for name, count in counts.items())
 
 
@@ -92,6 +97,7 @@ def _counts(counts: dict[str, int]) -> str:
 @_data_root
 @split_option
 @skip_option
+@overwrite_option
 def pack(path: Path, positional: Path | None, out: Path | None, channels: str, **flags: Any) -> None:
     """Resize the images of PATH (a folder, a zip or a dataset's name) and pack them with their labels into a zip.
 
@@ -101,13 +107,15 @@ def pack(path: Path, positional: Path | None, out: Path | None, channels: str, *
     Examples: msn-gan data pack photos/ --out photos-64.zip --resolution 64
               msn-gan data pack cifar10 --out cifar10-test.zip --split test --resolution 32
     """
+    from gan.data.packing import pack_images
+
     out = _one_out(positional, out)
-    count = image_data.pack_images(path, out, channels=int(channels), **flags)
+    count = pack_images(path, out, channels=int(channels), **flags)
     click.echo(f"packed {counted(count, 'image')} into {out}", err=True)
 
 
 @data.command("stats")
-@click.argument("path")
+@click.argument("path", shell_complete=complete_path)
 @_out_argument
 @_out_option("The .npz file.")
 @click.option("--resolution", type=click.IntRange(1, 4096), required=True, help="Side of the square images, in pixels.")
@@ -116,6 +124,7 @@ def pack(path: Path, positional: Path | None, out: Path | None, channels: str, *
 @split_option
 @extractor_flags
 @skip_option
+@overwrite_option
 @device_option
 def stats(path: str, positional: Path | None, out: Path | None, channels: str, device: str, **flags: Any) -> None:
     """Write feature statistics of the images of PATH to an .npz file for `report --ref` and for pytorch-fid.
@@ -124,6 +133,8 @@ def stats(path: str, positional: Path | None, out: Path | None, channels: str, d
 
     Example: msn-gan data stats cats.zip --out cats-32.npz --resolution 32
     """
+    from gan.evaluation.reference_statistics import write_statistics
+
     out = _one_out(positional, out)
     extractor = pop_extractor_options(flags, device)
     reference = write_statistics(path, out, extractor, channels=int(channels), **flags)

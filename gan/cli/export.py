@@ -5,24 +5,33 @@ from typing import Any
 
 import click
 
-from gan.cli.app import main
+from gan.cli.app import main, overwrite_option
+from gan.cli.completion import complete_path
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
+from gan.config.choices import EXPORT_FORMATS
 from gan.errors import UsageError
-
-_FORMATS = ("onnx", "safetensors", "torch-export")
 
 
 @main.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--what", type=click.Choice(("generator", "discriminator")), help="Of a GAN.  [default: generator]")
-@click.option("--format", type=click.Choice(_FORMATS), default="onnx", show_default=True, help="File format.")
+@click.option("--format", type=click.Choice(EXPORT_FORMATS), default="onnx", show_default=True, help="File format.")
 @click.option("--ema/--no-ema", default=None, help="The EMA generator, or the trained one.  [default: EMA]")
 @click.option("--uint8", is_flag=True, help="The generator outputs bytes, images that are ready to display.")
 @click.option("--opset", type=click.INT, help="Version of ONNX's operators, 16 to 25.  [default: 18]")
 @click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: exports/RUN-STEP-NETWORK.onnx]")
+@overwrite_option
 @click.option("--int8", is_flag=True, help="Quantize to 8-bit integers, calibrated on training images or latents.")
-@click.option("--data", help="For --int8: the images, a name, folder or zip.  [default: the training images]")
-@click.option("--test-data", help="For --int8 of a classifier: images for the accuracy.  [default: as in classify]")
+@click.option(
+    "--data",
+    help="For --int8: the images, a name, folder or zip.  [default: the training images]",
+    shell_complete=complete_path,
+)
+@click.option(
+    "--test-data",
+    help="For --int8 of a classifier: images for the accuracy.  [default: as in classify]",
+    shell_complete=complete_path,
+)
 @click.option("--data-root", type=click.Path(path_type=Path), help="For --int8: folder of named datasets.")
 @click.option(
     "--num",

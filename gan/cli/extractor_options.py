@@ -10,7 +10,12 @@ import click
 from gan.metrics.extractor import ExtractorOptions
 
 _FLAGS = (
-    click.option("--features", help="inception (default), digits (default for the digits) or classifier:CHECKPOINT."),
+    click.option(
+        "--features",
+        default="auto",
+        show_default=True,
+        help="Feature extractor: inception, digits or classifier:FILE; auto: digits for the digits, else inception.",
+    ),
     click.option("--preprocess", help="For Inception: pytorch-fid, torch-fidelity or clean.  [default: pytorch-fid]"),
     click.option(
         "--precision",

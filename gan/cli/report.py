@@ -5,27 +5,37 @@ from typing import Any
 
 import click
 
-from gan.cli.app import Names, device_option, main, skip_option, split_option
+from gan.cli.app import Names, device_option, main, overwrite_option, skip_option, split_option
+from gan.cli.completion import complete_names, complete_path
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
 from gan.distributed import process_group
-from gan.evaluation import evaluator
-from gan.evaluation.options import EvaluationOptions
-from gan.report.terminal import print_report
-from gan.runs.run_dir import default_output_name
+from gan.evaluation.options import MOST_GENERATED, EvaluationOptions
+from gan.metrics.score_table import METRICS
+from gan.utils.progress import say
 
 
 @main.command()
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
-@click.option("--data", help="Real images: a name, folder or zip.  [default: the training images of the checkpoints]")
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...", shell_complete=complete_path)
+@click.option(
+    "--data",
+    help="Real images: a name, folder or zip.  [default: the training images of the checkpoints]",
+    shell_complete=complete_path,
+)
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder of named datasets.")
 @split_option
 @click.option("--ref", type=click.Path(path_type=Path), help="Statistics instead of --data: a .npz of `data stats`.")
-@click.option("--metrics", type=Names(), help="Some of fid,is,kid,pr.  [default: all; fid,is with --ref]")
+@click.option(
+    "--metrics",
+    type=Names(),
+    help=f"Some of {','.join(METRICS)}.  [default: all; fid,is with --ref]",
+    shell_complete=complete_names(METRICS),
+)
 @click.option(
     "--num",
     type=click.IntRange(2),
     help="Images to score; a random subset of a folder, zip or npz.  "
-    f"[default: all; of a checkpoint as many as --data has, at most {evaluator.MOST_GENERATED:,}]",
+    f"[default: all; of a checkpoint as many as --data has, at most {MOST_GENERATED:,}; "
+    "of several targets the smallest of these numbers]",
 )
 @click.option(
     "--seed",
@@ -38,27 +48,37 @@ from gan.runs.run_dir import default_output_name
 @click.option("--ema/--no-ema", default=True, show_default=True, help="Score the EMA generator, or the trained one.")
 @click.option("--mixed-protocols", is_flag=True, help="Allow scores with different protocols in one report.")
 @skip_option
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/TARGET]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the report.  [default: reports/TARGET of the first; reports/TARGET-2, ... if the folder has a "
+    "report of other targets or settings]",
+)
+@overwrite_option
 @device_option
-def report(out: Path | None, device: str, targets: tuple[str, ...], **flags: Any) -> None:
+def report(out: Path | None, overwrite: bool, device: str, targets: tuple[str, ...], **flags: Any) -> None:
     """Score each TARGET: a checkpoint, a run's folder (all its checkpoints), or a folder, zip or npz of images.
 
-    Prints a table and writes report.json, report.md and report.html. For fid and is, statistics of the real images are
-    cached; kid and pr extract features of all real images again.
+    Prints a table and writes report.json, report.md and report.html. A report that exists in --out is replaced with
+    --overwrite only; without --out, one of the same targets and settings is replaced. For fid and is, statistics of the
+    real images are cached; kid and pr extract features of all real images again.
 
     \b
     Examples: msn-gan report checkpoints/quickstart
               msn-gan report cats-10k.zip other-cats/ --data cats.zip --num 10000
               msn-gan report checkpoints/cats --ref cats-32.npz --features inception
     """
+    from gan.evaluation import evaluator
     from gan.evaluation import report as report_pages
+    from gan.report.terminal import print_report
 
     extractor = pop_extractor_options(flags, device)
-    folder = out or Path("reports") / default_output_name(Path(targets[0]))
     with process_group.joined_ranks():
-        _, error = evaluator.evaluate(EvaluationOptions(targets, extractor, **flags), folder)
+        options = EvaluationOptions(targets, extractor, **flags)
+        _, error, folder = evaluator.evaluate(options, out, overwrite=overwrite)
         if process_group.is_rank0():
             print_report(report_pages.write_evaluation_report(folder))
-            click.echo(f"wrote {folder}/report.html, report.md and report.json", err=True)
+            page = folder / "report.html"
+            say(f"wrote {page}, report.md and report.json", link=page)
         if error:
             raise error

@@ -5,9 +5,8 @@ from typing import Any
 
 import click
 
-from gan.cli.app import device_option, main
+from gan.cli.app import device_option, main, overwrite_option
 from gan.distributed import process_group
-from gan.sampling.sample import SampleOptions, write_samples
 
 
 @main.command()
@@ -20,6 +19,7 @@ from gan.sampling.sample import SampleOptions, write_samples
 @click.option("--truncation", type=click.FloatRange(0, min_open=True), help="Truncate latents at ± this value.")
 @click.option("--interpolate", "frames", type=click.IntRange(2), help="Walk between latents in N frames each.")
 @click.option("--ema/--no-ema", default=True, show_default=True, help="The EMA generator, or the trained one.")
+@overwrite_option
 @device_option
 def sample(checkpoint: Path, out: Path | None, **flags: Any) -> None:
     """Generate images from CHECKPOINT, a file or a run's folder (its newest checkpoint).
@@ -29,5 +29,7 @@ def sample(checkpoint: Path, out: Path | None, **flags: Any) -> None:
               msn-gan sample checkpoints/quickstart --num 10000 --out digits.zip
               msn-gan sample checkpoints/quickstart --interpolate 30 --out walk.gif
     """
+    from gan.sampling.sample import SampleOptions, write_samples
+
     with process_group.joined_ranks():
         write_samples(checkpoint, out, SampleOptions(**flags))

@@ -7,21 +7,26 @@ from typing import Any
 import click
 
 from gan.cli.app import device_option, main, out_root
+from gan.cli.completion import complete_names
 from gan.cli.config_options import config_options
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.distributed import process_group
-from gan.training import train as launch
 
 
 @main.command()
 @click.argument("run", required=False)
-@click.option("--preset", help=f"Base config: {', '.join(PRESETS)}.  [default: chosen from --data; quickstart without]")
+@click.option(
+    "--preset",
+    help=f"Base config: {', '.join(PRESETS)}.  [default: chosen from --data; quickstart without]",
+    shell_complete=complete_names(PRESETS),
+)
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Config fields from a TOML or JSON file.")
 @click.option("--resume", is_flag=True, help="Resume RUN from its newest checkpoint.")
 @click.option(
-    "--dry-run", is_flag=True, help="Print the config, sizes, and estimates of time and memory; train nothing."
+    "--dry-run", is_flag=True, help="Print settings and sizes, and estimate time, memory and disk; train nothing."
 )
+@click.option("--verbose", is_flag=True, help="With --dry-run: all fields of the config, also those of the preset.")
 @out_root
 @device_option
 @config_options(TrainConfig)
@@ -31,6 +36,7 @@ def train(
     file: Path | None,
     resume: bool,
     dry_run: bool,
+    verbose: bool,
     root: Path,
     device: str,
     **config: Any,
@@ -40,16 +46,26 @@ def train(
     Without --preset, the recipe is chosen from the images and the machine, and printed.
 
     Flags override the file, which overrides the preset. Brackets show the defaults, most of which a preset
-    changes; --dry-run shows the effective values.
+    changes; --dry-run --verbose shows the effective values.
 
     \b
     Examples: msn-gan train --data photos/
               msn-gan train cats --preset msn-dcgan --data cats.zip --norm msn --steps 20000
     """
+    from gan.training import train as launch
+
     overrides = {name: value for name, value in config.items() if value is not None}
     with process_group.joined_ranks():
         stopped = launch.train_run(
-            run, preset, file, overrides, resume=resume, dry_run=dry_run, root=root, device=device
+            run,
+            preset,
+            file,
+            overrides,
+            resume=resume,
+            dry_run=dry_run,
+            root=root,
+            device=device,
+            verbose=verbose,
         )
     if stopped is not None:
         sys.exit(128 + stopped)

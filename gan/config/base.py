@@ -29,6 +29,7 @@ def config_field(
     low: float | None = None,
     free: bool = False,
     bare: Any = None,
+    key: str = "",
 ) -> Any:
     """A config field with its help text and constraints.
 
@@ -37,8 +38,9 @@ def config_field(
         low: the smallest allowed value, of each part if the field is a tuple.
         free: a resumed run may change the field, as it does not affect the result.
         bare: the value of the flag when it is given without one; None: the flag requires a value.
+        key: the key in files, if it differs from the field's name; also accepted as a flag.
     """
-    metadata = {"help": help, "choices": choices, "low": low, "free": free, "bare": bare}
+    metadata = {"help": help, "choices": choices, "low": low, "free": free, "bare": bare, "key": key}
     return field(default=default, metadata=metadata)
 
 
@@ -99,8 +101,9 @@ class Config:
         return []
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain values, for JSON."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+        """All fields as plain values by their keys, for JSON."""
+        values = {item.metadata["key"] or item.name: getattr(self, item.name) for item in fields(self)}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     @classmethod
     def from_dict(cls: type[S], values: Mapping[str, Any]) -> S:
@@ -111,9 +114,24 @@ class Config:
         """
         return cls().replace(values)
 
+    @classmethod
+    def by_field_name(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values with keys replaced by field names, where the two differ.
+
+        Raises:
+            UsageError: a field is given twice, by its name and by its key.
+        """
+        names = {item.metadata["key"]: item.name for item in fields(cls) if item.metadata["key"]}
+        if twice := [f"{names[key]} and {key}" for key in values if names.get(key) in values]:
+            raise UsageError(f"two names of one config field: {', '.join(twice)}; give only the first")
+        return {names.get(key, key): value for key, value in values.items()}
+
     def replace(self: S, values: Mapping[str, Any]) -> S:
-        """A validated copy with some fields changed. Lists become tuples, and integers floats for float fields."""
-        known = field_types(type(self))
+        """A validated copy with some fields changed, by name or key.
+
+        Lists become tuples, and integers floats for float fields.
+        """
+        known, values = field_types(type(self)), self.by_field_name(values)
         if unknown := [name for name in values if name not in known]:
             raise UsageError(f"unknown config fields: {', '.join(unknown)}; choose from: {', '.join(known)}")
         return dataclasses.replace(self, **{name: _coerce(value, known[name].part) for name, value in values.items()})

@@ -5,14 +5,17 @@ import dataclasses
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 
+# Found by trials of about a minute: docs/results/quickstart.md. The EMA half-life is 5 % of the images seen.
 _QUICKSTART = TrainConfig(
     channels=1,
     g_width=16,
-    d_width=16,
-    steps=1500,
+    d_width=8,
+    steps=1000,
+    g_lr=6e-4,
+    d_lr=6e-4,
     sample_every=250,
     checkpoint_every=500,
-    report_every=1500,
+    report_every=1000,
     report_num=2000,
 )
 

@@ -29,7 +29,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
         values = values["config"]
     if not isinstance(values, dict):
         raise UsageError(f"--config {path}: is not a table of config fields")
-    return {name.replace("-", "_"): value for name, value in values.items()}
+    return TrainConfig.by_field_name({name.replace("-", "_"): value for name, value in values.items()})
 
 
 def resolve_config(preset: str | None, file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:

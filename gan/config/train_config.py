@@ -4,13 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan.config.base import Config, config_field, dynamics_field
-from gan.nn.diff_augment import AUGMENTATIONS
-from gan.nn.losses import LOSSES
-from gan.norm import NORMS
-from gan.runtime import PRECISIONS
-
-NETWORKS = ("dcgan", "sngan-cnn", "resnet")
-RESOLUTIONS = (32, 48, 64, 128)
+from gan.config.choices import AUGMENTATIONS, LOSSES, NETWORKS, NORMS, PRECISIONS, RESOLUTIONS
 
 
 @dataclass(frozen=True)
@@ -28,7 +22,7 @@ class TrainConfig(Config):
     augment: tuple[str, ...] = config_field(
         (),
         "differentiable augmentations (DiffAugment) of all images that D gets, in order",
-        choices=tuple(AUGMENTATIONS),
+        choices=AUGMENTATIONS,
     )
     skip_bad_images: bool = config_field(False, "skip images that cannot be read", free=True)
 
@@ -36,12 +30,12 @@ class TrainConfig(Config):
     latent_dim: int = config_field(128, "dimension of the latent vector", low=1)
     g_width: int | None = config_field(None, "generator width (default: as published for the network)", low=1)
     d_width: int | None = config_field(None, "discriminator width (default: as published)", low=1)
-    norm: str = config_field("msn", "normalization of the discriminator", choices=tuple(NORMS))
+    norm: str = config_field("msn", "normalization of the discriminator", choices=NORMS)
     norm_layers: tuple[int, ...] | None = config_field(
         None, "hidden convolutions (from 1, such as 4,6,7) with the full norm; the others get that of an output layer"
     )
 
-    loss: str = config_field("hinge", "GAN loss", choices=tuple(LOSSES))
+    loss: str = config_field("hinge", "GAN loss", choices=LOSSES)
     r1: float = config_field(0.0, "weight γ of the R1 penalty, γ/2 E|∇D(real)|²", low=0)
     r2: float = config_field(0.0, "weight γ of the R2 penalty, γ/2 E|∇D(fake)|²", low=0)
     gradient_penalty: float = config_field(0.0, "weight λ of the WGAN-GP penalty (10 is usual)", low=0)
@@ -75,10 +69,12 @@ class TrainConfig(Config):
 
     report_every: int = config_field(0, "steps between scores of the EMA generator; 0: never", low=0, free=True)
     report_num: int = config_field(10_000, "generated images for a score", low=10, free=True)
-    report_features: str = config_field(
+    features: str = config_field(
         "auto",
-        "feature extractor of the scores: inception, digits or classifier:CHECKPOINT; auto: chosen by the data",
+        "feature extractor of the scores: inception, digits or classifier:FILE; auto: digits for --data digits, "
+        "else inception",
         free=True,
+        key="report_features",
     )
 
     def _contradictions(self) -> list[str]:

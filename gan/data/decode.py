@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
+from gan.data.file_checks import TIFF_DEPTH, TIFF_PHOTOMETRIC, WHITE_IS_ZERO, refuse_damaged_png, refuse_misread_tiff
 from gan.data.source import BadImage, Content
 from gan.errors import UsageError
 
@@ -23,6 +24,8 @@ ON_WHITE = "transparency laid on white"
 TURNED = "turned as EXIF says"
 FIRST_FRAME = "first frame of an animation"
 
+_OF_ANY_SIZE = (FROM_16_BIT, ON_WHITE, TURNED, FIRST_FRAME)
+
 # The content decides, not the file name: a JPEG named .png is read, a PDF is not.
 _FORMATS = (
     *("PNG", "JPEG", "BMP", "DIB", "WEBP", "GIF", "TIFF", "PPM"),
@@ -32,10 +35,6 @@ _FORMATS = (
 _ORIENTATION = 0x0112
 _PNG_DEPTH = 24  # offset of the byte that holds the bits per channel
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
-_TIFF_DEPTH = 258  # tag with the bits per channel
-_TIFF_SAMPLE_FORMAT, _SIGNED = 339, 2  # tag with the type of the values
-_TIFF_COMPRESSION, _TIFF_BIT_ORDER, _TIFF_LAYOUT = 259, 266, 284  # each 1 unless stated
-_TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # tag with the meaning of the values
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -61,6 +60,8 @@ class ImageInfo:
 
     size: tuple[int, int]
     mode: str
+    kinds: tuple[str, ...]
+    """The conversions that it needs at any size and number of channels."""
 
     @property
     def is_grey(self) -> bool:
@@ -87,6 +88,7 @@ def to_pixels(content: Content, resolution: int, channels: int) -> tuple[NDArray
     """
     with _decoder_errors():
         image = _open(content)
+        refuse_damaged_png(image, content)
         kinds = _kinds(image, content, resolution, channels)
         image.load()
         transposition = _TRANSPOSITIONS.get(_orientation(image))
@@ -110,7 +112,8 @@ def inspect_image(content: Content) -> ImageInfo:
     """Decode an image, and return its size and mode. Raises BadImage if it cannot be decoded."""
     with _decoder_errors():
         image = _open(content)
-        info = _info(image)
+        refuse_damaged_png(image, content)
+        info = _info(image, content)
         image.load()
         return info
 
@@ -118,13 +121,14 @@ def inspect_image(content: Content) -> ImageInfo:
 def inspect_header(content: Content) -> ImageInfo:
     """Return the size and mode that the header of an image states. Raises BadImage if it is unreadable."""
     with _decoder_errors():
-        return _info(_open(content))
+        return _info(_open(content), content)
 
 
-def _info(image: Image.Image) -> ImageInfo:
+def _info(image: Image.Image, content: Content) -> ImageInfo:
     width, height = image.size
     swapped = image.format != "TIFF" and _orientation(image) >= 5  # Pillow gives a TIFF's size as displayed
-    return ImageInfo((height, width) if swapped else (width, height), image.mode)
+    kinds = tuple(kind for kind in _kinds(image, content, min(image.size), 3) if kind in _OF_ANY_SIZE)
+    return ImageInfo((height, width) if swapped else (width, height), image.mode, kinds)
 
 
 @contextmanager
@@ -150,7 +154,7 @@ def _open(content: Content) -> Image.Image:
             raise BadImage("a TIFF of a form that cannot be read, or damaged; save it as PNG") from error
         raise
     if image.format == "TIFF":
-        _refuse_misread_tiff(image)
+        refuse_misread_tiff(image)
     if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):  # that of a PGM has 16 bits
         # There is no convention for the value of white.
         raise BadImage("32-bit pixels; convert it to 8 or 16 bits")
@@ -162,19 +166,6 @@ def _open(content: Content) -> Image.Image:
         # Pillow scales grey values of 2 or 4 bits to 8, but not the one that is transparent.
         image.info["transparency"] = transparent * 255 // (2 ** content[_PNG_DEPTH] - 1)
     return image
-
-
-def _refuse_misread_tiff(image: Image.Image) -> None:
-    """Raise BadImage for the forms of TIFF that Pillow opens, but whose pixels come out wrong."""
-    tags = image.tag_v2  # type: ignore[attr-defined]
-    if _SIGNED in tags.get(_TIFF_SAMPLE_FORMAT, ()):
-        raise BadImage("signed pixels, whose black and white are not defined; convert it to unsigned ones")
-    if tags.get(_TIFF_LAYOUT, 1) == 1 or len(tags.get(_TIFF_DEPTH, ())) < 2:
-        return
-    uncompressed = tags.get(_TIFF_COMPRESSION, 1) == 1
-    plain = set(tags[_TIFF_DEPTH]) == {8} and tags.get(_TIFF_BIT_ORDER, 1) == 1
-    if image.mode in ("LA", "La", "PA") or (uncompressed and not plain):
-        raise BadImage("its channels are stored one after the other; save it with interleaved channels")
 
 
 def _kinds(image: Image.Image, content: Content, resolution: int, channels: int) -> tuple[str, ...]:
@@ -210,7 +201,9 @@ def _has_16_bits(image: Image.Image, content: Content) -> bool:
         return False
     if image.format == "PNG":
         return content[_PNG_DEPTH] == 16
-    return image.format == "TIFF" and 16 in image.tag_v2.get(_TIFF_DEPTH, ())  # type: ignore[attr-defined]
+    if image.format == "PPM":
+        return any(isinstance(tile.args, tuple) and tile.args[-1] > 255 for tile in image.tile)  # type: ignore[attr-defined]
+    return image.format == "TIFF" and 16 in image.tag_v2.get(TIFF_DEPTH, ())  # type: ignore[attr-defined]
 
 
 def _mode(channels: int) -> str:
@@ -232,7 +225,7 @@ def _orientation(image: Image.Image) -> int:
 def _convert(image: Image.Image, transposition: Image.Transpose | None, resolution: int, channels: int) -> Image.Image:
     if image.mode.startswith("I"):
         wide, white = np.asarray(image).astype(np.uint32), _white(image)
-        if image.format == "TIFF" and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:  # type: ignore[attr-defined]
+        if image.format == "TIFF" and image.tag_v2.get(TIFF_PHOTOMETRIC) == WHITE_IS_ZERO:  # type: ignore[attr-defined]
             wide = white - wide  # Pillow inverts up to 8 bits
         grey = ((wide * 255 + white // 2) // white).astype(np.uint8)
         if (transparent := image.info.get("transparency")) is not None:  # one shade, which fromarray drops
@@ -258,7 +251,7 @@ def _convert(image: Image.Image, transposition: Image.Transpose | None, resoluti
 def _white(image: Image.Image) -> int:
     """The value of white of a grey image with more than 8 bits."""
     if image.format == "TIFF":
-        return 2 ** int(image.tag_v2[_TIFF_DEPTH][0]) - 1  # type: ignore[attr-defined]
+        return 2 ** int(image.tag_v2[TIFF_DEPTH][0]) - 1  # type: ignore[attr-defined]
     return 65535
 
 

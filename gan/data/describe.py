@@ -8,7 +8,7 @@ import numpy as np
 from gan.data.datasets import open_source, require_split
 from gan.data.decode import inspect_image
 from gan.data.notes import listing_notes
-from gan.data.source import count_values
+from gan.data.source import count_conversions, count_values
 from gan.data.thread_map import process_images
 
 SHOWN_RESOLUTIONS = (32, 48, 64, 128, 256)
@@ -19,10 +19,11 @@ def describe_images(data: str, *, data_root: Path = Path("data"), split: str = "
 
     Returns:
         `name` and `kind` (folder, zip, npz, digits, torchvision); `count` of readable images; `labelled`; `classes`
-        (name to count); `sizes` (`WIDTHxHEIGHT` to count) and `modes` (Pillow's name to count), most common first;
-        `bad`, pairs of name and reason; `ignored`, the files that are not images (ending, `no ending` or `hidden` to
-        count); `notes`, sentences about what is left out or assumed, and `warnings`, those that may be a mistake;
-        `bytes`, the memory that the set needs by resolution, with 3 channels. It is fit for JSON.
+        (name to count); `sizes` (`WIDTHxHEIGHT` to count), `modes` (Pillow's name to count) and `conversions` (those
+        that images need at any size, to count), most common first; `bad`, pairs of name and reason; `ignored`, the
+        files that are not images (ending, `no ending` or `hidden` to count); `notes`, sentences about what is left out
+        or assumed, and `warnings`, those that may be a mistake; `bytes`, the memory that the set needs by resolution,
+        with 3 channels. It is fit for JSON.
 
     Raises UsageError and UserError as `load_images`, for a source that cannot be used.
     """
@@ -42,6 +43,7 @@ def describe_images(data: str, *, data_root: Path = Path("data"), split: str = "
         "sizes": count_values(f"{info.size[0]}x{info.size[1]}" for info in infos.values()),
         "modes": count_values(info.mode for info in infos.values()),
         "bad": [[name, reason] for name, reason in bad],
+        "conversions": count_conversions(info.kinds for info in infos.values()),
         "ignored": listing.ignored,
         "notes": [note.text for note in notes],
         "warnings": [note.text for note in notes if note.warning],

@@ -1,4 +1,4 @@
-"""Select and label the files of a folder or zip: splits, class sub-folders, `dataset.json`."""
+"""Select and label the files of a folder or zip: the split, class sub-folders, `dataset.json`."""
 
 import json
 import unicodedata
@@ -11,20 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.data.source import Note, list_names, normalized_name, printable_name
+from gan.data.splits import shared_folder, split_folder, split_words, sub_folder, unused_splits
 from gan.errors import UserError
 from gan.utils.counted import counted
 
-# The split that a folder's name stands for, in upper or lower case.
-_SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-}
 _TABLE = "dataset.json"
 _MAX_LISTED = 5  # names in a message
 MAX_CLASSES = 100_000  # a larger number in dataset.json is an error, and would need a list of names of that length
@@ -70,13 +60,14 @@ def select_and_label(
             for some images, or two for one.
     """
     notes: list[Note] = []
-    top = _shared_folder(names)
-    folder = _split_folder([_sub_folder(name, top) for name in names], split, where, notes)
+    top = shared_folder(names)
+    folder = split_folder([sub_folder(name, top) for name in names], split, where, notes)
     inside = top if folder is None else f"{top}{folder}/"
     indices = [index for index, name in enumerate(names) if name.startswith(inside)]
     selected = [names[index] for index in indices]
-    shared = _shared_folder(selected)
-    notes += _unused_splits(selected, shared, split if folder is None else None)
+    shared = shared_folder(selected)
+    notes += unused_splits(selected, shared, split if folder is None else None)
+    notes += _folders_without_images(names, others, shared)
     above = [table for table in tables if shared.startswith(table.removesuffix(_TABLE))]
     used = min(above, key=len, default=None)
     if unused := [table for table in tables if table != used and table.startswith(inside)]:
@@ -86,8 +77,9 @@ def select_and_label(
         relative = [name.removeprefix(start) for name in selected]
         every = [name.removeprefix(start) for name in names if name.startswith(start)]
         labels, classes = _labels_from_table(read_table(used), relative, every, f"{where}: {used}", notes)
+        notes += _replaced_classes([sub_folder(name, shared) for name in selected], labels, used)
     else:
-        labels, classes = _labels_from_folders(selected, others, shared, notes)
+        labels, classes = _labels_from_folders(selected, shared, notes)
     return LabelledSelection(tuple(indices), labels, classes, folder, tuple(notes))
 
 
@@ -95,97 +87,61 @@ def _why_unused(used: str | None) -> str:
     return f"those in {used} are" if used else "it must be in a folder that contains all images"
 
 
-def split_of_name(name: str) -> str | None:
-    """The split that a folder's name stands for, in any spelling: `train`, `test` or `val`."""
-    return _SPLIT_NAMES.get(name.casefold())
-
-
-def _split_folder(sub_folders: Sequence[str], split: str, where: str, notes: list[Note]) -> str | None:
-    """The sub-folder of the requested split, or None if the sub-folders are not splits."""
-    folders: dict[str, list[str]] = {}  # by split
-    for folder in sorted(set(sub_folders)):
-        folders.setdefault(split_of_name(folder) or "", []).append(folder)
-    if "" in folders or len(folders) < 2:
-        return None
-    present = [folder for several in folders.values() for folder in several]
-    selected = folders.get(split) or (folders.get("val") if split == "test" else None)
-    if selected is None:
-        raise UserError(
-            f"{where}: has no split {split}, only {' and '.join(sorted(present))}; give the path of one of these "
-            "folders (unpack a zip first)"
-        )
-    if len(selected) > 1:
-        raise UserError(
-            f"{where}: has several folders for the split {split}: {', '.join(selected)}; merge them, or give the path "
-            "of one (unpack a zip first)"
-        )
-    (folder,) = selected
-    others = ", ".join(sorted(set(present) - {folder}))
-    missing = "" if split in folders else f" as the split {split}, which has no folder of its own"
-    notes.append(Note(f"using its folder {folder}{missing}; ignoring {others}", warning=False))
-    return folder
-
-
-def _unused_splits(names: Sequence[str], shared: str, split: str | None) -> Iterator[Note]:
-    """Notes of folders that look like splits although their images are all used.
-
-    Args:
-        names: relative names of the images that are used.
-        shared: the folder common to them.
-        split: the requested split, if no folder was selected for it.
-    """
-    folders = {folder for name in names for folder in name.split("/")[:-1]}
-    splits = {folder: found for folder in folders if (found := split_of_name(folder))}
-    if len(set(splits.values())) > 1:
-        yield Note(
-            f"its folders {', '.join(sorted(splits))} look like splits, but are not the only ones beside each other, "
-            "so all their images are used; give the path of one folder to use it alone"
-        )
-    elif split is not None:
-        for folder in (folder for folder in shared.split("/") if splits.get(folder, split) != split):
-            yield Note(f"all its images are in a folder {folder}; they are used as the split {split}")
-
-
-def _shared_folder(names: Sequence[str]) -> str:
-    """The longest folder common to all names, ending in `/`, or an empty string."""
-    # The first and last of the sorted names differ at least as early as any other two.
-    first, last = min(names).split("/")[:-1], max(names).split("/")[:-1]
-    depth = 0
-    while depth < min(len(first), len(last)) and first[depth] == last[depth]:
-        depth += 1
-    return "".join(f"{part}/" for part in first[:depth])
-
-
-def _sub_folder(name: str, shared: str) -> str:
-    """The sub-folder of `shared` that contains the name, or an empty string for a name directly in `shared`."""
-    folder, slash, _ = name[len(shared) :].partition("/")
-    return folder if slash else ""
-
-
 def _labels_from_folders(
-    names: Sequence[str], others: Sequence[str], shared: str, notes: list[Note]
+    names: Sequence[str], shared: str, notes: list[Note]
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    folders = [_sub_folder(name, shared) for name in names]
+    folders = [sub_folder(name, shared) for name in names]
     classes = tuple(sorted(set(folders)))
     if classes == ("",):
-        parent = "".join(f"{part}/" for part in shared.split("/")[:-2])
-        notes += _folders_without_images(others, parent, {shared.removeprefix(parent).rstrip("/")})
         return None, ()
     if "" in classes:
         in_none = f"{folders.count(''):,} of its images {'is' if folders.count('') == 1 else 'are'} in no sub-folder"
         notes.append(Note(f"{in_none}, so all {len(names):,} are treated as unlabelled"))
         return None, ()
-    notes += _folders_without_images(others, shared, set(classes))
+    notes += _doubtful_classes(names, classes, shared)
     number = {name: index for index, name in enumerate(classes)}
     return np.array([number[folder] for folder in folders], dtype=np.int64), classes
 
 
-def _folders_without_images(others: Sequence[str], parent: str, known: set[str]) -> Iterator[Note]:
-    """A note of the sub-folders of `parent` that have no images, if there are any beside the known ones."""
-    without = {_sub_folder(name, parent) for name in others if name.startswith(parent)} - {"", *known}
+def _doubtful_classes(names: Sequence[str], classes: Sequence[str], shared: str) -> Iterator[Note]:
+    """Notes on folders that are used as classes, but may not be meant so."""
+    if len(set(map(_composed, classes))) < len(classes):
+        yield Note("names of its folders differ in their Unicode form alone; each is a class of its own")
+    if split_words(classes) > 1:
+        yield Note(
+            f"its folders {list_names(classes, _MAX_LISTED)} are used as classes, although their names look like "
+            "splits; give the path of one of them to use it alone"
+        )
+    inner: dict[str, set[str]] = {label: set() for label in classes}
+    for name in names:
+        label = sub_folder(name, shared)
+        inner[label].add(sub_folder(name, f"{shared}{label}/"))
+    first = inner[classes[0]]
+    if len(classes) > 1 and first != {""} and all(folders == first for folders in inner.values()):
+        listed = list_names(sorted(first), _MAX_LISTED)
+        yield Note(f"all of its {len(classes)} classes have the same sub-folders ({listed}), which may be the classes")
+
+
+def _replaced_classes(folders: Sequence[str], labels: NDArray[np.int64] | None, table: str) -> Iterator[Note]:
+    """A note that a `dataset.json` replaces sub-folders that could be classes; those of numbers are parts of a set."""
+    named = sorted({folder for folder in folders if folder and not folder.isdecimal()})
+    if len(named) > 1:
+        result = "there are none" if labels is None else "the sub-folders are no classes"
+        listed = list_names(named, _MAX_LISTED)
+        yield Note(f"labels are those of {table}, so {result} ({listed})", warning=labels is None)
+
+
+def _folders_without_images(names: Sequence[str], others: Sequence[str], shared: str) -> Iterator[Note]:
+    """A note of the sub-folders of `shared` and of the folders above it that have no images."""
+    parts = shared.split("/")[:-1]
+    without: set[str] = set()
+    for depth in range(len(parts) + 1):
+        parent = "".join(f"{part}/" for part in parts[:depth])
+        found = {sub_folder(name, parent) for name in others if name.startswith(parent)} - {""}
+        without |= found - {sub_folder(name, parent) for name in names if name.startswith(parent)}
     if without:
         listed = list_names(sorted(without), _MAX_LISTED)
-        yield Note(f"{counted(len(without), 'sub-folder')} without images ({listed}), not used as classes")
+        yield Note(f"{counted(len(without), 'sub-folder')} without images ({listed}), not used")
 
 
 def _labels_from_table(
@@ -236,6 +192,9 @@ def _labels_from_table(
         return labels, tuple(str(label) for label in range(count))
     if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes) and len(classes) >= count):
         raise UserError(f'{where}: "classes" must be a list of at least {count} names, one for each class number')
+    if len(set(classes)) < len(classes):
+        twice = next(name for name, number in Counter(classes).items() if number > 1)
+        raise UserError(f'{where}: "classes" has the name {printable_name(twice)} twice')
     return labels, tuple(classes)
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan.data import DATASETS, ImageSet, load_images
+from gan.data.datasets import DATASETS
+from gan.data.image_set import ImageSet
+from gan.data.loading import load_images
 from gan.data.source import list_names
 from gan.errors import UsageError, UserError
 from gan.utils.counted import counted

@@ -15,6 +15,7 @@ from gan.data import source
 from gan.data.labels import select_and_label
 from gan.data.source import BadImage, Listing, Note, Reader
 from gan.errors import UserError
+from gan.utils.counted import counted
 
 _MAX_RATIO = 1000  # deflate compresses at most about 1030 times; only a zip bomb or a blank image comes near
 _SMALL = 16 * 2**20  # bytes; a smaller entry may have any ratio
@@ -22,6 +23,7 @@ _LARGE = 2**30  # bytes; a smaller sum of all entries may have any ratio
 _DRIVE = re.compile("[A-Za-z]:/")  # a Windows drive; elsewhere a colon is an ordinary character
 _ENCRYPTED = 0x1
 _UTF8 = 0x800
+_MAX_LISTED = 3  # names in a message
 _BLOCK = 2**20  # bytes read at a time for the digest
 _LOCAL_HEADER = 30  # bytes of an entry's header before its name
 _END = struct.Struct("<4s4H2LH")  # end of central directory record
@@ -87,7 +89,8 @@ class ZipSource:
             raise _not_a_zip_error(self.name) from error
         files: dict[str, zipfile.ZipInfo] = {}
         folders: list[str] = []
-        notes: list[Note] = []
+        repeated: list[str] = []
+        ambiguous: list[str] = []
         for info in infos:
             name = _entry_name(info)
             _refuse_outside_path(name, self.name)
@@ -96,8 +99,11 @@ class ZipSource:
                 folders.append(f"{normalized}/")
                 continue
             if normalized in files:
-                notes.append(Note(f"two entries have the name {source.printable_name(name)}; using the later one"))
+                repeated.append(normalized)
+            if "\\" in normalized and "/" not in normalized:
+                ambiguous.append(normalized)
             files[normalized] = info  # as unzip does
+        notes = list(_name_notes(repeated, ambiguous))
         images = {name: info for name, info in sorted(files.items()) if source.is_image_name(name)}
         tables = {name: info for name, info in files.items() if source.is_labels_name(name)}
         if not images:
@@ -144,6 +150,18 @@ class ZipSource:
             yield read
 
 
+def _name_notes(repeated: list[str], ambiguous: list[str]) -> Iterator[Note]:
+    if repeated:
+        listed = source.list_names(sorted(set(repeated)), _MAX_LISTED)
+        yield Note(f"{counted(len(repeated), 'entry')} replaced by a later one of the same name ({listed})")
+    if ambiguous:
+        listed = source.list_names(ambiguous, _MAX_LISTED)
+        yield Note(
+            f"{counted(len(ambiguous), 'name')} with a backslash that may separate folders ({listed}), in an unknown "
+            "encoding; unpack the zip and give the folder"
+        )
+
+
 def _not_a_zip_error(name: str) -> UserError:
     return UserError(f"{name}: not a zip, or truncated; give a folder of images, or a zip of one")
 
@@ -152,14 +170,16 @@ def _entry_name(entry: zipfile.ZipInfo) -> str:
     """The name of an entry with `/` as separator.
 
     A name without the flag of UTF-8 is often UTF-8 all the same, else in the encoding of some Windows; zipfile reads it
-    as code page 437, which keeps different names apart. In a multi-byte encoding a character may end in the byte of a
-    backslash, so that a backslash is a separator only where it follows ASCII, in a name without `/`.
+    as code page 437, which keeps different names apart. In a name without `/`, backslashes separate folders. In a
+    multi-byte encoding a character may end in the byte of a backslash, so there it must follow ASCII.
     """
-    name = entry.filename
-    if not entry.flag_bits & _UTF8:
+    name, known = entry.filename, bool(entry.flag_bits & _UTF8)
+    if not known:
         with suppress(UnicodeError):
-            name = name.encode("cp437").decode("utf-8")
-    return name if "/" in name else re.sub(r"(?<=[\x00-\x7f])\\|^\\", "/", name)
+            name, known = name.encode("cp437").decode("utf-8"), True
+    if "/" in name:
+        return name
+    return name.replace("\\", "/") if known else re.sub(r"(?<=[\x00-\x7f])\\|^\\", "/", name)
 
 
 def _refuse_outside_path(name: str, where: str) -> None:

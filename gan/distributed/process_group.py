@@ -5,7 +5,11 @@ the CPU are exchanged by gloo, those on CUDA devices by NCCL.
 
 When a rank fails or is killed, the next collective (`gan.distributed.collectives`) raises `RankFailure` on the others,
 with the reason if it is known.
+
+Functions that only several ranks need import torch themselves, so that the command line starts without it.
 """
+
+from __future__ import annotations
 
 import os
 import signal
@@ -16,14 +20,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, NoReturn
-
-import torch
-import torch.distributed as dist
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gan.errors import UsageError, UserError
-from gan.utils import progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Longest time that one rank may work alone, to decode images or to compute scores from features. A process that ends is
 # noticed at once; a machine that loses its connection, only after this time.
@@ -93,6 +95,11 @@ def joined_ranks() -> Iterator[None]:
     if own.world_size == 1:
         yield
         return
+    import torch
+    import torch.distributed as dist
+
+    from gan.utils import progress
+
     _own = _connect(own)
     if own.rank:
         progress.silence()
@@ -129,6 +136,9 @@ def _environment() -> _Rank:
 
 
 def _connect(own: _Rank) -> _Rank:
+    import torch
+    import torch.distributed as dist
+
     if not dist.is_available():
         raise UsageError("this torch was built without torch.distributed; start one process, without torchrun")
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
@@ -162,6 +172,8 @@ def own_batch_positions(batch: int, parts: int) -> Tensor | None:
             f"--batch {batch}: cannot be split evenly over {_own.world_size} ranks{accumulated}; "
             f"choose a multiple of {_own.world_size * parts}"
         )
+    import torch
+
     return torch.arange(batch).view(parts, _own.world_size, -1)[:, _own.rank].flatten()
 
 
@@ -203,6 +215,9 @@ def _rank_failure(error: RuntimeError) -> RankFailure:
 
 def _leave(reason: str) -> None:
     """Write the reason why this rank ends ("": because another one has), and let the others notice it at once."""
+    import torch
+    import torch.distributed as dist
+
     with suppress(RuntimeError):
         _own.store.set(f"left/{_own.rank}", reason)
     # NCCL could wait for the lost rank here; with it, the others notice when this process ends.

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet
 from gan.data.batches import to_float
+from gan.data.image_set import ImageSet
 from gan.dynamics.layers import Recorder
 from gan.nn.losses import LOSSES
 

@@ -3,74 +3,106 @@
 `gan.evaluation.report` turns that file into tables and pages.
 """
 
-import shlex
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from gan.data import ImageSet, load_images
 from gan.data.decode import TO_GREY
+from gan.data.image_set import ImageSet
+from gan.data.loading import load_images
 from gan.distributed import collectives, process_group
 from gan.errors import Diverged, UsageError, UserError
+from gan.evaluation import report_folder
+from gan.evaluation.comparable import (
+    HINT,
+    check_listings,
+    images_to_score,
+    require_same_protocols,
+    require_same_sizes,
+)
 from gan.evaluation.image_streams import image_set_stream
 from gan.evaluation.options import EvaluationOptions
-from gan.evaluation.targets import Target, read_checkpoint_targets, resolve_targets, unique_targets
-from gan.metrics.feature_pass import content_hash, keeping_images
+from gan.evaluation.record import new_record
+from gan.evaluation.report_folder import IMAGES_FOLDER, RECORD_NAME
+from gan.evaluation.targets import (
+    Target,
+    list_image_sets,
+    read_checkpoint_targets,
+    resolve_targets,
+    unique_targets,
+)
+from gan.metrics.feature_pass import keeping_images
 from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.metrics.reference import Reference, load_statistics
 from gan.metrics.score import measure_reference, require_enough_images, score
+from gan.runs.run_dir import default_output_name
 from gan.sampling.grids import save_grid
 from gan.utils.counted import counted
-from gan.utils.environment import program_versions
 from gan.utils.files import removing_new_folders, require_writable, write_json
 from gan.utils.progress import say
 
-RECORD_NAME = "report.json"
-IMAGES_FOLDER = "report-images"
-RECORD_SCHEMA = 1  # of report.json
-MOST_GENERATED = 50_000  # default number of generated images, at most
-
 _GRID_IMAGES = 64
 _GRID_COLUMNS = 8
-_HINT = "--num N scores equal numbers; --mixed-protocols allows different protocols in one report"
 
 
-def evaluate(options: EvaluationOptions, out: Path) -> tuple[dict[str, Any], BaseException | None]:
+class Evaluated(NamedTuple):
+    """The result of `evaluate`."""
+
+    record: dict[str, Any]
+    """Content of report.json; on ranks other than 0 it has no results."""
+    error: BaseException | None
+    """The KeyboardInterrupt or UserError that stopped the work after at least one target was scored."""
+    folder: Path
+    """The folder of report.json."""
+
+
+def evaluate(options: EvaluationOptions, out: Path | None, *, overwrite: bool = False) -> Evaluated:
     """Score all targets; write `report.json` and the grids again after each of them.
 
     Several ranks extract features together; rank 0 scores and writes.
 
-    Returns:
-        the content of report.json, and the KeyboardInterrupt or UserError that stopped the work, if there was one and
-        at least one target had been scored. On ranks other than 0 the record has no results.
+    Args:
+        out: folder of the report; None: that of `report_folder.default_report_folder`.
+        overwrite: replace a report in `out`, or in the folder named after the first target.
 
     Raises:
         UsageError, UserError, KeyboardInterrupt: nothing was scored. No new files are left behind.
     """
-    with removing_new_folders(out / IMAGES_FOLDER):
-        collectives.on_rank0(lambda: require_writable(out, "--out"))
-        evaluation = Evaluation(options, out)
-        try:
-            evaluation.run()
-        except (KeyboardInterrupt, UserError) as error:
-            if not evaluation.record["results"]:
-                raise
-            evaluation.record["stopped"] = str(error) or "interrupted"
-            evaluation.write()
-            return evaluation.record, error
-        return evaluation.record, None
+    if out is None and overwrite:
+        out = report_folder.ROOT / default_output_name(Path(options.targets[0]))
+    parent = out or report_folder.ROOT
+    if not overwrite:
+        collectives.on_rank0(lambda: report_folder.require_no_report(out))
+    with removing_new_folders(parent):
+        collectives.on_rank0(lambda: require_writable(parent, "--out"))
+        evaluation = Evaluation(options)
+        folder = out or collectives.on_rank0(evaluation.default_folder)
+        with removing_new_folders(folder / IMAGES_FOLDER):
+            evaluation.out = folder
+            try:
+                evaluation.run()
+            except (KeyboardInterrupt, UserError) as error:
+                if not evaluation.record["results"]:
+                    raise
+                evaluation.record["stopped"] = str(error) or "interrupted"
+                evaluation.write()
+                return Evaluated(evaluation.record, error, folder)
+            return Evaluated(evaluation.record, None, folder)
 
 
 class Evaluation:
-    """One report in progress. The constructor rejects everything that can be rejected before features are extracted."""
+    """One report in progress. The constructor rejects everything that can be rejected before features are extracted.
 
-    def __init__(self, options: EvaluationOptions, out: Path) -> None:
-        self.options, self.out = options, out
+    `out`, the folder of the report, is set before `run`.
+    """
+
+    out: Path
+
+    def __init__(self, options: EvaluationOptions) -> None:
+        self.options = options
         options.check()
         self.metrics = options.scores
         names = unique_targets(options.targets)
@@ -83,7 +115,12 @@ class Evaluation:
         self._load_extractor()
 
         set_options: dict[str, Any] = {"split": options.split, "skip_bad_images": options.skip_bad_images}
-        entries = resolve_targets(names, checkpoints, seed=options.seed, **set_options)
+        listings = list_image_sets([name for name in names if name not in checkpoints], options.split)
+        check_listings(listings.values(), options.num, self.metrics)
+        if not options.mixed_protocols:
+            runs = [entry for entries in checkpoints.values() for entry in entries]
+            require_same_sizes(runs, listings.values(), self.extractor.protocol)
+        entries = resolve_targets(names, checkpoints, listings, seed=options.seed, **set_options)
         root = options.data_root or Path(configs[0].data_root if configs else "data")
         self._real: dict[tuple[int, int], ImageSet] = {}  # by resolution and channels
         if self.data and self.metrics != ("is",):
@@ -94,7 +131,11 @@ class Evaluation:
                 self._real[side, channels] = images
         self._references: dict[tuple[int, int], Reference] = {}
         self._scored: dict[tuple[Any, ...], tuple[str, dict[str, Any], list[Tensor]]] = {}
-        self.entries = [replace(entry, count=self._count(entry)) for entry in entries]
+        real = [self._real_count(entry) for entry in entries]
+        counts, note = images_to_score(entries, real, options.num, equal=not options.mixed_protocols)
+        if note:
+            say(f"{note}; --num N chooses the number, --mixed-protocols scores all of each")
+        self.entries = [replace(entry, count=count) for entry, count in zip(entries, counts, strict=True)]
         collectives.require_equal(
             [(str(entry.path), entry.count) for entry in self.entries],
             "the targets have different files; copy the same files to every machine, and wait for runs in progress",
@@ -102,8 +143,10 @@ class Evaluation:
         for entry in self.entries:
             require_enough_images(str(entry.path), entry.count or 0, self.metrics)
         if not options.mixed_protocols:
-            self._require_same_protocols()
-        self.record = self._new_record()
+            require_same_protocols(self.entries, self._real, self.extractor.protocol)
+        self.record = new_record(
+            options, self.data, self.extractor, self.entries, list(self._real.values()), self.statistics, note
+        )
 
     def run(self) -> None:
         """Score all entries; raise a UserError if none can be scored."""
@@ -118,6 +161,14 @@ class Evaluation:
     def write(self) -> None:
         """Write report.json as it stands."""
         write_json(self.out / RECORD_NAME, self.record)
+
+    def default_folder(self) -> Path:
+        """The folder of the report if the user names none; a message if it is not the one named after the target."""
+        name = default_output_name(Path(self.options.targets[0]))
+        folder = report_folder.default_report_folder(name, self.record["question"])
+        if folder != report_folder.ROOT / name:
+            say(f"{report_folder.ROOT / name} has another report; this one goes to {folder}")
+        return folder
 
     def _load_extractor(self) -> None:
         """Load the reference statistics, if any, and the extractor, which must match them."""
@@ -142,9 +193,11 @@ class Evaluation:
         if not self.options.mixed_protocols and self.record["results"]:
             first = self.record["results"][0]
             protocols = (Protocol.from_json(first["protocol"]), Protocol.from_json(result["protocol"]))
-            require_same_protocol(*protocols, (first["name"], entry.name), hint=_HINT)
+            require_same_protocol(*protocols, (first["name"], entry.name), hint=HINT)
+        if not self.record["results"]:
+            report_folder.remove_report(self.out)
         grid = f"{IMAGES_FOLDER}/{index + 1:03d}.png"
-        (self.out / IMAGES_FOLDER).mkdir(exist_ok=True)
+        (self.out / IMAGES_FOLDER).mkdir(parents=True, exist_ok=True)
         save_grid(self.out / grid, torch.cat(shown), _GRID_COLUMNS)
         real = self._real.get(entry.shape)
         if real is not None and not self.record["real_grid"]:
@@ -204,65 +257,10 @@ class Evaluation:
         if self.record["results"]:
             self.write()
 
-    def _new_record(self) -> dict[str, Any]:
-        options = self.options
-        real = next(iter(self._real.values()), None)
-        reference = None
-        if real:
-            facts = {"images": len(real), "conversions": real.conversions, "notes": list(real.notes)}
-            reference = {"name": self.data, **facts}
-        return {
-            "schema": RECORD_SCHEMA,
-            "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "settings": {
-                "data": self.data,
-                "split": options.split if self.data else None,
-                "ref": str(options.ref) if options.ref else None,
-                "metrics": list(self.metrics),
-                "features": self.extractor.name,
-                "seed": options.seed,
-                "ema": options.ema,
-                "batch": self.extractor.batch_size,
-                "mixed_protocols": options.mixed_protocols,
-            },
-            "reference": reference,
-            "planned": len(self.entries),
-            "passed_over": [],
-            "stopped": None,
-            "real_grid": None,
-            "results": [],
-            "versions": program_versions(),
-        }
-
-    def _count(self, entry: Target) -> int:
-        """The number of images to score."""
-        num = self.options.num
-        if entry.count is not None:
-            if num and num > entry.count:
-                raise UserError(f"{entry.path}: has {counted(entry.count, 'image')}, fewer than --num {num:,}")
-            return num or entry.count
+    def _real_count(self, entry: Target) -> int | None:
+        """The number of real images that an entry is compared with; None if it is unknown or there are none."""
         real = self._real.get(entry.shape)
-        available = self.statistics.count if self.statistics else len(real) if real else None
-        return num or min(MOST_GENERATED, available or MOST_GENERATED)
-
-    def _require_same_protocols(self) -> None:
-        """Check before hours of work that the entries can be compared with each other."""
-        content: dict[tuple[int, int], str] = {}
-        if len(self._real) > 1:
-            content = {shape: content_hash(image_set_stream(real, real.name)) for shape, real in self._real.items()}
-        protocols = [
-            replace(
-                self.extractor.protocol,
-                generated_count=entry.count,
-                resolution=f"{entry.resolution}x{entry.resolution}",
-                reference_content=content.get(entry.shape),
-            )
-            for entry in self.entries
-        ]
-        first = self.entries[0].name
-        for entry, protocol in zip(self.entries, protocols, strict=True):
-            require_same_protocol(protocols[0], protocol, (first, entry.name), hint=_HINT)
+        return self.statistics.count if self.statistics else len(real) if real else None
 
     def _reference(self, entry: Target) -> Reference | None:
         """The real side of an entry's scores, measured once for each size of images."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.errors import Diverged
 from gan.metrics.feature_pass import ImageStream
 from gan.sampling import generate

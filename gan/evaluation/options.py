@@ -7,7 +7,11 @@ from pathlib import Path
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.metrics.extractor import ExtractorOptions
-from gan.metrics.score import METRICS, require_known_metrics
+from gan.metrics.score_table import METRICS, require_known_metrics
+
+MOST_GENERATED = 50_000  # default number of generated images, at most
+
+MOST_GENERATED = 50_000  # default number of generated images, at most
 
 
 @dataclass(frozen=True)

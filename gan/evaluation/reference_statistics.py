@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from gan.data import load_images
+from gan.data.loading import load_images
 from gan.errors import UsageError
 from gan.evaluation.image_streams import image_set_stream
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.reference import Reference, save_statistics
 from gan.metrics.score import measure_reference
-from gan.utils.files import require_writable
+from gan.utils.files import require_new, require_writable
 
 
 def write_statistics(
@@ -21,17 +21,22 @@ def write_statistics(
     data_root: Path = Path("data"),
     split: str = "train",
     skip_bad_images: bool = False,
+    overwrite: bool = False,
 ) -> Reference:
     """Write the feature statistics of an image set as npz, in the form that `--ref` and pytorch-fid read.
 
+    Args (the others as for `load_images`):
+        overwrite: replace `out` if it exists.
+
     Raises:
-        UsageError, UserError: the images cannot be scored, or the folder of `out` cannot be written to.
+        UsageError, UserError: the images cannot be scored, `out` exists, or its folder cannot be written to.
         OSError: `out` itself cannot be written; no partial file is left.
     """
     from gan.metrics.extractors import create_extractor  # loads torchvision, which takes a second
 
     if out.suffix != ".npz":
         raise UsageError(f"--out {out}: must end in .npz")
+    require_new(out, "--out", overwrite=overwrite)
     require_writable(out.parent, "--out")
     extractor = create_extractor(extractor_options, data)
     images = load_images(

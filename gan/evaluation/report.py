@@ -119,11 +119,15 @@ def _notes(record: Mapping[str, Any], scores: Sequence[Score], mixed: bool) -> l
     for warning in dict.fromkeys(line for row in results for line in row["warnings"]):
         names = [row["name"] for row in results if warning in row["warnings"]]
         notes.append(warning if len(names) == len(results) else f"{', '.join(names)}: {warning}")
+    notes += [f"{line}." for line in record.get("notes", [])]
     notes += [f"Skipped: {line}" for line in record.get("passed_over", [])]
     reference = record["reference"]
-    if reference and reference["conversions"]:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in reference["conversions"].items())
-        notes.append(f"Of the {counted(reference['images'], 'real image')}: {kinds}.")
+    by_size = (reference or {}).get("conversions_by_size") or {"": reference["conversions"] if reference else {}}
+    for size, conversions in by_size.items():
+        if reference and conversions:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in conversions.items())
+            at_size = f" at {size}" if len(by_size) > 1 else ""
+            notes.append(f"Of the {counted(reference['images'], 'real image')}{at_size}: {kinds}.")
     notes += [f"{reference['name']}: {note}" for note in (reference or {}).get("notes", ())]
     return notes + [f"{row['name']}: {note}" for row in results for note in _set_notes(row)]
 

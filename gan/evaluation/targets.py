@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from gan.config.train_config import TrainConfig
-from gan.data import load_images
 from gan.data.datasets import open_path
 from gan.data.decode import CROPPED, ENLARGED, RESIZED, TO_GREY, inspect_image
+from gan.data.loading import load_images
 from gan.data.source import BadImage
 from gan.distributed import collectives
 from gan.errors import UsageError, UserError
@@ -18,10 +18,27 @@ from gan.evaluation.image_streams import generator_stream, indexed_stream, rando
 from gan.metrics.feature_pass import ImageStream
 from gan.runs import checkpoint
 from gan.runs.checkpoint import CheckpointFile, train_config_of
+from gan.runs.locate import describe_contents
 from gan.runs.log import LOG
 from gan.runtime import resolve_device
 from gan.sampling.load_generator import restore_generator, weights_entry
 from gan.utils.progress import say
+
+
+@dataclass(frozen=True)
+class ImageListing:
+    """What the names and the first header of an image set say about it."""
+
+    path: Path
+    count: int
+    """Number of images, readable or not."""
+    resolution: int | None = None
+    """Of the first readable image; None: none is readable."""
+    grey: bool = False
+    """The first readable image is greyscale."""
+
+
+_FALLBACK_SIZE = 32  # of a set without a readable image: `load_images` then names the unreadable ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,14 +105,26 @@ def read_checkpoint_targets(targets: Sequence[str], *, ema: bool, seed: int, dev
             entries[target] = reader.read_run(path)
         elif path.is_dir() and (path / "config.json").exists() and (path / LOG).exists():
             raise UserError(f"{path}: this run has no checkpoint (step-….pt) yet")
+        elif path.is_dir() and (contents := describe_contents(path, "report")):
+            raise UsageError(f"TARGET {target}: {contents}")
         elif path.is_file() and path.suffix.lower() not in (".zip", ".npz"):
             raise UsageError(f"TARGET {target}: is not a checkpoint (.pt), run, folder, .zip or .npz")
     return entries
 
 
+def list_image_sets(targets: Sequence[str], split: str = "train") -> dict[str, ImageListing]:
+    """List the image sets among targets; of each, one header is read.
+
+    Raises:
+        UserError: a set cannot be used, or its first image is not square.
+    """
+    return {target: _list_images(Path(target).expanduser(), split) for target in targets}
+
+
 def resolve_targets(
     targets: Sequence[str],
     checkpoints: Mapping[str, list[Target]],
+    listings: Mapping[str, ImageListing],
     *,
     seed: int,
     split: str = "train",
@@ -105,6 +134,7 @@ def resolve_targets(
 
     Args:
         checkpoints: from `read_checkpoint_targets`.
+        listings: of the other targets, from `list_image_sets`.
         seed: of the random part of a set that is scored.
         split: of folders and zips whose sub-folders are splits.
 
@@ -113,11 +143,10 @@ def resolve_targets(
     """
     entries: list[Target] = []
     for target in targets:
-        path = Path(target).expanduser()
         if target in checkpoints:
             entries += checkpoints[target]
         else:
-            entries.append(_image_target(path, split, seed, skip_bad_images))
+            entries.append(_image_target(listings[target], split, seed, skip_bad_images))
     names = [entry.name for entry in entries]
     return [replace(entry, name=str(entry.path)) if names.count(entry.name) > 1 else entry for entry in entries]
 
@@ -199,11 +228,11 @@ def _image_set_target(
     )
 
 
-def _image_target(path: Path, split: str, seed: int, skip_bad_images: bool) -> Target:
-    side, grey = _first_size(path, split)
+def _image_target(listing: ImageListing, split: str, seed: int, skip_bad_images: bool) -> Target:
+    path, side = listing.path, listing.resolution or _FALLBACK_SIZE
     options: dict[str, Any] = {"resolution": side, "split": split, "skip_bad_images": skip_bad_images}
-    images = load_images(str(path), channels=1 if grey else 3, **options)
-    if grey and images.conversions.get(TO_GREY):
+    images = load_images(str(path), channels=1 if listing.grey else 3, **options)
+    if listing.grey and images.conversions.get(TO_GREY):
         images = load_images(str(path), channels=3, **options)  # the first is greyscale, others are not
     other_sizes = max(images.conversions.get(kind, 0) for kind in (RESIZED, ENLARGED, CROPPED))
     if other_sizes:
@@ -216,11 +245,11 @@ def _image_target(path: Path, split: str, seed: int, skip_bad_images: bool) -> T
     return _image_set_target(path, images.fetch, seed, shape, **facts)
 
 
-def _first_size(path: Path, split: str) -> tuple[int, bool]:
-    """Side of the first readable image, and whether it is greyscale; 32 if none is: `load_images` then names them."""
+def _list_images(path: Path, split: str) -> ImageListing:
     source = open_path(path, split=split)
+    count = len(source.listing.names)
     with source.opened() as read:
-        for index in range(len(source.listing.names)):
+        for index in range(count):
             try:
                 info = inspect_image(read(index))
             except BadImage:
@@ -230,5 +259,5 @@ def _first_size(path: Path, split: str) -> tuple[int, bool]:
                 raise UserError(
                     f"{path}: images of {width}x{height} pixels, not square; crop them with `msn-gan data pack`"
                 )
-            return width, info.mode == "L"
-    return 32, False
+            return ImageListing(path, count, width, info.mode == "L")
+    return ImageListing(path, count)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.distributed import collectives, process_group
 from gan.evaluation.image_streams import generator_stream, image_set_stream
 from gan.metrics.extractor import Extractor, ExtractorOptions
@@ -24,12 +24,16 @@ from gan.utils.counted import counted
 from gan.utils.progress import say
 
 
-def training_extractor(config: TrainConfig, device: torch.device) -> Extractor:
-    """The extractor that scores a run. Create it before the run begins: a UserError says that it is not available."""
+def training_extractor(config: TrainConfig, device: torch.device, *, otherwise: str = "") -> Extractor:
+    """The extractor that scores a run. Create it before the run begins: a UserError says that it is not available.
+
+    Args:
+        otherwise: see `create_extractor`.
+    """
     from gan.metrics.extractors import create_extractor  # loads torchvision, which takes a second
 
-    features = None if config.report_features == "auto" else config.report_features
-    return create_extractor(ExtractorOptions(features=features, device=device.type), config.data)
+    options = ExtractorOptions(features=config.features, device=device.type)
+    return create_extractor(options, config.data, otherwise=otherwise)
 
 
 def training_reference(data: ImageSet, extractor: Extractor, metrics: Sequence[str]) -> Reference:
@@ -68,7 +72,7 @@ class TrainingEvaluator:
     Args:
         data: the training images, which are the real ones.
         classes: of the generator; 0 if it is unconditional.
-        metrics: names in `gan.metrics.score.METRICS`, fid among them.
+        metrics: names in `gan.metrics.score_table.METRICS`, fid among them.
         reference: returns the real side, measured for these metrics, if several runs share it.
     """
 

@@ -99,7 +99,8 @@ class Experiment(ABC, Generic[PlanT, TrainingT]):
             if self.results():
                 self.write_record()
                 print_report(self.write_pages())
-                say(f"wrote {self.folder}/{self.result_name}.html, {self.result_name}.md and {self.result_name}.json")
+                page = self.folder / f"{self.result_name}.html"
+                say(f"wrote {page}, {self.result_name}.md and {self.result_name}.json", link=page)
         if stopped is not None:
             words = shlex.join([self.command, self.run.name, *location_flags(self.run.root, self._device)])
             say(f"stopped, checkpoint saved; resume with: {program_name()} {words}")

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan.data import ImageSet, load_images
 from gan.data.batches import to_float
+from gan.data.image_set import ImageSet
+from gan.data.loading import load_images
 from gan.data.train_test_sets import load_train_and_test
 from gan.errors import UsageError, UserError
 from gan.evaluation.image_streams import image_set_stream

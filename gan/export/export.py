@@ -16,7 +16,7 @@ from gan.export.network import GENERATOR, ExportSource, file_metadata, load_expo
 from gan.export.verify import COMPARED_INPUTS, as_function, compare_outputs, require_close
 from gan.runs.run_dir import default_output_name
 from gan.utils import optional_packages
-from gan.utils.files import atomic_write, removing_new_folders, require_writable
+from gan.utils.files import atomic_write, removing_new_folders, require_new, require_writable
 from gan.utils.progress import say
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class ExportOptions:
     int8: QuantizationOptions | None = None
     """None: fp32."""
     out: Path | None = None
+    overwrite: bool = False
+    """Replace the file if it exists."""
 
 
 def export_network(options: ExportOptions) -> Path:
@@ -57,12 +59,13 @@ def export_network(options: ExportOptions) -> Path:
         optional_packages.require_packages(f"--format {options.format}", form.packages)
     source = load_export_source(options.checkpoint, options.what, ema=options.ema, uint8=options.uint8)
     path = options.out or _default_path(options, source, form)
+    require_new(path, "--out", overwrite=options.overwrite)
     with removing_new_folders(path.parent):
         require_writable(path.parent, "--out")
         content = _file_content(options, source, form, path)
         with atomic_write(path) as file:
             file.write(content)
-    say(f"wrote {path} ({_kilobytes(content)})")
+    say(f"wrote {path} ({_kilobytes(content)})", link=path)
     return path
 
 
@@ -82,6 +85,7 @@ def _check_options(options: ExportOptions, form: Format) -> None:
             raise UsageError(f"--out {options.out}: a file of --format {options.format} ends in {form.suffix}")
         if options.out.is_dir():
             raise UsageError(f"--out {options.out}: is a folder")
+        require_new(options.out, "--out", overwrite=options.overwrite)
 
 
 def _default_path(options: ExportOptions, source: ExportSource, form: Format) -> Path:

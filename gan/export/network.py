@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from gan.errors import UsageError
 from gan.export.folding import FoldedNetwork
 from gan.models import build_discriminator, build_generator
-from gan.models.classifiers import CLASSIFIER_FILE, CLASSIFIER_KIND, build_classifier, classifier_from_state
+from gan.models.classifiers import CLASSIFIER_KIND, build_classifier, classifier_from_state
 from gan.runs import checkpoint
-from gan.runs.checkpoint import CheckpointFile, train_config_of
+from gan.runs.checkpoint import CLASSIFIER_FILE, CheckpointFile, train_config_of
+from gan.runs.locate import find_checkpoint
 from gan.sampling import generate
 from gan.utils.counted import counted
 from gan.utils.environment import program_versions
@@ -101,7 +102,7 @@ def load_export_source(path: Path, what: str | None, *, ema: bool | None = None,
         UserError: there is no whole checkpoint at `path`, or its weights do not fit.
         UsageError: the checkpoint has no such network, or the network no such option.
     """
-    file = checkpoint.find_checkpoint(_classifier_path(path))
+    file = find_checkpoint(_classifier_path(path), "export")
     kind = CLASSIFIER if file.state.get("kind") == CLASSIFIER_KIND else what or GENERATOR
     if kind == CLASSIFIER and what is not None:
         raise UsageError(f"--what {what}: {file.path} is a classifier, which has only one network; leave --what out")

@@ -6,18 +6,20 @@ import typing
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from torch import Tensor
-
 from gan.errors import UsageError
-from gan.metrics.protocol import Protocol
+
+if typing.TYPE_CHECKING:  # the command line needs the options and starts without torch
+    from torch import Tensor
+
+    from gan.metrics.protocol import Protocol
 
 
 @dataclass(frozen=True)
 class ExtractorOptions:
     """The feature extractor chosen on the command line."""
 
-    features: str | None = None
-    """`inception`, `digits` or `classifier:CHECKPOINT`; None: `digits` for the digits, `inception` for other data."""
+    features: str = "auto"
+    """`inception`, `digits` or `classifier:FILE`; `auto`: `digits` for the digits, `inception` for other data."""
     preprocess: str | None = None
     """A name in PREPROCESS, of Inception only; None: pytorch-fid."""
     precision: str = "fp32"
@@ -44,7 +46,7 @@ class ExtractorOptions:
         Raises:
             UsageError: the statistics were made with a classifier, whose file is not known.
         """
-        if self.features:
+        if self.features != "auto":
             return self
         if protocol.extractor == "classifier":
             raise UsageError("--ref: has statistics of a classifier; name its checkpoint, --features classifier:FILE")

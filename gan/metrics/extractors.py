@@ -1,15 +1,18 @@
 """The feature extractors by name, and the function that creates the chosen one. Importing it loads torchvision."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from gan.distributed import collectives
-from gan.errors import UsageError
+from gan.errors import UsageError, UserError
 from gan.metrics.classifier_extractor import ClassifierExtractor
 from gan.metrics.digits import DigitsExtractor
 from gan.metrics.extractor import Extractor, ExtractorOptions
 from gan.metrics.inception_extractor import InceptionExtractor
+from gan.metrics.inception_weights import NoWeights
+from gan.runs.command_line import program_name
 from gan.utils.progress import working
 
 # To add a network: a class with the attributes of `Extractor`, constructed from `ExtractorOptions`, and a line here.
@@ -20,22 +23,25 @@ EXTRACTORS: dict[str, Callable[[ExtractorOptions], Extractor]] = {
 }
 
 
-def create_extractor(options: ExtractorOptions, data: str | None = None) -> Extractor:
+def create_extractor(options: ExtractorOptions, data: str | None = None, *, otherwise: str = "") -> Extractor:
     """Create the chosen extractor, its weights loaded and checked. Call it before long work.
 
     Among several ranks of a machine one goes first, since it may download weights.
 
     Args:
         data: the real images; their name decides which extractor is the default.
+        otherwise: how the command works without an extractor, for the message that the Inception weights are missing.
 
     Raises:
         UsageError: no such extractor, or an option that it does not have.
         UserError: its weights are not available.
     """
-    features = options.features or ("digits" if data == "digits" else "inception")
+    features = options.features
+    if features == "auto":
+        features = "digits" if data == "digits" else "inception"
     name, _, checkpoint = features.partition(":")
     if name not in EXTRACTORS:
-        raise UsageError(f"--features {name}: no such network; choose from {', '.join(EXTRACTORS)}")
+        raise UsageError(f"--features {name}: no such network; choose from auto, {', '.join(EXTRACTORS)}")
     if checkpoint and name != "classifier":
         raise UsageError(f"--features {features}: only classifier takes a file, as classifier:FILE")
     if name != "inception" and (options.preprocess or options.weights):
@@ -43,5 +49,23 @@ def create_extractor(options: ExtractorOptions, data: str | None = None) -> Extr
         raise UsageError(f"{flag}: is for --features inception, not for {features}")
     if checkpoint:
         options = replace(options, weights=Path(checkpoint))
+
+    def create() -> Extractor:
+        try:
+            return EXTRACTORS[name](options)
+        except NoWeights as error:
+            raise UserError("; ".join(filter(None, (str(error), _other_features(data), otherwise)))) from error
+
     with working(f"loading the {name} extractor"):
-        return collectives.first_local_rank_first(lambda: EXTRACTORS[name](options))
+        return collectives.first_local_rank_first(create)
+
+
+def _other_features(data: str | None) -> str:
+    """Advice on features that need no Inception weights."""
+    if data == "digits":
+        return "--features digits needs no weights"
+    train = shlex.join(["classify", "features", "--data", data]) if data else "classify features --data SET"
+    return (
+        f"or use a classifier of your own labelled images as extractor: {program_name()} {train} --norms bn, then "
+        "--features classifier:checkpoints/features/bn-lr0.001-seed0/classifier.pt"
+    )

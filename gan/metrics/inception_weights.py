@@ -20,7 +20,10 @@ VARIABLE = "MSN_GAN_INCEPTION"
 
 _TIMEOUT = 20.0  # seconds without a response
 _CHUNK = 1 << 20
-_ALTERNATIVE = "--features digits works without it"
+
+
+class NoWeights(UserError):
+    """There is no file of Inception weights."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,16 @@ def locate_inception_weights(path: Path | None = None, *, allow_other_weights: b
         allow_other_weights: accept a named file that is not the published one.
 
     Raises:
-        UserError: there is no such file, its hash is wrong, or it cannot be downloaded; the message says where to get
-            it, where to put it, and which extractor works without it.
+        NoWeights: there is no such file, or it cannot be downloaded; the message says where to get it and where to put
+            it.
+        UserError: its hash is wrong.
     """
     named, flag = path, "--inception-weights"
     if named is None and os.environ.get(VARIABLE):
         named, flag = Path(os.environ[VARIABLE]), VARIABLE
     if named is not None:
         if not named.is_file():
-            raise UserError(f"{flag} {named}: no such file; get it from {FID_WEIGHTS_URL} ({_ALTERNATIVE})")
+            raise NoWeights(f"{flag} {named}: no such file; get it from {FID_WEIGHTS_URL}")
         return _checked(named, allow_other_weights, "give the published file")
     cached = Path(torch.hub.get_dir()) / "checkpoints" / FILE_NAME
     if not cached.is_file():
@@ -90,8 +94,7 @@ def _download(target: Path) -> None:
             if sha256.hexdigest() != SHA256:
                 raise UserError(f"{FID_WEIGHTS_URL}: the download is not the Inception weights; try again later")
     except OSError as error:
-        raise UserError(
+        raise NoWeights(
             f"the Inception weights cannot be downloaded ({getattr(error, 'reason', None) or error}): download "
-            f"{FID_WEIGHTS_URL} on a machine with a network, copy it to {target}, or name it with --inception-weights "
-            f"or {VARIABLE}; {_ALTERNATIVE}"
+            f"{FID_WEIGHTS_URL} on a machine with a network, and copy it to {target} or set {VARIABLE}=FILE"
         ) from error

@@ -14,11 +14,9 @@ from gan.metrics.inception_score import InceptionScore
 from gan.metrics.kid import kernel_distance
 from gan.metrics.precision_recall import precision_recall
 from gan.metrics.reference import Reference, cache_reference, load_cached_reference, reference_cache_path
+from gan.metrics.score_table import require_known_metrics
 from gan.utils.counted import counted
 from gan.utils.progress import progress, working
-
-METRICS = ("fid", "is", "kid", "pr")
-"""Fréchet distance, Inception score, kernel distance, precision and recall."""
 
 IS_SPLITS = 10
 KID_SUBSETS = 100
@@ -226,10 +224,3 @@ def _check(generated: ImageStream, real: ImageStream | Reference | None, metrics
     require_enough_images(generated.name, generated.count, metrics)
     if real is not None and real.count:
         require_enough_images(real.name, real.count, [name for name in metrics if name != "is"])
-
-
-def require_known_metrics(metrics: Sequence[str]) -> None:
-    """Raise a UsageError unless there are metrics and all are in METRICS."""
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown or not metrics:
-        raise UsageError(f"--metrics {','.join(unknown) or '(none)'}: no such metric; choose from {', '.join(METRICS)}")

@@ -1,7 +1,12 @@
-"""The scores in tables, charts and logs: key, title, direction and number format of each"""
+"""The metrics by name, and their scores in tables, charts and logs: key, title, direction and number format of each"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+from gan.errors import UsageError
+
+METRICS = ("fid", "is", "kid", "pr")
+"""Fréchet distance, Inception score, kernel distance, precision and recall."""
 
 
 class Score(NamedTuple):
@@ -42,3 +47,10 @@ SCORES = (
     Score("precision", "Precision", 1, digits=3),
     Score("recall", "Recall", 1, digits=3),
 )
+
+
+def require_known_metrics(metrics: Sequence[str]) -> None:
+    """Raise a UsageError unless there are metrics and all are in METRICS."""
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown or not metrics:
+        raise UsageError(f"--metrics {','.join(unknown) or '(none)'}: no such metric; choose from {', '.join(METRICS)}")

@@ -20,7 +20,6 @@ from gan.models.resnet_classifier import ResNet18
 from gan.norm import NORMS
 from gan.utils.random_streams import WEIGHTS, random_stream
 
-CLASSIFIER_FILE = "classifier.pt"
 CLASSIFIER_KIND = "classifier"
 CNN3_SLOPE = 0.1  # negative slope of its LeakyReLU
 

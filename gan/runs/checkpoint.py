@@ -23,10 +23,13 @@ from torch import nn
 
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError, UserError
+from gan.runs.checkpoint_names import checkpoint_path as checkpoint_path
+from gan.runs.checkpoint_names import list_checkpoints as list_checkpoints
 from gan.utils.counted import counted
 from gan.utils.files import atomic_write
 from gan.utils.progress import say, working
 
+CLASSIFIER_FILE = "classifier.pt"  # in the folder of each training of `classify`
 SCHEMA = 1
 _MARK = b"\nmsn-gan sha256 "
 _FOOTER_BYTES = len(_MARK) + 64 + 1
@@ -39,16 +42,6 @@ class CheckpointFile(NamedTuple):
     state: dict[str, Any]
     sha256: str
     """Of the whole file, hex."""
-
-
-def checkpoint_path(folder: Path, step: int) -> Path:
-    """Path of the checkpoint of a step: `step-00001000.pt`."""
-    return folder / f"step-{step:08d}.pt"
-
-
-def list_checkpoints(folder: Path) -> list[Path]:
-    """Paths of the checkpoints in a run's folder, oldest first."""
-    return sorted(folder.glob("step-????????.pt"))
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -142,20 +135,6 @@ def newest_checkpoint(folder: Path) -> CheckpointFile | None:
     return None
 
 
-def find_checkpoint(path: Path) -> CheckpointFile:
-    """Read a checkpoint file, or the newest valid one in a run's folder; a UserError if there is none."""
-    if not path.exists():
-        raise UserError(
-            f"{path}: no such checkpoint or run; give a step-….pt file, or a run's folder such as checkpoints/RUN"
-        )
-    if not path.is_dir():
-        return read_checkpoint(path)
-    newest = newest_checkpoint(path)
-    if newest is None:
-        raise UserError(f"{path}: contains no checkpoint (step-….pt)")
-    return newest
-
-
 def restore_weights(network: nn.Module, state: dict[str, Any], entry: str, path: object) -> None:
     """Load the state dict in an entry of a checkpoint into a network.
 
@@ -211,7 +190,11 @@ def train_config_of(state: dict[str, Any], path: Path) -> TrainConfig:
         UserError: the checkpoint is of another kind, or its config does not fit this version of the program.
     """
     if state.get("kind") != "gan":
-        raise UserError(f"{path}: is not a checkpoint of a GAN (kind: {state.get('kind', 'none')})")
+        use = f"; to score images in its features: report --features classifier:{path}"
+        is_classifier = state.get("kind") == "classifier"
+        raise UserError(
+            f"{path}: is not a checkpoint of a GAN (kind: {state.get('kind', 'none')}){use if is_classifier else ''}"
+        )
     try:
         return TrainConfig.from_dict(state["config"])
     except (KeyError, UsageError) as error:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.errors import UsageError, UserError
 from gan.runs import checkpoint
 from gan.runs.checkpoint import train_config_of

@@ -11,6 +11,7 @@ from gan.distributed import collectives
 from gan.models import build_generator
 from gan.runs import checkpoint
 from gan.runs.checkpoint import CheckpointFile, train_config_of
+from gan.runs.locate import find_checkpoint
 from gan.runtime import resolve_device
 
 
@@ -32,7 +33,7 @@ def load_generator(path: Path, *, ema: bool, device: str) -> LoadedGenerator:
     Raises:
         UserError: there is no whole checkpoint of a GAN at `path`.
     """
-    file = collectives.on_rank0(lambda: checkpoint.find_checkpoint(path))
+    file = collectives.on_rank0(lambda: find_checkpoint(path, "sample"))
     return restore_generator(file, ema=ema, device=resolve_device(device))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gan.data.source import list_names
 from gan.distributed import collectives, process_group
 from gan.errors import Diverged, UsageError
 from gan.runs.run_dir import default_output_name
@@ -15,8 +16,10 @@ from gan.sampling import generate, writers
 from gan.sampling.grids import save_grid
 from gan.sampling.interpolation import interpolate
 from gan.sampling.load_generator import LoadedGenerator, load_generator
+from gan.utils.files import require_new
 from gan.utils.progress import progress, say
 
+_MAX_LISTED = 3  # names of files in a message
 _ANIMATION_LATENTS = 4  # latents that an animation passes before it returns to the first
 
 
@@ -37,6 +40,8 @@ class SampleOptions:
     """Steps of a walk from one latent to the next; None: separate images."""
     ema: bool = True
     device: str = "auto"
+    overwrite: bool = False
+    """Replace a file, or a folder of sampled images, that exists."""
 
 
 def write_samples(path: Path, out: Path | None, options: SampleOptions) -> Path:
@@ -44,27 +49,30 @@ def write_samples(path: Path, out: Path | None, options: SampleOptions) -> Path:
 
     Args:
         path: a checkpoint or a run's folder.
-        out: a .png (grid), .zip, .gif or .webp (animated walk) file, or a folder, which must be new or empty. None: a
-            grid in the run's samples folder.
+        out: a .png (grid), .zip, .gif or .webp (animated walk) file, or a folder. None: a grid in the run's samples
+            folder.
 
     Raises:
+        UsageError: `out` exists and is not to be overwritten, or is a folder that has other files.
         UserError: the checkpoint cannot be used, or its generator outputs NaN.
         OSError: `out` cannot be written. In either case no partial file is left.
     """
-    if out is not None:
-        collectives.on_rank0(lambda: _check_out(out, walks=options.frames is not None))
     if options.truncation is not None and not math.isfinite(options.truncation):
         raise UsageError(f"--truncation {options.truncation}: must be a number above 0")
+    is_walk = options.frames is not None
+    target = out or _default_out(path, f"{'walk' if is_walk else 'sample'}-seed-{options.seed}.png")
+    collectives.on_rank0(lambda: _check_out(target, walks=is_walk, overwrite=options.overwrite))
     generator = load_generator(path, ema=options.ema, device=options.device)
     label = _class_index(options.label, generator.classes)
-    target = out or _default_out(path, f"{'walk' if options.frames else 'sample'}-seed-{options.seed}.png")
     count = options.num or (64 if options.frames is None else 8)
     columns = options.columns or math.ceil(math.sqrt(count))
     if process_group.is_rank0():
         target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if options.frames is None:
-            _write_images(target, _images(generator, count, label, options), columns, generator.classes)
+            _write_images(
+                target, _images(generator, count, label, options), columns, generator.classes, options.overwrite
+            )
         elif process_group.is_rank0():  # a walk has few images
             if target.suffix.lower() in writers.ANIMATION_LIMITS:
                 writers.check_animation_size(target, count, columns, generator.config.resolution)
@@ -74,7 +82,7 @@ def write_samples(path: Path, out: Path | None, options: SampleOptions) -> Path:
                 save_grid(target, torch.cat(walks), len(walks[0]))
     except Diverged as error:
         raise Diverged(f"{path}: {error}; try an earlier checkpoint") from error
-    say(f"wrote {target}")
+    say(f"wrote {target}", link=target)
     return target
 
 
@@ -84,7 +92,7 @@ def _default_out(path: Path, name: str) -> Path:
     return Path("samples") / (run.parent / f"{run.name}-{name}" if path.is_file() else run / name)
 
 
-def _check_out(out: Path, *, walks: bool) -> None:
+def _check_out(out: Path, *, walks: bool, overwrite: bool) -> None:
     """Reject an unusable --out before any work."""
     suffixes = {".png", *writers.ANIMATION_LIMITS} if walks else {".png", ".zip", ""}
     if out.suffix.lower() not in suffixes:
@@ -92,8 +100,15 @@ def _check_out(out: Path, *, walks: bool) -> None:
         raise UsageError(f"--out {out}: with{'' if walks else 'out'} --interpolate it must be {choices}")
     if out.suffix and out.is_dir():
         raise UsageError(f"--out {out}: is a folder")
-    if not out.suffix and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out}: exists and is not an empty folder; choose another name")
+    if out.suffix or not out.is_dir():
+        if not out.suffix and out.exists():
+            raise UsageError(f"--out {out}: is a file; choose another name for the folder")
+        require_new(out, "--out", overwrite=overwrite)
+    elif others := writers.other_files(out):
+        listed = list_names(others, _MAX_LISTED)
+        raise UsageError(f"--out {out}: contains files that `sample` did not write ({listed}); choose another folder")
+    elif not overwrite and any(out.iterdir()):
+        raise UsageError(f"--out {out}: contains images; --overwrite replaces all of them, or choose another folder")
 
 
 def _class_index(label: str | None, classes: Sequence[str]) -> int | None:
@@ -145,7 +160,7 @@ def _walks(
 
 
 def _write_images(
-    target: Path, batches: Iterator[tuple[Tensor, Tensor | None]], columns: int, classes: Sequence[str]
+    target: Path, batches: Iterator[tuple[Tensor, Tensor | None]], columns: int, classes: Sequence[str], overwrite: bool
 ) -> None:
     """Write a grid, a zip or a folder. Only rank 0 writes, but every rank generates its part of the batches."""
     if not process_group.is_rank0():
@@ -156,4 +171,4 @@ def _write_images(
     elif target.suffix.lower() == ".zip":
         writers.write_zip(target, batches, classes)
     else:
-        writers.write_folder(target, batches, classes)
+        writers.write_folder(target, batches, classes, overwrite=overwrite)

@@ -1,6 +1,7 @@
 """Write generated images as a zip, a folder or an animation; `gan.sampling.grids` writes grids"""
 
 import math
+import re
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ ANIMATION_LIMITS = {".gif": 65_535, ".webp": 16_383}
 """Formats of animations, and the largest width and height of each, in pixels."""
 
 _FRAME_MS = 50
+_WRITTEN = re.compile(r"\d{8}\.png|dataset\.json|\.DS_Store|Thumbs\.db")  # the last two are of file managers
 
 
 def write_zip(path: Path, batches: LabelledBatches, classes: Sequence[str]) -> None:
@@ -29,10 +31,15 @@ def write_zip(path: Path, batches: LabelledBatches, classes: Sequence[str]) -> N
         _write_pngs(PngSetWriter(zip_entries(archive)), batches, classes)
 
 
-def write_folder(path: Path, batches: LabelledBatches, classes: Sequence[str]) -> None:
-    """Write a folder of PNGs, with `dataset.json` if there are classes."""
-    with atomic_folder(path) as folder:
+def write_folder(path: Path, batches: LabelledBatches, classes: Sequence[str], *, overwrite: bool = False) -> None:
+    """Write a folder of PNGs, with `dataset.json` if there are classes; `overwrite` replaces an older folder."""
+    with atomic_folder(path, overwrite=overwrite) as folder:
         _write_pngs(PngSetWriter(lambda name, content: (folder / name).write_bytes(content)), batches, classes)
+
+
+def other_files(folder: Path) -> list[str]:
+    """Names of the entries of a folder that `write_folder` does not write."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() or not _WRITTEN.fullmatch(path.name))
 
 
 def _write_pngs(writer: PngSetWriter, batches: LabelledBatches, classes: Sequence[str]) -> None:

@@ -1,80 +1,76 @@
-"""`--dry-run`: config, sizes, and an estimate of time and memory, measured on noise."""
+"""`--dry-run`: settings, images and sizes of a run, and an estimate of its time, memory and disk."""
 
 import json
-import time
+import shlex
 from pathlib import Path
 
-import torch
-
+from gan.config.presets import preset_config
 from gan.config.train_config import TrainConfig
-from gan.data import DATASETS, ImageSet
-from gan.data.datasets import count_classes, open_source
+from gan.data.datasets import DATASETS, count_classes, open_source
 from gan.data.notes import listing_notes, say_notes
 from gan.distributed import collectives, process_group
-from gan.errors import UsageError
 from gan.models import count_parameters
 from gan.runs.run_dir import RunDirectory
 from gan.runtime import Runtime
-from gan.training import cuda_graph
+from gan.training.estimate import estimate_run, noise_images
 from gan.training.trainer import Trainer
 from gan.utils.counted import counted
-from gan.utils.memory import peak_memory_bytes
+from gan.utils.memory import format_bytes
 from gan.utils.progress import say
 
-_TIMED_STEPS = 3  # after a first one
-_TIMED_CUDA_STEPS = 20  # after those that capture a CUDA graph
-_LONG_STEP = 10.0  # seconds; if the first step takes longer, no more are timed
 
+def dry_run(config: TrainConfig, runtime: Runtime, run: RunDirectory, *, verbose: bool = False) -> None:
+    """Print the settings, images and sizes of a run, then its time, memory and disk. Several ranks call it together.
 
-def dry_run(config: TrainConfig, runtime: Runtime, run: RunDirectory) -> None:
-    """Print the config and sizes of a run, then its time and memory. Several ranks call it together.
+    No images are loaded; those of a folder, zip or npz are listed.
 
-    No images are loaded. For a conditional run they are listed, to count the classes.
+    Args:
+        verbose: print all fields of the config, also those of the preset.
 
     Raises:
         UsageError: the data does not exist, or has no labels for a conditional run.
         UserError: the data cannot be listed.
     """
-    if config.data not in DATASETS and not Path(config.data).expanduser().exists():
-        raise UsageError(f"--data {config.data}: no such file or folder, nor one of {', '.join(DATASETS)}")
-    shape = (max(config.batch, 64), config.channels, config.resolution, config.resolution)
-    noise = torch.randint(0, 256, shape, dtype=torch.uint8)
-    count = collectives.on_rank0(lambda: _list_and_count_classes(config.data)) if config.conditional else 0
-    labels = torch.arange(len(noise)) % count if count else None
-    classes = [str(number) for number in range(count)]
-    trainer = Trainer(config, runtime, ImageSet.of(noise, labels, classes, name=config.data))
+    images, classes = collectives.on_rank0(lambda: _list_images(config.data))
+    noise = noise_images(config, classes if config.conditional else 0)
+    trainer = Trainer(config, runtime, noise)
     if process_group.is_rank0():
-        print(json.dumps(config.to_dict(), indent=2))
         print(f"run:        {run.checkpoints} and {run.samples}")
+        print(f"settings:   {shlex.join(_settings(config))}")
+        if verbose:
+            print(json.dumps(vars(config), indent=2))
+        print(f"images:     {images}")
         print(f"networks:   {describe_networks(trainer)}, {describe_runtime(runtime)}", flush=True)
+    del trainer
     say("timing steps on noise")
-    seconds = _seconds_per_step(trainer, 1)
-    # On CUDA the first step always takes long: cuDNN searches for the fastest algorithms.
-    if runtime.device.type == "cuda" or collectives.on_rank0(lambda: seconds < _LONG_STEP):
-        if runtime.device.type == "cuda":
-            _seconds_per_step(trainer, cuda_graph.WARM_UP)
-        seconds = _seconds_per_step(trainer, _TIMED_CUDA_STEPS if runtime.device.type == "cuda" else _TIMED_STEPS)
+    estimate = estimate_run(config, runtime, noise)
     if process_group.is_rank0():
-        images, steps = config.batch * config.n_dis / seconds, counted(config.steps, "step")
-        print(f"time:       {_duration(seconds * config.steps)} for {steps} ({images:.0f} images/s)")
-        print(f"memory:     {peak_memory_bytes(runtime.device) / 1e6:.0f} MB, without the training images")
+        rate = config.batch * config.n_dis / estimate.step_seconds
+        note = ", extrapolated from small batches" if estimate.extrapolated else ""
+        count, size = estimate.disk(config)
+        total = format_duration(estimate.step_seconds * config.steps)
+        print(f"time:       {total} for {config.steps:,} steps ({rate:,.{0 if rate >= 10 else 1}f} images/s{note})")
+        print(f"memory:     {format_bytes(estimate.memory)}, without the training images{note}")
+        print(
+            f"disk:       {format_bytes(size)} ({counted(count, 'checkpoint')} of {format_bytes(estimate.checkpoint)})"
+        )
 
 
-def _list_and_count_classes(data: str) -> int:
-    """The number of classes of a set's training images; prints what is left out or assumed in listing them."""
+def _settings(config: TrainConfig) -> list[str]:
+    """The preset and the flags in which the config differs from it; the precision is shown with the device."""
+    base = preset_config(config.preset).replace({"precision": config.precision})
+    return ["--preset", config.preset, *config.flags(base)]
+
+
+def _list_images(data: str) -> tuple[str, int]:
+    """The training images in words, and their number of classes; prints what is left out or assumed in listing them."""
     if data in DATASETS:
-        return count_classes(data)
+        return data, count_classes(data)
     source = open_source(data, data_root=Path(), split="train")
     say_notes(source.name, listing_notes(source.listing))
-    return len(source.listing.classes)
-
-
-def _seconds_per_step(trainer: Trainer, steps: int) -> float:
-    began = time.monotonic()
-    for _ in range(steps):
-        trainer.train_step()
-    trainer.log_entry()  # waits for the device
-    return (time.monotonic() - began) / steps
+    classes = len(source.listing.classes)
+    labelled = f" in {counted(classes, 'class')}" if classes else ", without labels"
+    return f"{len(source.listing.names):,} of {data}{labelled}", classes
 
 
 def describe_runtime(runtime: Runtime) -> str:
@@ -92,7 +88,11 @@ def describe_networks(trainer: Trainer) -> str:
     )
 
 
-def _duration(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
+def format_duration(seconds: float) -> str:
+    """A time in its two largest units, such as `2 days 3 h`."""
+    days, rest = divmod(round(seconds), 24 * 3600)
+    hours, rest = divmod(rest, 3600)
     minutes, rest = divmod(rest, 60)
+    if days:
+        return f"{days:,} day{'s' * (days > 1)} {hours} h"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

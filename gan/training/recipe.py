@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gan.config.choices import RESOLUTIONS
 from gan.config.resolve import resolve_config
-from gan.config.train_config import RESOLUTIONS, TrainConfig
+from gan.config.train_config import TrainConfig
 from gan.data.datasets import DATASETS, SHAPES, open_source
 from gan.data.survey import Survey, survey_images
 from gan.runs.command_line import program_name

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet, load_images
+from gan.data.image_set import ImageSet
+from gan.data.loading import load_images
 from gan.distributed import collectives
 from gan.dynamics.callback import DynamicsCallback
 from gan.dynamics.measure import DynamicsMeter

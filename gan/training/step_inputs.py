@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from gan.config.train_config import TrainConfig
-from gan.data import Batches, ImageSet
-from gan.data.batches import to_float
+from gan.data.batches import Batches, to_float
 from gan.data.device_resident import pixels_on_gpu
+from gan.data.image_set import ImageSet
 from gan.distributed import process_group
 from gan.nn.diff_augment import count_uniforms
 from gan.runtime import Runtime

@@ -42,6 +42,7 @@ def train_run(
     dry_run: bool,
     root: Path,
     device: str,
+    verbose: bool = False,
 ) -> int | None:
     """Start or resume a run and train it. Several ranks call it together; rank 0 alone reads and writes its files.
 
@@ -49,6 +50,7 @@ def train_run(
         name: of the run; None: that of the preset, or of the images if the recipe is chosen from them.
         preset, file, overrides: see `gan.config.resolve.resolve_config`.
         root: folder that contains checkpoints/ and samples/.
+        verbose: with dry_run, print all fields of the config.
 
     Returns:
         the signal that stopped the run, or None.
@@ -64,7 +66,7 @@ def train_run(
     config = dataclasses.replace(config, precision=runtime.precision)  # a resumed run keeps the precision of `auto`
     torch.manual_seed(config.seed)  # nothing draws from this stream, but it is part of the checkpoint
     if dry_run:
-        trial.dry_run(config, runtime, run)
+        trial.dry_run(config, runtime, run, verbose=verbose)
         return None
     if is_done:
         if process_group.is_rank0():  # the run may have been killed before it did this
@@ -73,7 +75,10 @@ def train_run(
         say(f"{run.name} is done: step {state['step']} of {config.steps}; train it longer with --steps N")
         return None
 
-    extractor = training_evaluator.training_extractor(config, runtime.device) if config.report_every else None
+    extractor = None
+    if config.report_every:
+        otherwise = "or train without scores: --report-every 0"
+        extractor = training_evaluator.training_extractor(config, runtime.device, otherwise=otherwise)
     with ExitStack() as lock:
         collectives.on_rank0(lambda: _lock_folders(run, lock, resume))
         return _train(run, config, state, runtime, extractor)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.distributed import data_parallel
 from gan.distributed.sync_batch_norm import synchronize_batch_statistics
 from gan.errors import UsageError, UserError

@@ -9,5 +9,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def plural(noun: str) -> str:
-    """Return the plural of a noun that takes -s or -es."""
+    """Return the plural of a noun that takes -s, -es or -ies."""
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return f"{noun[:-1]}ies"
     return f"{noun}es" if noun.endswith(_TAKES_ES) else f"{noun}s"

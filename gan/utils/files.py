@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gan.errors import UserError
+from gan.errors import UsageError, UserError
 
 PARTIAL = ".partial"
 
@@ -63,8 +63,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Create a temporary folder that is renamed to `path` at the end of the block, and removed if the block fails.
+
+    Args:
+        overwrite: remove a folder at `path` with its content then; False: it must be empty.
 
     Raises:
         OSError: it cannot be written, or `path` exists and is not empty.
@@ -73,9 +76,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-        with suppress(FileNotFoundError):
-            path.rmdir()
-        os.replace(partial, path)
+        if overwrite and path.exists():
+            old = path.with_name(f".{path.name}.{os.getpid()}.old{PARTIAL}")
+            os.replace(path, old)
+            os.replace(partial, path)
+            shutil.rmtree(old)
+        else:
+            with suppress(FileNotFoundError):
+                path.rmdir()
+            os.replace(partial, path)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
@@ -100,6 +109,12 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_new(path: Path, flag: str, *, overwrite: bool) -> None:
+    """Raise a UsageError, which names the flag, if there is something at `path` and it is not to be overwritten."""
+    if not overwrite and path.exists():
+        raise UsageError(f"{flag} {path}: exists; --overwrite replaces it, or choose another name")
 
 
 def require_writable(folder: Path, flag: str) -> None:

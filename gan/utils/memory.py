@@ -1,4 +1,4 @@
-"""Memory: out-of-memory errors, the C library's allocator, peak and available memory."""
+"""Memory: out-of-memory errors, the C library's allocator, and available memory."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ import gc
 import os
 import sys
 from pathlib import Path
-
-import torch
-
-from gan.utils.process_memory import peak_process_memory
 
 _OUT_OF_MEMORY_TEXTS = (
     "not enough memory",
@@ -24,12 +20,10 @@ _OUT_OF_MEMORY_TEXTS = (
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _MMAP_THRESHOLDS = (2**30, 2**25)
 
-_CLEAR_REFS = Path("/proc/self/clear_refs")  # writing 5 resets the peak resident size (proc(5))
-
 
 def is_out_of_memory(error: BaseException) -> bool:
     """True if the error says that the machine or a GPU has too little memory."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
         return True
     return any(text in str(error) for text in _OUT_OF_MEMORY_TEXTS)
 
@@ -57,33 +51,6 @@ def release_freed_memory() -> None:
 
 def _glibc_function(name: str) -> ctypes._NamedFuncPointer | None:
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """Peak memory since the start or the last `reset_peak_memory`; 0 if the system does not report it.
-
-    On CUDA that is the memory of tensors on the device, else the resident size of the process.
-    """
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return peak_process_memory()
-
-
-def reset_peak_memory(device: torch.device) -> bool:
-    """Start a new measurement of peak memory; False if the system cannot, so that a peak includes earlier work.
-
-    Memory that earlier work has freed is returned to the system first, as it would be counted again.
-    """
-    if device.type == "cuda":
-        gc.collect()  # networks in reference cycles
-        torch.cuda.reset_peak_memory_stats(device)
-        return True
-    release_freed_memory()
-    try:
-        _CLEAR_REFS.write_text("5")
-    except OSError:
-        return False
-    return True
 
 
 def available_memory() -> int:

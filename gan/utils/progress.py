@@ -6,10 +6,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.style import Style
+from rich.text import Text
 
 from gan.utils.counted import plural
 
@@ -32,18 +35,31 @@ def silence() -> None:
     _silenced = True
 
 
-def say(text: str) -> None:
-    """Print a message to standard error, as standard output is for data."""
+def say(text: str, *, link: Path | None = None) -> None:
+    """Print a message to standard error, as standard output is for data.
+
+    Args:
+        link: a file or folder; its first mention in `text` is a hyperlink on a terminal.
+    """
     if _silenced:
         return
     try:
         if _console.is_terminal:
-            _console.print(text, markup=False, soft_wrap=True)  # above the bar, where one is drawn
+            _console.print(_linked(text, link), soft_wrap=True)  # above the bar, where one is drawn
         else:
             print(text, file=sys.stderr, flush=True)
     except OSError:  # the reader is gone (`2>&1 | head`, a closed terminal); the work continues
         silence()
         sys.stderr = open(os.devnull, "w")  # else the interpreter fails at exit, when it flushes the stream
+
+
+def _linked(text: str, link: Path | None) -> Text:
+    """The text, with the path as a hyperlink (OSC 8) to its file."""
+    message = Text(text)
+    start = text.find(str(link)) if link else -1
+    if link and start >= 0:
+        message.stylize(Style(link=link.resolve().as_uri()), start, start + len(str(link)))
+    return message
 
 
 @contextmanager

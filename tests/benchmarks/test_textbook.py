@@ -19,7 +19,8 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from gan.config.presets import preset_config
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet, load_images
+from gan.data.image_set import ImageSet
+from gan.data.loading import load_images
 from gan.errors import UsageError, UserError
 from gan.models import build_discriminator
 from gan.norm import Centering, power_iterate

@@ -24,7 +24,7 @@ from tests.helpers.commands import SMALL, Call, picture, refused
         (["--out", "x.zip", "--interpolate", "3"], 2, "with --interpolate"),
         (["--class", "cat"], 2, "--class cat: this generator is unconditional"),
         (["--num", "0"], 2, "--num"),
-        (["--out", "checkpoints"], 2, "--out checkpoints: exists and is not an empty folder"),
+        (["--out", "checkpoints"], 2, "--out checkpoints: contains files that `sample` did not write (r)"),
         (["--out", "x.png/y.png"], 1, "x.png"),
     ],
 )
@@ -131,7 +131,7 @@ BAD_REPORTS = {
     "precision": (["images", "--data", "images", "--precision", "fp8"], 2, "'fp8' is not one of 'fp32', 'bf16'"),
     "number": (["images", "--data", "digits", "--num", "99"], 1, "images: has 24 images, fewer than --num 99"),
     "out": (["images", "--data", "digits", "--out", "taken"], 1, "--out taken: cannot be written to"),
-    "few": (["few", "--data", "digits"], 1, "few: needs at least 2 images"),
+    "few": (["few", "--data", "digits"], 1, "few: 1 images; the Inception score needs at least 10"),
     "no images": (["empty", "--data", "digits"], 1, "empty: no images found"),
     "size": (["large", "--data", "digits", "--metrics", "fid", "--ref", "x.npz"], 2, "--ref replaces --data"),
     "statistics": (["large", "--ref", "taken", "--features", "digits"], 1, "taken: not reference statistics"),

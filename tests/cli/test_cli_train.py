@@ -104,12 +104,13 @@ def test_sample_kinds(call: Call, image_folder: Path) -> None:
 
 
 def test_dry_run_trains_nothing(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
-    main_arguments = ["train", "--dry-run", "--data", "digits", *SMALL, "--norm", "sn"]
+    main_arguments = ["train", "--dry-run", "--verbose", "--data", "digits", *SMALL, "--norm", "sn"]
     with pytest.raises(SystemExit) as stopped:
         main(main_arguments)
     out = capsys.readouterr().out
     assert stopped.value.code == 0
     assert '"norm": "sn"' in out and "parameters" in out and "time:" in out and "memory:" in out
+    assert "\nsettings:   --preset quickstart" in out and "--norm sn" in out and "disk: " in out
     assert not Path("checkpoints").exists()
 
 
@@ -145,7 +146,7 @@ def test_dry_run_tells_of_labels_that_begin_at_one(call: Call, image_folder: Pat
 def test_config_file_and_flags(call: Call, image_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("c.toml").write_text(f'preset = "msn-dcgan"\ndata = "{image_folder}"\nnorm = "sn"\nd_width = 4\ng_width = 4\n')
     with pytest.raises(SystemExit):
-        main(["train", "--config", "c.toml", "--norm", "bn", "--steps", "7", "--dry-run", "--batch", "4"])
+        main(["train", "--config", "c.toml", "--norm", "bn", "--steps", "7", "--dry-run", "--verbose", "--batch", "4"])
     out = capsys.readouterr().out
     assert '"preset": "msn-dcgan"' in out and '"norm": "bn"' in out and '"loss": "logistic"' in out
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from gan.data import load_images, loading
+from gan.data import loading
+from gan.data.loading import load_images
 from gan.evaluation.image_streams import image_set_stream
 from gan.experiments.classify.experiment import run_classification
 from gan.experiments.compare.experiment import run_comparison

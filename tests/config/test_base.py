@@ -15,7 +15,7 @@ class Some(Config):
     names: tuple[str, ...] = config_field(("a",), "names", choices=("a", "b"))
     rates: tuple[float, ...] = config_field((1.0,), "rates", low=0)
     count: int | None = config_field(None, "a number", low=2)
-    note: str = config_field("", "a note", free=True)
+    note: str = config_field("", "a note", free=True, key="remark")
 
 
 def test_every_part_of_a_tuple_is_checked() -> None:
@@ -34,8 +34,15 @@ def test_every_part_of_a_tuple_is_checked() -> None:
 def test_round_trip_and_differences() -> None:
     some = Some().replace({"names": ["a", "b"], "rates": [1, 0.5], "count": 3, "note": "x"})
     assert Some.from_dict(some.to_dict()) == some and some.rates == (1.0, 0.5)
+    assert some.to_dict()["remark"] == "x" and "note" not in some.to_dict()
     assert Some().differences(some) == [
         "--names: ('a',) -> ('a', 'b')",
         "--rates: (1.0,) -> (1.0, 0.5)",
         "--count: None -> 3",
     ]
+
+
+def test_a_field_is_read_by_name_or_key() -> None:
+    assert Some().replace({"remark": "x"}) == Some().replace({"note": "x"}) == Some(note="x")
+    with pytest.raises(UsageError, match="two names of one config field: note and remark; give only the first"):
+        Some().replace({"remark": "x", "note": "y"})

@@ -9,16 +9,8 @@ import pytest
 
 from gan.config.presets import PRESETS, preset_config
 from gan.config.resolve import read_config_file
-from gan.config.train_config import NETWORKS, RESOLUTIONS, TrainConfig
+from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
-from gan.models import DISCRIMINATORS, GENERATORS
-from gan.models.dcgan import BOTTOM
-from gan.models.resnet import SHAPES
-
-
-def test_choices_are_what_the_builders_make() -> None:
-    assert set(NETWORKS) == set(GENERATORS) == set(DISCRIMINATORS)
-    assert set(RESOLUTIONS) == set(BOTTOM) == set(SHAPES)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -38,6 +30,15 @@ def test_published_settings() -> None:
     assert preset_config("resnet-64").resolution == 64
     assert preset_config("resnet-128").resolution == 128
     assert preset_config("sngan-projection").conditional
+
+
+def test_quickstart_trains_msn_on_grey_digits_and_is_scored_at_its_end() -> None:
+    quick = preset_config("quickstart")
+    assert (quick.data, quick.resolution, quick.channels) == ("digits", 32, 1)
+    assert (quick.network, quick.norm, quick.loss, quick.g_width, quick.d_width) == ("dcgan", "msn", "hinge", 16, 8)
+    assert (quick.batch, quick.steps, quick.g_lr, quick.d_lr) == (64, 1000, 6e-4, 6e-4)
+    assert quick.report_every == quick.steps
+    assert quick.decay == "none"  # so that `--steps` can be raised at any time
 
 
 def test_best_is_a_narrow_resnet_without_an_end_in_its_schedule() -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gan.data import load_images, loading
+from gan.data import loading
+from gan.data.loading import load_images
 from gan.utils import memory
 from gan.utils.memory import _control_group_memory, _machine_memory, format_bytes
 

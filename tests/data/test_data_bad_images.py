@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan.data import describe_images, load_images
+from gan.data.describe import describe_images
+from gan.data.loading import load_images
 from gan.errors import UserError
 
 

@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
-from gan.data import Batches, ImageSet
-from gan.data.batches import to_float
+from gan.data.batches import Batches, to_float
+from gan.data.image_set import ImageSet
 from gan.errors import UsageError
 
 COUNT = 23

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan.data import DATASETS, load_images
-from gan.data.datasets import open_source
+from gan.data.datasets import DATASETS, open_source
+from gan.data.loading import load_images
 from gan.errors import UsageError, UserError
 
 
@@ -68,7 +68,7 @@ def test_split_folders_are_no_classes(tmp_path, paint):
     train, test = listing(tmp_path / "set"), listing(tmp_path / "set", "test")
     assert train.names == ("train/cat/1.png", "train/dog/2.png")
     assert (test.labels.tolist(), test.classes) == ([0, 1, 1], ("cat", "dog"))
-    assert said(train) == ["using its folder train; ignoring test"] and not train.notes[0].warning
+    assert said(train) == ["using its folder train (2 images); ignoring test (3)"] and not train.notes[0].warning
 
 
 def test_each_split_has_its_own_dataset_json(tmp_path, paint, zip_of):
@@ -101,8 +101,8 @@ def test_images_held_out_under_another_name_serve_as_test(tmp_path, paint, zip_o
         test = listing(path, "test")
         assert test.names == (f"{held_out}/cat/3.png", f"{held_out}/dog/4.png")
         assert (test.labels.tolist(), test.classes) == ([0, 1], ("cat", "dog"))
-        told = f"using its folder {held_out} as the split test, which has no folder of its own; ignoring train"
-        assert said(test) == [told]
+        used = f"using its folder {held_out} (2 images) as the split test"
+        assert said(test) == [f"{used}, which has no folder of its own; ignoring train (2)"]
 
 
 def test_a_split_that_is_not_there_is_told(tmp_path, paint):

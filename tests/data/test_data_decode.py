@@ -251,3 +251,14 @@ def test_the_header_tells_the_conversions():
     assert expected_conversions(content[:60], 8, 3) == to_pixels(content, 8, 3)[1]
     with pytest.raises(BadImage):
         expected_conversions(content[:10], 8, 3)
+
+
+def test_a_png_with_one_wrong_bit_is_refused():
+    """Pillow does not check the checksum of the pixels."""
+    content = bytearray(encoded(Image.fromarray(random(24, 24, 3)), "PNG"))
+    at = content.index(b"IDAT") + 40
+    assert to_pixels(bytes(content), 24, 3)[1] == ()
+    content[at] ^= 4
+    for read in (inspect_image, lambda content: to_pixels(content, 24, 3)):
+        with pytest.raises(BadImage, match="damaged: wrong checksum of its IDAT block"):
+            read(bytes(content))

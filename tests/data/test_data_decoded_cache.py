@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan.data import ImageSet, decoded_cache, load_images, loading
+from gan.data import decoded_cache, loading
 from gan.data.decoded_cache import decoded_cache_folder
+from gan.data.image_set import ImageSet
+from gan.data.loading import load_images
 from gan.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("cache_all")

@@ -4,7 +4,7 @@ import json
 
 from PIL import Image
 
-from gan.data import describe_images
+from gan.data.describe import describe_images
 
 
 def test_info_of_a_folder_and_its_zip(classes_folder, paint, zip_of, tmp_path):

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torchvision.datasets
 
-from gan.data import DATASETS, load_images
-from gan.data.datasets import count_classes
+from gan.data.datasets import DATASETS, count_classes
+from gan.data.loading import load_images
 from gan.errors import UsageError, UserError
 
 

@@ -9,12 +9,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gan.data import describe_images, load_images, pack_images
 from gan.data.datasets import open_path
+from gan.data.describe import describe_images
+from gan.data.loading import load_images
+from gan.data.packing import pack_images
 from gan.errors import UserError
 
 RGB = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
-GREY = RGB[..., 0]
+GREY = np.concatenate([RGB, RGB])[..., 0]
 LABELS = np.array([1, 0, 2, 1])
 
 
@@ -35,8 +37,10 @@ def test_images_of_a_sampler_with_labels_and_statistics(tmp_path, capsys, compre
     images = load_images(str(tmp_path / "a.npz"), resolution=8, channels=3)
     assert torch.equal(images.pixels, torch.from_numpy(RGB).permute(0, 3, 1, 2))
     assert images.labels.tolist() == LABELS.tolist() and images.classes == ("0", "1", "2")
-    assert images.notes == ("using its images in arr_0; ignoring mu, sigma",)
-    assert "a.npz: using its images in arr_0; ignoring mu, sigma" in capsys.readouterr().err
+    ignoring = "using its images in arr_0; ignoring mu (float64, (3,)), sigma (float64, (3, 3))"
+    assert images.notes == ("labels are those of its array arr_1", ignoring)
+    assert f"a.npz: {ignoring}" in capsys.readouterr().err
+    assert not describe_images(str(tmp_path / "a.npz"))["warnings"]
 
 
 @pytest.mark.parametrize("array", [GREY, GREY[..., None]])
@@ -86,12 +90,18 @@ def test_it_can_be_described_and_packed(npz, tmp_path):
         ({"x": RGB.astype(np.float32)}, r"contains no images; .* it contains x \(float32, \(4, 8, 8, 3\)\)"),
         ({"x": RGB.transpose(0, 3, 1, 2)}, "contains no images"),
         ({"x": RGB[:0]}, "contains no images"),
+        ({"x": RGB[0]}, "contains no images"),
+        ({"x": RGB[0].transpose(2, 0, 1)}, "contains no images"),
+        ({"x_train": RGB / 255, "x_test": RGB}, "its array x_train is float64; an array of images is uint8"),
         ({"x": np.array([{}], dtype=object)}, "not an npz of images, or damaged"),
         ({}, "contains no images; .* it contains nothing"),
         ({"mu": np.zeros(3), "sigma": np.eye(3)}, "contains statistics, not images; pass .* with --ref"),
         ({"a": RGB, "b": RGB}, r"contains 2 arrays of images \(a, b\) that are not splits"),
         ({"x_train": RGB, "train": RGB}, "contains 2 arrays of images"),
-        ({"x": RGB, "age": LABELS, "label": LABELS}, "its arrays age, label could each be the labels; remove all but"),
+        (
+            {"x": RGB, "target": LABELS, "label": LABELS},
+            "its arrays label, target could each be the labels; remove all but",
+        ),
         ({"x": RGB, "y": LABELS - 1}, "labels in y must be from 0 to 99999"),
     ],
 )
@@ -107,3 +117,33 @@ def test_a_damaged_file(npz):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match="not an npz of images, or damaged"):
             open_path(path, split="train")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.eye(4, dtype=np.int64),
+        LABELS.astype(np.float32),
+        LABELS.astype(str),
+        LABELS > 0,
+        np.arange(5),
+        LABELS[:, None, None],
+    ],
+)
+def test_labels_that_cannot_be_used_are_a_warning(npz, labels):
+    description = describe_images(str(npz(x=RGB, labels=labels)))
+    assert not description["labelled"]
+    assert description["warnings"] == [f"using its images in x; ignoring labels ({labels.dtype}, {labels.shape})"]
+
+
+@pytest.mark.parametrize("name", ["ids", "test_labels", "age"])
+def test_other_integers_are_no_labels(npz, name):
+    description = describe_images(str(npz(images=RGB, **{name: LABELS + 10_000_000})))
+    assert not description["labelled"] and description["warnings"]
+
+
+def test_a_test_split_alone_is_a_warning(npz):
+    path = npz(x_test=RGB, y_test=LABELS)
+    description = describe_images(str(path))
+    assert description["labelled"]
+    assert description["warnings"] == ["all its images are in x_test; they are used as the split train"]

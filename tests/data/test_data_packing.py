@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gan.data import load_images, pack_images
+from gan.data.loading import load_images
+from gan.data.packing import pack_images
 from gan.errors import UsageError, UserError
 
 
@@ -57,11 +58,26 @@ def test_bad_images_leave_no_file(classes_folder, tmp_path):
     out = tmp_path / "out" / "set.zip"
     out.write_bytes(b"the older one")
     with pytest.raises(UserError, match=r"1 image cannot be read:\n  cat/00a.png"):
-        pack_images(classes_folder, out, resolution=8)
+        pack_images(classes_folder, out, resolution=8, overwrite=True)
     assert out.read_bytes() == b"the older one"
     assert os.listdir(tmp_path / "out") == ["set.zip"]
-    assert pack_images(classes_folder, out, resolution=8, skip_bad_images=True) == 12
+    assert pack_images(classes_folder, out, resolution=8, skip_bad_images=True, overwrite=True) == 12
     assert len(load_images(str(out), resolution=8, channels=3)) == 12
+
+
+def test_a_zip_is_replaced_on_request_only(classes_folder, tmp_path, monkeypatch):
+    out = tmp_path / "set.zip"
+    pack_images(classes_folder, out, resolution=8)
+    older = out.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("gan.data.packing.open_source", lambda *_, **__: pytest.fail("work has started"))
+        with pytest.raises(UsageError, match=r"OUT .*set.zip: exists; --overwrite replaces it, or choose another name"):
+            pack_images(classes_folder, out, resolution=4)
+    assert out.read_bytes() == older
+    pack_images(classes_folder, out, resolution=4, overwrite=True)
+    assert out.read_bytes() != older
+    with pytest.raises(UsageError, match="is also the input"):
+        pack_images(out, out, resolution=4, overwrite=True)
 
 
 def test_nothing_readable(tmp_path):
@@ -95,12 +111,6 @@ def test_places_that_cannot_be_written_or_read(classes_folder, tmp_path):
         pack_images(tmp_path / "none", tmp_path / "set.zip", resolution=8)
     with pytest.raises(UsageError, match="not 0 and 3"):
         pack_images(classes_folder, tmp_path / "set.zip", resolution=0)
-
-
-def test_a_folder_called_like_a_known_set_is_the_folder(classes_folder, tmp_path, monkeypatch):
-    classes_folder.rename(tmp_path / "digits")
-    monkeypatch.chdir(tmp_path)
-    assert pack_images(Path("digits"), Path("set.zip"), resolution=8) == 12
 
 
 def test_a_named_set(tmp_path):

@@ -159,3 +159,19 @@ def test_jpeg_2000(mode: str, ending: str) -> None:
         values = on_white(values[..., :-1], values[..., -1])
         values = values[..., 0] if mode == "LA" else values
     assert_pixels(file.getvalue(), values, 1)
+
+
+@pytest.mark.parametrize("subsampling", [None, (2, 2), (2, 1)])
+def test_tiff_of_fewer_colours_is_refused(subsampling: tuple[int, int] | None) -> None:
+    """Without the tag it is 2, 2 (TIFF 6.0, section 21), which Pillow reads as if it were 1, 1."""
+    content = tiff(6, 8, drawn(256, 3), "<", subsampling=subsampling)
+    with pytest.raises(BadImage, match="uncompressed YCbCr with fewer colour than brightness pixels"):
+        to_pixels(content, SIDE, 3)
+
+
+def test_tiff_of_ycbcr() -> None:
+    samples = drawn(256, 3)
+    y, cb, cr = (samples[..., channel].astype(float) for channel in range(3))
+    rgb = [y + 1.402 * (cr - 128), y - 0.344136 * (cb - 128) - 0.714136 * (cr - 128), y + 1.772 * (cb - 128)]
+    expected = np.clip(np.stack(rgb, 2), 0, 255) / 255
+    assert_pixels(tiff(6, 8, samples, "<", subsampling=(1, 1)), expected, 1.5)

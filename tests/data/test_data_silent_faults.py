@@ -15,8 +15,10 @@ import pytest
 import torch
 from PIL import Image, features
 
-from gan.data import describe_images, load_images, pack_images
 from gan.data.datasets import open_path
+from gan.data.describe import describe_images
+from gan.data.loading import load_images
+from gan.data.packing import pack_images
 from gan.data.source import Listing
 from gan.errors import UserError
 
@@ -161,9 +163,11 @@ def test_names_of_a_zip_in_any_encoding(paint, tmp_path, encoding, classes, sepa
     paint(tmp_path / "x.png")
     data = (tmp_path / "x.png").read_bytes()
     names = [f"{label}{separator}{index}.png".encode(encoding) for label in classes for index in range(2)]
-    if separator == "\\" and any(label.encode(encoding)[-1] >= 0x80 for label in classes):
-        return  # nothing tells a separator from the second byte of a character
     found = listing(raw_zip(tmp_path / "set.zip", dict.fromkeys(names, data)))
+    if separator == "\\" and encoding != "utf-8" and any(label.encode(encoding)[-1] >= 0x80 for label in classes):
+        # Nothing tells a separator from the second byte of a character.
+        assert "with a backslash that may separate folders" in warnings(found)
+        return
     assert len(found.names) == len(names) and len(found.classes) == len(classes)
     assert sorted(np.bincount(found.labels)) == [2] * len(classes)
     if encoding == "utf-8":
@@ -241,3 +245,14 @@ def test_rarer_endings_are_read(paint, tmp_path, ending):
         Image.fromarray(pixels).save(tmp_path / f"{index}.{ending}", "AVIF" if ending == "avif" else "JPEG")
     (tmp_path / "x.png").unlink()
     assert len(load_images(str(tmp_path), resolution=8, channels=3)) == 2
+
+
+def test_backslashes_in_names_that_are_known_to_be_unicode(paint, tmp_path):
+    """.NET writes them so."""
+    paint(tmp_path / "x.png")
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for name in ("猫\\1.png", "犬\\1.png"):
+            info = zipfile.ZipInfo("x")
+            info.filename = name
+            archive.writestr(info, (tmp_path / "x.png").read_bytes())
+    assert listing(tmp_path / "set.zip").classes == ("犬", "猫") and not listing(tmp_path / "set.zip").notes

@@ -7,7 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from gan.data import Batches, load_images, loading
+from gan.data import loading
+from gan.data.batches import Batches
+from gan.data.loading import load_images
 from gan.errors import UserError
 
 

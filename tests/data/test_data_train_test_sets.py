@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.data.train_test_sets import load_train_and_test
 from gan.errors import UsageError, UserError
 

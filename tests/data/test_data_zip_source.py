@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan.data import load_images
 from gan.data import zip_source as module
+from gan.data.loading import load_images
 from gan.errors import UserError
 
 

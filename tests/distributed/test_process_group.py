@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from gan import runtime
-from gan.data import Batches, ImageSet
+from gan.data.batches import Batches
+from gan.data.image_set import ImageSet
 from gan.distributed import process_group
 from gan.errors import UsageError
 

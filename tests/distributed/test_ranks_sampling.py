@@ -61,7 +61,7 @@ def test_report_scores_as_one_process_does(tmp_path: Path, whole: Path, data: Pa
 
 def test_scores_while_training(tmp_path: Path, data: Path) -> None:
     """The ranks look together; one process that scores the checkpoint comes to the same."""
-    flags = ("--report-every", 4, "--report-num", 70, "--report-features", "digits", "--steps", 4, "--g-lr", 0.1)
+    flags = ("--report-every", 4, "--report-num", 70, "--features", "digits", "--steps", 4, "--g-lr", 0.1)
     ended = train(tmp_path, 2, *SMALL, *flags, "--data", data)
     assert [end.code for end in ended] == [0, 0], ended
     (logged,) = [e for e in log.read_log(tmp_path / "checkpoints" / "r" / "log.jsonl") if "scores" in e]

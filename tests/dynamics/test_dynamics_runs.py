@@ -11,7 +11,7 @@ import pytest
 
 from gan.cli import main
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.dynamics.callback import DYNAMICS_LOG, DynamicsCallback
 from gan.dynamics.measure import DynamicsMeter
 from gan.dynamics.probe_batches import DiscriminatorProbe

@@ -122,14 +122,23 @@ def test_statistics_stand_in_for_images(tmp_path: Path, grey: Path) -> None:
 def test_unlike_protocols_are_refused_before_the_work(
     tmp_path: Path, grey: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Sizes and numbers of images are known before any image is decoded."""
     flags: dict[str, Any] = {"num": None, "data": "digits", "metrics": ("fid",)}
-    done = monkeypatch.setattr(evaluator, "measure_reference", lambda *args: pytest.fail("work has started"))
-    with pytest.raises(UserError, match="different image counts: 1797 and 24.*--mixed-protocols"):
-        ask(tmp_path / "out", grey / "step-00000004.pt", image_folder, **flags)
-    assert done is None and not (tmp_path / "out").exists()
-    monkeypatch.undo()
-    record = ask(tmp_path / "out", grey / "step-00000004.pt", image_folder, mixed_protocols=True, **flags)
-    assert [row["protocol"]["generated_count"] for row in record["results"]] == [1797, 24]
+    large = tmp_path / "large"
+    large.mkdir()
+    for number in range(24):
+        Image.new("RGB", (48, 48), (number, 0, 0)).save(large / f"{number:02d}.png")
+    with monkeypatch.context() as patch:
+        for module in ("evaluator", "targets"):
+            patch.setattr(f"gan.evaluation.{module}.load_images", lambda *_, **__: pytest.fail("images were read"))
+        for others in ([grey / "step-00000004.pt", large], [image_folder, large]):
+            with pytest.raises(UserError, match="different resolutions: 32x32 and 48x48; --mixed-protocols"):
+                ask(tmp_path / "out", *others, **flags)
+        with pytest.raises(UserError, match="images: has 24 images, fewer than --num 40"):
+            ask(tmp_path / "out", image_folder, **{**flags, "num": 40})
+    assert not (tmp_path / "out").exists()
+    record = ask(tmp_path / "out", image_folder, large, mixed_protocols=True, **flags)
+    assert [row["protocol"]["resolution"] for row in record["results"]] == ["32x32", "48x48"]
 
 
 def test_grey_and_colour_references_are_unlike(tmp_path: Path, grey: Path, image_folder: Path) -> None:
@@ -151,7 +160,7 @@ def test_what_is_finished_is_kept(
         return real(*args, **options)
 
     monkeypatch.setattr(evaluator, "score", stopped_at_the_second)
-    record, error = evaluate(EvaluationOptions((str(grey),), DIGITS, metrics=("fid",), num=40), tmp_path / "out")
+    record, error, _ = evaluate(EvaluationOptions((str(grey),), DIGITS, metrics=("fid",), num=40), tmp_path / "out")
     assert isinstance(error, kind)
     assert len(record["results"]) == 1 and record["planned"] == 2
     assert record["stopped"] == ("it broke" if kind is UserError else "interrupted")
@@ -190,7 +199,7 @@ class TestBadInput:
         refused("2 images; --metrics pr needs at least 4", metrics=("pr",))
         assert ask(tmp_path / "two", image_folder, data="digits", num=None, metrics=("fid",))["results"]
         next(image_folder.rglob("*.png")).unlink()
-        refused("at least 2 images")
+        refused("1 images; a score needs at least 2", metrics=("fid",))
         Image.new("RGB", (40, 32)).save(next(image_folder.rglob("*.png")))
         refused("images of 40x32 pixels, not square; crop them with")
 
@@ -254,7 +263,7 @@ class TestBadInput:
         monkeypatch.setattr(evaluator, "load_images", lambda *args, **options: pytest.fail("images were read"))
         monkeypatch.setattr("gan.evaluation.targets.load_images", evaluator.load_images)
         monkeypatch.setenv("MSN_GAN_INCEPTION", str(tmp_path / "absent.pth"))
-        with pytest.raises(UserError, match="absent.pth: no such file; get it from https.*--features digits works"):
+        with pytest.raises(UserError, match="absent.pth: no such file; get it from https.*--features digits needs no"):
             ask(tmp_path / "out", image_folder, data="digits", extractor=ExtractorOptions(features="inception"))
         (tmp_path / "wrong.pth").write_bytes(b"wrong")
         monkeypatch.setenv("MSN_GAN_INCEPTION", str(tmp_path / "wrong.pth"))

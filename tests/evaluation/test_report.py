@@ -168,6 +168,17 @@ def test_what_was_left_out_of_the_images_is_noted(folder: Path, make: Make) -> N
     )
 
 
+def test_conversions_of_each_size_of_the_real_images(folder: Path, make: Make) -> None:
+    sizes = {"64x64": {"converted to RGB": 3}, "32x32": {"converted to RGB": 3, "resized": 90}, "16x16": {}}
+    make(
+        result(), reference={"name": "real", "images": 90, "conversions": sizes["64x64"], "conversions_by_size": sizes}
+    )
+    assert report.write_evaluation_report(folder).first.notes[-2:] == (
+        "Of the 90 real images at 64x64: 3 converted to RGB.",
+        "Of the 90 real images at 32x32: 3 converted to RGB, 90 resized.",
+    )
+
+
 def test_unlike_protocols_are_told_apart(folder: Path, make: Make) -> None:
     other = dataclasses.replace(PROTOCOL, generated_count=60, ema=True)
     make(result(), result("b", target="b", protocol=other.to_json()), result("c", target="c"))

@@ -18,7 +18,7 @@ from gan.evaluation.evaluator import evaluate
 from gan.evaluation.image_streams import random_part
 from gan.evaluation.options import EvaluationOptions
 from gan.evaluation.reference_statistics import write_statistics
-from gan.evaluation.targets import resolve_targets, unique_targets
+from gan.evaluation.targets import list_image_sets, resolve_targets, unique_targets
 from gan.metrics.extractor import ExtractorOptions
 from gan.runs import checkpoint
 from gan.sampling import generate, sample
@@ -50,7 +50,7 @@ def test_a_part_of_a_sorted_set_is_of_the_whole_of_it(tmp_path: Path, kind: str)
     target = str(tmp_path / ("set.npz" if kind == "npz" else "set"))
 
     def shown(count: int, seed: int) -> list[int]:
-        (entry,) = resolve_targets([target], {}, seed=seed)
+        (entry,) = resolve_targets([target], {}, list_image_sets([target]), seed=seed)
         stream = entry.stream(count)
         assert stream.count == count
         return torch.cat(list(stream.batches()))[:, 0, 0, 0].tolist()

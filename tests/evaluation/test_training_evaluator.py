@@ -11,7 +11,7 @@ import torch
 
 from gan.config.resolve import resolve_config
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.evaluation import training_evaluator
 from gan.metrics.frechet import count_warning
 from gan.metrics.protocol import Protocol
@@ -87,7 +87,7 @@ def test_scoring_changes_nothing_of_the_run(
     for every in (0, 1):
         run = RunDirectory(f"r{every}", tmp_path)
         run.create()
-        settings = tiny(report_every=every, report_num=20, report_features="digits", channels=1)
+        settings = tiny(report_every=every, report_num=20, features="digits", channels=1)
         data = image_set(channels=1)
         job = Trainer(settings, runtime, data)
         torch.manual_seed(1)
@@ -106,6 +106,6 @@ def test_scoring_changes_nothing_of_the_run(
 
 
 def test_a_recipe_scores_its_own_data_only() -> None:
-    assert resolve_config(None, None, {}).report_every == 1500
+    assert resolve_config(None, None, {}).report_every == 1000
     assert resolve_config(None, None, {"data": "cats.zip"}).report_every == 0
     assert resolve_config(None, None, {"data": "cats.zip", "report_every": 9}).report_every == 9

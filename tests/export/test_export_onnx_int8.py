@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gan.data import ImageSet
 from gan.data.batches import to_float
+from gan.data.image_set import ImageSet
 from gan.data.train_test_sets import load_train_and_test
 from gan.errors import UserError
 from gan.evaluation.evaluator import evaluate
@@ -93,7 +93,7 @@ def test_a_generator_is_scored_before_and_after(call: Call, here: Path, tmp_path
     request = EvaluationOptions(
         (str(checkpoint.list_checkpoints(here)[-1]),), ExtractorOptions(features="digits"), num=70, metrics=("fid",)
     )
-    record, _ = evaluate(request, tmp_path / "report")
+    record = evaluate(request, tmp_path / "report").record
     assert float(found[1]) == pytest.approx(record["results"][0]["fid"], rel=0.01)
     model = onnx.load("g.onnx")
     types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}

@@ -80,6 +80,7 @@ def tiff(
     deflated: bool = False,
     reversed_bits: bool = False,
     rows_per_strip: int | None = None,
+    subsampling: tuple[int, int] | None = None,
 ) -> bytes:
     """A TIFF in a byte order, `<` or `>`; samples (H, W) or (H, W, channels), palette (2**depth, 3) of 16 bits."""
     height, width = samples.shape[:2]
@@ -115,6 +116,8 @@ def tiff(
         tags[320] = ("H", palette.T.reshape(-1).tolist())
     if extra_samples is not None:
         tags[338] = ("H", [extra_samples])
+    if subsampling is not None:
+        tags[530] = ("H", subsampling)
     if sample_format is not None:
         tags[339] = ("H", [sample_format] * channels)
     body = b"".join(strips)

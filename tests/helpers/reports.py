@@ -22,9 +22,9 @@ def trained(root: Path, **flags: Any) -> Path:
     return root / "checkpoints" / "r"
 
 
-def ask(out: Path, *targets: Path | str, **flags: Any) -> dict[str, Any]:
+def ask(out: Path, *targets: Path | str, overwrite: bool = False, **flags: Any) -> dict[str, Any]:
     flags = {"extractor": DIGITS, "num": 40, **flags}
-    record, error = evaluate(EvaluationOptions(tuple(map(str, targets)), **flags), out)
-    assert error is None
+    record, error, folder = evaluate(EvaluationOptions(tuple(map(str, targets)), **flags), out, overwrite=overwrite)
+    assert error is None and folder == out
     assert json.loads((out / "report.json").read_text()) == record
     return record

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from gan.errors import UsageError, UserError
+from gan.experiments.classify.config import ClassifyConfig
 from gan.metrics import inception_weights as weights
 from gan.metrics.extractor import Extractor, ExtractorOptions
 from gan.metrics.extractors import create_extractor
@@ -186,10 +187,31 @@ class TestBadWeights:
             locate_inception_weights()
         text = str(error.value)
         assert "https://github.com/mseitzer/pytorch-fid/releases" in text  # where to get it
-        assert str(tmp_path / "hub" / "checkpoints") in text and "--inception-weights" in text  # where to put it
-        assert "--features digits" in text  # what works meanwhile
+        assert str(tmp_path / "hub" / "checkpoints") in text and "MSN_GAN_INCEPTION=FILE" in text  # where to put it
         assert "\n" not in text
         assert list((tmp_path / "hub" / "checkpoints").iterdir()) == []
+
+    @pytest.mark.parametrize(
+        "data, advice",
+        [
+            ("my cats.zip", "classify features --data 'my cats.zip' --norms bn, then --features classifier:"),
+            (None, "classify features --data SET --norms bn, then --features classifier:"),
+            ("digits", "--features digits needs no weights"),
+        ],
+    )
+    def test_what_works_without_the_weights(
+        self, monkeypatch: pytest.MonkeyPatch, data: str | None, advice: str
+    ) -> None:
+        self.no_network(monkeypatch)
+        with pytest.raises(UserError) as error:
+            create_extractor(ExtractorOptions("inception"), data)
+        text = str(error.value)
+        assert "\n" not in text and advice in text
+        assert "--inception-weights" not in text  # `train` and `compare` do not have it
+        if data != "digits":
+            training = next(ClassifyConfig.from_dict({"norms": ["bn"]}).trainings())
+            assert text.endswith(f"classifier:checkpoints/features/{training.name}/classifier.pt")
+            assert "--features digits" not in text  # they mean nothing for photos
 
     def test_download(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         self.expect(monkeypatch, b"published")

@@ -18,7 +18,8 @@ from gan.metrics.digits import DigitsExtractor, load_digits
 from gan.metrics.feature_pass import ImageStream, rebatched
 from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.metrics.reference import load_statistics, save_statistics
-from gan.metrics.score import METRICS, measure_reference, score
+from gan.metrics.score import measure_reference, score
+from gan.metrics.score_table import METRICS
 
 Stream = Callable[..., ImageStream]
 Pictures = Callable[..., Tensor]

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from gan.config.choices import NETWORKS, RESOLUTIONS
 from gan.config.presets import PRESETS, preset_config
-from gan.config.train_config import NETWORKS, RESOLUTIONS, TrainConfig
+from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.models import build_discriminator, build_generator
 from gan.norm import NORMS, Centering, fold, sigmas

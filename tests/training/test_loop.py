@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.dynamics.callback import DynamicsCallback
 from gan.errors import Diverged
 from gan.runs import checkpoint, log

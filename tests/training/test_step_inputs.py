@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from gan.config.train_config import TrainConfig
-from gan.data import Batches, ImageSet
+from gan.data.batches import Batches
+from gan.data.image_set import ImageSet
 from gan.runtime import Runtime
 from gan.training.step_inputs import InputSampler
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.errors import UsageError, UserError
 from gan.nn.diff_augment import apply_augmentations
 from gan.nn.losses import LOSSES

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.runtime import Runtime, resolve_runtime
 from gan.training import step_inputs
 from gan.training.trainer import Trainer

@@ -37,16 +37,16 @@ def test_freed_memory_is_used_again() -> None:
 
 _PEAK = """
 import json, sys, torch
-from gan.utils import memory
+from gan.utils import memory, peak_memory
 
 cpu = torch.device("cpu")
 memory.keep_freed_memory()
 work = [torch.ones(10 * 2**20) for _ in range(10)]  # 400 MiB
 del work
-known = memory.reset_peak_memory(cpu)
-print(json.dumps([known, memory.peak_memory_bytes(cpu)]))
+known = peak_memory.reset_peak_memory(cpu)
+print(json.dumps([known, peak_memory.peak_memory_bytes(cpu)]))
 work = [torch.ones(10 * 2**20) for _ in range(10)]
-print(json.dumps(memory.peak_memory_bytes(cpu)))
+print(json.dumps(peak_memory.peak_memory_bytes(cpu)))
 """
 
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gan.data import Batches, ImageSet
-from gan.data.batches import to_float
+from gan.data.batches import Batches, to_float
 from gan.data.device_resident import pixels_on_gpu
+from gan.data.image_set import ImageSet
 from gan.runtime import Runtime
 from gan.utils.random_streams import CROPS, random_stream
 

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gan.config.base import Config, config_field, dynamics_field
-from gan.models.classifiers import CLASSIFIERS, require_large_enough, require_statistics
-from gan.norm import NORMS
-from gan.runtime import PRECISIONS
+from gan.config.choices import CLASSIFIERS, NORMS, PRECISIONS
 
 CLASSIFY_AUGMENTATIONS = ("auto", "none", "crop", "crop-flip")
 _GREY = ("digits", "mnist", "fashion-mnist")
@@ -47,9 +45,9 @@ class ClassifyConfig(Config):
         UsageError: one message with a line for each problem, by flag, value and choices.
     """
 
-    model: str = config_field("vgg7", "the classifier", choices=tuple(CLASSIFIERS))
+    model: str = config_field("vgg7", "the classifier", choices=CLASSIFIERS)
     norms: tuple[str, ...] = config_field(
-        ("none", "bn", "mean", "sn", "msn"), "normalizations, separated by commas", choices=tuple(NORMS), free=True
+        ("none", "bn", "mean", "sn", "msn"), "normalizations, separated by commas", choices=NORMS, free=True
     )
     lr: tuple[float, ...] = config_field((0.001,), "learning rates, separated by commas", free=True)
     seeds: int = config_field(1, "trainings of each norm and learning rate, with seeds 0, 1, ...", low=1, free=True)
@@ -96,6 +94,8 @@ class ClassifyConfig(Config):
         Raises:
             UsageError: the classifier is too deep for the resolution, or for the statistics of a norm.
         """
+        from gan.models.classifiers import require_large_enough, require_statistics  # loads torch
+
         require_large_enough(self.model, self.resolution)
         require_statistics(self.model, self.norms, self.resolution, self.batch)
         channels = self.channels or (1 if self.data in _GREY else 3)

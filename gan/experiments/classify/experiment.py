@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.data.train_test_sets import load_train_and_test
 from gan.dynamics.callback import DynamicsCallback
 from gan.dynamics.measure import DynamicsMeter

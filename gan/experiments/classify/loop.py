@@ -9,8 +9,9 @@ from gan.errors import UserError
 from gan.experiments.classify.trainer import ClassifierTrainer
 from gan.experiments.provenance import write_result
 from gan.models import count_parameters
-from gan.models.classifiers import CLASSIFIER_FILE, classifier_state
+from gan.models.classifiers import classifier_state
 from gan.runs import checkpoint
+from gan.runs.checkpoint import CLASSIFIER_FILE
 from gan.runs.log import LOG, RunLogger, read_log
 from gan.utils.progress import Advance
 from gan.utils.signals import StopSignals

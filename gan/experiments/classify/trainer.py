@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.errors import UserError
 from gan.experiments.classify.batches import TrainingBatches, ordered_batches
 from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining

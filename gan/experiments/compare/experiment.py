@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.errors import Diverged, UserError
 from gan.evaluation import training_evaluator
 from gan.experiments.compare import options, results, summary
@@ -20,7 +20,7 @@ from gan.experiments.experiment import Experiment
 from gan.experiments.provenance import write_result
 from gan.metrics.extractor import Extractor
 from gan.metrics.reference import Reference
-from gan.metrics.score import METRICS
+from gan.metrics.score_table import METRICS
 from gan.models import build_discriminator, count_parameters
 from gan.report.document import Report
 from gan.runs import checkpoint, resume
@@ -29,7 +29,7 @@ from gan.runtime import resolve_runtime
 from gan.training import loop
 from gan.training.setup import begin_or_resume, dynamics_callback, dynamics_meter, load_training_images
 from gan.training.trainer import Trainer
-from gan.utils.memory import peak_memory_bytes, reset_peak_memory
+from gan.utils.peak_memory import peak_memory_bytes, reset_peak_memory
 from gan.utils.progress import say
 
 _PAGES_SECONDS = 60.0  # between two updates of the pages while trainings continue

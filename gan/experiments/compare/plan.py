@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from gan.config.base import Config, config_field, flag_name
+from gan.config.choices import NORMS
 from gan.config.train_config import TrainConfig
-from gan.norm import NORMS
 
 # The learning rates, betas and updates of D with which Miyato et al. 2018 compare norms (arXiv 1802.05957, table 1).
 RATES = ("g_lr", "d_lr", "beta1", "beta2", "n_dis")
@@ -59,7 +59,7 @@ class CompareConfig(Config):
     norms: tuple[str, ...] = config_field(
         ("sn", "msn"),
         "normalizations, separated by commas; the paired test compares the first two",
-        choices=tuple(NORMS),
+        choices=NORMS,
         free=True,
     )
     seeds: int = config_field(3, "trainings of each norm, with seeds 0, 1, ...", low=1, free=True)

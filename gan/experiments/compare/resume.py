@@ -54,7 +54,7 @@ def resume_problem(run: RunDirectory, config: TrainConfig, extractor: Extractor 
             if lines := protocol_differences(protocol, extractor.protocol, FEATURE_FIELDS):
                 return (
                     f"{run.checkpoints}: was scored with another extractor ({'; '.join(lines)}); use that one again "
-                    f"(--report-features), or {REMEDY}"
+                    f"(--features), or {REMEDY}"
                 )
     except UserError as error:
         return str(error)

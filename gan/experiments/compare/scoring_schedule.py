@@ -68,7 +68,7 @@ def training_flop(config: TrainConfig, generator: float, discriminator: float) -
 
 def scoring_flop(config: TrainConfig, generator: float) -> float:
     """Return the operations of an image of a score, in operations of training, which are faster."""
-    features = config.report_features.partition(":")[0]
+    features = config.features.partition(":")[0]
     if features == "auto":
         features = "digits" if config.data == "digits" else "inception"
     return _SLOWER * (generator + _EXTRACTOR_FLOP.get(features, 0.0))

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan.data import Batches, ImageSet
+from gan.data.batches import Batches
+from gan.data.image_set import ImageSet
 from gan.experiments.classify.batches import PAD, TrainingBatches, ordered_batches, shift_images
 from gan.runtime import Runtime
 

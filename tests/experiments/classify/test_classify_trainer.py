@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gan.data import Batches, ImageSet
+from gan.data.batches import Batches
+from gan.data.image_set import ImageSet
 from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining
 from gan.experiments.classify.trainer import ClassifierTrainer, count_steps, evaluate_classifier
 from gan.models.classifiers import build_classifier

@@ -143,7 +143,7 @@ def test_grids_of_a_removed_training_are_not_shown(copy: Path, monkeypatch: pyte
 
 
 def test_other_images_are_refused(tmp_path: Path, image_folder: Path) -> None:
-    given = {**BOTH, "channels": 3, "data": str(image_folder), "report_features": "digits"}
+    given = {**BOTH, "channels": 3, "data": str(image_folder), "features": "digits"}
     compare(tmp_path, **given)
     moved = image_folder.rename(image_folder.with_name("elsewhere"))
     next(moved.rglob("*.png")).unlink()
@@ -155,7 +155,7 @@ def test_other_images_are_refused(tmp_path: Path, image_folder: Path) -> None:
 
 def test_other_images_are_refused_when_all_is_done(tmp_path: Path, image_folder: Path) -> None:
     """Otherwise the commands in the report would name images that no training used."""
-    compare(tmp_path, **{**BOTH, "channels": 3, "data": str(image_folder), "report_features": "digits"})
+    compare(tmp_path, **{**BOTH, "channels": 3, "data": str(image_folder), "features": "digits"})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match="--data nowhere: no such folder, zip or npz"):
         compare(tmp_path, data="nowhere")

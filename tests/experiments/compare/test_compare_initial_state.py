@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from gan.config.train_config import TrainConfig
-from gan.data import ImageSet
+from gan.data.image_set import ImageSet
 from gan.experiments.compare.initial_state import initial_state_hashes, raw_weights
 from gan.experiments.compare.plan import CompareConfig, ComparePlan, training_differences
 from gan.norm import NORMS

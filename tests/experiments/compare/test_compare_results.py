@@ -116,7 +116,7 @@ def test_trainings_are_ordinary_runs(copy: Path, capsys: pytest.CaptureFixture[s
     folder = copy / RUN / "msn-seed1"
     assert sample.write_samples(folder, copy / "a.png", sample.SampleOptions(num=4, device="cpu")).exists()
     request = EvaluationOptions((str(folder),), ExtractorOptions(features="digits", device="cpu"), num=20, seed=1)
-    found, error = evaluator.evaluate(request, copy / "scores")
+    found, error, _ = evaluator.evaluate(request, copy / "scores")
     final = results.read_training_result(
         RunDirectory("r/msn-seed1", copy), ComparedTraining("msn", 1), _config(copy, "msn", 1), copy / RUN
     )
@@ -294,7 +294,7 @@ def test_bad_flags(
     flags: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    features = [] if "digits" in flags else ["--report-features", "digits"]
+    features = [] if "digits" in flags else ["--features", "digits"]
     assert command_line(["compare", "r", *features, *flags.split()]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("msn-gan: ")]
     assert len(lines) == 1 and message in lines[0]

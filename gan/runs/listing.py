@@ -1,0 +1,75 @@
+"""What runs there are in a folder, from their small files; no checkpoint is read."""
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gan.runs.checkpoint_names import list_checkpoints
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run of `train`, `compare` or `classify`."""
+
+    name: str
+    command: str
+    """The command that made it."""
+    preset: str
+    norms: tuple[str, ...]
+    step: int
+    """Of the newest checkpoint; 0 without one, and for `compare` and `classify`."""
+    steps: int
+    """Planned steps of a run of `train`."""
+    best: dict[str, Any]
+    """best.json: `step`, scores and protocol; empty if the run was not scored."""
+    size: int
+    """Bytes of all files in its folders of checkpoints and samples."""
+    changed: float
+    """Time of its last change, seconds since the epoch."""
+
+
+def list_runs(root: Path) -> list[RunSummary]:
+    """The runs in `checkpoints/` of a folder, newest first; those of a comparison are part of it.
+
+    Folders without a readable config.json are left out.
+    """
+    runs = [_summary(path.parent, root) for path in (root / "checkpoints").glob("*/config.json")]
+    return sorted((run for run in runs if run), key=lambda run: -run.changed)
+
+
+def _summary(folder: Path, root: Path) -> RunSummary | None:
+    content = _read_object(folder / "config.json")
+    config = content.get("config")
+    if not isinstance(config, dict):
+        return None
+    command = str(content.get("kind", "train"))
+    shared = config.get("train", config)  # of a comparison
+    newest = list_checkpoints(folder)
+    norms = config.get("norms") or [config.get("norm", "")]
+    files = [path for kind in (folder, root / "samples" / folder.name) for path in kind.rglob("*") if path.is_file()]
+    states = []
+    for path in files:
+        with suppress(OSError):  # a run in progress removes files
+            states.append(path.stat())
+    return RunSummary(
+        name=folder.name,
+        command=command,
+        preset=str(shared.get("preset") or shared.get("model", "")),
+        norms=tuple(map(str, norms)),
+        step=int(newest[-1].stem.removeprefix("step-")) if newest else 0,
+        steps=int(shared.get("steps", 0)) if command == "train" else 0,
+        best=_read_object(folder / "best.json"),
+        size=sum(state.st_size for state in states),
+        changed=max((state.st_mtime for state in states), default=0.0),
+    )
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; empty if it cannot be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

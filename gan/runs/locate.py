@@ -1,0 +1,92 @@
+"""Find the checkpoint at a path, and say what a folder that is no run contains"""
+
+import json
+import shlex
+from pathlib import Path
+
+from gan.data.source import list_names
+from gan.errors import UsageError, UserError
+from gan.runs import checkpoint
+from gan.runs.checkpoint import CLASSIFIER_FILE, CheckpointFile
+from gan.runs.command_line import program_name
+
+_MAX_LISTED = 3  # names in a message
+
+
+def find_checkpoint(path: Path, command: str) -> CheckpointFile:
+    """Read a checkpoint file, or the newest valid one in a run's folder.
+
+    Args:
+        command: the command that reads it, for messages.
+
+    Raises:
+        UsageError: the folder is that of a comparison, of classifiers or of several runs.
+        UserError: there is no valid checkpoint.
+    """
+    if not path.exists():
+        raise UserError(
+            f"{path}: no such checkpoint or run; give a step-….pt file, or a run's folder such as checkpoints/RUN"
+        )
+    if not path.is_dir():
+        return checkpoint.read_checkpoint(path)
+    newest = checkpoint.newest_checkpoint(path)
+    if newest is None:
+        if contents := describe_contents(path, command):
+            raise UsageError(f"{path}: {contents}")
+        raise UserError(f"{path}: contains no checkpoint (step-….pt)")
+    return newest
+
+
+def describe_contents(folder: Path, command: str) -> str | None:
+    """What a folder without checkpoints of its own contains, and which command works instead.
+
+    Args:
+        folder: of a comparison, of classifiers, or of runs; None is returned for other folders.
+        command: `sample`, `report` or `export`.
+    """
+    kind = _kind(folder)
+    classifiers = sorted([*folder.glob(CLASSIFIER_FILE), *folder.glob(f"*/{CLASSIFIER_FILE}")])
+    if kind == "classify" or classifiers:
+        return _describe_classifiers(folder, classifiers, command)
+    runs = _runs_in(folder)
+    if kind == "compare" and not runs:
+        return "is a comparison (`compare`) whose runs have no checkpoint yet"
+    if not runs:
+        return None
+    names = list_names([run.relative_to(folder).as_posix() for run in runs], _MAX_LISTED)
+    listed = f"{len(runs)} run{'s' * (len(runs) > 1)} ({names})"
+    listed = f"is a comparison (`compare`) of {listed}" if kind == "compare" else f"contains {listed}"
+    if command != "report" or kind != "compare":
+        return f"{listed}; choose one: {program_name()} {command} {shlex.quote(str(runs[0]))}"
+    page = folder / "report.html"
+    scores = f"; its scores are in {page}" if page.exists() else ""
+    return f"{listed}{scores}; to score the runs again: {program_name()} report {shlex.quote(str(folder))}/*-seed*"
+
+
+def _describe_classifiers(folder: Path, classifiers: list[Path], command: str) -> str:
+    if not classifiers:
+        return "is an experiment of `classify` without a trained classifier yet"
+    names = list_names([path.relative_to(folder).as_posix() for path in classifiers], _MAX_LISTED)
+    text = f"contains classifiers of `classify` ({names}), which generate no images"
+    if command != "report":
+        return f"{text}; choose a run of `train` or `compare`"
+    page = folder / "classify.html"
+    results = f"; their accuracies are in {page}" if page.exists() else ""
+    return f"{text}{results}; to score images in their features: --features classifier:{classifiers[0]}"
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """The folders of runs with a checkpoint in a folder, or in the comparisons in it."""
+    comparisons = [path.parent for path in folder.glob("*/config.json") if _kind(path.parent) == "compare"]
+    paths = [path for parent in (folder, *comparisons) for path in parent.glob("*/step-????????.pt")]
+    return sorted({path.parent for path in paths})
+
+
+def _kind(folder: Path) -> str | None:
+    """The command that made the folder, if it is not `train`."""
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    kind = content.get("kind") if isinstance(content, dict) else None
+    return kind if isinstance(kind, str) else None

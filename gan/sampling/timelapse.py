@@ -1,0 +1,61 @@
+"""A timelapse of a run: its sample grids, which show the same latents at every step, as an animation"""
+
+from pathlib import Path
+
+from PIL import Image
+
+from gan.errors import UsageError, UserError
+from gan.sampling.writers import ANIMATION_LIMITS
+from gan.utils.files import atomic_write
+from gan.utils.progress import say
+
+_FRAME_MS = 200
+_LAST_MS = 2000  # how long the last grid stays
+
+
+def write_timelapse(run: Path, out: Path) -> None:
+    """Write the sample grids of a run as an animation that repeats, in the order of their steps.
+
+    Args:
+        run: the run's folder in `checkpoints/`; its grids are in the folder of the same name in `samples/`.
+        out: a .gif or .webp file.
+
+    Raises:
+        UsageError: the ending of `out` is another, or `run` is no folder.
+        UserError: the run has fewer than two grids, or one cannot be read.
+    """
+    if out.suffix.lower() not in ANIMATION_LIMITS:
+        raise UsageError(f"--timelapse {out}: must be a .gif or a .webp")
+    if not run.is_dir():
+        raise UsageError(f"CHECKPOINT {run}: with --timelapse it must be the folder of a run")
+    samples = _samples_folder(run)
+    paths = sorted(samples.glob("step-????????.png"))
+    if len(paths) < 2:
+        raise UserError(f"{samples}: has {len(paths)} sample grids, a timelapse needs 2; see --sample-every of `train`")
+    frames = [_read(path) for path in paths]
+    if len({frame.size for frame in frames}) > 1:
+        raise UserError(f"{samples}: its sample grids have different sizes; remove those of another run")
+    durations = [_FRAME_MS] * (len(frames) - 1) + [_LAST_MS]
+    with atomic_write(out) as file:
+        frames[0].save(
+            file, out.suffix[1:].upper(), save_all=True, append_images=frames[1:], duration=durations, loop=0
+        )
+    steps = [int(path.stem.removeprefix("step-")) for path in (paths[0], paths[-1])]
+    say(f"wrote {out}: {len(frames)} grids from step {steps[0]:,} to {steps[1]:,}")
+
+
+def _samples_folder(run: Path) -> Path:
+    """`samples/NAME` beside the `checkpoints/NAME` of a run; NAME may have several parts."""
+    absolute = run.resolve()
+    for parent in absolute.parents:
+        if parent.name == "checkpoints":
+            return parent.parent / "samples" / absolute.relative_to(parent)
+    raise UsageError(f"CHECKPOINT {run}: is not in a folder `checkpoints`, beside which its sample grids would be")
+
+
+def _read(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); remove it") from error

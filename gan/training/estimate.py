@@ -1,0 +1,120 @@
+"""Estimate the time, memory and disk of a run from a few steps on noise."""
+
+import io
+import time
+from dataclasses import dataclass
+
+import torch
+
+from gan.config.train_config import TrainConfig
+from gan.data.image_set import ImageSet
+from gan.distributed import collectives
+from gan.runtime import Runtime
+from gan.training import cuda_graph
+from gan.training.trainer import Trainer
+from gan.utils.peak_memory import peak_memory_bytes, reset_peak_memory
+
+_TIMED_STEPS = 3  # after a first one
+_TIMED_CUDA_STEPS = 20  # after those that capture a CUDA graph
+_LONG_STEP = 10.0  # seconds of a step beyond which it is extrapolated from small batches
+_SMALL = 2  # images of a small batch, for each rank
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take, without its images and scores."""
+
+    step_seconds: float
+    memory: int
+    """Peak memory, bytes; 0 if the system does not report it."""
+    checkpoint: int
+    """Size of a checkpoint, bytes."""
+    extrapolated: bool
+    """True if the time and memory of a step are extrapolated from small batches."""
+
+    def disk(self, config: TrainConfig) -> tuple[int, int]:
+        """The number of checkpoints that a run keeps, and their bytes."""
+        written = -(-config.steps // config.checkpoint_every)
+        count = min(written, config.keep + (config.report_every > 0))
+        return count, count * self.checkpoint
+
+
+def noise_images(config: TrainConfig, classes: int) -> ImageSet:
+    """Random images in place of a run's own, labelled with all classes if there are any."""
+    shape = (max(config.batch, 64), config.channels, config.resolution, config.resolution)
+    labels = torch.arange(shape[0]) % classes if classes else None
+    names = [str(number) for number in range(classes)]
+    return ImageSet.of(torch.randint(0, 256, shape, dtype=torch.uint8), labels, names, name=config.data)
+
+
+def estimate_run(config: TrainConfig, runtime: Runtime, images: ImageSet) -> Estimate:
+    """Measure the steps of a run. Several ranks call it together.
+
+    On a CPU, a step that would take longer than _LONG_STEP is not run: its time is extrapolated from small batches with
+    one and two updates of D, and its memory from two small batches.
+    """
+    if runtime.device.type == "cuda":
+        trainer = Trainer(config, runtime, images)
+        # The first step takes long: cuDNN searches for the fastest algorithms.
+        _seconds_per_step(trainer, 1 + cuda_graph.WARM_UP)
+        return _measured(trainer, _TIMED_CUDA_STEPS)
+    small = _SMALL * runtime.ranks
+
+    def trial(batch: int, n_dis: int) -> tuple[float, int, int]:
+        part = config.replace({"batch": batch, "n_dis": n_dis, "accumulate": 1})
+        reset_peak_memory(runtime.device)
+        trainer = Trainer(part, runtime, images)
+        _seconds_per_step(trainer, 1)
+        return _seconds_per_step(trainer, 1), peak_memory_bytes(runtime.device), _checkpoint_bytes(trainer)
+
+    once, memory, checkpoint = trial(small, 1)
+    doubled, memory_of_doubled, _ = trial(2 * small, 1)
+    growth = max(doubled - once, 0.0) / small  # seconds per image
+    whole = once + growth * (config.batch - small)  # of a step with one update of D
+    if collectives.on_rank0(lambda: whole * config.n_dis < _LONG_STEP):
+        reset_peak_memory(runtime.device)
+        trainer = Trainer(config, runtime, images)
+        _seconds_per_step(trainer, 1)
+        return _measured(trainer, _TIMED_STEPS)
+    twice, _, _ = trial(small, 2)
+    d_share = max(twice - once, 0.0) / once  # of a step with one update of D
+    per_image = max(memory_of_doubled - memory, 0) // small
+    return Estimate(
+        step_seconds=whole * (1 + d_share * (config.n_dis - 1)),
+        memory=memory + per_image * max(0, config.batch // config.accumulate - small),
+        checkpoint=checkpoint,
+        extrapolated=True,
+    )
+
+
+def _measured(trainer: Trainer, steps: int) -> Estimate:
+    seconds = _seconds_per_step(trainer, steps)
+    return Estimate(seconds, peak_memory_bytes(trainer.runtime.device), _checkpoint_bytes(trainer), extrapolated=False)
+
+
+def _seconds_per_step(trainer: Trainer, steps: int) -> float:
+    began = time.monotonic()
+    for _ in range(steps):
+        trainer.train_step()
+    trainer.log_entry()  # waits for the device
+    return (time.monotonic() - began) / steps
+
+
+class _ByteCounter(io.RawIOBase):
+    """Counts the bytes that are written to it."""
+
+    count = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        size = memoryview(data).nbytes  # type: ignore[arg-type]
+        self.count += size
+        return size
+
+
+def _checkpoint_bytes(trainer: Trainer) -> int:
+    file = _ByteCounter()
+    torch.save(trainer.state(), file)  # type: ignore[arg-type]  # an IO of which only `write` is used
+    return file.count

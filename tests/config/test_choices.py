@@ -1,0 +1,35 @@
+"""Names of choices against the tables with the code behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pytest
+
+from gan.config import choices
+from gan.export.formats import FORMATS
+from gan.models import DISCRIMINATORS, GENERATORS
+from gan.models.classifiers import CLASSIFIERS
+from gan.models.dcgan import BOTTOM
+from gan.models.resnet import SHAPES
+from gan.nn.diff_augment import AUGMENTATIONS
+from gan.nn.losses import LOSSES
+from gan.norm import NORMS
+
+
+@pytest.mark.parametrize(
+    "names, table",
+    [
+        (choices.NETWORKS, GENERATORS),
+        (choices.NETWORKS, DISCRIMINATORS),
+        (choices.RESOLUTIONS, BOTTOM),
+        (choices.RESOLUTIONS, SHAPES),
+        (choices.CLASSIFIERS, CLASSIFIERS),
+        (choices.NORMS, NORMS),
+        (choices.LOSSES, LOSSES),
+        (choices.AUGMENTATIONS, AUGMENTATIONS),
+        (choices.EXPORT_FORMATS, FORMATS),
+    ],
+)
+def test_names_are_those_of_the_table(names: tuple[object, ...], table: Collection[object]) -> None:
+    assert list(names) == list(table)
