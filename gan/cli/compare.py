@@ -24,19 +24,22 @@ _HELP_TEXTS = {"report_every": "Steps between scores of the EMA generator.  [sco
     shell_complete=complete_names(PRESETS),
 )
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Config fields from a TOML or JSON file.")
+@click.option("--dry-run", is_flag=True, help="Estimate time and disk of all trainings that are left; train nothing.")
 @out_root
 @device_option
 @config_options(CompareConfig)
 @config_options(TrainConfig, without=tuple(PER_TRAINING), help_texts=_HELP_TEXTS)
-def compare(run: str, preset: str | None, file: Path | None, root: Path, device: str, **config: Any) -> None:
+def compare(
+    run: str, preset: str | None, file: Path | None, dry_run: bool, root: Path, device: str, **config: Any
+) -> None:
     """Train one recipe under several discriminator normalizations and seeds, and compare the scores.
 
     Only the normalization differs: for one seed, generator weights, raw discriminator weights, images and latents are
     equal. FID, Inception score, KID, precision and recall are computed every --report-every steps. The same command
     resumes a stopped or killed RUN exactly; flags may then be left out, and --norms and --seeds may add trainings.
     Results are in checkpoints/RUN: report.html, report.md, report.json, and each training as a run of its own,
-    RUN/NORM-seedN. Brackets show the defaults, most of which a preset changes; `train --dry-run` shows the effective
-    values.
+    RUN/NORM-seedN. Brackets show the defaults, most of which a preset changes; `train --dry-run --verbose` shows the
+    effective values.
 
     \b
     Examples: msn-gan compare digits --norms none,bn,mean,sn,msn --seeds 3
@@ -46,6 +49,6 @@ def compare(run: str, preset: str | None, file: Path | None, root: Path, device:
     from gan.experiments.compare.experiment import run_comparison
 
     overrides = {name: value for name, value in config.items() if value is not None}
-    stopped = run_comparison(run, preset, file, overrides, root=root, device=device)
+    stopped = run_comparison(run, preset, file, overrides, root=root, device=device, dry_run=dry_run)
     if stopped is not None:
         sys.exit(128 + stopped)

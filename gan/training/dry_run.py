@@ -31,7 +31,7 @@ def dry_run(config: TrainConfig, runtime: Runtime, run: RunDirectory, *, verbose
         UsageError: the data does not exist, or has no labels for a conditional run.
         UserError: the data cannot be listed.
     """
-    images, classes = collectives.on_rank0(lambda: _list_images(config.data))
+    images, classes = collectives.on_rank0(lambda: list_images(config.data))
     noise = noise_images(config, classes if config.conditional else 0)
     trainer = Trainer(config, runtime, noise)
     if process_group.is_rank0():
@@ -62,7 +62,7 @@ def _settings(config: TrainConfig) -> list[str]:
     return ["--preset", config.preset, *config.flags(base)]
 
 
-def _list_images(data: str) -> tuple[str, int]:
+def list_images(data: str) -> tuple[str, int]:
     """The training images in words, and their number of classes; prints what is left out or assumed in listing them."""
     if data in DATASETS:
         return data, count_classes(data)

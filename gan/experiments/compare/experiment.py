@@ -13,6 +13,7 @@ from gan.data.image_set import ImageSet
 from gan.errors import Diverged, UserError
 from gan.evaluation import training_evaluator
 from gan.experiments.compare import options, results, summary
+from gan.experiments.compare.dry_run import dry_run_comparison
 from gan.experiments.compare.initial_state import initial_state_hashes
 from gan.experiments.compare.plan import LR_GRID, ComparedTraining, ComparePlan
 from gan.experiments.compare.resume import is_finished, resume_problem
@@ -73,6 +74,10 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
 
     def _run_of(self, training: ComparedTraining) -> RunDirectory:
         return RunDirectory(f"{self.run.name}/{training.name}", self.run.root)
+
+    def left(self) -> list[ComparedTraining]:
+        """The requested trainings that are not done."""
+        return [training for training in self.requested.trainings() if not self._is_done(training)]
 
     def _is_done(self, training: ComparedTraining) -> bool:
         return is_finished(self._run_of(training), self.plan.config_of(training))
@@ -196,7 +201,22 @@ class TrainingMemory:
 
 
 def run_comparison(
-    name: str, preset: str | None, file: Path | None, overrides: Mapping[str, Any], *, root: Path, device: str
+    name: str,
+    preset: str | None,
+    file: Path | None,
+    overrides: Mapping[str, Any],
+    *,
+    root: Path,
+    device: str,
+    dry_run: bool = False,
 ) -> int | None:
-    """Run or resume a comparison: see `Comparison` for the arguments and `Experiment.execute` for the result."""
-    return Comparison(name, preset, file, overrides, root, device).execute()
+    """Run or resume a comparison: see `Comparison` for the arguments and `Experiment.execute` for the result.
+
+    Args:
+        dry_run: print what there is to train, and an estimate of time and disk; train and write nothing.
+    """
+    comparison = Comparison(name, preset, file, overrides, root, device)
+    if not dry_run:
+        return comparison.execute()
+    dry_run_comparison(comparison.plan, comparison.left(), comparison.runtime)
+    return None

@@ -1,0 +1,54 @@
+"""`compare --dry-run`: the trainings of a comparison, and an estimate of their time and disk, measured on noise."""
+
+from collections.abc import Sequence
+
+from gan.data.datasets import DATASETS
+from gan.experiments.compare.plan import ComparedTraining, ComparePlan
+from gan.experiments.compare.scoring_schedule import network_flop, scoring_flop, training_flop
+from gan.runtime import Runtime
+from gan.training.dry_run import format_duration, list_images
+from gan.training.estimate import estimate_run, noise_images
+from gan.utils.counted import counted
+from gan.utils.memory import format_bytes
+from gan.utils.progress import working
+
+
+def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runtime: Runtime) -> None:
+    """Print the number of trainings left, the time of each norm, and the time and disk of all of them.
+
+    Steps are timed once for each norm and setting; the time of scores is that of their operations, relative to those of
+    training.
+
+    Args:
+        todo: the trainings that are not done.
+
+    Raises:
+        UsageError, UserError: the images do not exist or cannot be listed, or have no labels for a conditional run.
+    """
+    images, classes = list_images(plan.train.data)
+    noise = noise_images(plan.train, classes if plan.train.conditional else 0)
+    print(f"trainings:  {len(todo)} of {len(list(plan.trainings()))} are left")
+    print(
+        f"images:     {images}{'' if plan.train.data in DATASETS else f', {plan.train.resolution} pixels'}", flush=True
+    )
+    seconds, disk = 0.0, 0
+    generator, discriminator = network_flop(plan.train)
+    for norm, setting in dict.fromkeys((training.norm, training.setting) for training in todo):
+        same = [training for training in todo if (training.norm, training.setting) == (norm, setting)]
+        config = plan.config_of(same[0])
+        with working(f"timing steps of {norm}"):
+            estimate = estimate_run(config, runtime, noise)
+        training = estimate.step_seconds * config.steps
+        scores = -(-config.steps // config.report_every)
+        step, image = training_flop(config, generator, discriminator), scoring_flop(config, generator)
+        scoring = training * scores * config.report_num * image / (config.steps * step)
+        name = f"{setting}{' ' * bool(setting)}{norm}:"
+        print(
+            f"{name:<11} {counted(len(same), 'training')} of {format_duration(training)}, "
+            f"and {format_duration(scoring)} for {counted(scores, 'score')}",
+            flush=True,
+        )
+        seconds += len(same) * (training + scoring)
+        disk += len(same) * estimate.disk(config)[1]
+    print(f"time:       {format_duration(seconds)}")
+    print(f"disk:       {format_bytes(disk)} for checkpoints")

@@ -1,0 +1,45 @@
+"""`compare --dry-run` counts what is left, adds up estimates, and writes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gan.experiments.compare import dry_run
+from gan.experiments.compare.experiment import run_comparison
+from gan.training.estimate import Estimate
+from tests.helpers.comparisons import SMALL
+
+
+@pytest.fixture(autouse=True)
+def _estimates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of 10 s, and checkpoints of 1 MB."""
+    monkeypatch.setattr(dry_run, "estimate_run", lambda *_: Estimate(10.0, 0, 10**6, extrapolated=False))
+    monkeypatch.setattr(dry_run, "network_flop", lambda _: (1.0, 1.0))
+    monkeypatch.setattr(dry_run, "training_flop", lambda *_: 100.0)
+    monkeypatch.setattr(dry_run, "scoring_flop", lambda *_: 1.0)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    rows = (line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+    return {name: text.strip() for name, text in rows}
+
+
+def test_time_and_disk_of_all_trainings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """4 steps and 2 scores of 20 images: 40 s, and 40/100 of a step for scores."""
+    options = {**SMALL, "norms": ["sn", "msn"], "seeds": 3}
+    assert run_comparison("r", None, None, options, root=tmp_path, device="cpu", dry_run=True) is None
+    told = lines(capsys)
+    assert told["trainings"] == "6 of 6 are left" and told["images"] == "digits"
+    assert told["sn"] == told["msn"] == "3 trainings of 40.0 s, and 4.0 s for 2 scores"
+    assert told["time"] == "4 min 24 s" and told["disk"] == "12 MB for checkpoints"
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_done_is_not_counted(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(copy.rglob("*"))
+    assert run_comparison("r", None, None, {"seeds": 3, "norms": ["sn"]}, root=copy, device="cpu", dry_run=True) is None
+    told = lines(capsys)
+    assert told["trainings"] == "1 of 9 are left" and "msn" not in told
+    assert told["sn"].startswith("1 training of 40.0 s") and sorted(copy.rglob("*")) == before
