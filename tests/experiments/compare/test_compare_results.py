@@ -245,6 +245,12 @@ def test_outcome_of_a_setting() -> None:
     assert _outcome(row(3.0, ok=3)) == "3.00"
 
 
+def test_a_warning_about_scores_is_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compare(tmp_path, **BOTH)
+    told = capsys.readouterr().err
+    assert told.count("FID from 20 images is far too high") == 1 and told.count("step 2: FID") == 2
+
+
 def test_few_images_are_a_warning(made: Path) -> None:
     """20 images for a FID are as few in `compare` as in `report`."""
     record = json.loads((made / RUN / "report.json").read_text())
