@@ -31,7 +31,7 @@ def listing_notes(listing: Listing, labels: NDArray[np.int64] | None = None) -> 
                 Note(
                     f"{len(empty):,} of its {counted(len(listing.classes), 'class')} "
                     f"{'has' if len(empty) == 1 else 'have'} no images "
-                    f"({list_names(empty, _MAX_LISTED)}), and a conditional network has them all the same; "
+                    f"({list_names(empty, _MAX_LISTED)}), but a conditional network has every class; "
                     "number the classes from 0 without gaps"
                 )
             )

@@ -55,7 +55,7 @@ def pack_images(
         raise UsageError(f"{out}: the output is a zip; give it a name that ends with .zip")
     if out.exists() and path.exists() and out.samefile(path):
         raise UsageError(f"{out}: is also the input; choose another name for the output")
-    require_new(out, "OUT", overwrite=overwrite)
+    require_new(out, "--out", overwrite=overwrite)
     source = open_source(str(path), data_root=data_root, split=split)
     require_split(source, split)
     listing = source.listing
@@ -95,7 +95,7 @@ def pack_images(
                 left = None if listing.labels is None else listing.labels[readable]
                 say_notes(source.name, [note for note in listing_notes(listing, left) if note not in said])
             if not written:
-                raise UserError(f"{source.name}: none of its {counted(len(listing.names), 'image')} can be read")
+                raise UserError(f"{source.name}: 0 of {counted(len(listing.names), 'image')} can be read")
             writer.write_labels(None if listing.labels is None else listing.classes)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from error

@@ -130,7 +130,7 @@ def newest_checkpoint(folder: Path) -> CheckpointFile | None:
             say(f"{error}; falling back to the previous one")
     if paths:
         raise UserError(
-            f"{folder}: none of its {counted(len(paths), 'checkpoint')} is valid; start again under another name"
+            f"{folder}: 0 of {counted(len(paths), 'checkpoint')} can be read; start again under another name"
         )
     return None
 

@@ -20,8 +20,8 @@ COMMANDS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "walk": ((*SAMPLE, "w.gif", "--interpolate", "2"), "--out w.gif: exists", "w.gif"),
     "default": (("sample", "checkpoints/r"), "sample-seed-0.png: exists", "samples/r/sample-seed-0.png"),
     "folder": ((*SAMPLE, "many"), "--out many: contains images", "many/00000004.png"),
-    "pack": (("data", "pack", "images", "x.zip", "--resolution", "8"), "OUT x.zip: exists", "x.zip"),
-    "stats": (STATS, "OUT ref.npz: exists", "ref.npz"),
+    "pack": (("data", "pack", "images", "x.zip", "--resolution", "8"), "--out x.zip: exists", "x.zip"),
+    "stats": (STATS, "--out ref.npz: exists", "ref.npz"),
     "export": (
         ("export", "checkpoints/r", "--format", "safetensors"),
         "generator.safetensors: exists",

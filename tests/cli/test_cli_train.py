@@ -140,7 +140,7 @@ def test_dry_run_tells_of_labels_that_begin_at_one(call: Call, image_folder: Pat
     rows = [[name, 1 + index % 2] for index, name in enumerate(names)]
     (image_folder / "dataset.json").write_text(json.dumps({"labels": rows}))
     code, message = call("train", "--data", image_folder, *SMALL, "--conditional", "--dry-run")
-    assert code == 0 and "1 of its 3 classes have no images (0)" in message
+    assert code == 0 and "1 of its 3 classes has no images (0)" in message
 
 
 def test_config_file_and_flags(call: Call, image_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,7 +59,7 @@ def test_images_beside_class_folders_make_the_set_unlabelled_and_say_so(classes_
     paint(classes_folder / "stray.png")
     found = listing(classes_folder)
     assert found.labels is None
-    assert said(found) == ["1 of its images are in no sub-folder, so the 13 images are treated as unlabelled"]
+    assert said(found) == ["1 of its images is in no sub-folder, so all 13 are treated as unlabelled"]
 
 
 def test_split_folders_are_no_classes(tmp_path, paint):

@@ -54,7 +54,7 @@ def test_a_split_is_no_warning(make):
 def test_labels_without_images(make):
     labels = [["1.png", 0], ["2.png", 1], ["gone.png", 1], ["lost.png", 0]]
     for path in make(["1.png", "2.png"], labels):
-        noted(path, "2 labels in dataset.json belong to no image (gone.png, lost.png)")
+        noted(path, "2 labels in dataset.json of no image (gone.png, lost.png)")
 
 
 def test_labels_of_another_split_are_no_surplus(make):
@@ -149,7 +149,7 @@ def test_a_skipped_image_and_the_class_it_empties(make):
     folder, _ = make(["a/1.png", "a/2.png", "b/3.png"])
     (folder / "b" / "3.png").write_bytes(b"x")
     images = load_images(str(folder), resolution=8, channels=3, skip_bad_images=True)
-    assert images.notes[0].startswith("1 of its 2 classes have no images (b)")
+    assert images.notes[0].startswith("1 of its 2 classes has no images (b)")
     assert images.notes[1] == "1 unreadable image skipped"
 
 
@@ -168,7 +168,7 @@ def test_strict(make, call):
     (folder / "note.txt").unlink()
     (folder / "b" / "2.png").write_bytes(b"x")
     code, message = call("data", "info", folder, "--strict")
-    assert code == 1 and "1 unreadable image; 1 of its 2 classes have no images (b)" in message
+    assert code == 1 and "1 unreadable image; 1 of its 2 classes has no images (b)" in message
 
 
 @pytest.mark.parametrize("place", ["train/1.png train/2.png test/3.png", "train/a/1.png train/b/2.png test/a/3.png"])
@@ -228,7 +228,7 @@ def test_a_class_that_packing_empties(make, tmp_path, capsys):
     folder, _ = make(["a/1.png", "a/2.png", "b/3.png"])
     (folder / "b" / "3.png").write_bytes(b"x")
     pack_images(folder, tmp_path / "out.zip", resolution=8, skip_bad_images=True)
-    assert "1 of its 2 classes have no images (b)" in capsys.readouterr().err
+    assert "1 of its 2 classes has no images (b)" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_called_like_a_dataset(paint, tmp_path, capsys, monkeypatch):

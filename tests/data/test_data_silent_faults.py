@@ -197,7 +197,7 @@ def test_empty_classes_are_said(paint, tmp_path, capsys):
     rows = [[f"{number}.png", 1 + number % 2] for number in range(4)]
     (folder / "dataset.json").write_text(json.dumps({"labels": rows}))
     load_images(str(folder), resolution=8, channels=3)
-    assert "1 of its 3 classes have no images (0)" in capsys.readouterr().err
+    assert "1 of its 3 classes has no images (0)" in capsys.readouterr().err
     rows = [[name, label - 1] for name, label in rows]
     (folder / "dataset.json").write_text(json.dumps({"labels": rows}))
     load_images(str(folder), resolution=8, channels=3)

@@ -135,7 +135,7 @@ def test_newest_falls_back_and_names_the_damaged(tmp_path: Path, capsys: pytest.
     assert str(third) in capsys.readouterr().err
     for path in checkpoint.list_checkpoints(tmp_path):
         path.write_bytes(b"")
-    with pytest.raises(UserError, match="none of the 3 checkpoints is valid"):
+    with pytest.raises(UserError, match="0 of 3 checkpoints can be read"):
         checkpoint.newest_checkpoint(tmp_path)
 
 
