@@ -1,8 +1,10 @@
 """The command group: errors in one line, exit codes, and options that several commands share."""
 
+import os
 import re
 import signal
 import sys
+import threading
 import traceback
 from difflib import get_close_matches
 from io import TextIOWrapper
@@ -23,6 +25,7 @@ OVER_RANKS = {"train", "sample", "report"}
 
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
+_QUIET_SECONDS = 1.0  # of loading torch without a line
 _LIKENESS = 0.8  # of a suggestion to what was typed, by difflib's ratio
 _OUT_OF_MEMORY = "not enough memory: use a smaller --batch, --num or network"
 
@@ -77,6 +80,9 @@ class _Commands(click.Group):
                 for number in _SIGNALS:
                     if signal.getsignal(number) == signal.SIG_DFL:
                         signal.signal(number, _raise_signalled)
+            announcement = threading.Timer(_QUIET_SECONDS, _announce_loading)
+            announcement.daemon = True
+            announcement.start()
             code = super().main(*args, **{**extra, "standalone_mode": False})
             sys.exit(code if isinstance(code, int) else 0)
         except UserError as error:
@@ -98,6 +104,13 @@ class _Commands(click.Group):
             if is_out_of_memory(error):
                 _fail(_out_of_memory(error), 1)
             _fail(f"{type(error).__name__}: {error}; this is a bug, msn-gan --debug COMMAND shows the traceback", 1)
+
+
+def _announce_loading() -> None:
+    """Print a line if torch is still being imported, which takes seconds when its files are not in memory."""
+    spec = getattr(sys.modules.get("torch"), "__spec__", None)
+    if getattr(spec, "_initializing", False) and os.environ.get("RANK", "0") == "0":
+        click.echo("loading torch ...", err=True)
 
 
 def _drop_far_suggestions(error: click.ClickException) -> None:

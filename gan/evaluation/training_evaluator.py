@@ -74,6 +74,7 @@ class TrainingEvaluator:
         classes: of the generator; 0 if it is unconditional.
         metrics: names in `gan.metrics.score_table.METRICS`, fid among them.
         reference: returns the real side, measured for these metrics, if several runs share it.
+        said: warnings that were already printed, if several runs share them; new ones are added.
     """
 
     def __init__(
@@ -86,13 +87,14 @@ class TrainingEvaluator:
         *,
         metrics: Sequence[str] = ("fid", "is"),
         reference: Callable[[], Reference] | None = None,
+        said: set[str] | None = None,
     ) -> None:
         self._config = config
         self._run = run
         self._extractor = extractor
         self._classes = classes
         self._metrics = metrics
-        self._said: set[str] = set()
+        self._said = set() if said is None else said
         self._reference = reference or cache(lambda: training_reference(data, extractor, metrics))
 
     def __call__(self, step: int, network: nn.Module) -> dict[str, Any] | None:
@@ -116,7 +118,7 @@ class TrainingEvaluator:
         self._update_best(step, scores, protocol)
         say(f"step {step}: {format_scores(scores)}")
         for line in result["warnings"]:
-            if line not in self._said:  # once for a run, not for each score
+            if line not in self._said:  # once, not for each score
                 say(f"  {line}")
         self._said.update(result["warnings"])
         return {

@@ -1,15 +1,18 @@
 """A report as one HTML file that needs no other file, no script and no network."""
 
 import base64
+import re
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
+from markupsafe import Markup
 from PIL import Image
 
 from gan.report.document import Report
 from gan.report.template import render_template
 
+_RANGE = re.compile(r"(\S+) (\(\S+ to \S+\))")
 _ENLARGED_WIDTH = 900  # CSS pixels, at least
 
 
@@ -23,6 +26,7 @@ def html_page(report: Report) -> str:
     filters: dict[str, Callable[..., str]] = {
         "data_url": _data_url,
         "full_width": _full_width,
+        "range_below": _range_below,
         "picture_id": lambda figure: f"picture-{next(numbers)}",
     }
     return render_template("page.html.jinja", filters, report=report)
@@ -32,6 +36,13 @@ def _full_width(path: Path) -> str:
     """Width in CSS pixels of the enlarged picture: a whole multiple of its own, so that all pixels are equal."""
     with Image.open(path) as image:
         return str(image.width * max(1, -(-_ENLARGED_WIDTH // image.width)))
+
+
+def _range_below(cell: str) -> str:
+    """A cell with the range of a mean, as `2.00 (1.00 to 3.00)`, on a line of its own, so that tables stay narrow."""
+    if match := _RANGE.fullmatch(cell):
+        return Markup('{} <span class="range">{}</span>').format(*match.groups())
+    return cell
 
 
 def _data_url(path: Path) -> str:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gan.data.png_zip import to_pil
 from gan.utils.files import atomic_write
+from gan.utils.progress import working
 
 
 def image_grid(images: Tensor, columns: int) -> Tensor:
@@ -22,5 +23,5 @@ def grid_padding(side: int) -> int:
 
 def save_grid(path: Path, images: Tensor, columns: int) -> None:
     """Write a grid of images uint8 (N, C, H, W) as a PNG, atomically."""
-    with atomic_write(path) as file:
+    with working(f"writing {path}"), atomic_write(path) as file:
         to_pil(image_grid(images, columns)).save(file, "PNG")

@@ -6,8 +6,9 @@ from PIL import Image
 
 from gan.errors import UsageError, UserError
 from gan.sampling.writers import ANIMATION_LIMITS
+from gan.utils.counted import counted
 from gan.utils.files import atomic_write
-from gan.utils.progress import say
+from gan.utils.progress import say, working
 
 _FRAME_MS = 200
 _LAST_MS = 2000  # how long the last grid stays
@@ -31,12 +32,14 @@ def write_timelapse(run: Path, out: Path) -> None:
     samples = _samples_folder(run)
     paths = sorted(samples.glob("step-????????.png"))
     if len(paths) < 2:
-        raise UserError(f"{samples}: has {len(paths)} sample grids, a timelapse needs 2; see --sample-every of `train`")
+        raise UserError(
+            f"{samples}: has {counted(len(paths), 'sample grid')}, a timelapse needs 2; see --sample-every of `train`"
+        )
     frames = [_read(path) for path in paths]
     if len({frame.size for frame in frames}) > 1:
         raise UserError(f"{samples}: its sample grids have different sizes; remove those of another run")
     durations = [_FRAME_MS] * (len(frames) - 1) + [_LAST_MS]
-    with atomic_write(out) as file:
+    with working(f"writing {out}"), atomic_write(out) as file:
         frames[0].save(
             file, out.suffix[1:].upper(), save_all=True, append_images=frames[1:], duration=durations, loop=0
         )

@@ -14,6 +14,7 @@ from gan.errors import UsageError
 from gan.sampling.grids import grid_padding, image_grid
 from gan.utils.counted import counted
 from gan.utils.files import atomic_folder, atomic_write
+from gan.utils.progress import working
 
 LabelledBatches = Iterable[tuple[Tensor, Tensor | None]]
 """Images uint8 (N, C, H, W) and their labels int64 (N,), or None if unlabelled."""
@@ -55,9 +56,9 @@ def _write_pngs(writer: PngSetWriter, batches: LabelledBatches, classes: Sequenc
 
 def write_animation(path: Path, sequences: Sequence[Tensor], columns: int) -> None:
     """Write sequences of frames (F, C, H, W), shown side by side, as an animation that repeats."""
-    frames = [to_pil(image_grid(torch.stack(images), columns)) for images in zip(*sequences, strict=True)]
-    options = {"save_all": True, "append_images": frames[1:], "duration": _FRAME_MS, "loop": 0}
-    with atomic_write(path) as file:
+    with working(f"writing {path}"), atomic_write(path) as file:
+        frames = [to_pil(image_grid(torch.stack(images), columns)) for images in zip(*sequences, strict=True)]
+        options = {"save_all": True, "append_images": frames[1:], "duration": _FRAME_MS, "loop": 0}
         frames[0].save(file, path.suffix[1:].upper(), **options)
 
 

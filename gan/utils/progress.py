@@ -17,10 +17,12 @@ from rich.text import Text
 from gan.utils.counted import plural
 
 _PLAIN_INTERVAL = 10.0  # seconds between plain lines
-_QUIET_SECONDS = 1.0  # work that takes longer is announced by a plain line
+_QUIET_SECONDS = 1.0  # after so long without a line, the work in progress is announced by one
+_LEAST_SECONDS = 0.4  # of work that is announced, so that short pieces of work in a row print few lines
 
 _console = Console(stderr=True, highlight=False)
 _silenced = False
+_last_line = time.monotonic()  # when the last line was printed, or the program was loaded
 
 
 class Advance(Protocol):
@@ -41,8 +43,10 @@ def say(text: str, *, link: Path | None = None) -> None:
     Args:
         link: a file or folder; its first mention in `text` is a hyperlink on a terminal.
     """
+    global _last_line
     if _silenced:
         return
+    _last_line = time.monotonic()
     try:
         if _console.is_terminal:
             _console.print(_linked(text, link), soft_wrap=True)  # above the bar, where one is drawn
@@ -64,8 +68,9 @@ def _linked(text: str, link: Path | None) -> Text:
 
 @contextmanager
 def _announced(text: str) -> Iterator[None]:
-    """Print a plain line if the block takes longer than `_QUIET_SECONDS`."""
-    timer = threading.Timer(_QUIET_SECONDS, say, (text,))
+    """Print a plain line once nothing was printed for `_QUIET_SECONDS` and the block has taken `_LEAST_SECONDS`."""
+    seconds = max(_LEAST_SECONDS, _last_line + _QUIET_SECONDS - time.monotonic())
+    timer = threading.Timer(seconds, say, (text,))
     timer.daemon = True
     timer.start()
     try:
@@ -95,8 +100,8 @@ def progress(
 ) -> Iterator[Advance]:
     """Show the progress of `total` items; yields the function that reports items as done.
 
-    On a terminal it draws a bar. Elsewhere it prints a line after a second, so that short work prints nothing, and then
-    one every ten seconds.
+    On a terminal it draws a bar. Elsewhere it prints a line after a second without one, so that short work prints
+    nothing, and then one every ten seconds.
 
     Args:
         unit: what the rate counts, in the singular.

@@ -80,6 +80,15 @@ def test_html_has_every_part_and_escapes_text(report: Report) -> None:
     assert ":root { color-scheme: light dark;" in text  # the stylesheet is not escaped
 
 
+def test_ranges_stand_below_their_means() -> None:
+    """In one line they would make the table of a comparison wider than the page."""
+    cells = ("sn", "2.00 (1.00 to 3.00)", "-5.73 (-5.94 to -5.53)", "cats (a to b) <c>", "1.00 ± 0.20")
+    text = html_page(Report("T", Table("Scores", cells, (cells,)), None, (), (), (), "command", "now"))
+    for mean, spread in (("2.00", "(1.00 to 3.00)"), ("-5.73", "(-5.94 to -5.53)")):
+        assert f'<td>{mean} <span class="range">{spread}</span></td>' in text
+    assert "<td>cats (a to b) &lt;c&gt;</td><td>1.00 ± 0.20</td>" in text
+
+
 def test_markdown_has_every_part(report: Report, tmp_path: Path) -> None:
     assert markdown_page(report, tmp_path, [Path("images/chart-1.svg")]) == (
         "# Title <t>\n\nMade 2026-01-02.\n\n**stopped & gone**\n\nOne sentence.\n\nAnother.\n\n"

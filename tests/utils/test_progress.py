@@ -16,6 +16,7 @@ from gan.utils.progress import progress, rate_text, working
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_LEAST_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -53,6 +54,19 @@ def test_short_work_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         advance(2)
     time.sleep(0.15)
     assert capsys.readouterr().err == ""
+
+
+def test_short_pieces_of_work_in_a_row_are_announced(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes less than a second; together a person would wait for long without a line."""
+    monkeypatch.setattr(module, "_QUIET_SECONDS", 0.5)
+    module.say("start")
+    for number in range(10):
+        with working(f"part {number}"):
+            time.sleep(0.12)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "start" and 1 <= len(lines) - 1 <= 3 and all(line.startswith("part ") for line in lines[1:])
 
 
 def test_the_line_is_not_printed_after_a_failure(capsys: pytest.CaptureFixture[str]) -> None:

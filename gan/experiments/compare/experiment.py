@@ -31,7 +31,7 @@ from gan.training import loop
 from gan.training.setup import begin_or_resume, dynamics_callback, dynamics_meter, load_training_images
 from gan.training.trainer import Trainer
 from gan.utils.peak_memory import peak_memory_bytes, reset_peak_memory
-from gan.utils.progress import say
+from gan.utils.progress import say, working
 
 _PAGES_SECONDS = 60.0  # between two updates of the pages while trainings continue
 
@@ -56,6 +56,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
         self, name: str, preset: str | None, file: Path | None, overrides: Mapping[str, Any], root: Path, device: str
     ) -> None:
         super().__init__(name, ComparePlan.from_dict, root, device)
+        self._said: set[str] = set()  # warnings about scores, each printed once
         existing = self.existing["config"] if self.existing else None
         plan = options.build_plan(name, preset, file, overrides, existing, device)
         runtime = resolve_runtime(device, plan.train.precision, deterministic=plan.train.deterministic)
@@ -115,7 +116,8 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
         run, config = self._run_of(training), self.plan.config_of(training)
         torch.manual_seed(config.seed)  # no numbers are drawn from this stream, but checkpoints contain its state
         newest = checkpoint.newest_checkpoint(run.checkpoints)
-        trainer = Trainer(config, self.runtime, data)
+        with working("building the networks"):
+            trainer = Trainer(config, self.runtime, data)
         meter = dynamics_meter(trainer)
         self._write_config(lambda: _comparison_facts(trainer))  # once networks could be built for the images
         run.create()
@@ -125,7 +127,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
             results.remove_old_grids(run)
             begin_or_resume(trainer, run, None, {"comparison": {"start": initial_state_hashes(trainer)}})
         evaluator = training_evaluator.TrainingEvaluator(
-            config, run, extractor, data, trainer.classes, metrics=METRICS, reference=reference
+            config, run, extractor, data, trainer.classes, metrics=METRICS, reference=reference, said=self._said
         )
         snapshots = TrainingMemory(self.runtime.device, evaluator)
         diverged = None

@@ -81,6 +81,7 @@ def test_drawn_pages(made: Path) -> None:
     assert page.open == [] and all(link.startswith(("data:", "#")) for link in page.links)
     assert len(page.ids) == len(set(page.ids)) == 1 + 6  # a picture has a link that shows it enlarged
     assert "±" not in text.split("<h2>Images")[0] and "In brackets: the range" in text  # of two seeds
+    assert '<span class="range">(' in text
     assert "FID by images (less is better; thin lines are single seeds)" in text
     assert not {"script", "link", "iframe"} & page.tags and "prefers-color-scheme: dark" in text
     assert all(alt and len(alt) > 10 for alt in page.alts)
@@ -242,6 +243,12 @@ def test_outcome_of_a_setting() -> None:
     assert _outcome(row(None, diverged=3)) == "3 of 3 diverged"
     assert _outcome(row(12.345, diverged=1, collapsed=1, ok=1)) == "12.35; 1 of 3 diverged; 1 of 3 collapsed"
     assert _outcome(row(3.0, ok=3)) == "3.00"
+
+
+def test_a_warning_about_scores_is_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compare(tmp_path, **BOTH)
+    told = capsys.readouterr().err
+    assert told.count("FID from 20 images is far too high") == 1 and told.count("step 2: FID") == 2
 
 
 def test_few_images_are_a_warning(made: Path) -> None:

@@ -17,6 +17,8 @@ from gan.experiments.compare.options import build_plan, compare_command
 from gan.models import build_discriminator, build_generator
 from tests.helpers.comparisons import BOTH, RUN, compare
 
+WIDE = {"g_width": 16, "d_width": 16}
+
 
 def chosen(preset: str, *, number_given: bool = False, **changes: Any) -> TrainConfig:
     config = dataclasses.replace(PRESETS[preset], **changes)
@@ -34,8 +36,8 @@ def share(config: TrainConfig) -> float:
 @pytest.mark.parametrize(
     "preset, changes, every, number",
     [
-        ("quickstart", {}, 150, 2000),  # long enough for ten scores
-        ("quickstart", {"steps": 60}, 30, 2000),
+        ("quickstart", {"steps": 2000, **WIDE}, 200, 2000),  # long enough for ten scores
+        ("quickstart", {"steps": 60, **WIDE}, 30, 2000),
         ("msn-dcgan", {"data": "digits", "steps": 60}, 30, 2048),  # fewer images, and fewer scores
         ("msn-dcgan", {"steps": 20_000}, 6_667, 10_000),
         ("msn-dcgan", {}, 31_280, 10_000),
@@ -57,7 +59,7 @@ def test_a_given_number_of_images_is_kept() -> None:
 
 
 def test_what_was_chosen_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    chosen("quickstart", steps=60)
+    chosen("quickstart", steps=60, **WIDE)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("scores: ")]
     assert line.startswith("scores: 2 of each training, every 30 steps and at the end, from 2,000 images: an estimated")
     assert line.endswith("% of the time; --report-every and --report-num choose others")
@@ -90,14 +92,14 @@ def test_the_choice_changes_no_random_numbers() -> None:
 
 
 def test_given_flags_are_kept_and_the_command_repeats_the_choice() -> None:
-    flags = {"data": "digits", "steps": 60}
+    flags = {"data": "digits", "steps": 60, **WIDE}
     plan = build_plan("r", "quickstart", None, flags, None)
     assert (plan.train.report_every, plan.train.report_num) == (30, 2000)
     words = compare_command("r", plan).split()
     assert words[words.index("--report-every") + 1] == "30"
     plan = build_plan("r", "quickstart", None, {**flags, "report_every": 20}, None)
     assert (plan.train.report_every, plan.train.report_num) == (20, 2000)
-    plan = build_plan("r", "msn-dcgan", None, flags, None)
+    plan = build_plan("r", "msn-dcgan", None, {"data": "digits", "steps": 60}, None)
     words = compare_command("r", plan).split()
     assert words[words.index("--report-num") + 1] == "2048"
 
