@@ -11,6 +11,7 @@ from gan.cli.extractor_options import extractor_flags, pop_extractor_options
 from gan.distributed import process_group
 from gan.evaluation.options import MOST_GENERATED, EvaluationOptions
 from gan.metrics.score_table import METRICS
+from gan.runs.listing import run_path
 from gan.utils.progress import say
 
 
@@ -74,7 +75,8 @@ def report(out: Path | None, overwrite: bool, device: str, targets: tuple[str, .
 
     extractor = pop_extractor_options(flags, device)
     with process_group.joined_ranks():
-        options = EvaluationOptions(targets, extractor, **flags)
+        names = tuple(str(run_path(Path(target))) for target in targets)
+        options = EvaluationOptions(names, extractor, **flags)
         _, error, folder = evaluator.evaluate(options, out, overwrite=overwrite)
         if process_group.is_rank0():
             print_report(report_pages.write_evaluation_report(folder))

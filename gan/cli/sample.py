@@ -7,6 +7,8 @@ import click
 
 from gan.cli.app import device_option, main, overwrite_option
 from gan.distributed import process_group
+from gan.errors import UsageError
+from gan.runs.listing import run_path
 
 
 @main.command()
@@ -18,18 +20,33 @@ from gan.distributed import process_group
 @click.option("--class", "label", help="Class of all images, by name or number.  [default: each in turn]")
 @click.option("--truncation", type=click.FloatRange(0, min_open=True), help="Truncate latents at ± this value.")
 @click.option("--interpolate", "frames", type=click.IntRange(2), help="Walk between latents in N frames each.")
+@click.option("--best", is_flag=True, help="Of a run: the checkpoint with the lowest FID, not the newest.")
+@click.option(
+    "--timelapse",
+    type=click.Path(path_type=Path),
+    help="Write a run's sample grids, step by step, as a .gif or .webp instead.",
+)
 @click.option("--ema/--no-ema", default=True, show_default=True, help="The EMA generator, or the trained one.")
 @overwrite_option
 @device_option
-def sample(checkpoint: Path, out: Path | None, **flags: Any) -> None:
-    """Generate images from CHECKPOINT, a file or a run's folder (its newest checkpoint).
+def sample(checkpoint: Path, out: Path | None, timelapse: Path | None, **flags: Any) -> None:
+    """Generate images from CHECKPOINT: a file, or a run's folder or name (its newest checkpoint).
 
     \b
     Examples: msn-gan sample checkpoints/quickstart --num 100 --out digits.png
               msn-gan sample checkpoints/quickstart --num 10000 --out digits.zip
               msn-gan sample checkpoints/quickstart --interpolate 30 --out walk.gif
+              msn-gan sample checkpoints/quickstart --timelapse training.gif
     """
     from gan.sampling.sample import SampleOptions, write_samples
+    from gan.sampling.timelapse import write_timelapse
 
+    checkpoint = run_path(checkpoint)
+
+    if timelapse is not None:
+        if out is not None:
+            raise UsageError("--timelapse: is the file that is written; leave out --out")
+        write_timelapse(checkpoint, timelapse, overwrite=flags["overwrite"])
+        return
     with process_group.joined_ranks():
         write_samples(checkpoint, out, SampleOptions(**flags))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from gan.data import DATASETS
 from gan.distributed import collectives
 from gan.errors import UsageError, UserError
 from gan.metrics.classifier_extractor import ClassifierExtractor
@@ -64,7 +65,9 @@ def _other_features(data: str | None) -> str:
     """Advice on features that need no Inception weights."""
     if data == "digits":
         return "--features digits needs no weights"
-    train = shlex.join(["classify", "features", "--data", data]) if data else "classify features --data SET"
+    train = f"classify features --data {shlex.quote(data) if data else 'SET'}"
+    if data not in DATASETS:
+        train += " --test-data TEST-SET"  # unless the set has a test split, which named datasets have
     return (
         f"or use a classifier of your own labelled images as extractor: {program_name()} {train} --norms bn, then "
         "--features classifier:checkpoints/features/bn-lr0.001-seed0/classifier.pt"

@@ -40,7 +40,7 @@ def list_runs(root: Path) -> list[RunSummary]:
 
 
 def _summary(folder: Path, root: Path) -> RunSummary | None:
-    content = _read_object(folder / "config.json")
+    content = read_object(folder / "config.json")
     config = content.get("config")
     if not isinstance(config, dict):
         return None
@@ -60,13 +60,19 @@ def _summary(folder: Path, root: Path) -> RunSummary | None:
         norms=tuple(map(str, norms)),
         step=int(newest[-1].stem.removeprefix("step-")) if newest else 0,
         steps=int(shared.get("steps", 0)) if command == "train" else 0,
-        best=_read_object(folder / "best.json"),
+        best=read_object(folder / "best.json"),
         size=sum(state.st_size for state in states),
         changed=max((state.st_mtime for state in states), default=0.0),
     )
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def run_path(path: Path) -> Path:
+    """The path, or the folder `checkpoints/NAME` if there is only that."""
+    folder = Path("checkpoints") / path
+    return folder if not path.exists() and folder.is_dir() else path
+
+
+def read_object(path: Path) -> dict[str, Any]:
     """A JSON object; empty if it cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -8,9 +8,11 @@ from torch import nn
 
 from gan.config.train_config import TrainConfig
 from gan.distributed import collectives
+from gan.errors import UserError
 from gan.models import build_generator
 from gan.runs import checkpoint
 from gan.runs.checkpoint import CheckpointFile, train_config_of
+from gan.runs.listing import read_object
 from gan.runs.locate import find_checkpoint
 from gan.runtime import resolve_device
 
@@ -23,18 +25,31 @@ class LoadedGenerator(NamedTuple):
     classes: list[str]
 
 
-def load_generator(path: Path, *, ema: bool, device: str) -> LoadedGenerator:
+def load_generator(path: Path, *, ema: bool, device: str, best: bool = False) -> LoadedGenerator:
     """Read a checkpoint and restore its generator. Rank 0 reads the file for all ranks.
 
     Args:
         path: a checkpoint, or the folder of a run, whose newest whole checkpoint is taken.
         ema: restore the EMA weights, not the trained ones.
+        best: take the run's checkpoint with the lowest FID, which best.json names.
 
     Raises:
-        UserError: there is no whole checkpoint of a GAN at `path`.
+        UserError: there is no whole checkpoint of a GAN at `path`, or, with `best`, no run that was scored.
     """
+    path = best_checkpoint(path) if best else path
     file = collectives.on_rank0(lambda: find_checkpoint(path, "sample"))
     return restore_generator(file, ema=ema, device=resolve_device(device))
+
+
+def best_checkpoint(run: Path) -> Path:
+    """The checkpoint of a run with the lowest FID; a UserError if `run` is no folder, or was not scored."""
+    name = read_object(run / "best.json").get("checkpoint")
+    if not isinstance(name, str) or not (run / name).is_file():
+        raise UserError(
+            f"CHECKPOINT {run}: --best needs the folder of a run that was scored while it trained (train "
+            "--report-every N), with its best.json"
+        )
+    return run / name
 
 
 def restore_generator(file: CheckpointFile, *, ema: bool, device: torch.device) -> LoadedGenerator:

@@ -13,13 +13,14 @@ from gan.distributed import collectives, process_group
 from gan.errors import Diverged, UsageError
 from gan.runs.run_dir import default_output_name
 from gan.sampling import generate, writers
-from gan.sampling.grids import save_grid
+from gan.sampling.grids import save_class_grid, save_grid
 from gan.sampling.interpolation import interpolate
 from gan.sampling.load_generator import LoadedGenerator, load_generator
 from gan.utils.files import require_new
 from gan.utils.progress import progress, say
 
 _MAX_LISTED = 3  # names of files in a message
+_MOST_COLUMNS = 16  # of a grid by class
 _ANIMATION_LATENTS = 4  # latents that an animation passes before it returns to the first
 
 
@@ -31,7 +32,7 @@ class SampleOptions:
     """Images, or walks if `frames` is given; None: 64 images or 8 walks."""
     seed: int = 0
     columns: int | None = None
-    """Columns of a grid; None: about as many as rows."""
+    """Columns of a grid; None: about as many as rows, or, of a conditional generator, a row for each class."""
     label: str | None = None
     """Class of all images, by name or number; None: each class in turn."""
     truncation: float | None = None
@@ -39,6 +40,8 @@ class SampleOptions:
     frames: int | None = None
     """Steps of a walk from one latent to the next; None: separate images."""
     ema: bool = True
+    best: bool = False
+    """Of a run, take the checkpoint with the lowest FID, not the newest."""
     device: str = "auto"
     overwrite: bool = False
     """Replace a file, or a folder of sampled images, that exists."""
@@ -62,17 +65,20 @@ def write_samples(path: Path, out: Path | None, options: SampleOptions) -> Path:
     is_walk = options.frames is not None
     target = out or _default_out(path, f"{'walk' if is_walk else 'sample'}-seed-{options.seed}.png")
     collectives.on_rank0(lambda: _check_out(target, walks=is_walk, overwrite=options.overwrite))
-    generator = load_generator(path, ema=options.ema, device=options.device)
+    generator = load_generator(path, ema=options.ema, device=options.device, best=options.best)
     label = _class_index(options.label, generator.classes)
     count = options.num or (64 if options.frames is None else 8)
     columns = options.columns or math.ceil(math.sqrt(count))
+    by_class = options.columns is None and label is None and len(generator.classes) > 1
     if process_group.is_rank0():
         target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if options.frames is None:
-            _write_images(
-                target, _images(generator, count, label, options), columns, generator.classes, options.overwrite
-            )
+            images = _images(generator, count, label, options)
+            if by_class and target.suffix.lower() == ".png":
+                _write_class_grid(target, images, generator.classes)
+            else:
+                _write_images(target, images, columns, generator.classes, options.overwrite)
         elif process_group.is_rank0():  # a walk has few images
             if target.suffix.lower() in writers.ANIMATION_LIMITS:
                 writers.check_animation_size(target, count, columns, generator.config.resolution)
@@ -157,6 +163,19 @@ def _walks(
             walks.append(generate.render(generator.network, z, None if labels is None else labels.expand(len(z))))
             advance()
     return walks
+
+
+def _write_class_grid(target: Path, batches: Iterator[tuple[Tensor, Tensor | None]], classes: Sequence[str]) -> None:
+    """Write a grid by class. Only rank 0 writes, but every rank generates its part of the batches."""
+    images, labels = [], []
+    for batch, numbers in batches:
+        assert numbers is not None
+        images.append(batch)
+        labels.append(numbers)
+    if process_group.is_rank0():
+        joined = torch.cat(labels)
+        columns = min(_MOST_COLUMNS, int(joined.bincount().max()))
+        save_class_grid(target, torch.cat(images), joined, classes, columns)
 
 
 def _write_images(

@@ -7,26 +7,28 @@ from PIL import Image
 from gan.errors import UsageError, UserError
 from gan.sampling.writers import ANIMATION_LIMITS
 from gan.utils.counted import counted
-from gan.utils.files import atomic_write
+from gan.utils.files import atomic_write, require_new
 from gan.utils.progress import say, working
 
 _FRAME_MS = 200
 _LAST_MS = 2000  # how long the last grid stays
 
 
-def write_timelapse(run: Path, out: Path) -> None:
+def write_timelapse(run: Path, out: Path, *, overwrite: bool = False) -> None:
     """Write the sample grids of a run as an animation that repeats, in the order of their steps.
 
     Args:
         run: the run's folder in `checkpoints/`; its grids are in the folder of the same name in `samples/`.
         out: a .gif or .webp file.
+        overwrite: replace the file if it exists.
 
     Raises:
-        UsageError: the ending of `out` is another, or `run` is no folder.
+        UsageError: the ending of `out` is another, it exists and is not to be replaced, or `run` is no folder.
         UserError: the run has fewer than two grids, or one cannot be read.
     """
     if out.suffix.lower() not in ANIMATION_LIMITS:
         raise UsageError(f"--timelapse {out}: must be a .gif or a .webp")
+    require_new(out, "--timelapse", overwrite=overwrite)
     if not run.is_dir():
         raise UsageError(f"CHECKPOINT {run}: with --timelapse it must be the folder of a run")
     samples = _samples_folder(run)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gan.errors import Diverged
 
 _D_STEPS = 500  # steps at chance, or of perfect separation, after which D is flagged
-_CHANCE = 0.02  # largest distance of D's accuracy from one half that counts as chance
+_CHANCE = 0.02  # by which D's accuracy must exceed one half; logits that are equal, as of a dead D in bf16, lower it
 _PERFECT = 0.999
 # Bounds of the variety of generated images, and the steps below them after which G is flagged. Every G starts with
 # images that are much alike. 0.65 is the variety of CIFAR-10 averaged over squares of 8x8 pixels.
@@ -104,7 +104,7 @@ class Health:
             accuracy: share of (real, fake) pairs in which D gives the real image the larger logit, in [0, 1].
             variety: mean result of the function `variety`.
         """
-        self.chance = self.chance + steps if abs(accuracy - 0.5) < _CHANCE else 0
+        self.chance = self.chance + steps if accuracy - 0.5 < _CHANCE else 0
         self.separates = self.separates + steps if accuracy > _PERFECT else 0
         self.alike = self.alike + steps if variety < _ALIKE[0] else 0
         self.same = self.same + steps if variety < _SAME[0] else 0

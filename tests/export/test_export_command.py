@@ -137,7 +137,7 @@ def test_the_folder_of_a_classifier(call: Call, here: Path) -> None:
     Path("run/msn").mkdir(parents=True)
     shutil.copy("k.pt", "run/msn/classifier.pt")
     for folder in ("run", "run/msn"):
-        code, told = call("export", folder, "--format", "torch-export", "--out", "k.pt2")
+        code, told = call("export", folder, "--format", "torch-export", "--out", "k.pt2", "--overwrite")
         assert code == 0 and "wrote k.pt2" in told, told
     shutil.copytree("run/msn", "run/sn")
     code, told = call("export", "run", "--format", "torch-export")
@@ -158,7 +158,7 @@ def test_a_wrong_network_is_refused(
         return lambda inputs: run(inputs) + by
 
     monkeypatch.setitem(formats.FORMATS, "safetensors", dataclasses.replace(right, load=load))
-    code, told = call("export", here, "--format", "safetensors", "--out", "g.safetensors")
+    code, told = call("export", here, "--format", "safetensors", "--out", "g.safetensors", "--overwrite")
     assert code == 1 and "msn-gan: g.safetensors: not written" in told and part in told
     assert Path("g.safetensors").read_text() == "what was there" and not list(Path().glob(".g.*"))
 

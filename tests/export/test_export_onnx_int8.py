@@ -176,7 +176,7 @@ def test_test_images_can_be_named(call: Call, classifier: Path, image_folder: Pa
     quantizer = QuantizationData(load_export_source(Path("named.pt"), None), QuantizationOptions())
     assert (quantizer.data, quantizer.test_name, len(quantizer.train)) == ("images", "others", 3)
     for path, flags in (("named.pt", []), ("old.pt", ["--data", "images", "--test-data", "others"])):
-        code, told = call("export", path, "--int8", *flags, "--out", "x.onnx")
+        code, told = call("export", path, "--int8", *flags, "--out", f"{path}.onnx")
         assert code == 0 and re.search(r"in int8 \(\d+ test images of others\)", told), told
 
 
@@ -197,7 +197,7 @@ def test_bad_images(call: Call, classifier: Path, here: Path, image_folder: Path
         (here, ["--what", "discriminator", "--test-data", "digits"], 2, "--test-data: for the accuracy of a classif"),
         (here, ["--test-data", "digits"], 2, "--test-data: for the accuracy of a classifier; a generator takes --data"),
     ):
-        code, told = call("export", path, "--int8", *flags, "--out", "x.onnx")
+        code, told = call("export", path, "--int8", *flags, "--out", f"{path}.onnx")
         assert code == expected and part in told.splitlines()[-1], told
     assert not Path("x.onnx").exists()
 

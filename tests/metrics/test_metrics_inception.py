@@ -194,8 +194,9 @@ class TestBadWeights:
     @pytest.mark.parametrize(
         "data, advice",
         [
-            ("my cats.zip", "classify features --data 'my cats.zip' --norms bn, then --features classifier:"),
-            (None, "classify features --data SET --norms bn, then --features classifier:"),
+            ("cifar10", "classify features --data cifar10 --norms bn, then --features classifier:"),
+            ("my cats.zip", "classify features --data 'my cats.zip' --test-data TEST-SET --norms bn, then --features "),
+            (None, "classify features --data SET --test-data TEST-SET --norms bn, then --features classifier:"),
             ("digits", "--features digits needs no weights"),
         ],
     )

@@ -58,3 +58,7 @@ def test_bad_input(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has 0 sample grids, a timelapse needs 2"):
         write_timelapse(run, tmp_path / "t.gif")
     assert not (tmp_path / "t.gif").exists()
+    (tmp_path / "t.gif").write_bytes(b"mine")
+    with pytest.raises(UsageError, match="exists; --overwrite replaces it"):
+        write_timelapse(run, tmp_path / "t.gif")
+    assert (tmp_path / "t.gif").read_bytes() == b"mine"

@@ -43,6 +43,9 @@ def test_discriminator_at_chance_for_long() -> None:
     assert health.flagged == ("d-at-chance",)
     health.update(100, 0.7, 1.0)
     assert health.flagged == () and health.chance == 0
+    for _ in range(5):  # a dead D gives many pairs the same logit
+        health.update(100, 0.25, 1.0)
+    assert health.flagged == ("d-at-chance",)
 
 
 def test_discriminator_separates_for_long() -> None:

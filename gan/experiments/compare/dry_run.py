@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from gan.data.datasets import DATASETS
 from gan.experiments.compare.plan import ComparedTraining, ComparePlan
 from gan.experiments.compare.scoring_schedule import network_flop, scoring_flop, training_flop
 from gan.runtime import Runtime
@@ -28,9 +27,7 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
     images, classes = list_images(plan.train.data)
     noise = noise_images(plan.train, classes if plan.train.conditional else 0)
     print(f"trainings:  {len(todo)} of {len(list(plan.trainings()))} are left")
-    print(
-        f"images:     {images}{'' if plan.train.data in DATASETS else f', {plan.train.resolution} pixels'}", flush=True
-    )
+    print(f"images:     {images}", flush=True)
     seconds, disk = 0.0, 0
     generator, discriminator = network_flop(plan.train)
     for norm, setting in dict.fromkeys((training.norm, training.setting) for training in todo):
