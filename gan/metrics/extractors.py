@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from gan.data import DATASETS
+from gan.data.datasets import DATASETS
 from gan.distributed import collectives
 from gan.errors import UsageError, UserError
 from gan.metrics.classifier_extractor import ClassifierExtractor
