@@ -57,7 +57,7 @@ class Batches:
         if batch > len(images):
             raise UsageError(
                 f"a batch of {counted(batch, 'image')} is more than the {len(images):,} of {images.name}; "
-                f"choose a batch of {len(images)} or fewer, or a larger set"
+                f"choose a batch of {len(images):,} or fewer, or a larger set"
             )
         self.images = images
         self.batch = batch

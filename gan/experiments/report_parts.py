@@ -32,8 +32,7 @@ def number_cell(value: float | None, form: str, factor: float = 1.0) -> str:
 def stopped_note(record: Record) -> str | None:
     """Return how many trainings are done, or None if all are."""
     done = len(record["trainings"])
-    planned = counted(record["planned"], "training")
-    return None if done == record["planned"] else f"{done} of {planned} {'is' if done == 1 else 'are'} done."
+    return None if done == record["planned"] else f"{done} of {counted(record['planned'], 'training')} done."
 
 
 def mean_cell(values: Sequence[float], *, digits: int = 2, factor: float = 1.0, missing: str = "-") -> str:

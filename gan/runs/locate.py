@@ -9,6 +9,7 @@ from gan.errors import UsageError, UserError
 from gan.runs import checkpoint
 from gan.runs.checkpoint import CLASSIFIER_FILE, CheckpointFile
 from gan.runs.command_line import program_name
+from gan.utils.counted import counted
 
 _MAX_LISTED = 3  # names in a message
 
@@ -54,7 +55,7 @@ def describe_contents(folder: Path, command: str) -> str | None:
     if not runs:
         return None
     names = list_names([run.relative_to(folder).as_posix() for run in runs], _MAX_LISTED)
-    listed = f"{len(runs)} run{'s' * (len(runs) > 1)} ({names})"
+    listed = f"{counted(len(runs), 'run')} ({names})"
     listed = f"is a comparison (`compare`) of {listed}" if kind == "compare" else f"contains {listed}"
     if command != "report" or kind != "compare":
         return f"{listed}; choose one: {program_name()} {command} {shlex.quote(str(runs[0]))}"

@@ -15,6 +15,7 @@ from gan.data.datasets import DATASETS, SHAPES, open_source
 from gan.data.survey import Survey, survey_images
 from gan.runs.command_line import program_name
 from gan.runtime import resolve_device
+from gan.utils.counted import counted
 from gan.utils.progress import say
 
 _CPU_PRESET = "best"
@@ -93,10 +94,11 @@ def say_losses(config: TrainConfig) -> None:
 
 def loss_warnings(survey: Survey, config: TrainConfig) -> Iterator[str]:
     """Sentences on what of the surveyed images a config loses, with numbers."""
-    of_all = f"of {survey.count:,}{'' if survey.count == survey.total else ' sampled'} images"
+    of_all = f"of {counted(survey.count, 'image' if survey.count == survey.total else 'sampled image')}"
     coloured = int((~survey.grey).sum())
     if config.channels == 1 and coloured:
-        yield f"{coloured:,} {of_all} lose their colour with --channels 1; --channels 3 keeps it"
+        verb = "loses its" if coloured == 1 else "lose their"
+        yield f"{coloured:,} {of_all} {verb} colour with --channels 1; --channels 3 keeps it"
     if survey.cropped > _MOST_CROPPED:
         yield f"cropping to squares leaves out {survey.cropped:.0%} of a picture on average; crop the images beforehand"
     factors = config.resolution / survey.short_sides
@@ -104,8 +106,8 @@ def loss_warnings(survey: Survey, config: TrainConfig) -> Iterator[str]:
         smaller = max((size for size in RESOLUTIONS if size <= np.median(survey.short_sides)), default=RESOLUTIONS[0])
         advice = f"; --resolution {smaller} enlarges less" if smaller < config.resolution else ""
         yield (
-            f"{enlarged:,} {of_all} are enlarged more than twofold, from short sides of {_sides(survey)} "
-            f"to {config.resolution} pixels{advice}"
+            f"{enlarged:,} {of_all} {'is' if enlarged == 1 else 'are'} enlarged more than twofold, "
+            f"from short sides of {_sides(survey)} to {config.resolution} pixels{advice}"
         )
 
 

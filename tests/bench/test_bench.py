@@ -197,7 +197,7 @@ def test_interrupted_keeps_whole_rounds(monkeypatch: pytest.MonkeyPatch) -> None
     assert code == 130 and record["stopped"].startswith("interrupted in cnn3")
     (found,) = record["models"]
     assert found["rounds"] == 1 and len(found["norms"]["msn"]["seconds"]["train"]["rounds"]) == 1
-    assert "## cnn3, 1 rounds" in bench_markdown(record)
+    assert "## cnn3, 1 round" in bench_markdown(record)
 
 
 def test_a_signal_to_all_processes_is_no_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:

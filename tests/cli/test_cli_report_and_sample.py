@@ -99,7 +99,7 @@ def test_data_commands_take_out_as_a_flag_and_as_an_argument(call: Call, image_f
     words = ("--resolution", "32", "--channels", "1")
     stats = ("data", "stats", image_folder, "--features", "digits", *words)
     assert call(*stats, "--out", "flag.npz")[0] == call(*stats, "argument.npz")[0] == 0
-    assert call(*stats, "argument.npz", "--out", "argument.npz")[0] == 0
+    assert call(*stats, "argument.npz", "--out", "argument.npz", "--overwrite")[0] == 0
     assert load_statistics(Path("flag.npz")).content == load_statistics(Path("argument.npz")).content
     pack = ("data", "pack", image_folder, *words)
     assert call(*pack, "--out", "flag.zip")[0] == call(*pack, "argument.zip")[0] == 0
@@ -131,7 +131,7 @@ BAD_REPORTS = {
     "precision": (["images", "--data", "images", "--precision", "fp8"], 2, "'fp8' is not one of 'fp32', 'bf16'"),
     "number": (["images", "--data", "digits", "--num", "99"], 1, "images: has 24 images, fewer than --num 99"),
     "out": (["images", "--data", "digits", "--out", "taken"], 1, "--out taken: cannot be written to"),
-    "few": (["few", "--data", "digits"], 1, "few: 1 images; the Inception score needs at least 10"),
+    "few": (["few", "--data", "digits"], 1, "few: 1 image; the Inception score needs at least 10"),
     "no images": (["empty", "--data", "digits"], 1, "empty: no images found"),
     "size": (["large", "--data", "digits", "--metrics", "fid", "--ref", "x.npz"], 2, "--ref replaces --data"),
     "statistics": (["large", "--ref", "taken", "--features", "digits"], 1, "taken: not reference statistics"),

@@ -65,7 +65,7 @@ def test_labels_of_another_split_are_no_surplus(make):
 
 def test_images_without_labels_are_refused(make):
     for path in make(["1.png", "2.png", "3.png"], [["1.png", 0], ["2.png", 1]]):
-        with pytest.raises(UserError, match="has no label for 1 images, among them 3.png"):
+        with pytest.raises(UserError, match="has no label for 1 image, among them 3.png"):
             open_path(path, split="train").listing  # noqa: B018
 
 

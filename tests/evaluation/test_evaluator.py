@@ -199,7 +199,7 @@ class TestBadInput:
         refused("2 images; --metrics pr needs at least 4", metrics=("pr",))
         assert ask(tmp_path / "two", image_folder, data="digits", num=None, metrics=("fid",))["results"]
         next(image_folder.rglob("*.png")).unlink()
-        refused("1 images; a score needs at least 2", metrics=("fid",))
+        refused("1 image; a score needs at least 2", metrics=("fid",))
         Image.new("RGB", (40, 32)).save(next(image_folder.rglob("*.png")))
         refused("images of 40x32 pixels, not square; crop them with")
 

@@ -104,7 +104,7 @@ class TestStatistics:
             ({"mu": np.full(3, np.inf), "sigma": np.eye(3)}, "not finite"),
             ({"mu": np.zeros(3), "sigma": np.triu(np.ones((3, 3)))}, "not symmetric"),
             ({"mu": np.zeros(3), "sigma": -np.eye(3)}, "negative variances"),
-            ({"mu": np.zeros(3), "sigma": np.eye(3), "n": 1}, "statistics of 1 images"),
+            ({"mu": np.zeros(3), "sigma": np.eye(3), "n": 1}, "statistics of 1 image; "),
             ({"mu": np.zeros(3), "sigma": np.eye(3), "msn_gan": "{"}, "damaged"),
             ({"mu": np.zeros(3), "sigma": np.eye(3), "msn_gan": '{"protocol": {"extractor": "x"}}'}, "damaged"),
             ({"mu": np.array(["a"]), "sigma": np.eye(1)}, "damaged"),

@@ -67,10 +67,11 @@ def test_few_images_and_bf16_are_told(digits: DigitsExtractor, stream: Stream, p
     many = stream(torch.cat([pair[1]] * 3)[:2000])
     assert score(many, None, digits, ("is",))["warnings"] == []
     low = SimpleNamespace(**{name: getattr(digits, name) for name in ("name", "hash", "dimension", "classes")})
-    low.batch_size, low.features = 100, digits.features
+    low.batch_size, low.features, low.warnings = 100, digits.features, ("its network is odd",)
     low.protocol = replace(digits.protocol, precision="bf16")
     assert score(many, None, low, ("is",))["warnings"] == [
-        "scored in bf16: these scores compare with others in bf16 only"
+        "its network is odd",
+        "scored in bf16: these scores compare with others in bf16 only",
     ]
 
 
@@ -179,9 +180,9 @@ def test_first_images_of_an_endless_stream(digits: DigitsExtractor, pair: tuple[
 class TestBadInput:
     def test_too_few(self, digits: DigitsExtractor, stream: Stream, pictures: Pictures) -> None:
         many = stream(pictures(20))
-        with pytest.raises(UserError, match="lonely: 1 images; the Inception score needs at least 10"):
+        with pytest.raises(UserError, match="lonely: 1 image; the Inception score needs at least 10"):
             score(stream(pictures(1), name="lonely"), many, digits)
-        with pytest.raises(UserError, match="lonely: 1 images; a score needs at least 2"):
+        with pytest.raises(UserError, match="lonely: 1 image; a score needs at least 2"):
             score(many, stream(pictures(1), name="lonely"), digits)
         with pytest.raises(UserError, match="9 images; the Inception score needs at least 10"):
             score(stream(pictures(9)), many, digits)

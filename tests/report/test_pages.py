@@ -51,7 +51,7 @@ def test_html_has_every_part_and_escapes_text(report: Report) -> None:
     pictures = [link for link in page.links if not link.startswith("#")]
     assert len(pictures) == 2 and all(link.startswith("data:image/png;base64,") for link in pictures)
     # A click on a picture goes to the picture itself, which :target shows enlarged to a whole multiple of its width.
-    assert page.ids == ["picture-1", "picture-2"]
+    assert page.ids == ["page", "picture-1", "picture-2"]
     assert [link for link in page.links if link.startswith("#")] == [
         *("#page", "#picture-1", "#page", "#picture-2"),
     ]

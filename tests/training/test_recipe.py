@@ -147,7 +147,7 @@ def survey(*sizes: tuple[int, int], grey: bool = False, total: int | None = None
         (
             survey((32, 32)),
             TrainConfig(channels=1),
-            ["1 of 1 images lose their colour with --channels 1; --channels 3 keeps it"],
+            ["1 of 1 image loses its colour with --channels 1; --channels 3 keeps it"],
         ),
         (
             survey((32, 64), (32, 48), total=9),
@@ -165,7 +165,7 @@ def survey(*sizes: tuple[int, int], grey: bool = False, total: int | None = None
         (
             survey((8, 8)),
             TrainConfig(),
-            ["1 of 1 images are enlarged more than twofold, from short sides of 8 to 32 pixels"],
+            ["1 of 1 image is enlarged more than twofold, from short sides of 8 to 32 pixels"],
         ),
     ],
 )

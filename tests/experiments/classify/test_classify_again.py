@@ -148,7 +148,7 @@ def test_a_stopped_experiment_shows_what_is_done(
     last = output.err.rstrip().splitlines()[-1]
     assert last.startswith("stopped, checkpoint saved; resume with: ")
     assert last.endswith(f" classify r --out {tmp_path} --device cpu")
-    assert "1 of 3 trainings are done." in output.out
-    assert "**1 of 3 trainings are done.**" in (tmp_path / RUN / "classify.md").read_text()
+    assert "1 of 3 trainings done." in output.out
+    assert "**1 of 3 trainings done.**" in (tmp_path / RUN / "classify.md").read_text()
     assert run_classification("r", {}, root=tmp_path, device="cpu") is None
     assert "bn, lr 0.01, seed 0: resuming at step 3 of 4" in capsys.readouterr().err

@@ -103,7 +103,7 @@ def test_pages(run: Run) -> None:
     markdown = (RUN / "classify.md").read_text()
     assert "| Norm | lr | Final test accuracy, % |" in markdown and "## Settings" in markdown
     assert "In brackets: the range (lowest to highest) of fewer than 4 seeds" in markdown and "±" not in markdown
-    assert "trainings are done" not in markdown
+    assert "trainings done" not in markdown
     view = classification_report(record)
     assert len(view.first.rows) == 4 and view.first.heading == "Results" and view.stopped is None
     assert all((RUN / "classify-images" / f"chart-{number}.svg").exists() for number in range(1, 7))

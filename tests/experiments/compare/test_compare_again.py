@@ -35,7 +35,7 @@ def test_norms_and_seeds_can_be_added(copy: Path, capsys: pytest.CaptureFixture[
     more = compare(copy, norms=["msn", "sn"], seeds=3)  # seeds are counted for the norms that are asked for
     assert [result["folder"] for result in more["trainings"] if result["seed"] == 2] == ["msn-seed2", "sn-seed2"]
     assert more["paired"][0]["norms"] == ["msn", "sn"] and more["paired"][0]["seeds"] == 3
-    assert more["planned"] == 12 and "**10 of 12 trainings are done.**" in (copy / RUN / "report.md").read_text()
+    assert more["planned"] == 12 and "**10 of 12 trainings done.**" in (copy / RUN / "report.md").read_text()
 
 
 def test_contradictions_are_refused_with_a_diff(copy: Path) -> None:
@@ -231,7 +231,7 @@ def test_ctrl_c_while_scoring(
         last = output.err.rstrip().splitlines()[-1]
         assert last.startswith("stopped, checkpoint saved; resume with: ")
         assert last.endswith(f" compare r --out {tmp_path} --device cpu")
-        assert "1 of 2 trainings are done." in output.out
+        assert "1 of 2 trainings done." in output.out
     else:
         with pytest.raises(SystemExit):
             run_comparison("r", None, None, BOTH, root=tmp_path, device="cpu")
