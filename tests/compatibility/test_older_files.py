@@ -60,7 +60,7 @@ def older(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 def test_a_run_is_resumed(older: Path, tmp_path: Path) -> None:
     """The older half and the newer one are those of a run that this version trains alone, but for rounding."""
     train_run("r", None, None, {"steps": 8}, resume=True, dry_run=False, root=older, device="cpu")
-    flags = {**SETTINGS, "steps": 8}
+    flags = {**SETTINGS, "steps": 8, "g_lr": 2e-4, "d_lr": 2e-4}  # those of the preset when the files were made
     train_run("r", None, None, flags, resume=False, dry_run=False, root=tmp_path / "new", device="cpu")
     resumed, alone = read_log(older / RUN / "log.jsonl"), read_log(tmp_path / "new" / RUN / "log.jsonl")
     assert [entry["step"] for entry in resumed] == [2, 4, 6, 8]

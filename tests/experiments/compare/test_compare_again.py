@@ -44,7 +44,7 @@ def test_contradictions_are_refused_with_a_diff(copy: Path) -> None:
         compare(copy, **{**SMALL, "steps": 6, "g_lr": 0.01, "report_num": 30, "norms": ["wn"]})
     assert str(caught.value).splitlines()[1:] == [
         "  --steps: 4 -> 6",
-        "  --g-lr: 0.0002 -> 0.01",
+        "  --g-lr: 0.0006 -> 0.01",
         "  --report-num: 20 -> 30",
     ]
     with pytest.raises(UsageError, match="these settings would change it.*\n  --lr-grid: False -> True"):
@@ -98,8 +98,8 @@ def test_folders_changed_by_hand(copy: Path) -> None:
     whole = states(copy, names)
     folder = copy / RUN / "msn-seed0"
     config = (folder / "config.json").read_text()
-    (folder / "config.json").write_text(config.replace('"g_lr": 0.0002', '"g_lr": 0.5'))
-    refused(r"msn-seed0: has other settings than the comparison \(--g-lr: 0.5 -> 0.0002\); remove this folder to train")
+    (folder / "config.json").write_text(config.replace('"g_lr": 0.0006', '"g_lr": 0.5'))
+    refused(r"msn-seed0: has other settings than the comparison \(--g-lr: 0.5 -> 0.0006\); remove this folder to train")
     (folder / "config.json").write_text("{")
     refused("msn-seed0/config.json: cannot be read .*; remove this folder")
     (folder / "config.json").write_text(config)
