@@ -246,20 +246,6 @@ def test_outcome_of_a_setting() -> None:
     assert _outcome(row(3.0, ok=3)) == "3.00"
 
 
-def test_a_warning_about_scores_is_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    compare(tmp_path, **BOTH)
-    told = capsys.readouterr().err
-    assert told.count("FID from 20 images is far too high") == 1 and told.count("step 2: FID") == 2
-
-
-def test_few_images_are_a_warning(made: Path) -> None:
-    """20 images for a FID are as few in `compare` as in `report`."""
-    record = json.loads((made / RUN / "report.json").read_text())
-    (line,) = [line for line in record["score_warnings"] if line.startswith("FID from 20 images is far too high")]
-    for name in ("report.html", "report.md"):
-        assert line in (made / RUN / name).read_text()
-
-
 def test_dynamics_are_sampled_and_shown(tmp_path: Path) -> None:
     """`--dynamics` works as in `train`, and the pages report which claims the runs support."""
     compare(tmp_path, **BOTH, dynamics=2)
