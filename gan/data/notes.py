@@ -10,6 +10,7 @@ from gan.data.source import Listing, Note, list_names, printable_name
 from gan.utils.counted import counted
 from gan.utils.progress import say
 
+_said: set[str] = set()
 _MAX_LISTED = 10  # empty classes named in a message
 
 
@@ -39,9 +40,11 @@ def listing_notes(listing: Listing, labels: NDArray[np.int64] | None = None) -> 
 
 
 def say_notes(name: str, notes: Iterable[Note]) -> None:
-    """Print notes with the name of the set."""
-    for note in notes:
-        say(f"{name}: {note.text}")
+    """Print notes with the name of the set, each once in this process: a report may read a set in several sizes."""
+    for text in (f"{name}: {note.text}" for note in notes):
+        if text not in _said:
+            _said.add(text)
+            say(text)
 
 
 def describe_conversions(conversions: dict[str, int], resolution: int) -> str:

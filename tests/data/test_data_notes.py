@@ -159,6 +159,13 @@ def test_they_are_said_before_packing(make, tmp_path, capsys):
     assert "set: ignoring 1 file (not images: 1 .txt)" in capsys.readouterr().err
 
 
+def test_they_are_said_once(make, capsys):
+    folder, _ = make(["a/1.png", "b/2.png"], others=["notes.txt"])
+    for resolution in (8, 16):
+        assert load_images(str(folder), resolution=resolution, channels=3).notes
+    assert capsys.readouterr().err.count("ignoring 1 file (not images: 1 .txt)") == 1
+
+
 def test_strict(make, call):
     folder, archive = make(["a/1.png", "b/2.png"])
     assert call("data", "info", archive, "--strict")[0] == 0
