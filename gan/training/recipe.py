@@ -18,7 +18,7 @@ from gan.runtime import resolve_device
 from gan.utils.counted import counted
 from gan.utils.progress import say
 
-_CPU_PRESET = "best"
+_CPU_PRESETS = {32: "best", 48: "best-64", 64: "best-64", 128: "best-128"}
 _GPU_PRESETS = {32: "sngan-resnet", 48: "sngan-resnet-stl10", 64: "resnet-64", 128: "resnet-128"}
 _MOST_CROPPED = 1 / 3  # share of a picture, on average, beyond which cropping is a warning
 _MOST_ENLARGED = 2  # factor beyond which enlarging is a warning
@@ -41,7 +41,7 @@ def choose_recipe(values: Mapping[str, Any], device: str) -> tuple[str, dict[str
     """Choose preset, resolution and channels for the images of `values["data"]`.
 
     The resolution is the nearest one that the presets have, by the median of the short sides; images with colour stay
-    so. On a CPU the preset is `best`, on a GPU the published one of that resolution.
+    so. On a CPU the preset is that of the `best` family, on a GPU the published one, at that resolution.
 
     Args:
         values: config fields that the user gave, which are not changed.
@@ -65,7 +65,7 @@ def choose_recipe(values: Mapping[str, Any], device: str) -> tuple[str, dict[str
         )
     chosen = {"resolution": min(RESOLUTIONS, key=lambda size: abs(np.log(size / side))), "channels": channels, **values}
     on_gpu = resolve_device(device).type == "cuda"
-    preset = _GPU_PRESETS.get(chosen["resolution"], _CPU_PRESET) if on_gpu else _CPU_PRESET
+    preset = (_GPU_PRESETS if on_gpu else _CPU_PRESETS).get(chosen["resolution"], "best")  # others are refused later
     return preset, chosen, f"{reason}, and this machine has {'a' if on_gpu else 'no'} GPU"
 
 

@@ -48,7 +48,8 @@ def chosen(folder: Path | str, **values: Any) -> tuple[str, int, int]:
     ("side", "expected"), [(1, 32), (28, 32), (33, 32), (48, 48), (54, 48), (60, 64), (100, 128), (4000, 128)]
 )
 def test_the_nearest_resolution(draw: Draw, side: int, expected: int) -> None:
-    assert chosen(draw(size=(side, side + 1), count=2)) == ("best", expected, 3)
+    preset = {32: "best", 48: "best-64", 64: "best-64", 128: "best-128"}[expected]
+    assert chosen(draw(size=(side, side + 1), count=2)) == (preset, expected, 3)
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3)])
@@ -63,13 +64,14 @@ def test_one_image_in_colour_makes_a_set_colour(draw: Draw) -> None:
 
 
 def test_given_flags_stay(draw: Draw) -> None:
-    assert chosen(draw(), resolution=64, channels=1) == ("best", 64, 1)
+    assert chosen(draw(), resolution=64, channels=1) == ("best-64", 64, 1)
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "stl10"])
 def test_named_datasets_are_not_downloaded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "open_source", None)
-    assert chosen(name) == ("best", *{"mnist": (32, 1), "cifar10": (32, 3), "stl10": (48, 3)}[name])
+    expected = {"mnist": ("best", 32, 1), "cifar10": ("best", 32, 3), "stl10": ("best-64", 48, 3)}
+    assert chosen(name) == expected[name]
 
 
 @pytest.mark.parametrize(
