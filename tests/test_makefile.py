@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,10 +12,19 @@ import pytest
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 
 
+ROOT = Path(__file__).parent.parent
+
+
+def make(*words: str) -> str:
+    """The output of make, which is not told that `make test` has started it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(["make", *words], capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
+    return done.stdout
+
+
 def planned(target: str, tmp_path: Path) -> str:
     """The commands of a target in a clone without an environment."""
-    words = ["make", "--dry-run", target, f"VENV={tmp_path / 'venv'}"]
-    return subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent).stdout
+    return make("--dry-run", target, f"VENV={tmp_path / 'venv'}")
 
 
 def test_training_needs_no_tools_of_tests(tmp_path: Path) -> None:
@@ -26,7 +36,6 @@ def test_training_needs_no_tools_of_tests(tmp_path: Path) -> None:
 
 
 def test_every_target_is_listed() -> None:
-    root = Path(__file__).parent.parent
-    listed = subprocess.run(["make", "help"], capture_output=True, text=True, check=True, cwd=root).stdout
-    phony = next(line for line in (root / "Makefile").read_text().splitlines() if line.startswith(".PHONY:"))
+    listed = make("help")
+    phony = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith(".PHONY:"))
     assert {line.split("\t")[0] for line in listed.splitlines()} == set(phony.split()[1:])
