@@ -30,7 +30,7 @@ class LabelledSelection:
     split_folder: str | None
     """The folder that was selected as the split; None if the sub-folders are not splits."""
     notes: tuple[Note, ...]
-    """How the folders and labels were understood."""
+    """Notes on the split, the class folders and the labels."""
 
 
 def select_and_label(

@@ -20,6 +20,7 @@ EXTENSIONS = (
     *(".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
 MAX_ENTRY = 512 * 2**20  # bytes of one encoded image; a photo of 100 megapixels stays below it, even uncompressed
+HEADER_BYTES = 2**16  # within which most images state their size
 _MAX_LISTED = 20  # bad images named in a message; the rest are only counted
 
 Content = bytes | NDArray[np.uint8]
@@ -65,7 +66,7 @@ class Listing:
     ignored: dict[str, int] = field(default_factory=dict)
     """Number of files that are not images, by ending, `no ending` or `hidden`."""
     notes: tuple[Note, ...] = ()
-    """How folders and labels were understood, and what of them is not used."""
+    """Notes on the split, the class folders and the labels, and on files of them that are not used."""
 
 
 class Source(Protocol):

@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gan.data.decode import expected_conversions, to_pixels
-from gan.data.source import BadImage, Reader, Source, count_conversions, printable_name
+from gan.data.source import HEADER_BYTES, BadImage, Reader, Source, count_conversions, printable_name
 from gan.data.thread_map import process_images, thread_map
 from gan.errors import UserError
 from gan.utils.progress import say
-
-_HEADER = 2**16  # bytes within which most images state their size
 
 
 class Streamed:
@@ -108,7 +106,7 @@ def scan(source: Source, resolution: int, channels: int) -> tuple[list[int], dic
 
     def check(read: Reader, index: int) -> tuple[str, ...]:
         with suppress(BadImage):  # the header may be longer
-            return expected_conversions(read(index, _HEADER), resolution, channels)
+            return expected_conversions(read(index, HEADER_BYTES), resolution, channels)
         return expected_conversions(read(index), resolution, channels)
 
     conversions, bad = process_images(source, "checking headers", check)

@@ -7,16 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.data.decode import inspect_header
-from gan.data.source import BadImage, Reader, Source
+from gan.data.source import HEADER_BYTES, BadImage, Reader, Source
 from gan.data.thread_map import thread_map
 
 SURVEYED = 1000  # images, evenly spaced, whose headers are read; their mean and median are close to those of the set
-_HEADER = 2**16  # bytes within which most images state their size
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What the headers of some images of a set say. All arrays have one entry for each image."""
+    """Sizes and colours of a sample of a set's images. All arrays have one entry for each sampled image."""
 
     total: int
     """Images of the set."""
@@ -58,7 +57,7 @@ def survey_images(source: Source) -> Survey:
 
 def _header(read: Reader, index: int) -> tuple[int, int, bool] | None:
     """Width, height and whether the image is grey; None if it cannot be read."""
-    for limit in (_HEADER, None):  # a large EXIF block may stand before the size
+    for limit in (HEADER_BYTES, None):  # a large EXIF block may stand before the size
         try:
             info = inspect_header(read(index, limit))
         except BadImage:

@@ -141,7 +141,7 @@ def _logged_notes(results: Sequence[Row]) -> list[str]:
 
 
 def _set_notes(row: Row) -> Iterator[str]:
-    """What was converted, left out or assumed in a scored set of images."""
+    """Notes on a scored set of images: conversions, ignored files, assumptions."""
     if row.get("conversions"):
         yield ", ".join(f"{counted(count, 'image')} {kind}" for kind, count in row["conversions"].items())
     yield from row.get("notes", ())

@@ -106,13 +106,17 @@ class Experiment(ABC, Generic[PlanT, TrainingT]):
             say(f"stopped, checkpoint saved; resume with: {program_name()} {words}")
         return stopped
 
+    def left(self) -> list[TrainingT]:
+        """The requested trainings that are not done."""
+        return [training for training in self.requested.trainings() if not self._is_done(training)]
+
     def train(self) -> int | None:
         """Run the requested trainings that are not done; return the signal that stopped them, or None.
 
         Raises:
             UserError: the images differ from those that the run began with, or a file cannot be written.
         """
-        if todo := [training for training in self.requested.trainings() if not self._is_done(training)]:
+        if todo := self.left():
             return self._train_all(todo)
         assert self.existing is not None
         if self._image_settings(self.existing["config"]) != self._image_settings(self.requested):

@@ -1,4 +1,4 @@
-"""What runs there are in a folder, from their small files; no checkpoint is read."""
+"""List the runs of a folder from config.json, best.json and file names; no checkpoint is read."""
 
 import json
 from contextlib import suppress

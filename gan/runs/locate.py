@@ -39,7 +39,7 @@ def find_checkpoint(path: Path, command: str) -> CheckpointFile:
 
 
 def describe_contents(folder: Path, command: str) -> str | None:
-    """What a folder without checkpoints of its own contains, and which command works instead.
+    """Describe a folder without checkpoints of its own, and the command that works instead.
 
     Args:
         folder: of a comparison, of classifiers, or of runs; None is returned for other folders.

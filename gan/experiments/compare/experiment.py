@@ -76,10 +76,6 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
     def _run_of(self, training: ComparedTraining) -> RunDirectory:
         return RunDirectory(f"{self.run.name}/{training.name}", self.run.root)
 
-    def left(self) -> list[ComparedTraining]:
-        """The requested trainings that are not done."""
-        return [training for training in self.requested.trainings() if not self._is_done(training)]
-
     def _is_done(self, training: ComparedTraining) -> bool:
         return is_finished(self._run_of(training), self.plan.config_of(training))
 
@@ -215,7 +211,7 @@ def run_comparison(
     """Run or resume a comparison: see `Comparison` for the arguments and `Experiment.execute` for the result.
 
     Args:
-        dry_run: print what there is to train, and an estimate of time and disk; train and write nothing.
+        dry_run: print the trainings that are left and an estimate of time and disk; train and write nothing.
     """
     comparison = Comparison(name, preset, file, overrides, root, device)
     if not dry_run:
