@@ -27,7 +27,7 @@ from gan.data.train_test_sets import load_train_and_test
 from gan.experiments.classify.trainer import evaluate_classifier
 from gan.models.classifiers import Classifier, classifier_from_state
 from gan.norm import Centering
-from gan.norm.layers import BATCH_NORMS
+from gan.norm.layer_types import BATCH_NORMS
 from gan.runs import checkpoint
 from gan.runtime import Runtime, resolve_runtime
 from gan.utils.markdown_table import markdown_table

@@ -6,7 +6,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan.distributed import collectives, process_group
 from gan.norm import Centering
-from gan.norm.layers import BATCH_NORMS
+from gan.norm.layer_types import BATCH_NORMS
 
 
 class _BatchNormOverRanks(_BatchNorm):

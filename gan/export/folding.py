@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 from gan.models.blocks import ConditionalBatchNorm2d
 from gan.norm import Centering, fold, spectral_norms
 from gan.norm.folding import affine
-from gan.norm.layers import BATCH_NORMS
+from gan.norm.layer_types import BATCH_NORMS
 
 _INPUT_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 

@@ -15,8 +15,9 @@ section 3. The equations are implemented as published; `docs/method.md` lists th
 from __future__ import annotations
 
 from .centering import Centering
+from .feature_norms import Normalized
 from .folding import fold
-from .layers import NORMS, Norm, Normalized
+from .norms import NORMS, Norm, compose
 from .spectral import SpectralNorm, power_iterate, sigmas, spectral_norms
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Norm",
     "Normalized",
     "SpectralNorm",
+    "compose",
     "fold",
     "power_iterate",
     "sigmas",

@@ -56,17 +56,26 @@ class Centering(nn.Module):
         channels: C.
         scale: learn γ.
         momentum: weight of a new batch in the running mean.
+        device, dtype: of the parameters and the running mean; None: torch's defaults.
     """
 
     running_mean: Tensor  # (C,)
 
-    def __init__(self, channels: int, *, scale: bool = False, momentum: float = 0.1) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        scale: bool = False,
+        momentum: float = 0.1,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self.momentum = momentum
         self.mean_over_ranks: Callable[[Tensor], Tensor] | None = None
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.weight = nn.Parameter(torch.ones(channels)) if scale else None
-        self.register_buffer("running_mean", torch.zeros(channels))
+        self.bias = nn.Parameter(torch.zeros(channels, device=device, dtype=dtype))
+        self.weight = nn.Parameter(torch.ones(channels, device=device, dtype=dtype)) if scale else None
+        self.register_buffer("running_mean", torch.zeros(channels, device=device, dtype=dtype))
 
     def forward(self, h: Tensor) -> Tensor:
         single = h.numel() == h.shape[1] and self.mean_over_ranks is None  # one value per channel

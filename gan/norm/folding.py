@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .centering import Centering
-from .layers import BATCH_NORMS, LAYERS, TRANSPOSED, Normalized
+from .feature_norms import Normalized
+from .layer_types import BATCH_NORMS, LAYERS, TRANSPOSED
 
 
 @torch.no_grad()
