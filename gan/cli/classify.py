@@ -8,6 +8,7 @@ import click
 
 from gan.cli.app import device_option, main, out_root
 from gan.cli.config_options import config_options
+from gan.config.base import user_values
 from gan.experiments.classify.config import ClassifyConfig
 
 
@@ -31,7 +32,7 @@ def classify(run: str, root: Path, device: str, **config: Any) -> None:
     """
     from gan.experiments.classify.experiment import run_classification
 
-    overrides = {name: value for name, value in config.items() if value is not None}
+    overrides = user_values(ClassifyConfig, config)
     stopped = run_classification(run, overrides, root=root, device=device)
     if stopped is not None:
         sys.exit(128 + stopped)

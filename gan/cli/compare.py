@@ -9,6 +9,7 @@ import click
 from gan.cli.app import device_option, main, out_root
 from gan.cli.completion import complete_names
 from gan.cli.config_options import config_options
+from gan.config.base import user_values
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.experiments.compare.plan import PER_TRAINING, CompareConfig
@@ -48,7 +49,7 @@ def compare(
     """
     from gan.experiments.compare.experiment import run_comparison
 
-    overrides = {name: value for name, value in config.items() if value is not None}
+    overrides = {**user_values(CompareConfig, config), **user_values(TrainConfig, config)}
     stopped = run_comparison(run, preset, file, overrides, root=root, device=device, dry_run=dry_run)
     if stopped is not None:
         sys.exit(128 + stopped)

@@ -1,7 +1,7 @@
 """A command-line flag for every config field of a training command."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -23,7 +23,23 @@ _CLICK_TYPES: dict[Any, click.ParamType] = {
 
 
 class _Option(click.Option):
-    """An option whose help shows only its current name, not the former one that is accepted too."""
+    """An option whose help shows only its current name, not the former one that is accepted too.
+
+    Args:
+        choices: names shown as the metavar; they are read when help is shown, as installed packages may add some.
+    """
+
+    def __init__(self, *args: Any, choices: Collection[Any] = (), **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._choices = choices
+
+    def make_metavar(self, *args: Any, **options: Any) -> str:
+        names = "|".join(map(str, self._choices)) if self.metavar is None else ""
+        return (
+            f"{names},..."
+            if names and isinstance(self.type, Names)
+            else names or super().make_metavar(*args, **options)
+        )
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         shown = copy.copy(self)
@@ -54,19 +70,15 @@ def config_options(
                 cls=_Option,
                 type=_CLICK_TYPES.get(kind),
                 default=None,
-                metavar="[K]" if optional_value else _metavar(choices, is_tuple=kind is not types[item.name].part),
+                metavar="[K]" if optional_value else None,
+                choices=choices,
                 help=(help_texts or {}).get(item.name) or f"{_sentence(item.metadata['help'])}{_default(item.default)}",
-                shell_complete=complete_names(choices) if choices else complete_path if kind is str else None,
+                shell_complete=complete_names(choices) if choices != () else complete_path if kind is str else None,
                 **optional_value,
             )(command)
         return command
 
     return decorate
-
-
-def _metavar(choices: tuple[Any, ...], *, is_tuple: bool) -> str | None:
-    names = "|".join(map(str, choices))
-    return f"{names},..." if names and is_tuple else names or None
 
 
 def _default(value: Any) -> str:

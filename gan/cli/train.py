@@ -9,6 +9,7 @@ import click
 from gan.cli.app import device_option, main, out_root
 from gan.cli.completion import complete_names
 from gan.cli.config_options import config_options
+from gan.config.base import user_values
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.distributed import process_group
@@ -54,7 +55,7 @@ def train(
     """
     from gan.training import train as launch
 
-    overrides = {name: value for name, value in config.items() if value is not None}
+    overrides = user_values(TrainConfig, config)
     with process_group.joined_ranks():
         stopped = launch.train_run(
             run,

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, fields
 from types import NoneType
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
+from gan.config import plugins
+from gan.config.registry import Registry
 from gan.errors import UsageError
 
 S = TypeVar("S", bound="Config")
@@ -25,7 +27,7 @@ def config_field(
     default: Any,
     help: str,
     *,
-    choices: tuple[Any, ...] = (),
+    choices: tuple[Any, ...] | Registry = (),
     low: float | None = None,
     free: bool = False,
     bare: Any = None,
@@ -90,6 +92,9 @@ class Config:
 
     def __post_init__(self) -> None:
         types = field_types(type(self))
+        for item in fields(self):  # one spelling of each name, so that equal settings compare equal
+            if isinstance(item.metadata["choices"], Registry):
+                object.__setattr__(self, item.name, _canonical(item.metadata["choices"], getattr(self, item.name)))
         problems = [line for item in fields(self) if (line := self._problem(item, types[item.name]))]
         if not problems:
             problems = self._contradictions()
@@ -154,6 +159,18 @@ class Config:
                 words += [name, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
         return words
 
+    def references(self) -> dict[str, list[str]]:
+        """References to the user's own code in this config, by flag."""
+        found = ((item, _references(item, getattr(self, item.name))) for item in fields(self))
+        return {flag_name(item.name): references for item, references in found if references}
+
+    def plugin_records(self) -> dict[str, Any]:
+        """Import the user's own code that this config names, and describe its sources; see `plugins.record`."""
+        records = {}
+        for flag, references in self.references().items():
+            records.update(plugins.record(references, flag))
+        return records
+
     def _fixed_fields(self, other: Any) -> list[str]:
         """Names of the fields that must not differ from those of `other` within one run."""
         return [item.name for item in fields(self) if not item.metadata["free"]]
@@ -170,13 +187,45 @@ class Config:
         for part in value if is_tuple else (value,):
             if not _is_of_type(part, part_type):
                 return f"{name} {value!r}: is not of type {kind if is_tuple else kind.__name__}"
-            if choices and part not in choices:
+            if isinstance(choices, Registry):
+                if problem := choices.problem(part):
+                    return f"{name} {part}: {problem}"
+            elif choices and part not in choices:
                 return f"{name} {part}: choose from {', '.join(map(str, choices))}"
             if low is not None and part < low:
                 return f"{name} {part}: must be at least {low}"
             if part_type is int and part >= _INT_BOUND:
                 return f"{name} {part}: must be less than 2^63"
         return None
+
+
+def user_values(config: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that the user gave, by flags or arguments; references among them may be imported from now on.
+
+    Args:
+        values: by field name; None for what was not given.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    for item in fields(config):
+        if item.name in given:
+            plugins.allow(_references(item, given[item.name]))
+    return given
+
+
+def _references(item: dataclasses.Field, value: Any) -> list[str]:
+    """References to the user's own code in the value of a field."""
+    choices = item.metadata["choices"]
+    if not isinstance(choices, Registry) or value is None:
+        return []
+    parts = value if isinstance(value, (list, tuple)) else (value,)
+    valid = [part for part in parts if isinstance(part, str) and choices.problem(part) is None]
+    return [reference for part in valid for reference in choices.references(part)]
+
+
+def _canonical(choices: Registry, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_canonical(choices, part) for part in value)
+    return choices.canonical(value) if isinstance(value, str) else value
 
 
 def _is_of_type(value: Any, kind: Any) -> bool:

@@ -1,14 +1,42 @@
 """Names that flags and config fields accept, without the code behind them, which imports torch.
 
-The comments say where that code is; `tests/config/test_choices.py` checks that the tables there have the same names.
+`tests/config/test_choices.py` checks that the tables in the code have the same names.
 """
 
-NETWORKS = ("dcgan", "sngan-cnn", "resnet")  # gan.models: GENERATORS, DISCRIMINATORS
+from gan.config.norm_spec import NormRegistry
+from gan.config.registry import FeatureRegistry, Registry
+
+NETWORKS = Registry(
+    "--network",
+    ("dcgan", "sngan-cnn", "resnet"),
+    table="gan.models:NETWORKS",
+    group="msn_gan.networks",
+    adapt="gan.models:own_network",
+)
 RESOLUTIONS = (32, 48, 64, 128)  # gan.models: BOTTOM of dcgan, SHAPES of resnet
 CLASSIFIERS = ("cnn3", "vgg7", "densenet-bc", "resnet18")  # gan.models.classifiers: CLASSIFIERS
-NORMS = ("none", "bn", "ln", "in", "wn", "mean", "sn", "msn", "msn-affine")  # gan.norm: NORMS
-LOSSES = ("hinge", "logistic", "wgan", "lsgan", "relativistic")  # gan.nn.losses: LOSSES
-AUGMENTATIONS = ("color", "translation", "cutout")  # gan.nn.diff_augment: AUGMENTATIONS
+NORMS = NormRegistry("--norm")
+LOSSES = Registry(
+    "--loss",
+    ("hinge", "logistic", "wgan", "lsgan", "relativistic"),
+    table="gan.nn.losses:LOSSES",
+    group="msn_gan.losses",
+    adapt="gan.nn.losses:own_loss",
+)
+AUGMENTATIONS = Registry(
+    "--augment",
+    ("color", "translation", "cutout"),
+    table="gan.nn.diff_augment:AUGMENTATIONS",
+    group="msn_gan.augmentations",
+    adapt="gan.nn.diff_augment:own_augmentation",
+)
+FEATURES = FeatureRegistry(
+    "--features",
+    ("inception", "digits", "classifier"),
+    table="gan.metrics.extractors:EXTRACTORS",
+    group="msn_gan.features",
+    adapt="gan.metrics.own_extractor:own_extractor",
+)
 EXPORT_FORMATS = ("onnx", "safetensors", "torch-export")  # gan.export.formats: FORMATS
 DEVICES = ("auto", "cpu", "cuda", "mps")  # gan.runtime: resolve_device
 PRECISIONS = ("auto", "fp32", "bf16")  # gan.runtime: resolve_runtime

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan.config.base import Config, config_field, dynamics_field
-from gan.config.choices import AUGMENTATIONS, LOSSES, NETWORKS, NORMS, PRECISIONS, RESOLUTIONS
+from gan.config.choices import AUGMENTATIONS, FEATURES, LOSSES, NETWORKS, NORMS, PRECISIONS, RESOLUTIONS
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class TrainConfig(Config):
 
     data: str = config_field("digits", "name of a dataset, or path of a folder or zip of images", free=True)
     data_root: str = config_field("data", "folder that named datasets are downloaded to", free=True)
-    resolution: int = config_field(32, "height and width of the images, in pixels", choices=RESOLUTIONS)
+    resolution: int = config_field(32, "height and width of the images, in pixels", low=8)
     channels: int = config_field(3, "colour channels", choices=(1, 3))
     conditional: bool = config_field(False, "class-conditional GAN: conditional batch norm in G, projection in D")
     flip: bool = config_field(False, "mirror training images horizontally with probability 0.5")
@@ -30,7 +30,11 @@ class TrainConfig(Config):
     latent_dim: int = config_field(128, "dimension of the latent vector", low=1)
     g_width: int | None = config_field(None, "generator width (default: as published for the network)", low=1)
     d_width: int | None = config_field(None, "discriminator width (default: as published)", low=1)
-    norm: str = config_field("msn", "normalization of the discriminator", choices=NORMS)
+    norm: str = config_field(
+        "msn",
+        "normalization of the discriminator: names joined by +, as sn+mean, with options, as sn(gain=2)",
+        choices=NORMS,
+    )
     norm_layers: tuple[int, ...] | None = config_field(
         None, "hidden convolutions (from 1, such as 4,6,7) with the full norm; the others get that of an output layer"
     )
@@ -73,12 +77,16 @@ class TrainConfig(Config):
         "auto",
         "feature extractor of the scores: inception, digits or classifier:FILE; auto: digits for --data digits, "
         "else inception",
+        choices=FEATURES,
         free=True,
         key="report_features",
     )
 
     def _contradictions(self) -> list[str]:
         problems = []
+        if self.network in NETWORKS.names and self.resolution not in RESOLUTIONS:
+            sizes = ", ".join(map(str, RESOLUTIONS))
+            problems.append(f"--resolution {self.resolution}: --network {self.network} has {sizes}; choose one of them")
         if self.batch % self.accumulate:
             problems.append(f"--accumulate {self.accumulate} does not divide --batch {self.batch}")
         if self.beta1 >= 1 or self.beta2 >= 1:

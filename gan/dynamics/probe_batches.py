@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from gan.config.choices import LOSSES
 from gan.config.train_config import TrainConfig
 from gan.data.batches import to_float
 from gan.data.image_set import ImageSet
 from gan.dynamics.layers import Recorder
-from gan.nn.losses import LOSSES
 
 PARTS = 4  # mini-batches of a probe
 PART = 32  # images of a mini-batch, at most the training's batch
@@ -73,7 +73,7 @@ class DiscriminatorProbe:
     ) -> None:
         self.size = min(PART, config.batch)
         self._generator = generator
-        self._loss = LOSSES[config.loss].discriminator
+        self._loss = LOSSES.load(config.loss).discriminator
         self._joint = config.d_batch == "joint"
         self._real, real_labels = _random_batches(images, self.size, device)
         stream = torch.Generator().manual_seed(_SEED)

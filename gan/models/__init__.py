@@ -1,25 +1,33 @@
 """GAN networks: tables and builders. One class serves all resolutions; networks are independent of their training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from gan.config import choices
 from gan.config.train_config import TrainConfig
+from gan.models.blocks import DiscriminatorNorm
 from gan.models.dcgan import WIDTH, DCGANDiscriminator, DCGANGenerator
 from gan.models.resnet import SHAPES, ResNetDiscriminator, ResNetGenerator
 from gan.utils.random_streams import WEIGHTS, random_stream
 
-GENERATORS: dict[str, Callable[..., nn.Module]] = {
-    "dcgan": DCGANGenerator,
-    "sngan-cnn": partial(DCGANGenerator, linear_stem=True),
-    "resnet": ResNetGenerator,
-}
-DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
-    "dcgan": DCGANDiscriminator,
-    "sngan-cnn": DCGANDiscriminator,
-    "resnet": ResNetDiscriminator,
+
+class Network(NamedTuple):
+    """The builders of a generator and a discriminator, which draw their weights from torch's global random stream."""
+
+    generator: Callable[..., nn.Module]
+    """From (resolution, channels, latent_dim, width=, classes=); see `DCGANGenerator`."""
+    discriminator: Callable[..., nn.Module]
+    """From (resolution, channels, width=, classes=, normalize=); see `DCGANDiscriminator`."""
+
+
+NETWORKS: dict[str, Network] = {
+    "dcgan": Network(DCGANGenerator, DCGANDiscriminator),
+    "sngan-cnn": Network(partial(DCGANGenerator, linear_stem=True), DCGANDiscriminator),
+    "resnet": Network(ResNetGenerator, ResNetDiscriminator),
 }
 
 
@@ -27,7 +35,7 @@ def build_generator(config: TrainConfig, classes: int = 0) -> nn.Module:
     """Build the generator of a run, conditioned on `classes` classes, with initial weights drawn from the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream(config.seed, WEIGHTS, 0).initial_seed())
-        return GENERATORS[config.network](
+        return choices.NETWORKS.load(config.network).generator(
             config.resolution, config.channels, config.latent_dim, width=config.g_width, classes=classes
         )
 
@@ -39,18 +47,25 @@ def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream(config.seed, WEIGHTS, 1).initial_seed())
-        return DISCRIMINATORS[config.network](
-            config.resolution,
-            config.channels,
-            width=config.d_width,
-            classes=classes,
-            norm=config.norm,
-            norm_layers=config.norm_layers,
+        normalize = DiscriminatorNorm(choices.NORMS.load(config.norm), config.norm_layers)
+        discriminator = choices.NETWORKS.load(config.network).discriminator(
+            config.resolution, config.channels, width=config.d_width, classes=classes, normalize=normalize
         )
+    normalize.check_layer_numbers()
+    return discriminator
+
+
+def own_network(builders: Any) -> Network:
+    """A user's own pair (generator, discriminator) of builders; a TypeError for anything else."""
+    if not (isinstance(builders, Sequence) and len(builders) == 2 and all(map(callable, builders))):
+        raise TypeError("must be a pair (generator, discriminator) of functions or classes that build the networks")
+    return Network(*builders)
 
 
 def published_widths(config: TrainConfig) -> dict[str, int]:
-    """Return the published widths, which `g_width` and `d_width` default to."""
+    """Return the published widths, which `g_width` and `d_width` default to; none for a user's own network."""
+    if config.network not in NETWORKS:
+        return {}
     if config.network == "resnet":
         shape = SHAPES[config.resolution]
         return {"g_width": shape.generator_width, "d_width": shape.discriminator_width}

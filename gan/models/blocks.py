@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from gan.errors import UsageError
-from gan.norm import NORMS
+from gan.norm import Norm
 from gan.utils.counted import counted
 
 
@@ -42,13 +42,13 @@ class DiscriminatorNorm:
     `pools` is True if a mean over neighbouring positions may come before the norm.
 
     Args:
-        norm: a name in `gan.norm.NORMS`.
+        norm: the norm.
         only: numbers of the hidden convolutions, from 1 in building order, that get the norm; the others get its
             treatment of an output layer (SN for the norms that have it). None: all of them.
     """
 
-    def __init__(self, norm: str, only: Collection[int] | None = None) -> None:
-        self._norm = NORMS[norm]
+    def __init__(self, norm: Norm, only: Collection[int] | None = None) -> None:
+        self._norm = norm
         self._only = only
         self.pools = self._norm.pools
         self.count = 0

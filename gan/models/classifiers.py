@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gan.config.norm_spec import parse_norm
 from gan.errors import UsageError, UserError
 from gan.models.densenet import DenseNet
+from gan.models.norms import create_norm
 from gan.models.resnet_classifier import ResNet18
-from gan.norm import NORMS
+from gan.norm import Norm, compose
 from gan.utils.random_streams import WEIGHTS, random_stream
 
 CLASSIFIER_KIND = "classifier"
@@ -35,19 +37,19 @@ class Classifier(nn.Module):
 
     Args:
         stack: images to feature maps, (N, C, h, w).
-        norm: a name in `gan.norm.NORMS`, for the linear layer.
+        norm: normalizes the linear layer.
         resolution: R.
         channels: 1 or 3.
         classes: K.
     """
 
-    def __init__(self, stack: nn.Module, norm: str, resolution: int, channels: int, classes: int) -> None:
+    def __init__(self, stack: nn.Module, norm: Norm, resolution: int, channels: int, classes: int) -> None:
         super().__init__()
         self.stack = stack
         self.resolution = resolution
         self.channels = channels
         self.dimension = _flat_size(stack, resolution, channels)
-        self.linear = NORMS[norm].output(nn.Linear(self.dimension, classes))
+        self.linear = norm.output(nn.Linear(self.dimension, classes))
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -64,14 +66,14 @@ class Classifier(nn.Module):
 class Architecture(NamedTuple):
     """The layers of a classifier below its linear layer."""
 
-    stack: Callable[[str, int], nn.Module]
-    """Builds them from the name of the norm and the channels of the images."""
+    stack: Callable[[Norm, int], nn.Module]
+    """Builds them from the norm and the channels of the images."""
     smallest: int
     """The resolution at which the last maps have a single position; smaller images would leave none."""
 
 
 def _convolutional(
-    layers: Sequence[tuple[int, int, int, int] | str], activation: Callable[[], nn.Module], norm: str, channels: int
+    layers: Sequence[tuple[int, int, int, int] | str], activation: Callable[[], nn.Module], norm: Norm, channels: int
 ) -> nn.Module:
     """Stack the convolutions of a table, each followed by the norm and an activation, and its max pools."""
     modules: list[nn.Module] = []
@@ -81,7 +83,7 @@ def _convolutional(
             modules.append(nn.MaxPool2d(2))
             continue
         out, kernel, stride, padding = layer
-        modules += [NORMS[norm].hidden(nn.Conv2d(last, out, kernel, stride, padding)), activation()]
+        modules += [norm.hidden(nn.Conv2d(last, out, kernel, stride, padding)), activation()]
         last = out
     return nn.Sequential(*modules)
 
@@ -102,11 +104,12 @@ def build_classifier(
     Raises UsageError if there is no such classifier or norm, or the images are too small for it.
     """
     require_large_enough(name, resolution)
-    if norm not in NORMS:
-        raise UsageError(f"--norms {norm}: no such norm; choose from {', '.join(NORMS)}")
+    normalize = create_norm(norm, "--norms")
+    if normalize.critic:
+        raise UsageError(f"--norms {norm}: a critic normalizes a GAN's discriminator; a classifier has none")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream(seed, WEIGHTS, 2).initial_seed())
-        return Classifier(CLASSIFIERS[name].stack(norm, channels), norm, resolution, channels, classes)
+        return Classifier(CLASSIFIERS[name].stack(normalize, channels), normalize, resolution, channels, classes)
 
 
 def require_large_enough(name: str, resolution: int) -> None:
@@ -124,16 +127,18 @@ def require_large_enough(name: str, resolution: int) -> None:
 
 def require_statistics(name: str, norms: Sequence[str], resolution: int, batch: int) -> None:
     """Raise UsageError for norms that divide by the standard deviation of a channel, if it has a single value."""
-    undefined = [norm for norm in norms if norm == "in" or (norm == "bn" and batch == 1)]
+    features = {norm: part.name for norm in norms if (part := parse_norm(norm).feature_norm)}
+    undefined = [norm for norm, name in features.items() if name == "in" or (name == "bn" and batch == 1)]
     if not undefined or smallest_map(name, resolution) > 1:
         return
     larger = resolution + 1
     while smallest_map(name, larger) == 1:
         larger += 1
-    more = " or --batch 2 or more" if undefined == ["bn"] else ""
+    names = {features[norm] for norm in undefined}
+    more = " or --batch 2 or more" if names == {"bn"} else ""
     raise UsageError(
         f"--norms {','.join(undefined)}: the last maps of {name} have one position at --resolution {resolution}"
-        f"{' and --batch 1' if 'bn' in undefined else ''}, and one value has no standard deviation; "
+        f"{' and --batch 1' if 'bn' in names else ''}, and one value has no standard deviation; "
         f"use --resolution {larger} or more{more}, or other norms"
     )
 
@@ -144,7 +149,7 @@ def smallest_map(name: str, resolution: int) -> int:
     """Number of positions of the smallest map that a convolution of a classifier outputs, the input of its norm."""
     sizes = []
     with torch.device("meta"):  # shapes alone
-        stack = CLASSIFIERS[name].stack("none", 3)
+        stack = CLASSIFIERS[name].stack(compose(), 3)
         for module in stack.modules():
             if isinstance(module, nn.Conv2d):
                 module.register_forward_hook(lambda layer, inputs, maps: sizes.append(maps[0, 0].numel()))

@@ -4,8 +4,6 @@ The 32-pixel pair is from the MSN paper's code (arXiv 1907.04003) and, with a li
 2018 (arXiv 1802.05957). Larger images add stages, up to eight times the width in channels.
 """
 
-from collections.abc import Collection
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -89,8 +87,7 @@ class DCGANDiscriminator(nn.Module):
         channels: 1 or 3.
         width: channels of the first maps; None for the published 64.
         classes: number of classes of the projection; 0 for none.
-        norm: a name in `gan.norm.NORMS`.
-        norm_layers: numbers of the convolutions (from 1) that get the full norm; None for all.
+        normalize: normalizes the convolutions and the output layer.
     """
 
     def __init__(
@@ -99,11 +96,10 @@ class DCGANDiscriminator(nn.Module):
         channels: int = 3,
         width: int | None = None,
         classes: int = 0,
-        norm: str = "sn",
-        norm_layers: Collection[int] | None = None,
+        *,
+        normalize: DiscriminatorNorm,
     ) -> None:
         super().__init__()
-        normalize = DiscriminatorNorm(norm, norm_layers)
         stages = stage_channels(resolution, width or WIDTH)
         layers, last = [], channels
         for out in stages[:-1]:
@@ -111,7 +107,6 @@ class DCGANDiscriminator(nn.Module):
             layers.append(normalize.hidden(_initialize(Conv2d(out, out, 4, stride=2, padding=1))))
             last = out
         layers.append(normalize.hidden(_initialize(Conv2d(last, stages[-1], 3, padding=1))))
-        normalize.check_layer_numbers()
         self.layers = nn.ModuleList(layers)
         linear = nn.Linear(stages[-1] * BOTTOM[resolution] ** 2, 1)
         nn.init.zeros_(linear.bias)

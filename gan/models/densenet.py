@@ -3,7 +3,7 @@
 With batch norm a dense layer is BN, ReLU, conv 1x1, BN, ReLU, conv 3x3, and the first BN normalizes the concatenation
 of all previous maps. Every input of a ReLU is normalized. That holds under each norm:
 
-* `bn`, `ln` and `in` normalize their input by its own statistics, and replace batch norm where it is.
+* `bn`, `ln`, `in` and `group` normalize their input by its own statistics, and replace batch norm where it is.
 * `sn` and `wn` change a convolution's weight; `mean` and `msn` centre its output. They are part of the convolution:
   each map is normalized once, where it is computed, and then concatenated. The first convolution of the network is
   normalized too, since batch norm also normalizes its maps.
@@ -12,30 +12,24 @@ In the second case nothing but a ReLU is left between the concatenation and the 
 map, before the concatenation, instead of once for each layer that reads the map: the same function for less work.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from gan.models.blocks import he_convolution
-from gan.norm import NORMS
-
-# Norms of the concatenated maps, applied before the ReLU; each is built for the number of channels.
-CONCATENATION_NORMS: dict[str, Callable[[int], nn.Module]] = {
-    "bn": nn.BatchNorm2d,
-    "ln": lambda channels: nn.GroupNorm(1, channels),
-    "in": lambda channels: nn.InstanceNorm2d(channels, affine=True),
-}
+from gan.norm import Norm, Normalized
 
 
 class DenseLayer(nn.Module):
     """Norm, ReLU, conv 1x1, norm, ReLU, conv 3x3: maps (N, inputs, H, W) to new maps (N, growth, H, W)."""
 
-    def __init__(self, norm: str, inputs: int, growth: int, bottleneck: int) -> None:
+    def __init__(self, norm: Norm, inputs: int, growth: int, bottleneck: int) -> None:
         super().__init__()
         self.ready = _norm_and_relu(norm, inputs)
-        self.narrow = NORMS[norm].hidden(he_convolution(inputs, bottleneck * growth, 1))
+        self.narrow = norm.hidden(he_convolution(inputs, bottleneck * growth, 1))
         self.wide = _concatenated_convolution(norm, bottleneck * growth, growth, 3)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -48,9 +42,9 @@ class DenseBlock(nn.Module):
     The maps are concatenated after their ReLU if the norm follows the convolution, else before their norm and ReLU.
     """
 
-    def __init__(self, norm: str, inputs: int, layers: int, growth: int, bottleneck: int) -> None:
+    def __init__(self, norm: Norm, inputs: int, layers: int, growth: int, bottleneck: int) -> None:
         super().__init__()
-        self.activated = norm not in CONCATENATION_NORMS
+        self.activated = not _normalizes_input(norm)
         self.layers = nn.ModuleList(
             DenseLayer(norm, inputs + number * growth, growth, bottleneck) for number in range(layers)
         )
@@ -70,7 +64,7 @@ class Transition(nn.Module):
     The pool is applied before the convolution, since it commutes with it and with its centering: a quarter of the work.
     """
 
-    def __init__(self, norm: str, inputs: int, outputs: int) -> None:
+    def __init__(self, norm: Norm, inputs: int, outputs: int) -> None:
         super().__init__()
         self.ready = _norm_and_relu(norm, inputs)
         self.narrow = _concatenated_convolution(norm, inputs, outputs, 1)
@@ -83,7 +77,7 @@ class DenseNet(nn.Module):
     """Images (N, channels, R, R) to maps (N, F, 1, 1), averaged over all positions.
 
     Args:
-        norm: a name in `gan.norm.NORMS`.
+        norm: normalizes the maps.
         channels: channels of the images.
         growth: maps added by each layer.
         blocks: number of layers of each dense block.
@@ -94,7 +88,7 @@ class DenseNet(nn.Module):
 
     def __init__(
         self,
-        norm: str,
+        norm: Norm,
         channels: int,
         *,
         growth: int = 12,
@@ -123,17 +117,26 @@ class DenseNet(nn.Module):
         return F.adaptive_avg_pool2d(self.ready(maps), 1)
 
 
-def _norm_and_relu(norm: str, channels: int) -> nn.Module:
+def _normalizes_input(norm: Norm) -> bool:
+    """True if a norm divides by statistics of the maps, and replaces batch norm where it is."""
+    return norm.feature_norm is not None and not norm.pools
+
+
+def _norm_and_relu(norm: Norm, channels: int) -> nn.Module:
     """Norm and ReLU of concatenated maps; the identity if both were applied before the concatenation."""
-    if norm not in CONCATENATION_NORMS:
+    if not _normalizes_input(norm):
         return nn.Identity()
-    return nn.Sequential(CONCATENATION_NORMS[norm](channels), nn.ReLU())
+    assert norm.feature_norm is not None
+    maps = skip_init(nn.Conv2d, 1, channels, 1)  # a feature norm is made for the output of a layer
+    normalized = norm.feature_norm(maps)
+    assert isinstance(normalized, Normalized)
+    return nn.Sequential(normalized.norm, nn.ReLU())
 
 
-def _concatenated_convolution(norm: str, inputs: int, outputs: int, kernel: int) -> nn.Module:
+def _concatenated_convolution(norm: Norm, inputs: int, outputs: int, kernel: int) -> nn.Module:
     """A convolution whose maps are concatenated; it is normalized, unless the concatenation is."""
     conv = he_convolution(inputs, outputs, kernel)
-    if norm not in CONCATENATION_NORMS:
-        return NORMS[norm].hidden(conv)
+    if not _normalizes_input(norm):
+        return norm.hidden(conv)
     conv.register_parameter("bias", None)  # the norm of the concatenation has a shift
-    return conv
+    return norm.output(conv)

@@ -6,7 +6,6 @@ the normalization allows it, before the mean is merged with it (`gan.nn.convolut
 """
 
 import math
-from collections.abc import Collection
 from typing import NamedTuple, TypeVar
 
 import torch.nn.functional as F
@@ -125,19 +124,17 @@ class ResNetDiscriminator(nn.Module):
         channels: int = 3,
         width: int | None = None,
         classes: int = 0,
-        norm: str = "sn",
-        norm_layers: Collection[int] | None = None,
+        *,
+        normalize: DiscriminatorNorm,
     ) -> None:
         super().__init__()
         shape = SHAPES[resolution]
-        normalize = DiscriminatorNorm(norm, norm_layers)
         blocks, last = [], channels
         for index, multiple in enumerate(shape.discriminator):
             out = multiple * (width or shape.discriminator_width)
             down = index < len(shape.discriminator) - shape.plain
             blocks.append(DownBlock(last, out, normalize, down=down, optimized=index == 0))
             last = out
-        normalize.check_layer_numbers()
         self.blocks = nn.ModuleList(blocks)
         self.head = ProjectionHead(_glorot(nn.Linear(last, 1)), classes, normalize)
 

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan.models.blocks import he_convolution
-from gan.norm import NORMS
+from gan.norm import Norm
 
 STAGES = (64, 128, 256, 512)  # channels; each stage has two blocks, and all stages but the first halve the map
 
@@ -15,7 +15,7 @@ class BasicBlock(nn.Module):
     The shortcut has a 1x1 convolution with the norm where channels or size change.
     """
 
-    def __init__(self, norm: str, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, norm: Norm, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.conv1 = _normalized_convolution(norm, inputs, outputs, 3, stride)
         self.conv2 = _normalized_convolution(norm, outputs, outputs, 3)
@@ -30,11 +30,11 @@ class ResNet18(nn.Module):
     """Images (N, channels, R, R) to maps (N, 512, 1, 1), averaged over all positions.
 
     Args:
-        norm: a name in `gan.norm.NORMS`; it follows every convolution.
+        norm: follows every convolution.
         channels: channels of the images.
     """
 
-    def __init__(self, norm: str, channels: int) -> None:
+    def __init__(self, norm: Norm, channels: int) -> None:
         super().__init__()
         self.stem = _normalized_convolution(norm, channels, STAGES[0], 3)
         blocks, last = [], STAGES[0]
@@ -50,5 +50,5 @@ class ResNet18(nn.Module):
         return F.adaptive_avg_pool2d(h, 1)
 
 
-def _normalized_convolution(norm: str, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
-    return NORMS[norm].hidden(he_convolution(inputs, outputs, kernel, stride, mode="fan_out"))
+def _normalized_convolution(norm: Norm, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
+    return norm.hidden(he_convolution(inputs, outputs, kernel, stride, mode="fan_out"))

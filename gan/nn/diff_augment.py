@@ -4,11 +4,15 @@ Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training",
 their published code. The caller passes the uniform random numbers, so that a step can be repeated.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Augmentation = tuple[Callable[[Tensor, Tensor], Tensor], int]
+"""A function of images (N, C, H, W) and uniform numbers (N, K) in [0, 1), and K."""
 
 _MAX_SHIFT = 1 / 8  # as a fraction of the side of an image
 _HOLE = 1 / 2  # side of the square that is cut out, as a fraction of the side of an image
@@ -40,29 +44,38 @@ def cutout(images: Tensor, uniform: Tensor) -> Tensor:
     return images.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], 0.0)
 
 
-# name -> (function, number of uniform numbers per image)
-AUGMENTATIONS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int]] = {
+AUGMENTATIONS: dict[str, Augmentation] = {
     "color": (color, 3),
     "translation": (translation, 2),
     "cutout": (cutout, 2),
 }
 
 
-def count_uniforms(names: tuple[str, ...]) -> int:
-    """Number of uniform numbers per image that the named augmentations need."""
-    return sum(AUGMENTATIONS[name][1] for name in names)
+def own_augmentation(augmentation: Any) -> Augmentation:
+    """A user's own augmentation: a pair as in AUGMENTATIONS, or a function with K in its attribute `uniforms`.
+
+    Raises a TypeError for anything else.
+    """
+    function, count = augmentation if isinstance(augmentation, tuple) else (augmentation, None)
+    count = getattr(function, "uniforms", None) if count is None else count
+    if not callable(function) or not isinstance(count, int) or count < 0:
+        raise TypeError("must be a pair (function of images and uniform numbers, count of these numbers per image)")
+    return function, count
 
 
-def apply_augmentations(images: Tensor, uniform: Tensor, names: tuple[str, ...]) -> Tensor:
-    """Apply the named augmentations in turn to images (N, C, H, W) in [-1, 1].
+def count_uniforms(augmentations: Sequence[Augmentation]) -> int:
+    """Number of uniform numbers per image that augmentations need."""
+    return sum(count for _, count in augmentations)
+
+
+def apply_augmentations(images: Tensor, uniform: Tensor, augmentations: Sequence[Augmentation]) -> Tensor:
+    """Apply augmentations in turn to images (N, C, H, W) in [-1, 1].
 
     Args:
-        uniform: (N, `count_uniforms(names)`) in [0, 1).
-        names: keys of AUGMENTATIONS.
+        uniform: (N, `count_uniforms(augmentations)`) in [0, 1).
     """
     start = 0
-    for name in names:
-        augment, count = AUGMENTATIONS[name]
+    for augment, count in augmentations:
         images = augment(images, uniform[:, start : start + count])
         start += count
     return images

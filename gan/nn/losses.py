@@ -4,7 +4,7 @@ Logits are (N,) tensors, unbounded; each loss is a scalar, the mean over the bat
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -73,6 +73,17 @@ LOSSES: dict[str, GANLoss] = {
     "lsgan": GANLoss(least_squares_discriminator, least_squares_generator),
     "relativistic": GANLoss(relativistic_discriminator, relativistic_generator, uses_real=True),
 }
+
+
+def own_loss(loss: Any) -> GANLoss:
+    """A user's own loss: an object with functions `discriminator` and `generator` of real and fake logits.
+
+    `uses_real` is True unless the object says otherwise. Raises a TypeError for anything else.
+    """
+    discriminator, generator = getattr(loss, "discriminator", None), getattr(loss, "generator", None)
+    if not (callable(discriminator) and callable(generator)):
+        raise TypeError("must have functions discriminator(real, fake) and generator(real, fake), as a GANLoss")
+    return GANLoss(discriminator, generator, uses_real=bool(getattr(loss, "uses_real", True)))
 
 
 def squared_gradient(logits: Tensor, images: Tensor) -> Tensor:

@@ -17,11 +17,14 @@ from __future__ import annotations
 from .centering import Centering
 from .feature_norms import Normalized
 from .folding import fold
-from .norms import NORMS, Norm, compose
+from .norms import CRITICS, FEATURE_NORMS, NORMS, WEIGHT_MAPS, Norm, compose
 from .spectral import SpectralNorm, power_iterate, sigmas, spectral_norms
 
 __all__ = [
+    "CRITICS",
+    "FEATURE_NORMS",
     "NORMS",
+    "WEIGHT_MAPS",
     "Centering",
     "Norm",
     "Normalized",

@@ -68,13 +68,14 @@ def group_norm(layer: nn.Module, groups: int | None = None) -> nn.Module:
     """Group norm (Wu & He 2018, arXiv 1803.08494); scale and shift per channel.
 
     Args:
-        groups: number of groups; None: 32 as published, or the largest number below that divides the channels.
+        groups: number of groups; None: 32 as published, or for few channels the largest number that divides them and
+            32 and leaves two in a group, since a group of one channel would be instance norm.
 
     Raises:
         ValueError: `groups` does not divide the channels.
     """
     channels = output_channels(layer)
-    count = groups or math.gcd(channels, GROUPS)
+    count = groups or math.gcd(channels, GROUPS, channels // 2)
     if channels % count:
         raise ValueError(f"{count} groups do not divide {channels} channels")
     return Normalized(layer, nn.GroupNorm(count, channels, **_like(layer)))

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from gan.config.choices import LOSSES
 from gan.config.train_config import TrainConfig
 from gan.distributed import data_parallel
 from gan.nn.diff_augment import apply_augmentations
-from gan.nn.losses import LOSSES, squared_gradient, unit_gradient
+from gan.nn.losses import squared_gradient, unit_gradient
 from gan.norm import power_iterate
 from gan.runtime import Runtime
 from gan.training.health import gradient_norm, require_finite, variety
@@ -53,7 +54,7 @@ class GANStep:
         self.g_optimizer, self.d_optimizer = optimizers
         self.metrics = metrics
         self.check_finite = check_finite
-        self.loss = LOSSES[config.loss]
+        self.loss = LOSSES.load(config.loss)
         self.reuses_latents = config.n_dis == 1 and config.loss in _REUSE_FAKE
         # With accumulation, the graph of the whole fake batch would have to stay in memory.
         self._reuses_fake = self.reuses_latents and config.accumulate == 1
@@ -161,7 +162,7 @@ class GANStep:
         """Augmented images: `use` is 0 for D's real, 1 for D's fake and 2 for G's images."""
         if uniforms is None:
             return images
-        return apply_augmentations(images[0], uniforms[:, use], self.config.augment), images[1]
+        return apply_augmentations(images[0], uniforms[:, use], self.inputs.augmentations), images[1]
 
     def _generate(self, latents: ImagesAndLabels) -> Tensor:
         with self.runtime.autocast():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from gan.config.choices import AUGMENTATIONS
 from gan.config.train_config import TrainConfig
 from gan.data.batches import Batches, to_float
 from gan.data.device_resident import pixels_on_gpu
@@ -62,6 +63,7 @@ class InputSampler:
 
     def __init__(self, config: TrainConfig, runtime: Runtime, data: ImageSet, classes: int) -> None:
         self.config, self.runtime, self.classes = config, runtime, classes
+        self.augmentations = [AUGMENTATIONS.load(name) for name in config.augment]
         self._positions = process_group.own_batch_positions(config.batch, config.accumulate)
         self.batches = Batches(data, config.batch, config.seed, flip=config.flip, positions=self._positions)
         self._labels = data.labels
@@ -109,7 +111,7 @@ class InputSampler:
         if not self.config.augment:
             return None
         stream = random_stream(self.config.seed, AUGMENTATION, step, update)
-        return self._own(torch.rand(self.config.batch, 3, count_uniforms(self.config.augment), generator=stream))
+        return self._own(torch.rand(self.config.batch, 3, count_uniforms(self.augmentations), generator=stream))
 
     def _latents(self, step: int, update: int) -> ImagesAndLabels:
         stream = random_stream(self.config.seed, LATENTS, step, update)

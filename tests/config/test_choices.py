@@ -8,7 +8,7 @@ import pytest
 
 from gan.config import choices
 from gan.export.formats import FORMATS
-from gan.models import DISCRIMINATORS, GENERATORS
+from gan.models import NETWORKS
 from gan.models.classifiers import CLASSIFIERS
 from gan.models.dcgan import BOTTOM
 from gan.models.resnet import SHAPES
@@ -20,14 +20,13 @@ from gan.norm import NORMS
 @pytest.mark.parametrize(
     "names, table",
     [
-        (choices.NETWORKS, GENERATORS),
-        (choices.NETWORKS, DISCRIMINATORS),
+        (choices.NETWORKS.names, NETWORKS),
         (choices.RESOLUTIONS, BOTTOM),
         (choices.RESOLUTIONS, SHAPES),
         (choices.CLASSIFIERS, CLASSIFIERS),
-        (choices.NORMS, NORMS),
-        (choices.LOSSES, LOSSES),
-        (choices.AUGMENTATIONS, AUGMENTATIONS),
+        (choices.NORMS.names, NORMS),
+        (choices.LOSSES.names, LOSSES),
+        (choices.AUGMENTATIONS.names, AUGMENTATIONS),
         (choices.EXPORT_FORMATS, FORMATS),
     ],
 )

@@ -221,7 +221,8 @@ def test_d_sees_augmented_images_and_g_learns_through_them(
     real, uniforms = job.inputs.real(updates[0])[0], updates[0].augmentation
     assert uniforms is not None and uniforms.shape == (8, 3, 7)
     size = 8 // job.config.accumulate
-    torch.testing.assert_close(seen[0], apply_augmentations(real[:size], uniforms[:size, 0], names), rtol=0, atol=0)
+    expected = apply_augmentations(real[:size], uniforms[:size, 0], job.inputs.augmentations)
+    torch.testing.assert_close(seen[0], expected, rtol=0, atol=0)
     fake = job.config.n_dis * 2 * job.config.accumulate
     assert len(seen) == fake + job.config.accumulate * (2 if job.gan_step.loss.uses_real else 1)
     assert any((before[key] != value).any() for key, value in weights(job.generator).items())

@@ -10,7 +10,7 @@ from torch import nn
 
 from gan.config.train_config import TrainConfig
 from gan.metrics.frechet import STABLE_COUNT
-from gan.models import DISCRIMINATORS, GENERATORS
+from gan.models import build_discriminator, build_generator
 from gan.utils.counted import counted
 from gan.utils.progress import say, working
 
@@ -76,10 +76,8 @@ def scoring_flop(config: TrainConfig, generator: float) -> float:
 
 def network_flop(config: TrainConfig) -> tuple[float, float]:
     """Return the operations of generator and discriminator for an image, forward and unconditional."""
-    size = (config.resolution, config.channels)
-    with torch.random.fork_rng(devices=[]):
-        generator = GENERATORS[config.network](*size, config.latent_dim, width=config.g_width, classes=0)
-        discriminator = DISCRIMINATORS[config.network](*size, width=config.d_width, classes=0, norm="none")
+    generator = build_generator(config)
+    discriminator = build_discriminator(config.replace({"norm": "none", "norm_layers": None}))
     image = torch.zeros(1, config.channels, config.resolution, config.resolution)
     return forward_flop(generator, torch.zeros(1, config.latent_dim)), forward_flop(discriminator, image)
 

@@ -1,0 +1,107 @@
+"""Names that a flag accepts, with the place of the code behind them, and references to a user's own code."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+from gan.config import plugins
+from gan.errors import UsageError
+
+
+class Registry:
+    """The names of one kind of object: built-in ones, those of installed packages, and references.
+
+    Iterating gives the names; no code is imported for that. A reference, `file.py:name` or `package.module:name`,
+    names a user's own code (`gan.config.plugins`).
+
+    Args:
+        flag: the flag that takes the names, for messages.
+        names: built-in names.
+        table: `module:attribute` of the dict with the objects of the built-in names.
+        group: entry points of this group are further names.
+        adapt: `module:attribute` of a function that turns a user's own object into one of the kind in the table; a
+            TypeError says what it must be.
+    """
+
+    def __init__(self, flag: str, names: tuple[str, ...], table: str, group: str, adapt: str) -> None:
+        self.flag = flag
+        self.names = names
+        self._table = table
+        self._group = group
+        self._adapt = adapt
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.names
+        yield from (name for name in self._installed() if name not in self.names)
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, str) and self.problem(value) is None
+
+    def canonical(self, value: str) -> str:
+        """The one spelling of a value that is stored in files: an installed name becomes the reference behind it."""
+        if value in self.names:
+            return value
+        if plugins.is_reference(value):
+            return plugins.normalized(value)
+        return self._installed().get(value, value)
+
+    def problem(self, value: str) -> str | None:
+        """What is wrong with a value, as the end of a sentence that starts with it; None if nothing is."""
+        if value in self.names or plugins.is_reference(value) or value in self._installed():
+            return None
+        return f"choose from {', '.join(self)}{plugins.SPELLING}"
+
+    def references(self, value: str) -> list[str]:
+        """The references in a value."""
+        value = self.canonical(value)
+        return [value] if plugins.is_reference(value) else []
+
+    def load(self, value: str) -> Any:
+        """The object of a name or reference; imports its code.
+
+        Raises:
+            UsageError: there is no such name or object.
+            UserError: the code cannot be imported, or the user has not named it in this process.
+        """
+        if problem := self.problem(value):
+            raise UsageError(f"{self.flag} {value}: {problem}")
+        value = self.canonical(value)
+        if value in self.names:
+            return _attribute(self._table)[value]
+        own = plugins.load(value, self.flag)
+        try:
+            return _attribute(self._adapt)(own)
+        except TypeError as error:
+            raise UsageError(f"{self.flag} {value}: {error}") from error
+
+    def _installed(self) -> dict[str, str]:
+        """The references behind the names that installed packages offer."""
+        return plugins.entry_points(self._group)
+
+
+class FeatureRegistry(Registry):
+    """The feature extractors: names, `auto`, `classifier:FILE`, and references."""
+
+    def canonical(self, value: str) -> str:
+        """See `Registry.canonical`."""
+        return value if _takes_no_code(value) else super().canonical(value)
+
+    def problem(self, value: str) -> str | None:
+        """See `Registry.problem`."""
+        return None if _takes_no_code(value) else super().problem(value)
+
+    def references(self, value: str) -> list[str]:
+        """See `Registry.references`."""
+        return [] if _takes_no_code(value) else super().references(value)
+
+
+def _attribute(place: str) -> Any:
+    """The object at `module:attribute`."""
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _takes_no_code(features: str) -> bool:
+    return features == "auto" or features.startswith("classifier:")
