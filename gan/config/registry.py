@@ -84,6 +84,10 @@ class Registry:
 class FeatureRegistry(Registry):
     """The feature extractors: names, `auto`, `classifier:FILE`, and references."""
 
+    def __iter__(self) -> Iterator[str]:
+        yield "auto"
+        yield from (f"{name}:FILE" if name == "classifier" else name for name in super().__iter__())
+
     def canonical(self, value: str) -> str:
         """See `Registry.canonical`."""
         return value if _takes_no_code(value) else super().canonical(value)

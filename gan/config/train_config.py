@@ -86,7 +86,7 @@ class TrainConfig(Config):
         problems = []
         if self.network in NETWORKS.names and self.resolution not in RESOLUTIONS:
             sizes = ", ".join(map(str, RESOLUTIONS))
-            problems.append(f"--resolution {self.resolution}: --network {self.network} has {sizes}; choose one of them")
+            problems.append(f"--resolution {self.resolution}: choose from {sizes} for --network {self.network}")
         if self.batch % self.accumulate:
             problems.append(f"--accumulate {self.accumulate} does not divide --batch {self.batch}")
         if self.beta1 >= 1 or self.beta2 >= 1:

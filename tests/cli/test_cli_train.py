@@ -153,7 +153,7 @@ def test_config_file_and_flags(call: Call, image_folder: Path, capsys: pytest.Ca
 
 BAD_USAGE = {
     "preset": (["--preset", "biggan"], ["--preset biggan: choose from quickstart, msn-dcgan"]),
-    "norm": (["--norm", "batch"], ["--norm batch: choose from none, bn"]),
+    "norm": (["--norm", "batch"], ["--norm batch: choose from none, wn"]),
     "loss": (["--loss", "gan"], ["--loss gan: choose from hinge"]),
     "resolution": (["--resolution", "40"], ["--resolution 40: choose from 32, 48, 64, 128"]),
     "number": (["--batch", "many"], ["'many' is not a valid integer"]),

@@ -20,7 +20,7 @@ from gan.norm import NORMS, Centering, Normalized
 
 Live = Callable[[nn.Module], nn.Module]
 _NORMALIZING = (nn.modules.batchnorm._BatchNorm, Centering, ConditionalBatchNorm2d)
-_INPUT_NORMS = ("ln", "in")
+_INPUT_NORMS = ("ln", "in", "group")
 
 
 def narrow(name: str) -> tuple[TrainConfig, int]:
@@ -74,8 +74,10 @@ def test_norms_of_discriminators(lived: Live, network: str, norm: str) -> None:
             "bn": {"batch norm": hidden},
             "ln": {},
             "in": {},
+            "group": {},
             "wn": {"weight norm": hidden + output},
             "mean": {"centering": hidden},
+            "affine-mean": {"centering": hidden},
             "sn": {"spectral norm": hidden + output},
             "msn": {"spectral norm": hidden + output, "centering": hidden},
             "msn-affine": {"spectral norm": hidden + output, "centering": hidden},

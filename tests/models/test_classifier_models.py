@@ -63,7 +63,7 @@ def densenet_parameters(
 
 @pytest.mark.parametrize("compression", [0.5, 0.8])
 def test_densenet_has_the_parameters_of_its_definition(compression: float) -> None:
-    stack = DenseNet("bn", 3, compression=compression)
+    stack = DenseNet(NORMS["bn"], 3, compression=compression)
     expected = densenet_parameters(3, 10, 12, (16, 16, 16), compression, 24)
     features = stack.eval()(torch.zeros(1, 3, 32, 32)).numel()
     assert count(stack) + features * 10 + 10 == expected
@@ -139,8 +139,8 @@ def test_forward_backward_and_folding(family: Family, norm: str) -> None:
         features, logits = network.features(images)
         assert features.shape == (4, DIMENSIONS[name]) and logits.shape == (4, 10)
         assert network.dimension == DIMENSIONS[name]
-        if norm in ("ln", "in"):
-            kind = {"ln": "GroupNorm", "in": "InstanceNorm2d"}[norm]
+        if norm in ("ln", "in", "group"):
+            kind = "InstanceNorm2d" if norm == "in" else "GroupNorm"
             with pytest.raises(ValueError, match=rf"cannot fold, .*: stack[^ ]* \({kind}\)"):
                 fold(network)
             return
@@ -158,7 +158,7 @@ def test_forward_backward_and_folding(family: Family, norm: str) -> None:
 @pytest.mark.parametrize("norm", ["none", "sn", "wn", "mean", "msn"])
 def test_activating_once_is_activating_for_each_reader(norm: str) -> None:
     """If norms follow convolutions, one ReLU per map before the concatenation equals one in each reading layer."""
-    network = DenseNet(norm, 3, growth=4, blocks=(3, 2), initial=6).double()
+    network = DenseNet(NORMS[norm], 3, growth=4, blocks=(3, 2), initial=6).double()
     images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)).double()
 
     def pre_activation() -> Tensor:
@@ -182,7 +182,7 @@ def test_activating_once_is_activating_for_each_reader(norm: str) -> None:
 
 
 def test_batch_norm_stands_before_the_relu_of_the_concatenation() -> None:
-    network = DenseNet("bn", 3, growth=4, blocks=(2, 1), initial=6)
+    network = DenseNet(NORMS["bn"], 3, growth=4, blocks=(2, 1), initial=6)
     layer = network.stages[0].layers[1]
     maps = torch.randn(8, 10, 4, 4)
     reference = nn.BatchNorm2d(10)

