@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +36,7 @@ def power_iterate(network: nn.Module, iterations: int = 1) -> None:
         iterations: number of updates.
     """
     spectral: list[tuple[SpectralNorm, Tensor]] = []
-    others: list[Callable[[], object]] = []
+    others: list[tuple[Callable[..., object], list[Tensor]]] = []
     parts: set[nn.Module] = set()
     for _, norm, weights in _parametrizations(network):
         parts.update(norm.modules())
@@ -46,16 +45,16 @@ def power_iterate(network: nn.Module, iterations: int = 1) -> None:
         elif isinstance(norm, BidirectionalSpectralNorm):
             spectral += [(part, weights[0]) for part in norm.norms()]
         elif callable(iterate := getattr(norm, "iterate", None)):
-            others.append(partial(iterate, *weights))
+            others.append((iterate, weights))
     for module in network.modules():
-        # A `SpectralNorm` that is no parametrization needs a weight; the module that has it calls it.
-        if module not in parts and not isinstance(module, SpectralNorm):
+        # Our own norms need a weight: one that is no parametrization is left to the module that has it.
+        if module not in parts and not isinstance(module, (SpectralNorm, DividedBySigma)):
             if callable(iterate := getattr(module, "iterate", None)):
-                others.append(iterate)
+                others.append((iterate, []))
     iterate_batch(spectral, iterations)
     for _ in range(iterations):
-        for update in others:
-            update()
+        for update, weights in others:
+            update(*weights)
 
 
 @torch.no_grad()

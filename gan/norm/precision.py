@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 from torch import Tensor
 
@@ -13,10 +11,10 @@ def at_least_fp32(weight: Tensor) -> Tensor:
     return weight if weight.dtype == torch.float64 else weight.float()
 
 
-def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
+def full_precision(tensor: Tensor) -> torch.autocast:
     """Disable autocast: the matrix products for σ must not run in bf16."""
     kind = tensor.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+    return torch.autocast(kind if torch.amp.is_autocast_available(kind) else "cpu", enabled=False)  # meta has none
 
 
 def result_dtype(weight: Tensor, autocast: bool) -> torch.dtype:
