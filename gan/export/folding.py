@@ -12,13 +12,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import _WeightNorm
 
 from gan.models.blocks import ConditionalBatchNorm2d
-from gan.norm import Centering, fold, spectral_norms
+from gan.norm import BidirectionalSpectralNorm, Centering, ConvolutionSpectralNorm, Orthogonal, SpectralNorm, fold
 from gan.norm.folding import affine
 from gan.norm.layer_types import BATCH_NORMS
 
 _INPUT_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+
+_WEIGHT_MAPS: dict[type[nn.Module], str] = {
+    SpectralNorm: "spectral norm",
+    BidirectionalSpectralNorm: "bidirectional spectral norm",
+    ConvolutionSpectralNorm: "convolution spectral norm",
+    Orthogonal: "orthogonal weight",
+    _WeightNorm: "weight norm",
+}
 
 
 class _Constants(nn.Module):
@@ -108,13 +117,17 @@ def _constant(module: nn.Module) -> nn.Module | None:
 
 def _count_norms(network: nn.Module) -> Counter[str]:
     """Number of norms of each kind."""
-    modules = list(network.modules())
-    spectral = sum(1 for _ in spectral_norms(network))
-    return Counter(
-        {
-            "batch norm": sum(isinstance(module, BATCH_NORMS) for module in modules),
-            "centering": sum(isinstance(module, Centering) for module in modules),
-            "spectral norm": spectral,
-            "weight norm": sum(isinstance(module, parametrize.ParametrizationList) for module in modules) - spectral,
-        }
-    )
+    counts = Counter(dict.fromkeys(["batch norm", "centering", *_WEIGHT_MAPS.values()], 0))
+    for module in network.modules():
+        if isinstance(module, BATCH_NORMS):
+            counts["batch norm"] += 1
+        elif isinstance(module, Centering):
+            counts["centering"] += 1
+        elif isinstance(module, parametrize.ParametrizationList):
+            counts.update(_weight_map_name(parametrization) for parametrization in module)
+    return counts
+
+
+def _weight_map_name(parametrization: nn.Module) -> str:
+    names = (name for kind, name in _WEIGHT_MAPS.items() if isinstance(parametrization, kind))
+    return next(names, "other weight map")

@@ -14,24 +14,44 @@ section 3. The equations are implemented as published; `docs/method.md` lists th
 
 from __future__ import annotations
 
+from .bidirectional import BidirectionalSpectralNorm
 from .centering import Centering
+from .convolution_norm import ConvolutionSpectralNorm, settle_input_sizes
 from .feature_norms import Normalized
 from .folding import fold
 from .norms import CRITICS, FEATURE_NORMS, NORMS, WEIGHT_MAPS, Norm, compose
-from .spectral import SpectralNorm, power_iterate, sigmas, spectral_norms
+from .orthogonalization import Orthogonal
+from .power_iteration import power_iterate, sigmas, spectral_norms
+from .spectral import SpectralNorm
+from .weight_maps import (
+    bidirectional_spectral_norm,
+    convolution_spectral_norm,
+    orthogonal,
+    spectral_norm,
+    weight_norm,
+)
 
 __all__ = [
     "CRITICS",
     "FEATURE_NORMS",
     "NORMS",
     "WEIGHT_MAPS",
+    "BidirectionalSpectralNorm",
     "Centering",
+    "ConvolutionSpectralNorm",
     "Norm",
     "Normalized",
+    "Orthogonal",
     "SpectralNorm",
+    "bidirectional_spectral_norm",
     "compose",
+    "convolution_spectral_norm",
     "fold",
+    "orthogonal",
     "power_iterate",
+    "settle_input_sizes",
     "sigmas",
+    "spectral_norm",
     "spectral_norms",
+    "weight_norm",
 ]

@@ -38,8 +38,9 @@ class _CenteredByInput(Normalized):
     """
 
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
-        # On a GPU the number of kernels takes the time in a small network, not their size.
-        if not self.training or len(x) < _MIN_BATCH or x.device.type != "cpu":
+        # On a GPU the number of kernels takes the time in a small network, not their size. A hook of the layer, such as
+        # that of a weight map, needs a call of the layer.
+        if not self.training or len(x) < _MIN_BATCH or x.device.type != "cpu" or self.layer._forward_pre_hooks:
             return super().forward(x, *condition)
         layer, norm = self.layer, self.norm
         assert isinstance(layer, CONVOLUTIONS) and isinstance(norm, Centering)
@@ -107,10 +108,9 @@ def affine_mean(layer: nn.Module) -> nn.Module:
 
 
 def _like(layer: nn.Module) -> dict[str, Any]:
-    """Device and dtype of a layer's weight, for the parameters and statistics of its norm."""
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    return {"device": weight.device, "dtype": weight.dtype}
+    """Device and dtype of a layer's parameters, for the parameters and statistics of its norm."""
+    parameter = next(layer.parameters())  # not the computed weight: a weight map may not know it yet
+    return {"device": parameter.device, "dtype": parameter.dtype}
 
 
 def _autocast(tensor: Tensor) -> Tensor:

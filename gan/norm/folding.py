@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .centering import Centering
+from .convolution_norm import forget_input_size
 from .feature_norms import Normalized
 from .layer_types import BATCH_NORMS, LAYERS, TRANSPOSED
 
@@ -17,7 +18,7 @@ from .layer_types import BATCH_NORMS, LAYERS, TRANSPOSED
 def fold(network: nn.Module, *, strict: bool = True) -> nn.Module:
     """Copy a trained network in evaluation mode, with its normalizations merged into plain layers.
 
-    SN and weight norm are replaced by the weight that they compute. Centering and batch norm directly after a layer
+    A weight map is replaced by the weight that it computes. Centering and batch norm directly after a layer
     (in `Normalized` or `nn.Sequential`) become part of its weight and bias. A batch norm without a layer before it
     stays, as a plain scale and shift. Layer and instance norm, whose statistics come from each input, and conditional
     norms, whose scale depends on the label, cannot be folded.
@@ -85,6 +86,7 @@ def _store_weights(layer: nn.Module) -> None:
         weights[name] = torch.empty_like(template, dtype=weight.dtype).copy_(weight)
     layer.__class__ = parametrize.type_before_parametrizations(layer)
     del layer.parametrizations
+    forget_input_size(layer)
     for name, weight in weights.items():
         layer.register_parameter(name, nn.Parameter(weight))
 
