@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gan.config.presets import PRESETS, preset_config
 from gan.models import build_discriminator, count_parameters
 from gan.models.classifiers import CLASSIFIERS, build_classifier
-from gan.norm import fold, power_iterate
+from gan.norm import NORMS, Norm, fold, power_iterate
 from gan.runtime import Runtime
 from gan.utils.environment import time_work
 
@@ -51,10 +51,12 @@ class Workload:
         norm: a name in `gan.norm.NORMS`.
         batch: images of a training step.
         runtime: device and precision.
+        applied: the norm of that name, whose critic computes all outputs; None: looked up.
     """
 
-    def __init__(self, model: str, norm: str, batch: int, runtime: Runtime) -> None:
+    def __init__(self, model: str, norm: str, batch: int, runtime: Runtime, applied: Norm | None = None) -> None:
         self.norm = norm
+        self._norm = applied or NORMS[norm]
         self.runtime = runtime
         network, shape, conditional = build_model(model, norm)
         self.network = runtime.place(network)
@@ -82,7 +84,7 @@ class Workload:
         """Run power iteration if the norm has one, forward, backward and Adam."""
         power_iterate(self.network)
         with self.runtime.autocast():
-            logits = self.network(*self._inputs[self.batch])
+            logits = self._norm.logits(self.network, *self._inputs[self.batch])
         self.optimizer.zero_grad()
         bench_loss(logits.float()).backward()
         self.optimizer.step()
@@ -91,7 +93,7 @@ class Workload:
     def infer(self, network: nn.Module, count: int) -> Tensor:
         """Return the logits of the network or its folded copy for a batch of `count` images."""
         with self.runtime.autocast():
-            return network(*self._inputs[count])
+            return self._norm.logits(network, *self._inputs[count])
 
     def seconds(self, quantity: str, repeats: int, *, warm: bool) -> float:
         """Return the mean time of `repeats` calls; with `warm`, after one untimed call."""

@@ -17,7 +17,7 @@ from gan.distributed import data_parallel
 from gan.distributed.sync_batch_norm import synchronize_batch_statistics
 from gan.errors import UsageError, UserError
 from gan.models import build_discriminator, build_generator
-from gan.norm import sigmas
+from gan.norm import NORMS, sigmas
 from gan.runtime import Runtime
 from gan.training import cuda_graph
 from gan.training.ema import ExponentialMovingAverage
@@ -62,6 +62,7 @@ class Trainer:
         self.metrics = MetricMeans(runtime.device)
         self._last_logged = (0, 0.0)  # images and seconds
         self._defer_finite_check = runtime.device.type == "cuda"
+        self.norm = NORMS[config.norm]
         self.gan_step = GANStep(
             config,
             runtime,
@@ -70,8 +71,9 @@ class Trainer:
             (self.g_optimizer, self.d_optimizer),
             self.metrics,
             check_finite=not self._defer_finite_check,
+            norm=self.norm,
         )
-        self._run_step = cuda_graph.capture_if_possible(self.gan_step, config, runtime)
+        self._run_step = cuda_graph.capture_if_possible(self.gan_step, config, runtime, self.norm)
 
     @property
     def images_seen(self) -> int:
