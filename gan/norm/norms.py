@@ -7,7 +7,14 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from .feature_norms import affine_mean, batch_norm, instance_norm, layer_norm, mean
+from .feature_norms import (
+    affine_mean,
+    batch_norm,
+    instance_norm,
+    layer_norm,
+    mean,
+    thrice_differentiable_instance_norm,
+)
 from .gradient import gradient_normalized
 from .weight_maps import plain, spectral_norm, weight_norm
 
@@ -55,6 +62,8 @@ def compose(
             f"gradnorm needs each image's own gradient; {_OF_THE_BATCH[feature_norm]} takes its mean over the batch; "
             "use ln, in, group or no feature norm"
         )
+    if critic is not None and feature_norm is instance_norm:
+        feature_norm = thrice_differentiable_instance_norm
     if feature_norm is None:
         return Norm(weight_map, weight_map, critic=critic)
     pools = feature_norm in (mean, affine_mean)
