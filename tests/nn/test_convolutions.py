@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -94,6 +95,39 @@ def test_third_derivatives_are_exact(
         found[name] = third_gradients(layer, x)
     for mine, other in zip(found["ours"], found["torch"], strict=True):
         torch.testing.assert_close(mine, other, rtol=tolerance, atol=tolerance * other.abs().max().item())
+
+
+@pytest.mark.parametrize("layer, size", [*CASES[:4], *CASES[6:], *MERGED], ids=str)
+def test_gradients_that_are_not_asked_for_are_not_computed(
+    layer: nn.Module, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a penalty: the gradient of the images alone, and then its own gradients."""
+    computed: list[str] = []
+    torch_gradients, weight_gradient = convolutions._torch_gradients, convolutions._weight_gradient
+
+    def counted(*arguments: Any) -> Any:
+        computed.append("x" if arguments[-1][0] else "weight")
+        return torch_gradients(*arguments)
+
+    def unfolded(*arguments: Any) -> Any:
+        computed.append("weight")
+        return weight_gradient(*arguments)
+
+    monkeypatch.setattr(convolutions, "_torch_gradients", counted)
+    monkeypatch.setattr(convolutions, "_weight_gradient", unfolded)
+    x = torch.randn(2, 6, *size, requires_grad=True)
+    (slope,) = torch.autograd.grad(layer(x).sin().sum(), x, create_graph=True)
+    assert computed == ["x"]
+    (loss := slope.square().sum()).backward()
+    assert computed.count("weight") >= 1 and loss.isfinite()
+    computed.clear()
+    layer(x.detach()).sum().backward()
+    assert computed == ["weight"]
+    computed.clear()
+    frozen = copy.deepcopy(layer).requires_grad_(False)
+    frozen(x).sum().backward()
+    assert computed == ["x"]
+    layer.zero_grad()
 
 
 def test_what_it_is_not_made_for_is_left_to_torch() -> None:
