@@ -223,3 +223,15 @@ def test_logits_of_a_norm() -> None:
     x = torch.randn(2, 3)
     torch.testing.assert_close(compose().logits(linear, x), linear(x), rtol=0, atol=0)
     assert critic.logits(linear, x).shape == (2,)
+
+
+def test_instance_norm_under_a_critic_is_instance_norm() -> None:
+    """torch's own cannot be differentiated three times; the replacement has its numbers and parameter names."""
+    layers = []
+    for critic in (None, gradient_normalized):
+        torch.manual_seed(0)
+        layers.append(compose(spectral_norm, instance_norm, critic).hidden(nn.Conv2d(3, 4, 3).double()))
+    assert layers[0].state_dict().keys() == layers[1].state_dict().keys()
+    layers[1].load_state_dict(layers[0].state_dict())
+    x = torch.randn(2, 3, 6, 6, dtype=torch.float64)
+    torch.testing.assert_close(layers[0](x), layers[1](x), rtol=1e-12, atol=1e-12)
