@@ -12,9 +12,9 @@ from gan.bench.peak_memory import training_peak_memory
 from gan.bench.report import DEFINITIONS, TURN, summarize_model
 from gan.bench.turns import take_turns
 from gan.bench.workload import LARGE_BATCH, MODELS, QUANTITIES, Workload, count_flop
-from gan.config.choices import PRECISIONS
+from gan.config.choices import CLASSIFIERS, NORMS, PRECISIONS
+from gan.config.norm_spec import parse_norm
 from gan.errors import UsageError, UserError
-from gan.norm import NORMS
 from gan.runtime import Runtime, resolve_runtime
 from gan.utils.environment import hardware_info, package_versions
 from gan.utils.memory import is_out_of_memory
@@ -46,12 +46,20 @@ class BenchPlan:
     def __post_init__(self) -> None:
         for flag, names, choices in (
             ("--models", self.models, MODELS),
-            ("--norms", self.norms, tuple(NORMS)),
             ("--precision", (self.precision,), PRECISIONS),
         ):
             unknown = [name for name in names if name not in choices]
             if unknown or not names:
                 raise UsageError(f"{flag} {','.join(unknown)}: unknown; choose from {', '.join(choices)}")
+        for norm in self.norms:
+            if problem := NORMS.problem(norm):
+                raise UsageError(f"--norms {norm}: {problem}")
+            classifiers = [model for model in self.models if model in CLASSIFIERS]
+            if parse_norm(norm).critic and classifiers:
+                raise UsageError(
+                    f"--norms {norm}: a critic normalizes a GAN's discriminator, but {classifiers[0]} is a classifier; "
+                    "leave one of them out"
+                )
         for flag, value, low in (("--batch", self.batch, 2), ("--rounds", self.rounds, 1)):
             if value < low:
                 raise UsageError(f"{flag} {value}: must be at least {low}")

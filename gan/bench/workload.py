@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from gan.config.choices import NORMS
 from gan.config.presets import PRESETS, preset_config
 from gan.models import build_discriminator, count_parameters
 from gan.models.classifiers import CLASSIFIERS, build_classifier
@@ -48,13 +49,14 @@ class Workload:
 
     Args:
         model: a name in `MODELS`.
-        norm: a name in `gan.norm.NORMS`.
+        norm: a value of --norm; its critic, if it has one, computes all outputs.
         batch: images of a training step.
         runtime: device and precision.
     """
 
     def __init__(self, model: str, norm: str, batch: int, runtime: Runtime) -> None:
         self.norm = norm
+        self._norm = NORMS.load(norm)
         self.runtime = runtime
         network, shape, conditional = build_model(model, norm)
         self.network = runtime.place(network)
@@ -82,7 +84,7 @@ class Workload:
         """Run power iteration if the norm has one, forward, backward and Adam."""
         power_iterate(self.network)
         with self.runtime.autocast():
-            logits = self.network(*self._inputs[self.batch])
+            logits = self._norm.logits(self.network, *self._inputs[self.batch])
         self.optimizer.zero_grad()
         bench_loss(logits.float()).backward()
         self.optimizer.step()
@@ -91,7 +93,7 @@ class Workload:
     def infer(self, network: nn.Module, count: int) -> Tensor:
         """Return the logits of the network or its folded copy for a batch of `count` images."""
         with self.runtime.autocast():
-            return network(*self._inputs[count])
+            return self._norm.logits(network, *self._inputs[count])
 
     def seconds(self, quantity: str, repeats: int, *, warm: bool) -> float:
         """Return the mean time of `repeats` calls; with `warm`, after one untimed call."""

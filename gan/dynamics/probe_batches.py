@@ -14,6 +14,7 @@ from gan.config.train_config import TrainConfig
 from gan.data.batches import to_float
 from gan.data.image_set import ImageSet
 from gan.dynamics.layers import Recorder
+from gan.norm import Norm, compose
 
 PARTS = 4  # mini-batches of a probe
 PART = 32  # images of a mini-batch, at most the training's batch
@@ -66,13 +67,21 @@ class DiscriminatorProbe:
         generator: the run's generator with its initial weights, also if the run is then resumed; each sample generates
             images with a copy of it in its current state.
         device: device of the networks.
+        norm: norm of the discriminator; None: one without a critic.
     """
 
     def __init__(
-        self, config: TrainConfig, images: ImageSet, classes: int, generator: nn.Module, device: torch.device
+        self,
+        config: TrainConfig,
+        images: ImageSet,
+        classes: int,
+        generator: nn.Module,
+        device: torch.device,
+        norm: Norm | None = None,
     ) -> None:
         self.size = min(PART, config.batch)
         self._generator = generator
+        self._norm = norm or compose()
         self._loss = LOSSES.load(config.loss).discriminator
         self._joint = config.d_batch == "joint"
         self._real, real_labels = _random_batches(images, self.size, device)
@@ -101,12 +110,12 @@ class DiscriminatorProbe:
                 labels = None if x_labels is None or z_labels is None else torch.cat([x_labels, z_labels])
                 with torch.no_grad(), recorder.first(self.size):
                     network(torch.cat([x, self._first_fakes[part]]), labels)
-                real_logits, fake_logits = network(torch.cat([x, fake]), labels).chunk(2)
+                real_logits, fake_logits = self._norm.logits(network, torch.cat([x, fake]), labels).chunk(2)
             else:
                 with parametrize.cached():
                     with recorder.first(self.size):
-                        real_logits = network(x, x_labels)
-                    fake_logits = network(fake, z_labels)
+                        real_logits = self._norm.logits(network, x, x_labels)
+                    fake_logits = self._norm.logits(network, fake, z_labels)
             yield self._loss(real_logits, fake_logits)
 
 

@@ -12,6 +12,7 @@ from gan.config.train_config import TrainConfig
 from gan.models.blocks import DiscriminatorNorm
 from gan.models.dcgan import WIDTH, DCGANDiscriminator, DCGANGenerator
 from gan.models.resnet import SHAPES, ResNetDiscriminator, ResNetGenerator
+from gan.norm import settle_input_sizes
 from gan.utils.random_streams import WEIGHTS, random_stream
 
 
@@ -52,6 +53,9 @@ def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
             config.resolution, config.channels, width=config.d_width, classes=classes, normalize=normalize
         )
     normalize.check_layer_numbers()
+    # For norms that depend on the sizes of maps.
+    labels = [torch.zeros(1, dtype=torch.long)] if classes else []
+    settle_input_sizes(discriminator, torch.zeros(1, config.channels, config.resolution, config.resolution), *labels)
     return discriminator
 
 

@@ -25,7 +25,7 @@ class Conv2d(nn.Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not _has_faster_gradients(self, input):
             return super()._conv_forward(input, weight, bias)
-        return _Convolution.apply(*_autocast(input, weight, bias), self.stride, self.padding, False)
+        return _convolve(*_autocast(input, weight, bias), self.stride, self.padding, False)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
@@ -36,7 +36,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             return super().forward(input, output_size)
         x, weight, bias = _autocast(input, self.weight, self.bias)
         if x.shape[2:] != (1, 1) or any(self.padding):
-            return _Convolution.apply(x, weight, bias, self.stride, self.padding, True)
+            return _convolve(x, weight, bias, self.stride, self.padding, True)
         rows = weight.permute(0, 2, 3, 1).flatten(1)  # (C_in, C_out, k_h, k_w) -> (C_in, k_h * k_w * C_out)
         h = (x.flatten(1) @ rows).unflatten(1, (*self.kernel_size, -1)).permute(0, 3, 1, 2)
         return h if bias is None else h + bias.view(-1, 1, 1)
@@ -51,7 +51,7 @@ class UpsampledConv2d(Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         kernel = self.merged(weight)
         if _has_faster_gradients(self, input):
-            return _Convolution.apply(*_autocast(input, kernel, bias), (2, 2), (1, 1), True)
+            return _convolve(*_autocast(input, kernel, bias), (2, 2), (1, 1), True)
         return F.conv_transpose2d(input, kernel, bias, stride=2, padding=1)
 
     @staticmethod
@@ -70,7 +70,7 @@ class PooledConv2d(Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         kernel = self.merged(weight)
         if _has_faster_gradients(self, input):
-            return _Convolution.apply(*_autocast(input, kernel, bias), (2, 2), (1, 1), False)
+            return _convolve(*_autocast(input, kernel, bias), (2, 2), (1, 1), False)
         return F.conv2d(input, kernel, bias, stride=2, padding=1)
 
     @staticmethod
@@ -86,7 +86,7 @@ def _average(kernel: Tensor) -> Tensor:
 
 
 def _has_faster_gradients(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> bool:
-    """True if `_Convolution` computes the gradients of this call of a layer, faster than torch."""
+    """True if `_convolve` computes the gradients of this call of a layer, faster than torch."""
     return (
         x.device.type == "cpu"
         and torch.is_grad_enabled()
@@ -106,47 +106,77 @@ def _autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, T
     return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
-class _Convolution(torch.autograd.Function):
-    """A convolution or transposed convolution, with each of its two gradients computed the faster way."""
+def _convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...] | str,
+    transposed: bool,
+) -> Tensor:
+    """A convolution or transposed convolution, with each of its gradients computed the faster way.
+
+    The gradient of x and those of the parameters are two nodes of the graph: autograd runs the second only if it is
+    asked for gradients of parameters, not for the gradient of the images in a penalty or a normalization.
+    """
+    arguments = (stride, padding, transposed)
+    h = _ParameterGradients.apply(weight, bias, (x,), arguments)
+    return _InputGradient.apply(h, x, (weight,), arguments) if x.requires_grad else h
+
+
+class _ParameterGradients(torch.autograd.Function):
+    """The convolution; its backward pass is that of weight and bias. x is in a tuple, so that it is a constant here."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        stride: tuple[int, int],
-        padding: tuple[int, int],
-        transposed: bool,
+        ctx: Any, weight: Tensor, bias: Tensor | None, inputs: tuple[Tensor], arguments: tuple[Any, ...]
     ) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.arguments = (stride, padding, transposed)
+        ctx.save_for_backward(weight, *inputs)
+        ctx.arguments = stride, padding, transposed = arguments
         convolve = F.conv_transpose2d if transposed else F.conv2d
-        return convolve(x, weight, bias, stride, padding)
+        return convolve(*inputs, weight, bias, stride, padding)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
+        weight, x = ctx.saved_tensors
         stride, padding, transposed = ctx.arguments
         small, large = (x, gradient) if transposed else (gradient, x)
         needed = ctx.needs_input_grad
-        grad_x = grad_weight = grad_bias = None
-
-        def torch_gradients(mask: tuple[bool, bool, bool]) -> tuple[Tensor, Tensor, Tensor]:
-            sizes = [gradient.shape[1]]
-            return _backward(gradient, x, weight, sizes, stride, padding, (1, 1), transposed, (0, 0), 1, mask)
-
-        # One call for both of the first two takes longer than two calls.
-        if needed[0]:
-            grad_x, _, _ = torch_gradients((True, False, False))
-        if needed[1] and small.shape[2] * small.shape[3] <= _MAX_POSITIONS:
+        grad_weight = grad_bias = None
+        if needed[0] and small.shape[2] * small.shape[3] <= _MAX_POSITIONS:
             grad_weight = _weight_gradient(small, large, weight, stride, padding)
-        elif needed[1]:
-            _, grad_weight, grad_bias = torch_gradients((False, True, needed[2]))
-        if needed[2] and grad_bias is None:
+        elif needed[0]:
+            _, grad_weight, grad_bias = _torch_gradients(gradient, x, weight, ctx.arguments, (False, True, needed[1]))
+        if needed[1] and grad_bias is None:
             summed = (gradient.float() if gradient.dtype == torch.bfloat16 else gradient).sum((0, 2, 3))
             grad_bias = summed.to(gradient.dtype)
-        return grad_x, grad_weight, grad_bias, None, None, None
+        return grad_weight, grad_bias, None, None
+
+
+class _InputGradient(torch.autograd.Function):
+    """A convolution's output h as it is; the backward pass adds the gradient of x. The weight is a constant here."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, x: Tensor, weights: tuple[Tensor], arguments: tuple[Any, ...]) -> Tensor:
+        ctx.save_for_backward(*weights, x)
+        ctx.arguments = arguments
+        ctx.mark_dirty(h)
+        return h
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        weight, x = ctx.saved_tensors
+        grad_x, _, _ = _torch_gradients(gradient, x, weight, ctx.arguments, (True, False, False))
+        return gradient, grad_x, None, None
+
+
+def _torch_gradients(
+    gradient: Tensor, x: Tensor, weight: Tensor, arguments: tuple[Any, ...], mask: tuple[bool, bool, bool]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """torch's gradients of x, weight and bias. One call for the first two takes longer than two calls."""
+    stride, padding, transposed = arguments
+    sizes = [gradient.shape[1]]
+    return _backward(gradient, x, weight, sizes, stride, padding, (1, 1), transposed, (0, 0), 1, mask)
 
 
 def _weight_gradient(

@@ -103,4 +103,5 @@ def unit_gradient(logits: Tensor, images: Tensor) -> Tensor:
 
 def _gradient(logits: Tensor, images: Tensor) -> Tensor:
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    return gradient.float().flatten(1)  # (N, C, H, W) -> (N, C*H*W)
+    gradient = gradient if gradient.dtype == torch.float64 else gradient.float()
+    return gradient.flatten(1)  # (N, C, H, W) -> (N, C*H*W)

@@ -9,7 +9,8 @@ This package imports only torch and can be copied into other projects:
     folded = fold(network)      # after training: plain layers without normalizations
 
 Sources: SN is Miyato et al. 2018 (arXiv 1802.05957), algorithm 1; MSN is Subramanian & Chong 2019 (arXiv 1907.04003),
-section 3. The equations are implemented as published; `docs/method.md` lists the differences of the published code.
+section 3; gradient normalization is Wu et al. 2021 (arXiv 2109.02235). The equations are implemented as published;
+`docs/method.md` lists the differences of the published code.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .centering import Centering
 from .convolution_norm import ConvolutionSpectralNorm, settle_input_sizes
 from .feature_norms import Normalized
 from .folding import fold
+from .gradient import gradient_normalized
 from .norms import CRITICS, FEATURE_NORMS, NORMS, WEIGHT_MAPS, Norm, compose
 from .orthogonalization import Orthogonal
 from .power_iteration import power_iterate, sigmas, spectral_norms
@@ -47,6 +49,7 @@ __all__ = [
     "compose",
     "convolution_spectral_norm",
     "fold",
+    "gradient_normalized",
     "orthogonal",
     "power_iterate",
     "settle_input_sizes",

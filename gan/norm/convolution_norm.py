@@ -12,7 +12,9 @@ from torch.nn.utils import parametrize
 
 from .layer_types import TRANSPOSED
 from .precision import at_least_fp32, full_precision
-from .spectral import INITIAL_ITERATIONS, DividedBySigma, Gain
+from .spectral import DividedBySigma, Gain
+
+_INITIAL_ITERATIONS = 50  # σ of many positions converges slowly
 
 _CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
 _TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
@@ -71,7 +73,7 @@ class ConvolutionSpectralNorm(DividedBySigma):
             outputs = [self._upsampled(i, n) + self.output_padding[i] for i, n in enumerate(size)]
             output = self._up(self.v, weight, outputs) if self.transposed else self._down(self.v, weight)
             self.u = _normalize(output, self.eps)
-            self.iterate(weight, INITIAL_ITERATIONS)
+            self.iterate(weight, _INITIAL_ITERATIONS)
 
     @torch.no_grad()
     def iterate(self, weight: Tensor, iterations: int = 1) -> None:

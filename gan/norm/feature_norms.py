@@ -93,6 +93,13 @@ def instance_norm(layer: nn.Module) -> nn.Module:
     return Normalized(_without_bias(layer), norm)
 
 
+def thrice_differentiable_instance_norm(layer: nn.Module) -> nn.Module:
+    """`instance_norm` as group norm with a channel per group: torch differentiates its instance norm only twice."""
+    if isinstance(layer, nn.Linear):
+        return layer_norm(layer)
+    return group_norm(_without_bias(layer), output_channels(layer))
+
+
 def mean(layer: nn.Module) -> nn.Module:
     """h − E[h] + m (Subramanian & Chong 2019, arXiv 1907.04003, section 3); m replaces the bias of the layer."""
     few = isinstance(layer, CONVOLUTIONS) and (

@@ -16,7 +16,7 @@ from gan.config.train_config import TrainConfig
 from gan.distributed import data_parallel
 from gan.nn.diff_augment import apply_augmentations
 from gan.nn.losses import squared_gradient, unit_gradient
-from gan.norm import power_iterate
+from gan.norm import Norm, compose, power_iterate
 from gan.runtime import Runtime
 from gan.training.health import gradient_norm, require_finite, variety
 from gan.training.meters import MetricMeans
@@ -34,6 +34,7 @@ class GANStep:
         inputs: turns drawn inputs into real images.
         metrics: losses, logits, gradient norms and variety of each step are added to it.
         check_finite: raise at the step whose loss or gradient is not finite, which waits for the device.
+        norm: norm of the discriminator, whose critic computes all logits; None: one without a critic.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class GANStep:
         metrics: MetricMeans,
         *,
         check_finite: bool,
+        norm: Norm | None = None,
     ) -> None:
         self.config = config
         self.runtime = runtime
@@ -54,6 +56,7 @@ class GANStep:
         self.g_optimizer, self.d_optimizer = optimizers
         self.metrics = metrics
         self.check_finite = check_finite
+        self.norm = norm or compose()
         self.loss = LOSSES.load(config.loss)
         self.reuses_latents = config.n_dis == 1 and config.loss in _REUSE_FAKE
         # With accumulation, the graph of the whole fake batch would have to stay in memory.
@@ -170,7 +173,7 @@ class GANStep:
 
     def _logits(self, images: Tensor, labels: Tensor | None) -> Tensor:
         with self.runtime.autocast():
-            return self.discriminator(images, labels).float()
+            return self.norm.logits(self.discriminator, images, labels).float()
 
     def _discriminate(self, real: ImagesAndLabels, fake: ImagesAndLabels) -> tuple[Tensor, Tensor]:
         """Logits (N,) of real and of fake images, passed through D as two batches or as one (`--d-batch`)."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from gan.config.choices import NORMS
 from gan.config.train_config import TrainConfig
 from gan.data.image_set import ImageSet
 from gan.distributed import data_parallel
@@ -62,6 +63,7 @@ class Trainer:
         self.metrics = MetricMeans(runtime.device)
         self._last_logged = (0, 0.0)  # images and seconds
         self._defer_finite_check = runtime.device.type == "cuda"
+        self.norm = NORMS.load(config.norm)
         self.gan_step = GANStep(
             config,
             runtime,
@@ -70,8 +72,9 @@ class Trainer:
             (self.g_optimizer, self.d_optimizer),
             self.metrics,
             check_finite=not self._defer_finite_check,
+            norm=self.norm,
         )
-        self._run_step = cuda_graph.capture_if_possible(self.gan_step, config, runtime)
+        self._run_step = cuda_graph.capture_if_possible(self.gan_step, config, runtime, self.norm)
 
     @property
     def images_seen(self) -> int:

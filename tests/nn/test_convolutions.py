@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ CASES = [
     (ConvTranspose2d(6, 8, 4, stride=2, padding=1, bias=False), (4, 4)),
     (ConvTranspose2d(6, 3, 3, padding=1), (12, 12)),
 ]
+MERGED = [(PooledConv2d(6, 8), (8, 8)), (UpsampledConv2d(6, 8), (4, 4))]
 
 
 def gradients(layer: nn.Module, x: Tensor, outer: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
@@ -68,6 +70,64 @@ def test_gradients_are_exact(layer: nn.Module, size: tuple[int, int], monkeypatc
         found[name] = [y, *first, *second]
     for mine, other in zip(found["ours"], found["torch"], strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-11)
+
+
+def third_gradients(layer: nn.Module, x: Tensor) -> list[Tensor]:
+    """Gradients of ‖∇ₓ ‖∇ₓ s‖²‖², s a smooth function of the layer's output, as R1 on a normalized gradient needs."""
+    (first,) = torch.autograd.grad(layer(x).tanh().sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(first.square().sum(), x, create_graph=True)
+    return list(torch.autograd.grad(second.square().sum(), [x, *layer.parameters()]))
+
+
+@pytest.mark.parametrize(
+    "layer, size", [*CASES, (PooledConv2d(6, 8), (8, 8)), (UpsampledConv2d(6, 8), (4, 4))], ids=str
+)
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 3e-6)], ids=["fp64", "fp32"])
+def test_third_derivatives_are_exact(
+    layer: nn.Module, size: tuple[int, int], dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = copy.deepcopy(layer).to(dtype)
+    x = torch.randn(3, 6, *size, dtype=dtype, requires_grad=True, generator=torch.Generator().manual_seed(0))
+    found = {}
+    for name in ("ours", "torch"):
+        monkeypatch.setattr(convolutions, "_has_faster_gradients", lambda layer, x, name=name: name == "ours")
+        monkeypatch.setattr(convolutions, "_autocast", lambda x, weight, bias: (x, weight, bias))
+        found[name] = third_gradients(layer, x)
+    for mine, other in zip(found["ours"], found["torch"], strict=True):
+        torch.testing.assert_close(mine, other, rtol=tolerance, atol=tolerance * other.abs().max().item())
+
+
+@pytest.mark.parametrize("layer, size", [*CASES[:4], *CASES[6:], *MERGED], ids=str)
+def test_gradients_that_are_not_asked_for_are_not_computed(
+    layer: nn.Module, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a penalty: the gradient of the images alone, and then its own gradients."""
+    computed: list[str] = []
+    torch_gradients, weight_gradient = convolutions._torch_gradients, convolutions._weight_gradient
+
+    def counted(*arguments: Any) -> Any:
+        computed.append("x" if arguments[-1][0] else "weight")
+        return torch_gradients(*arguments)
+
+    def unfolded(*arguments: Any) -> Any:
+        computed.append("weight")
+        return weight_gradient(*arguments)
+
+    monkeypatch.setattr(convolutions, "_torch_gradients", counted)
+    monkeypatch.setattr(convolutions, "_weight_gradient", unfolded)
+    x = torch.randn(2, 6, *size, requires_grad=True)
+    (slope,) = torch.autograd.grad(layer(x).sin().sum(), x, create_graph=True)
+    assert computed == ["x"]
+    (loss := slope.square().sum()).backward()
+    assert computed.count("weight") >= 1 and loss.isfinite()
+    computed.clear()
+    layer(x.detach()).sum().backward()
+    assert computed == ["weight"]
+    computed.clear()
+    frozen = copy.deepcopy(layer).requires_grad_(False)
+    frozen(x).sum().backward()
+    assert computed == ["x"]
+    layer.zero_grad()
 
 
 def test_what_it_is_not_made_for_is_left_to_torch() -> None:

@@ -63,8 +63,8 @@ def test_penalties_of_a_linear_discriminator() -> None:
     w = torch.randn(3 * 4 * 4, dtype=torch.float64)
     x = torch.randn(5, 3, 4, 4, dtype=torch.float64, requires_grad=True)
     logits = x.flatten(1) @ w
-    torch.testing.assert_close(squared_gradient(logits, x), w.float().square().sum(), rtol=1e-6, atol=0)
-    torch.testing.assert_close(unit_gradient(logits, x), (w.float().norm() - 1) ** 2, rtol=1e-6, atol=0)
+    torch.testing.assert_close(squared_gradient(logits, x), w.square().sum(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(unit_gradient(logits, x), (w.norm() - 1) ** 2, rtol=1e-12, atol=0)
 
 
 def test_penalty_is_a_mean_over_images() -> None:

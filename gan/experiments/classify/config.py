@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from gan.config.base import Config, config_field, dynamics_field
 from gan.config.choices import CLASSIFIERS, NORMS, PRECISIONS
+from gan.config.norm_spec import parse_norm
 
 CLASSIFY_AUGMENTATIONS = ("auto", "none", "crop", "crop-flip")
 _GREY = ("digits", "mnist", "fashion-mnist")
@@ -86,6 +87,8 @@ class ClassifyConfig(Config):
 
     def _contradictions(self) -> list[str]:
         problems = [f"--{name}: is empty; give at least one" for name in ("norms", "lr") if not getattr(self, name)]
+        critics = [norm for norm in self.norms if parse_norm(norm).critic]
+        problems += [f"--norms {norm}: a critic normalizes a GAN's discriminator, not a classifier" for norm in critics]
         return problems + [f"--lr {rate}: must be above 0" for rate in self.lr if rate <= 0]
 
     def resolved(self, precision: str) -> ClassifyConfig:
