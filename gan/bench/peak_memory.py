@@ -6,11 +6,15 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from typing import Any
 
 import torch
 
 from gan.bench.workload import Workload
+from gan.config import plugins
+from gan.config.choices import NORMS
 from gan.runtime import Runtime
+from gan.utils.memory import is_out_of_memory
 from gan.utils.peak_memory import peak_memory_bytes, reset_peak_memory
 
 _STEPS = 3
@@ -26,11 +30,22 @@ def training_peak_memory(model: str, norm: str, batch: int, runtime: Runtime) ->
         return _growth(model, norm, batch, runtime)
     if runtime.device.type != "cpu" or sys.platform == "win32":
         return None
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_ignore_interrupts) as pool:
+    references = NORMS.references(norm)
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_prepare, initargs=(references,)) as pool:
         try:
-            return pool.submit(_growth, model, norm, batch, runtime, torch.get_num_threads()).result()
+            return pool.submit(_growth_in_child, model, norm, batch, runtime, torch.get_num_threads()).result()
         except BrokenProcessPool as error:  # killed by the system
             raise MemoryError from error
+
+
+def _growth_in_child(*arguments: Any) -> int:
+    """`_growth`, with the file and line of an error in the user's own code, which do not reach the parent otherwise."""
+    try:
+        return _growth(*arguments)
+    except Exception as error:
+        if not is_out_of_memory(error) and (message := plugins.error_message(error)):
+            raise plugins.PluginError(message) from None
+        raise
 
 
 def _growth(model: str, norm: str, batch: int, runtime: Runtime, threads: int | None = None) -> int:
@@ -53,5 +68,7 @@ def _train_steps(workload: Workload) -> None:
         workload.train_step()
 
 
-def _ignore_interrupts() -> None:
+def _prepare(references: list[str]) -> None:
+    """Prepare the process: the user's own code with these references may run in it."""
+    plugins.allow(references)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all processes; the parent handles it

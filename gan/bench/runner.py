@@ -12,6 +12,7 @@ from gan.bench.peak_memory import training_peak_memory
 from gan.bench.report import DEFINITIONS, TURN, summarize_model
 from gan.bench.turns import take_turns
 from gan.bench.workload import LARGE_BATCH, MODELS, QUANTITIES, Workload, count_flop
+from gan.config import plugins
 from gan.config.choices import CLASSIFIERS, NORMS, PRECISIONS
 from gan.config.norm_spec import parse_norm
 from gan.errors import UsageError, UserError
@@ -54,6 +55,7 @@ class BenchPlan:
         for norm in self.norms:
             if problem := NORMS.problem(norm):
                 raise UsageError(f"--norms {norm}: {problem}")
+            plugins.allow(NORMS.references(norm))
             classifiers = [model for model in self.models if model in CLASSIFIERS]
             if parse_norm(norm).critic and classifiers:
                 raise UsageError(
@@ -76,12 +78,15 @@ def run_bench(plan: BenchPlan) -> tuple[dict[str, Any], int]:
     Raises:
         UserError: the device is not available, or nothing could be measured.
     """
+    references = [reference for norm in plan.norms for reference in NORMS.references(norm)]
+    own_code = plugins.record(references, "--norms")
     runtime = resolve_runtime(plan.device, plan.precision)
     record: dict[str, Any] = {
         "command": " ".join(["msn-gan", *sys.argv[1:]]),
         "hardware": hardware_info(runtime.device),
         "versions": package_versions("torch", "torchvision", "pillow"),
         "settings": {**asdict(plan), "precision": runtime.precision, "device": str(runtime.device)},
+        **({"plugins": own_code} if own_code else {}),
         "definitions": DEFINITIONS,
         "models": [],
         "stopped": None,

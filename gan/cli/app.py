@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from gan import __version__
+from gan.config import plugins
 from gan.config.choices import DEVICES
 from gan.distributed import process_group
 from gan.errors import UsageError, UserError
@@ -95,14 +96,16 @@ class _Commands(click.Group):
             _fail(f"{error.format_message()} (see --help)", error.exit_code)
         except (KeyboardInterrupt, click.Abort, _Signalled) as error:
             _end_stopped(error)
-        except OSError as error:
-            _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
         except Exception as error:
             # Python 3.11 and older wrap what is raised in a class body, so also a signal while torch is imported.
             if isinstance(error.__cause__, (KeyboardInterrupt, _Signalled)):
                 _end_stopped(error.__cause__)
             if is_out_of_memory(error):
                 _fail(_out_of_memory(error), 1)
+            if message := plugins.error_message(error):
+                _fail(message, 1)
+            if isinstance(error, OSError):
+                _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
             _fail(f"{type(error).__name__}: {error}; this is a bug, msn-gan --debug COMMAND shows the traceback", 1)
 
 
@@ -162,6 +165,12 @@ device_option = click.option(
 split_option = click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
 skip_option = click.option("--skip-bad-images", is_flag=True, help="Skip images that cannot be read.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists at the output's path.")
+network_option = click.option(
+    "--network",
+    type=Names(),
+    default=(),
+    help="Your own network that was trained, as file.py:name or package.module:name; code runs only if you name it.",
+)
 out_root = click.option(
     "--out",
     "root",

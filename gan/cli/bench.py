@@ -18,7 +18,13 @@ _MODELS = "cnn3,vgg7,densenet-bc,resnet18,msn-dcgan,sngan-resnet"
 
 @main.command()
 @click.option("--models", type=Names(), default=_MODELS, show_default=True, help="Classifiers, and presets (their D).")
-@click.option("--norms", type=Names(), default="none,bn,mean,sn,msn", show_default=True)
+@click.option(
+    "--norms",
+    type=Names(),
+    default="none,bn,mean,sn,msn",
+    show_default=True,
+    help="Normalizations, also your own, as file.py:name or package.module:name.",
+)
 @click.option("--batch", type=int, default=32, show_default=True, help="Images of a training step.")
 @click.option("--rounds", type=int, default=9, show_default=True, help="Turns of each norm.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)

@@ -1,11 +1,12 @@
 """`export`: networks as files for other programs and small devices"""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gan.cli.app import main, overwrite_option
+from gan.cli.app import main, network_option, overwrite_option
 from gan.cli.completion import complete_path
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
 from gan.config.choices import EXPORT_FORMATS
@@ -39,12 +40,13 @@ from gan.errors import UsageError
     help="For --int8: images for the FID.  [default: as many as in --data, at most 10,000]",
 )
 @extractor_flags
+@network_option
 def export(checkpoint: Path, int8: bool, **flags: Any) -> None:
     """Export a network of CHECKPOINT (a GAN's, a classifier's, or a run's folder) for use in other programs.
 
     Norms are folded into plain layers. The file is loaded and compared with the trained network before it is kept.
-    With --int8, FID or accuracy is measured before and after; --num and the last six options apply to the FID of a
-    generator.
+    With --int8, FID or accuracy is measured before and after; --num and the options from --features on apply to the FID
+    of a generator. --norm also names your own norm of a discriminator or classifier that is exported.
 
     \b
     Examples: msn-gan export checkpoints/quickstart --uint8
@@ -55,10 +57,13 @@ def export(checkpoint: Path, int8: bool, **flags: Any) -> None:
     from gan.export.export import ExportOptions, export_network
 
     extractor = pop_extractor_options(flags, "auto")
+    norm = extractor.norm  # of the network; of the extractor only if that is a classifier
+    if not (int8 and extractor.features.startswith("classifier:")):
+        extractor = replace(extractor, norm=())
     int8_flags = {name: flags.pop(name) for name in ("data", "test_data", "data_root", "num")}
     set_flags = [f"--{name.replace('_', '-')}" for name, value in int8_flags.items() if value is not None]
     unused = set_flags + extractor.given_flags
     if unused and not int8:
         raise UsageError(f"{', '.join(unused)}: only for --int8, which measures quality; add --int8 or leave it out")
     options = QuantizationOptions(**int8_flags, extractor=extractor) if int8 else None
-    export_network(ExportOptions(checkpoint, int8=options, **flags))
+    export_network(ExportOptions(checkpoint, int8=options, norm=norm, **flags))

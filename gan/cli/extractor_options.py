@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from gan.cli.app import Names
+from gan.config import plugins
+from gan.config.choices import FEATURES
 from gan.metrics.extractor import ExtractorOptions
 
 _FLAGS = (
@@ -14,7 +17,14 @@ _FLAGS = (
         "--features",
         default="auto",
         show_default=True,
-        help="Feature extractor: inception, digits or classifier:FILE; auto: digits for the digits, else inception.",
+        help="Feature extractor: inception, digits, classifier:FILE, or your own as file.py:name or "
+        "package.module:name; auto: digits for the digits, else inception.",
+    ),
+    click.option(
+        "--norm",
+        type=Names(),
+        default=(),
+        help="Your own norm of the classifier, as file.py:name or package.module:name; code runs only if you name it.",
     ),
     click.option("--preprocess", help="For Inception: pytorch-fid, torch-fidelity or clean.  [default: pytorch-fid]"),
     click.option(
@@ -43,6 +53,7 @@ def extractor_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def pop_extractor_options(flags: dict[str, Any], device: str) -> ExtractorOptions:
-    """Remove those flags from the flags of a command and return them as options."""
+    """Remove those flags from the flags of a command and return them as options; code that they name may run."""
+    plugins.allow(FEATURES.references(flags["features"]))
     own = {item.name: flags.pop(item.name) for item in fields(ExtractorOptions) if item.name != "device"}
     return ExtractorOptions(device=device, **own)

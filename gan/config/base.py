@@ -144,7 +144,10 @@ class Config:
     def differences(self: S, other: S) -> list[str]:
         """Fields that affect the result and differ, as lines `--flag: old -> new`."""
         pairs = ((name, getattr(self, name), getattr(other, name)) for name in self._fixed_fields(other))
-        return [f"{flag_name(name)}: {old} -> {new}" for name, old, new in pairs if old != new]
+        lines = [f"{flag_name(name)}: {old} -> {new}" for name, old, new in pairs if old != new]
+        if lines and self.own_code() != other.own_code():
+            lines.append("a file of your own code must have the same path as at the start")
+        return lines
 
     def flags(self: S, base: S) -> list[str]:
         """Command-line words that turn `base` into this config. None, which no flag expresses, is left out."""
@@ -159,16 +162,29 @@ class Config:
                 words += [name, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
         return words
 
-    def references(self) -> dict[str, list[str]]:
-        """References to the user's own code in this config, by flag."""
-        found = ((item, _references(item, getattr(self, item.name))) for item in fields(self))
-        return {flag_name(item.name): references for item, references in found if references}
+    def own_code(self) -> list[plugins.OwnCode]:
+        """The flags of this config that name the user's own code."""
+        found = []
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if references := _references(item, value):
+                text = ",".join(value) if isinstance(value, tuple) else value
+                found.append(plugins.OwnCode(flag_name(item.name), text, references))
+        return found
 
-    def plugin_records(self) -> dict[str, Any]:
-        """Import the user's own code that this config names, and describe its sources; see `plugins.record`."""
+    def plugin_records(self) -> plugins.Records:
+        """Import and try the user's own code that this config names, and describe its sources; see `plugins.record`.
+
+        Raises:
+            UserError: the user has not named the code, or it cannot be used.
+        """
         records = {}
-        for flag, references in self.references().items():
+        choices = {flag_name(item.name): item.metadata["choices"] for item in fields(self)}
+        plugins.require_allowed(*self.own_code())
+        for flag, value, references in self.own_code():
             records.update(plugins.record(references, flag))
+            for part in value.split(","):
+                choices[flag].load(part)
         return records
 
     def _fixed_fields(self, other: Any) -> list[str]:

@@ -5,6 +5,7 @@ Pure text: `gan.models.norms` makes the functions.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import re
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gan.config import plugins
-from gan.config.registry import Registry
+from gan.config.registry import Registry, entry_points
 from gan.errors import UsageError
 
 LEARNED = "learned"
@@ -101,14 +102,19 @@ def parse_norm(text: str) -> NormSpec:
     return spec
 
 
+def folder_name(norm: str) -> str:
+    """A norm as part of a folder's name; other characters than letters and digits become `-` and a hash."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", norm).strip("-._")
+    return norm if plain == norm else f"{plain}-{hashlib.sha256(norm.encode()).hexdigest()[:6]}"
+
+
 def _words(text: str) -> list[str]:
     """The parts of a norm as text, with aliases replaced and installed names as references."""
-    installed = plugins.entry_points(NormRegistry.GROUP)
     words = []
-    for word in text.split("+"):
-        word = word.strip()
-        known = any(word in table for table in _ROLES.values())
-        words += ALIASES.get(word, word if known else installed.get(word, word)).split("+")
+    for word in map(str.strip, text.split("+")):
+        known = word in ALIASES or any(word in table for table in _ROLES.values())
+        installed = {} if known else entry_points(NormRegistry.GROUP)
+        words += ALIASES.get(word, installed.get(word, word)).split("+")
     return words
 
 
@@ -157,7 +163,7 @@ def _with_one(text: str, word: str) -> str:
 
 def _choices() -> str:
     kinds = (f"{', '.join(table)} ({role}s)" for role, table in _ROLES.items())
-    installed = plugins.entry_points(NormRegistry.GROUP)
+    installed = entry_points(NormRegistry.GROUP)
     names = f"; installed: {', '.join(installed)}" if installed else ""
     return f"{'; '.join(kinds)}; {', '.join(ALIASES)}{names}; joined by +, as sn+mean{plugins.SPELLING}"
 

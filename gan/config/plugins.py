@@ -2,6 +2,9 @@
 
 Code runs only if the user names it in this process, by a flag or by an argument of the Python functions (`allow`).
 References in checkpoints, config files and other files are not enough: `load` refuses them.
+
+Files record the code that they need in their entry `plugins`: by reference, `sha256` of the source file and `version`
+of its package.
 """
 
 from __future__ import annotations
@@ -12,15 +15,15 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan.errors import UsageError, UserError
 
@@ -29,8 +32,16 @@ _FILE = re.compile(r"(?P<source>.+\.py):(?P<name>[A-Za-z_]\w*)")
 _MODULE = re.compile(r"(?P<source>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
 
 
+Records = dict[str, dict[str, Any]]
+"""The entry `plugins` of a file."""
+
+
 class PluginError(UserError):
     """An error in a user's own code; the message has its file and line."""
+
+
+class CodeNotNamed(UsageError):
+    """A file names code that the user does not name in this process."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +50,12 @@ class _Plugin:
 
     module: ModuleType
     path: Path
+    shown: str
+    """The path in messages: as the user spells it."""
     sha256: str
     version: str | None
+    named_by: dict[str, None] = field(default_factory=dict)
+    """Flags with their references, for messages."""
 
 
 _allowed: set[str] = set()
@@ -63,6 +78,31 @@ def allow(references: Iterable[str]) -> None:
     _allowed.update(map(normalized, references))
 
 
+class OwnCode(NamedTuple):
+    """A flag that names a user's own code."""
+
+    flag: str
+    value: str
+    """Its whole value, of which the references may be parts."""
+    references: list[str]
+
+
+def require_allowed(*own: OwnCode) -> None:
+    """Raise a CodeNotNamed, with the flags to add, unless the user has named the code of all flags in this process."""
+    missing = [code for code in own if not _allowed.issuperset(map(normalized, code.references))]
+    if missing:
+        named = ", ".join(f"{code.flag} {code.value}" for code in missing)
+        raise CodeNotNamed(
+            f"{named}: your own code, which a file names, and which runs only if you name it; add "
+            f"{shlex.join(flag_words(missing))} to the command"
+        )
+
+
+def flag_words(own: Iterable[OwnCode]) -> list[str]:
+    """Flags as words of a command line."""
+    return [word for code in own for word in (code.flag, code.value)]
+
+
 def load(reference: str, flag: str) -> Any:
     """Import the object of a reference.
 
@@ -71,27 +111,24 @@ def load(reference: str, flag: str) -> Any:
 
     Raises:
         UsageError: the user has not named it, or there is no such file, module or name.
+        UserError: a module that the code imports is not installed.
         PluginError: the code raised an exception.
     """
+    require_allowed(OwnCode(flag, reference, [reference]))
     reference = normalized(reference)
-    if reference not in _allowed:
-        raise UsageError(
-            f"{flag} {reference}: is named by a file, and code runs only if you name it; add {flag} {reference} to the "
-            "command to run it"
-        )
     source, name = _split(reference)
-    module = _plugin(source, f"{flag} {reference}").module
+    where = f"{flag} {reference}"
+    plugin = _plugin(source, where)
+    plugin.named_by[where] = None
     try:
-        return getattr(module, name)
+        return getattr(plugin.module, name)
     except AttributeError:
-        names = [key for key in vars(module) if not key.startswith("_") and callable(vars(module)[key])]
-        raise UsageError(
-            f"{flag} {reference}: {source} has no {name}; choose from {', '.join(names) or 'nothing: it is empty'}"
-        ) from None
+        names = ", ".join(_own_names(plugin.module)) or "nothing: it defines no names"
+        raise UsageError(f"{where}: {source} has no {name}; choose from {names}") from None
 
 
-def record(references: Iterable[str], flag: str) -> dict[str, dict[str, str | None]]:
-    """Import references and describe their sources, for files: SHA-256 of the source file, version of its package."""
+def record(references: Iterable[str], flag: str) -> Records:
+    """Import references and describe their sources, for files."""
     records = {}
     for reference in references:
         load(reference, flag)
@@ -100,50 +137,64 @@ def record(references: Iterable[str], flag: str) -> dict[str, dict[str, str | No
     return records
 
 
-def require_unchanged(
-    before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]], where: str
-) -> None:
-    """Check that sources that two records share are equal; a UserError with both hashes otherwise.
+def require_unchanged(before: Mapping[str, Any] | None, now: Mapping[str, Any], where: object) -> None:
+    """Check that the sources that two records share are equal; a UserError with both hashes otherwise.
 
     Args:
+        before: entry `plugins` of a file; None if it has none.
         where: start of the message, such as `RUN cats`.
     """
-    for reference in before.keys() & now.keys():
-        old, new = before[reference]["sha256"], now[reference]["sha256"]
-        if old != new:
+    try:
+        pairs = [(reference, str(old["sha256"]), now.get(reference)) for reference, old in (before or {}).items()]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{where}: its record of your own code is damaged ({type(error).__name__}: {error})") from error
+    for reference, old, new in pairs:
+        if new and new["sha256"] != old:
             raise UserError(
-                f"{where}: the source of {reference} has changed since the start (SHA-256 {old[:12]}…, now "
-                f"{new[:12]}…); restore it, or start again under another name"
+                f"{where}: the source of {reference} has changed since it was recorded (SHA-256 {old[:12]}…, now "
+                f"{new['sha256'][:12]}…); restore the source, or train again under another name"
             )
 
 
+def describe(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """Records in words, for reports."""
+    versions = {name: f"version {entry['version']}, " if entry["version"] else "" for name, entry in records.items()}
+    return ", ".join(f"{name} ({versions[name]}SHA-256 {entry['sha256']})" for name, entry in records.items())
+
+
 @contextmanager
-def reported_errors() -> Iterator[None]:
-    """Turn an exception that a user's own code raises in the block into a PluginError with its file and line."""
+def reported_errors(where: str, call: str = "") -> Iterator[None]:
+    """Turn an exception of a block that calls a user's own code into one line.
+
+    Args:
+        where: start of the message if no line of the user's own code was running: flag and reference.
+        call: how the code is called, for the message about wrong arguments.
+
+    Raises:
+        PluginError: with file and line of the user's own code.
+        UsageError: a TypeError outside of it: the object is of another kind, or takes other arguments.
+    """
     try:
         yield
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except Exception as error:
         if message := error_message(error):
             raise PluginError(message) from error
-        raise
+        if isinstance(error, TypeError):
+            raise UsageError(f"{where}: {_one_line(error)}{f'; it is called as {call}' if call else ''}") from error
+        raise PluginError(f"{where}: {type(error).__name__}: {_one_line(error)}") from error
 
 
 def error_message(error: BaseException) -> str | None:
     """One line on an exception that was raised in, or by a call from, a user's own code; None for others."""
-    paths = {str(plugin.path) for plugin in _loaded.values()}
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in paths]
-    if not frames:
-        return None
-    text = " ".join(str(error).split())
-    return f"{frames[-1].filename}:{frames[-1].lineno}: {type(error).__name__}{f': {text}' if text else ''}"
-
-
-@cache
-def entry_points(group: str) -> dict[str, str]:
-    """The names that installed packages offer in a group of entry points, and their references."""
-    return {entry.name: entry.value for entry in importlib.metadata.entry_points(group=group)}
+    by_path = {str(plugin.path): plugin for plugin in _loaded.values()}
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if plugin := by_path.get(frame.filename):
+            text = _one_line(error)
+            kind = f"{type(error).__name__}{f': {text}' if text else ''}"
+            return f"{plugin.shown}:{frame.lineno}: {kind} ({', '.join(plugin.named_by)})"
+    return None
 
 
 def _split(reference: str) -> tuple[str, str]:
@@ -152,22 +203,30 @@ def _split(reference: str) -> tuple[str, str]:
     return source, name
 
 
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _own_names(module: ModuleType) -> list[str]:
+    """The public names that a module defines itself: not what it imports, and no numbers or texts."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and not isinstance(value, (ModuleType, int, float, str))
+        and getattr(value, "__module__", module.__name__) == module.__name__
+    ]
+
+
 def _plugin(source: str, where: str) -> _Plugin:
     if source.endswith(".py"):
         return _file_plugin(Path(source), where)
     if source not in _loaded:
-        try:
-            with _errors_of_import(where):
-                module = importlib.import_module(source)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{source}.".startswith(f"{error.name}."):
-                raise UserError(f"{where}: needs the package {error.name}, which is not installed") from error
-            raise UsageError(
-                f"{where}: there is no module {error.name}; install its package, or name a file"
-            ) from error
+        with _errors_of_import(where, source):
+            module = importlib.import_module(source)
         path = Path(module.__file__ or "")
         sha256 = hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()
-        _loaded[source] = _Plugin(module, path, sha256, _version(source))
+        _loaded[source] = _Plugin(module, path, str(path), sha256, _version(source))
     return _loaded[source]
 
 
@@ -176,7 +235,7 @@ def _file_plugin(path: Path, where: str) -> _Plugin:
     try:
         code = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{where}: {path}: cannot be read: {error.strerror}") from error
+        raise UsageError(f"{where}: {path} cannot be read: {error.strerror}") from error
     key, sha256 = path.as_posix(), hashlib.sha256(code).hexdigest()
     if key in _loaded and _loaded[key].sha256 == sha256:
         return _loaded[key]
@@ -186,29 +245,43 @@ def _file_plugin(path: Path, where: str) -> _Plugin:
     sys.modules[module.__name__] = module  # for pickle and dataclasses
     sys.path.append(str(resolved.parent))  # for modules beside it, as for a script
     try:
-        with _errors_of_import(where):
+        with _errors_of_import(where, key, resolved):
             exec(compile(code, str(resolved), "exec"), module.__dict__)
-    except ModuleNotFoundError as error:
-        raise UserError(f"{where}: needs the module {error.name}, which is not installed") from error
+    except BaseException:
+        del sys.modules[module.__name__]
+        raise
     finally:
         sys.path.remove(str(resolved.parent))
-    _loaded[key] = _Plugin(module, resolved, sha256, None)
+    _loaded[key] = _Plugin(module, resolved, key, sha256, None)
     return _loaded[key]
 
 
 @contextmanager
-def _errors_of_import(where: str) -> Iterator[None]:
-    """Turn an exception while a source is imported into a PluginError with file and line."""
+def _errors_of_import(where: str, source: str, path: Path | None = None) -> Iterator[None]:
+    """Turn an exception while a source is imported into an error of one line.
+
+    Args:
+        source: a file or a module, as the user names it.
+        path: of the file.
+    """
     try:
         yield
-    except (ModuleNotFoundError, UserError):
+    except UserError:
         raise
     except SyntaxError as error:
-        raise PluginError(f"{where}: {error.filename}:{error.lineno}: {error.msg}") from error
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        text = " ".join(str(error).split())
-        raise PluginError(f"{where}: {frame.filename}:{frame.lineno}: {type(error).__name__}: {text}") from error
+        shown = source if error.filename == str(path) else error.filename
+        raise PluginError(f"{shown}:{error.lineno}: {type(error).__name__}: {error.msg} ({where})") from error
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+        own = [frame for frame in frames if frame.filename == str(path)]
+        if isinstance(error, ModuleNotFoundError) and not own:
+            if error.name is not None and f"{source}.".startswith(f"{error.name}."):
+                raise UsageError(
+                    f"{where}: there is no module {error.name}; install its package, or name a file"
+                ) from error
+        frame = (own or [frame for frame in frames if "importlib" not in frame.filename] or frames)[-1]
+        shown = source if own else frame.filename
+        raise PluginError(f"{shown}:{frame.lineno}: {type(error).__name__}: {_one_line(error)} ({where})") from error
 
 
 def _version(module: str) -> str | None:

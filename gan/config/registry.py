@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from gan.config import plugins
 from gan.errors import UsageError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of an entry point
+
+
+@cache
+def entry_points(group: str) -> dict[str, str]:
+    """The names that installed packages offer in a group of entry points, and their references.
+
+    Nothing is imported. Entries that are no references are left out, as broken packages must not break commands.
+    """
+    try:
+        found = list(importlib.metadata.entry_points(group=group))
+    except Exception:  # damaged metadata of any package raise almost anything
+        return {}
+    return {
+        entry.name: entry.value for entry in found if _NAME.fullmatch(entry.name) and plugins.is_reference(entry.value)
+    }
 
 
 class Registry:
@@ -71,14 +91,12 @@ class Registry:
         if value in self.names:
             return _attribute(self._table)[value]
         own = plugins.load(value, self.flag)
-        try:
+        with plugins.reported_errors(f"{self.flag} {value}"):
             return _attribute(self._adapt)(own)
-        except TypeError as error:
-            raise UsageError(f"{self.flag} {value}: {error}") from error
 
     def _installed(self) -> dict[str, str]:
         """The references behind the names that installed packages offer."""
-        return plugins.entry_points(self._group)
+        return entry_points(self._group)
 
 
 class FeatureRegistry(Registry):

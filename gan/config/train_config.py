@@ -5,6 +5,7 @@ from typing import Any
 
 from gan.config.base import Config, config_field, dynamics_field
 from gan.config.choices import AUGMENTATIONS, FEATURES, LOSSES, NETWORKS, NORMS, PRECISIONS, RESOLUTIONS
+from gan.config.plugins import OwnCode
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,10 @@ class TrainConfig(Config):
         if self.penalty_every > 1 and not (self.r1 or self.r2 or self.gradient_penalty):
             problems.append(f"--penalty-every {self.penalty_every} needs a penalty: --r1, --r2 or --gradient-penalty")
         return problems
+
+    def own_code(self) -> list[OwnCode]:
+        """See `Config.own_code`; the feature extractor counts only if the run is scored."""
+        return [code for code in super().own_code() if code.flag != "--features" or self.report_every]
 
     def _fixed_fields(self, other: Any) -> list[str]:
         names = super()._fixed_fields(other)

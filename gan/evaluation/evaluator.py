@@ -37,7 +37,7 @@ from gan.evaluation.targets import (
 from gan.metrics.feature_pass import keeping_images
 from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.metrics.reference import Reference, load_statistics
-from gan.metrics.score import measure_reference, require_enough_images, score
+from gan.metrics.score import available_metrics, measure_reference, require_enough_images, require_logits, score
 from gan.runs.run_dir import default_output_name
 from gan.sampling.grids import save_grid
 from gan.utils.counted import counted
@@ -107,12 +107,16 @@ class Evaluation:
         self.metrics = options.scores
         names = unique_targets(options.targets)
         device = options.extractor.device
-        checkpoints = read_checkpoint_targets(names, ema=options.ema, seed=options.seed, device=device)
+        checkpoints = read_checkpoint_targets(
+            names, ema=options.ema, seed=options.seed, device=device, network=options.network
+        )
         configs = [entries[-1].config for entries in checkpoints.values() if entries[-1].config]
         self.data = options.real_images(configs)
         if not (self.data or options.ref or self.metrics == ("is",)):
             raise UsageError("--data: name the real images (or --ref FILE.npz), or ask for --metrics is alone")
         self._load_extractor()
+        if options.metrics is None:
+            self.metrics = available_metrics(self.metrics, self.extractor)
 
         set_options: dict[str, Any] = {"split": options.split, "skip_bad_images": options.skip_bad_images}
         listings = list_image_sets([name for name in names if name not in checkpoints], options.split)
@@ -145,7 +149,13 @@ class Evaluation:
         if not options.mixed_protocols:
             require_same_protocols(self.entries, self._real, self.extractor.protocol)
         self.record = new_record(
-            options, self.data, self.extractor, self.entries, list(self._real.values()), self.statistics, note
+            replace(options, metrics=self.metrics),
+            self.data,
+            self.extractor,
+            self.entries,
+            list(self._real.values()),
+            self.statistics,
+            note,
         )
 
     def run(self) -> None:
@@ -180,6 +190,8 @@ class Evaluation:
         if self.statistics and self.statistics.protocol:
             extractor_options = extractor_options.like(self.statistics.protocol)
         self.extractor = create_extractor(extractor_options, self.data)
+        if self.options.metrics is not None and "is" in self.metrics:
+            require_logits(self.extractor)
         if self.statistics:
             self.statistics.check(self.extractor)
             if "fid" in self.metrics:

@@ -33,6 +33,8 @@ class EvaluationOptions:
     ema: bool = True
     mixed_protocols: bool = False
     skip_bad_images: bool = False
+    network: tuple[str, ...] = ()
+    """Networks of the user's own, whose code may run."""
 
     @property
     def scores(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gan.config import plugins
 from gan.dynamics.report import dynamics_findings
 from gan.evaluation.training_evaluator import logged_warnings
 from gan.metrics.protocol import Protocol, protocol_differences
@@ -259,6 +260,8 @@ def _facts(record: Mapping[str, Any], letters: Sequence[str]) -> list[tuple[str,
         if text:
             facts.append((_FACT_NAMES.get(key, key.replace("_", " ")), text))
     checksums = [(f"SHA-256 of {row['name']}", row["sha256"]) for row in results if row.get("sha256")]
+    code = {name: entry for row in results for name, entry in row.get("plugins", {}).items()}
+    facts += [("own code of the checkpoints", plugins.describe(code))] if code else []
     return [*facts, ("program", _value_text(record["versions"])), *checksums]
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from gan.config import plugins
+from gan.config.choices import NETWORKS
 from gan.config.train_config import TrainConfig
 from gan.data.datasets import open_path
 from gan.data.decode import CROPPED, ENLARGED, RESIZED, TO_GREY, inspect_image
@@ -20,6 +22,7 @@ from gan.runs import checkpoint
 from gan.runs.checkpoint import CheckpointFile, train_config_of
 from gan.runs.locate import describe_contents
 from gan.runs.log import LOG
+from gan.runs.own_code import import_named_code, require_used
 from gan.runtime import resolve_device
 from gan.sampling.load_generator import restore_generator, weights_entry
 from gan.utils.progress import say
@@ -83,17 +86,22 @@ def unique_targets(targets: Sequence[str]) -> tuple[str, ...]:
     return tuple(unique.values())
 
 
-def read_checkpoint_targets(targets: Sequence[str], *, ema: bool, seed: int, device: str) -> dict[str, list[Target]]:
+def read_checkpoint_targets(
+    targets: Sequence[str], *, ema: bool, seed: int, device: str, network: Sequence[str] = ()
+) -> dict[str, list[Target]]:
     """Read the checkpoints and runs among targets, as entries by target; check that the other targets exist.
 
     Each file is read here for its metadata. The first stays in memory until it is scored; the others are read again
     then, since the checkpoints of a run may not fit into memory together.
 
+    Args:
+        network: networks of the user's own, as in `--network`, whose code may run.
+
     Raises:
         UsageError: a target does not exist, or is of a kind that cannot be scored.
         UserError: a checkpoint is damaged, or all checkpoints of a run are.
     """
-    reader = _CheckpointReader(ema=ema, seed=seed, device=device)
+    reader = _CheckpointReader(ema=ema, seed=seed, device=device, network=network)
     entries: dict[str, list[Target]] = {}
     for target in targets:
         path = Path(target).expanduser()
@@ -109,6 +117,8 @@ def read_checkpoint_targets(targets: Sequence[str], *, ema: bool, seed: int, dev
             raise UsageError(f"TARGET {target}: {contents}")
         elif path.is_file() and path.suffix.lower() not in (".zip", ".npz"):
             raise UsageError(f"TARGET {target}: is not a checkpoint (.pt), run, folder, .zip or .npz")
+    networks = [entry.config.network for runs in entries.values() for entry in runs if entry.config]
+    require_used(NETWORKS, network, networks, "the checkpoints")
     return entries
 
 
@@ -154,9 +164,10 @@ def resolve_targets(
 class _CheckpointReader:
     """Makes targets of checkpoint files, and keeps the first file in memory until it is scored."""
 
-    def __init__(self, *, ema: bool, seed: int, device: str) -> None:
+    def __init__(self, *, ema: bool, seed: int, device: str, network: Sequence[str]) -> None:
         # Resolved before files are read: on a CPU, freed memory is then reused, which makes reading faster.
         self._ema, self._seed, self._device = ema, seed, resolve_device(device)
+        self._network = network
         self._first: Path | None = None
         self._in_memory: CheckpointFile | None = None
 
@@ -166,6 +177,8 @@ class _CheckpointReader:
         for path in checkpoint.list_checkpoints(folder):
             try:
                 entries.append(self.read(path, str(folder)))
+            except plugins.CodeNotNamed:
+                raise
             except UserError as error:
                 say(f"{error}; skipped")
         if not entries:
@@ -175,8 +188,9 @@ class _CheckpointReader:
     def read(self, path: Path, target: str) -> Target:
         file = checkpoint.read_checkpoint(path)
         state, config = file.state, train_config_of(file.state, path)
+        import_named_code(NETWORKS, config.network, self._network, state, path)
         if self._first is None:
-            needed = {"kind", "config", "data", weights_entry(ema=self._ema)}
+            needed = {"kind", "config", "data", "plugins", weights_entry(ema=self._ema)}
             self._first = path
             self._in_memory = file._replace(state={key: state[key] for key in needed & state.keys()})
         log = path.parent / LOG
@@ -194,6 +208,7 @@ class _CheckpointReader:
                 "images_seen": state["step"] * config.n_dis * config.batch,
                 "sha256": file.sha256,
                 "data_fingerprint": state["data"]["fingerprint"],
+                **({"plugins": state["plugins"]} if "plugins" in state else {}),
             },
             log=log if log.exists() else None,
             config=config,
@@ -204,7 +219,7 @@ class _CheckpointReader:
         if path == self._first:
             in_memory, self._in_memory = self._in_memory, None
         file = collectives.on_rank0(lambda: in_memory or checkpoint.read_checkpoint(path))
-        generator, config, classes = restore_generator(file, ema=self._ema, device=self._device)
+        generator, config, classes = restore_generator(file, ema=self._ema, device=self._device, network=self._network)
         return generator_stream(
             generator, count, self._seed, name=str(path), latent_dim=config.latent_dim, classes=len(classes)
         )

@@ -8,15 +8,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from gan.config.plugins import CodeNotNamed
 from gan.config.train_config import TrainConfig
 from gan.data.image_set import ImageSet
 from gan.distributed import collectives, process_group
+from gan.errors import UsageError
 from gan.evaluation.image_streams import generator_stream, image_set_stream
 from gan.metrics.extractor import Extractor, ExtractorOptions
 from gan.metrics.frechet import count_warning
 from gan.metrics.protocol import Protocol, protocol_differences
 from gan.metrics.reference import Reference
-from gan.metrics.score import measure_reference, score
+from gan.metrics.score import available_metrics, measure_reference, score
 from gan.metrics.score_table import SCORES
 from gan.runs import log
 from gan.runs.run_dir import RunDirectory
@@ -33,7 +35,15 @@ def training_extractor(config: TrainConfig, device: torch.device, *, otherwise: 
     from gan.metrics.extractors import create_extractor  # loads torchvision, which takes a second
 
     options = ExtractorOptions(features=config.features, device=device.type)
-    return create_extractor(options, config.data, otherwise=otherwise)
+    try:
+        return create_extractor(options, config.data, otherwise=otherwise)
+    except CodeNotNamed as error:
+        if not config.features.startswith("classifier:"):
+            raise
+        raise UsageError(
+            f"--features {config.features}: was trained under a norm of your own, which only `report`, `data stats` "
+            "and `export` can load (--norm)"
+        ) from error
 
 
 def training_reference(data: ImageSet, extractor: Extractor, metrics: Sequence[str]) -> Reference:
@@ -93,7 +103,7 @@ class TrainingEvaluator:
         self._run = run
         self._extractor = extractor
         self._classes = classes
-        self._metrics = metrics
+        self._metrics = available_metrics(metrics, extractor)
         self._said = set() if said is None else said
         self._reference = reference or cache(lambda: training_reference(data, extractor, metrics))
 
@@ -141,5 +151,5 @@ class TrainingEvaluator:
 
 
 def format_scores(scores: dict[str, Any]) -> str:
-    """FID and Inception score in one line."""
-    return ", ".join(f"{column.title} {column.format(scores)}" for column in SCORES[:2])
+    """FID, and the Inception score if there is one, in one line."""
+    return ", ".join(f"{column.title} {column.format(scores)}" for column in SCORES[:2] if column.key in scores)

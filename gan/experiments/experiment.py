@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from gan.config import plugins
 from gan.errors import UsageError, UserError
 from gan.report.document import Report
 from gan.report.terminal import print_report
 from gan.runs.command_line import location_flags, program_name
 from gan.runs.lock import exclusive_lock
+from gan.runs.own_code import import_own_code
 from gan.runs.run_dir import RunDirectory
 from gan.runtime import Runtime
 from gan.utils.files import prepare_folder, write_json
@@ -29,6 +31,8 @@ class Plan(Protocol):
     def differences(self: PlanT, other: PlanT) -> list[str]: ...
     def merge(self: PlanT, other: PlanT) -> PlanT: ...
     def trainings(self) -> Iterator[Any]: ...
+    def own_code(self) -> list[plugins.OwnCode]: ...
+    def plugin_records(self) -> plugins.Records: ...
 
 
 class Experiment(ABC, Generic[PlanT, TrainingT]):
@@ -55,6 +59,8 @@ class Experiment(ABC, Generic[PlanT, TrainingT]):
         self._device = device
         self.existing = self._read_config(parse_plan)
         """Content of config.json, with `config` parsed; None for a new run."""
+        self.plugins: plugins.Records = dict((self.existing or {}).get("plugins") or {})
+        """Records of the user's own code in all trainings; see `gan.config.plugins`."""
 
     def _read_config(self, parse_plan: Callable[[dict[str, Any]], PlanT]) -> dict[str, Any] | None:
         path = self.run.config_path
@@ -68,6 +74,7 @@ class Experiment(ABC, Generic[PlanT, TrainingT]):
         if kind != self.command:
             raise UsageError(f"RUN {self.run.name}: was made by `{kind}` ({self.folder}); choose another name")
         try:
+            plugins.require_unchanged(content.get("plugins"), {}, path)  # its form
             return {**content, "config": parse_plan(content["config"])}
         except (KeyError, TypeError, AttributeError, UsageError) as error:
             raise UserError(f"{path}: does not fit this version of msn-gan ({error}); choose another name") from error
@@ -102,7 +109,8 @@ class Experiment(ABC, Generic[PlanT, TrainingT]):
                 page = self.folder / f"{self.result_name}.html"
                 say(f"wrote {page}, {self.result_name}.md and {self.result_name}.json", link=page)
         if stopped is not None:
-            words = shlex.join([self.command, self.run.name, *location_flags(self.run.root, self._device)])
+            flags = [*plugins.flag_words(self.plan.own_code()), *location_flags(self.run.root, self._device)]
+            words = shlex.join([self.command, self.run.name, *flags])
             say(f"stopped, checkpoint saved; resume with: {program_name()} {words}")
         return stopped
 
@@ -114,24 +122,28 @@ class Experiment(ABC, Generic[PlanT, TrainingT]):
         """Run the requested trainings that are not done; return the signal that stopped them, or None.
 
         Raises:
-            UserError: the images differ from those that the run began with, or a file cannot be written.
+            UserError: the images or the user's own code differ from those that the run began with, the user has not
+                named the code, or a file cannot be written.
         """
         if todo := self.left():
+            self.plugins |= import_own_code(self.requested, self.plugins, f"RUN {self.run.name}")
             return self._train_all(todo)
         assert self.existing is not None
         if self._image_settings(self.existing["config"]) != self._image_settings(self.requested):
             self._load_images()
-        self.run.update_config(self.plan.to_dict())  # finished trainings may have been added, or reordered
+        self.run.update_config(
+            self.plan.to_dict(), self.plugins
+        )  # finished trainings may have been added, or reordered
         return None
 
     def _write_config(self, facts: Callable[[], dict[str, Any]]) -> None:
         """Write the plan to config.json; in a new run `facts` are added, in an existing one its content is kept."""
         prepare_folder(self.folder)
         if self.existing:
-            self.run.update_config(self.plan.to_dict())
+            self.run.update_config(self.plan.to_dict(), self.plugins)
         else:
             self.existing = facts()
-            self.run.write_config(self.plan.to_dict(), {"kind": self.command, **self.existing})
+            self.run.write_config(self.plan.to_dict(), {"kind": self.command, **self.existing}, self.plugins)
         self.existing["config"] = self.plan
 
     def results(self) -> list[dict[str, Any]]:
@@ -151,6 +163,7 @@ class Experiment(ABC, Generic[PlanT, TrainingT]):
             "schema": 1,
             "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
             "config": self.plan.to_dict(),
+            **({"plugins": self.plugins} if self.plugins else {}),
             "data": self.existing["data"],
             "planned": len(list(self.plan.trainings())),
             **self._summarize(results, self.existing),

@@ -42,6 +42,10 @@ class ExportOptions:
     out: Path | None = None
     overwrite: bool = False
     """Replace the file if it exists."""
+    network: tuple[str, ...] = ()
+    """Networks of the user's own, whose code may run."""
+    norm: tuple[str, ...] = ()
+    """Norms of the user's own, for a discriminator or a classifier; likewise."""
 
 
 def export_network(options: ExportOptions) -> Path:
@@ -57,7 +61,14 @@ def export_network(options: ExportOptions) -> Path:
     _check_options(options, form)
     if form.packages:
         optional_packages.require_packages(f"--format {options.format}", form.packages)
-    source = load_export_source(options.checkpoint, options.what, ema=options.ema, uint8=options.uint8)
+    source = load_export_source(
+        options.checkpoint,
+        options.what,
+        ema=options.ema,
+        uint8=options.uint8,
+        network=options.network,
+        norm=options.norm,
+    )
     path = options.out or _default_path(options, source, form)
     require_new(path, "--out", overwrite=options.overwrite)
     with removing_new_folders(path.parent):

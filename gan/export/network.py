@@ -1,7 +1,7 @@
 """The network to export: read from a checkpoint, with its inputs, its output and its recipe"""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan.config.choices import NETWORKS, NORMS
 from gan.errors import UsageError
 from gan.export.folding import FoldedNetwork
 from gan.models import build_discriminator, build_generator
@@ -16,6 +17,7 @@ from gan.models.classifiers import CLASSIFIER_KIND, build_classifier, classifier
 from gan.runs import checkpoint
 from gan.runs.checkpoint import CLASSIFIER_FILE, CheckpointFile, train_config_of
 from gan.runs.locate import find_checkpoint
+from gan.runs.own_code import import_named_code, require_used
 from gan.sampling import generate
 from gan.utils.counted import counted
 from gan.utils.environment import program_versions
@@ -90,16 +92,26 @@ class Uint8Generator(nn.Module):
         return generate.to_uint8(self.generator(latents, labels))
 
 
-def load_export_source(path: Path, what: str | None, *, ema: bool | None = None, uint8: bool = False) -> ExportSource:
+def load_export_source(
+    path: Path,
+    what: str | None,
+    *,
+    ema: bool | None = None,
+    uint8: bool = False,
+    network: Sequence[str] = (),
+    norm: Sequence[str] = (),
+) -> ExportSource:
     """Load the network of a checkpoint, or of the folder of a run of `train` or `classify`.
 
     Args:
         what: `generator` or `discriminator`; None for a classifier, or for a GAN's generator.
         ema: the EMA weights of a generator, not the trained ones; None: True.
         uint8: the generator outputs bytes.
+        network, norm: those of the user's own, as in `--network` and `--norm`, whose code may run.
 
     Raises:
-        UserError: there is no whole checkpoint at `path`, or its weights do not fit.
+        UserError: the network needs code that is not named or has changed; there is no whole checkpoint at `path`, or
+            its weights do not fit.
         UsageError: the checkpoint has no such network, or the network no such option.
     """
     file = find_checkpoint(_classifier_path(path), "export")
@@ -110,9 +122,25 @@ def load_export_source(path: Path, what: str | None, *, ema: bool | None = None,
         raise UsageError(f"--uint8: is for the images of a generator; a {kind} outputs logits")
     if kind != GENERATOR and ema is not None:
         raise UsageError(f"--{'' if ema else 'no-'}ema: only a generator has EMA weights, a {kind} has none")
+    _import_own_code(file, kind, network, norm)
     if kind == CLASSIFIER:
         return _classifier_source(file)
     return _gan_source(file, kind, ema=ema is not False, uint8=uint8)
+
+
+def _import_own_code(file: CheckpointFile, kind: str, network: Sequence[str], norm: Sequence[str]) -> None:
+    """Import the user's own code that a network needs; a UserError if it is not named, not needed, or has changed."""
+    where, state = file.path, file.state
+    networks, norms = [], []
+    if kind == CLASSIFIER:
+        norms = [state.get("norm")]
+    else:
+        config = train_config_of(state, where)
+        networks, norms = [config.network], [config.norm] if kind == DISCRIMINATOR else []
+    for choices, named, values in ((NETWORKS, network, networks), (NORMS, norm, norms)):
+        require_used(choices, named, values, f"the {kind} of {where}")
+        for value in values:
+            import_named_code(choices, value, named, state, where)
 
 
 def _classifier_path(path: Path) -> Path:

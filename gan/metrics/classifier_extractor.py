@@ -9,12 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
+from gan.config.choices import NORMS
 from gan.errors import UsageError, UserError
 from gan.metrics.batched_inference import BatchedExtractor
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.preprocess import for_classifier
 from gan.models.classifiers import classifier_from_state
 from gan.runs import checkpoint
+from gan.runs.own_code import import_named_code, require_used
 from gan.utils.counted import counted
 
 _LEAST_ACCURACY = 0.5  # of a classifier whose features are trusted
@@ -95,6 +97,8 @@ class ClassifierExtractor(BatchedExtractor):
         super().__init__(options)
         file = checkpoint.read_checkpoint(options.weights)
         state = file.state
+        require_used(NORMS, options.norm, [state.get("norm")], options.weights)
+        import_named_code(NORMS, state.get("norm"), options.norm, state, options.weights)
         self._network = classifier_from_state(state, options.weights).to(self.device).requires_grad_(False)
         self.dimension = self._network.dimension
         self.classes = len(state["classes"])

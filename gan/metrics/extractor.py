@@ -19,7 +19,7 @@ class ExtractorOptions:
     """The feature extractor chosen on the command line."""
 
     features: str = "auto"
-    """`inception`, `digits` or `classifier:FILE`; `auto`: `digits` for the digits, `inception` for other data."""
+    """A name or reference in FEATURES, `classifier:FILE`, or `auto`: `digits` for the digits, else `inception`."""
     preprocess: str | None = None
     """A name in PREPROCESS, of Inception only; None: pytorch-fid."""
     precision: str = "fp32"
@@ -30,6 +30,8 @@ class ExtractorOptions:
     """Accept Inception weights other than the published ones; their hash goes into the protocol."""
     batch: int | None = None
     """Images in one forward pass; None: a size that suits the device."""
+    norm: tuple[str, ...] = ()
+    """Norms of the user's own, for a classifier that was trained under one, whose code may run."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `mps`."""
 
@@ -63,7 +65,7 @@ class Extractor(typing.Protocol):
     dimension: int
     """D, length of a feature vector."""
     classes: int
-    """K, number of logits."""
+    """K, number of logits; 0: none, so that there is no Inception score."""
     batch_size: int
     """Images in one forward pass."""
     protocol: Protocol

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from gan.config.choices import FEATURES
 from gan.data.datasets import DATASETS
 from gan.distributed import collectives
 from gan.errors import UsageError, UserError
@@ -40,20 +41,21 @@ def create_extractor(options: ExtractorOptions, data: str | None = None, *, othe
     features = options.features
     if features == "auto":
         features = "digits" if data == "digits" else "inception"
-    name, _, checkpoint = features.partition(":")
-    if name not in EXTRACTORS:
-        raise UsageError(f"--features {name}: no such network; choose from auto, {', '.join(EXTRACTORS)}")
-    if checkpoint and name != "classifier":
-        raise UsageError(f"--features {features}: only classifier takes a file, as classifier:FILE")
+    is_classifier = features.startswith("classifier:")
+    name = "classifier" if is_classifier else FEATURES.canonical(features)
+    if problem := FEATURES.problem(name):
+        raise UsageError(f"--features {features}: {problem}")
     if name != "inception" and (options.preprocess or options.weights):
         flag = "--preprocess" if options.preprocess else "--inception-weights"
         raise UsageError(f"{flag}: is for --features inception, not for {features}")
-    if checkpoint:
-        options = replace(options, weights=Path(checkpoint))
+    if options.norm and not is_classifier:
+        raise UsageError(f"--norm: is for --features classifier:FILE, not for {features}")
+    weights = Path(features.partition(":")[2]) if is_classifier else options.weights
+    options = replace(options, features=name, weights=weights)
 
     def create() -> Extractor:
         try:
-            return EXTRACTORS[name](options)
+            return FEATURES.load(name)(options)
         except NoWeights as error:
             raise UserError("; ".join(filter(None, (str(error), _other_features(data), otherwise)))) from error
 

@@ -16,7 +16,7 @@ from gan.metrics.precision_recall import precision_recall
 from gan.metrics.reference import Reference, cache_reference, load_cached_reference, reference_cache_path
 from gan.metrics.score_table import require_known_metrics
 from gan.utils.counted import counted
-from gan.utils.progress import progress, working
+from gan.utils.progress import progress, say, working
 
 IS_SPLITS = 10
 KID_SUBSETS = 100
@@ -27,6 +27,20 @@ _IS_SPLIT, _IS_PER_CLASS = 500, 10  # images of a split in all and per class, be
 
 _NEED_REFERENCE = {"fid", "kid", "pr"}
 _NEED_FEATURES = {"kid", "pr"}  # need the features of every image, real and generated
+
+
+def available_metrics(metrics: Sequence[str], extractor: Extractor) -> tuple[str, ...]:
+    """The metrics that an extractor can compute: without logits, no Inception score, which a message says."""
+    if "is" not in metrics or extractor.classes:
+        return tuple(metrics)
+    say(f"{extractor.name} returns features without logits: the Inception score is left out")
+    return tuple(name for name in metrics if name != "is")
+
+
+def require_logits(extractor: Extractor) -> None:
+    """Raise a UsageError if an extractor has no logits, which the Inception score needs."""
+    if not extractor.classes:
+        raise UsageError(f"--metrics is: needs logits, and {extractor.name} returns features only; leave it out")
 
 
 def measure_reference(
@@ -101,6 +115,8 @@ def score(
         UserError: images or reference cannot be used.
     """
     _check(generated, real, metrics)
+    if "is" in metrics:
+        require_logits(extractor)
     if not _NEED_REFERENCE & set(metrics):
         real = None
     if isinstance(real, ImageStream):

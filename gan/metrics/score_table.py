@@ -1,6 +1,6 @@
 """The metrics by name, and their scores in tables, charts and logs: key, title, direction and number format of each"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gan.errors import UsageError
@@ -47,6 +47,12 @@ SCORES = (
     Score("precision", "Precision", 1, digits=3),
     Score("recall", "Recall", 1, digits=3),
 )
+
+
+def measured_scores(trainings: Iterable[Mapping[str, Any]]) -> tuple[Score, ...]:
+    """The scores that the trainings of a comparison have in their `curve`; all of SCORES if none has a curve."""
+    curves = [training["curve"] for training in trainings if training["curve"]]
+    return tuple(score for score in SCORES if not curves or any(score.key in curve for curve in curves))
 
 
 def require_known_metrics(metrics: Sequence[str]) -> None:

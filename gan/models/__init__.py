@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from gan.config import choices
+from gan.config import choices, plugins
 from gan.config.train_config import TrainConfig
+from gan.errors import UsageError
 from gan.models.blocks import DiscriminatorNorm
 from gan.models.dcgan import WIDTH, DCGANDiscriminator, DCGANGenerator
+from gan.models.own_network import check_discriminator, check_generator
 from gan.models.resnet import SHAPES, ResNetDiscriminator, ResNetGenerator
 from gan.norm import settle_input_sizes
 from gan.utils.random_streams import WEIGHTS, random_stream
@@ -32,13 +34,24 @@ NETWORKS: dict[str, Network] = {
 }
 
 
+_GENERATOR_CALL = "generator(resolution, channels, latent_dim, width=, classes=), then network(latents, labels=None)"
+_DISCRIMINATOR_CALL = (
+    "discriminator(resolution, channels, width=, classes=, normalize=), then network(images, labels=None)"
+)
+
+
 def build_generator(config: TrainConfig, classes: int = 0) -> nn.Module:
     """Build the generator of a run, conditioned on `classes` classes, with initial weights drawn from the seed."""
+    build = choices.NETWORKS.load(config.network).generator
+    sizes = (config.resolution, config.channels, config.latent_dim)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream(config.seed, WEIGHTS, 0).initial_seed())
-        return choices.NETWORKS.load(config.network).generator(
-            config.resolution, config.channels, config.latent_dim, width=config.g_width, classes=classes
-        )
+        if config.network in NETWORKS:
+            return build(*sizes, width=config.g_width, classes=classes)
+        with plugins.reported_errors(f"--network {config.network}", _GENERATOR_CALL):
+            generator = build(*sizes, width=config.g_width, classes=classes)
+            check_generator(generator, config, classes)
+    return generator
 
 
 def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
@@ -46,12 +59,22 @@ def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
 
     Raises UsageError if `norm_layers` has the number of a convolution that the network does not have.
     """
+    build = choices.NETWORKS.load(config.network).discriminator
+    normalize = DiscriminatorNorm(choices.NORMS.load(config.norm), config.norm_layers)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream(config.seed, WEIGHTS, 1).initial_seed())
-        normalize = DiscriminatorNorm(choices.NORMS.load(config.norm), config.norm_layers)
-        discriminator = choices.NETWORKS.load(config.network).discriminator(
-            config.resolution, config.channels, width=config.d_width, classes=classes, normalize=normalize
-        )
+        options: dict[str, Any] = {"width": config.d_width, "classes": classes, "normalize": normalize}
+        if config.network in NETWORKS:
+            discriminator = build(config.resolution, config.channels, **options)
+        else:
+            with plugins.reported_errors(f"--network {config.network}", _DISCRIMINATOR_CALL):
+                discriminator = build(config.resolution, config.channels, **options)
+                check_discriminator(discriminator, config, classes)
+            if not normalize.count and config.norm != "none":
+                raise UsageError(
+                    f"--network {config.network}: its discriminator gives no layer to normalize.hidden(layer), so that "
+                    f"--norm {config.norm} has no effect; use normalize in it, or --norm none"
+                )
     normalize.check_layer_numbers()
     # For norms that depend on the sizes of maps.
     labels = [torch.zeros(1, dtype=torch.long)] if classes else []

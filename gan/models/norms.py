@@ -67,32 +67,29 @@ def _chain(first: Callable[[nn.Module], nn.Module], second: Callable[[nn.Module]
 def _own_norm(reference: str, flag: str) -> tuple[Norm, bool]:
     """A user's own norm, and whether it is a weight map: its `hidden` returns the layer that it was given."""
     own = plugins.load(reference, flag)
-    if isinstance(own, type):
-        own = own()
     where = f"{flag} {reference}"
-    if isinstance(own, Norm):
-        return own, _returns_the_layer(own.hidden, where)
-    if hasattr(own, "hidden") and hasattr(own, "output"):
-        norm = Norm(
-            own.hidden, own.output, pools=bool(getattr(own, "pools", False)), critic=getattr(own, "critic", None)
-        )
-        return norm, _returns_the_layer(norm.hidden, where)
-    if not callable(own):
-        raise UsageError(
-            f"{where}: is of type {type(own).__name__}; a norm is an object with hidden(layer) and output(layer), or a "
-            "function of a layer"
-        )
-    is_map = _returns_the_layer(own, where)
-    return Norm(own, own if is_map else plain, pools=False), is_map
+    with plugins.reported_errors(where, "function(layer), or hidden(layer) and output(layer) of an object"):
+        if isinstance(own, type):
+            own = own()
+        if isinstance(own, Norm):
+            return own, _returns_the_layer(own.hidden)
+        if hasattr(own, "hidden") and hasattr(own, "output"):
+            pools, critic = bool(getattr(own, "pools", False)), getattr(own, "critic", None)
+            return Norm(own.hidden, own.output, pools=pools, critic=critic), _returns_the_layer(own.hidden)
+        if not callable(own):
+            raise UsageError(
+                f"{where}: is of type {type(own).__name__}; a norm is an object with hidden(layer) and output(layer), "
+                "or a function of a layer"
+            )
+        is_map = _returns_the_layer(own)
+        return Norm(own, own if is_map else plain, pools=False), is_map
 
 
-def _returns_the_layer(function: Callable[[nn.Module], nn.Module], where: str) -> bool:
-    """True if a function of a layer returns the layer itself; a UsageError if it returns no module."""
+def _returns_the_layer(function: Callable[[nn.Module], nn.Module]) -> bool:
+    """True if a function of a layer returns the layer itself; a TypeError if it returns no module."""
     with torch.random.fork_rng(devices=[]):
         layer = nn.Conv2d(4, 4, 3, padding=1)
         result = function(layer)
     if not isinstance(result, nn.Module):
-        raise UsageError(
-            f"{where}: returned {type(result).__name__} for a convolution; return the layer, or a module around it"
-        )
+        raise TypeError(f"returned {type(result).__name__} for a convolution; return the layer, or a module around it")
     return result is layer

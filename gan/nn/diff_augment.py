@@ -63,6 +63,19 @@ def own_augmentation(augmentation: Any) -> Augmentation:
     return function, count
 
 
+def check_augmentation(augmentation: Augmentation, channels: int, resolution: int) -> None:
+    """Raise a TypeError unless an augmentation returns images of the same shape, with gradients."""
+    function, count = augmentation
+    images = torch.zeros(2, channels, resolution, resolution, requires_grad=True)
+    with torch.enable_grad():
+        augmented = function(images, torch.full((2, count), 0.5))
+    if not isinstance(augmented, Tensor) or augmented.shape != images.shape:
+        form = tuple(augmented.shape) if isinstance(augmented, Tensor) else type(augmented).__name__
+        raise TypeError(f"returned {form} for images {tuple(images.shape)}; it must return images of the same shape")
+    if not augmented.requires_grad:
+        raise TypeError("the augmented images have no gradient with respect to the images")
+
+
 def count_uniforms(augmentations: Sequence[Augmentation]) -> int:
     """Number of uniform numbers per image that augmentations need."""
     return sum(count for _, count in augmentations)

@@ -76,14 +76,32 @@ LOSSES: dict[str, GANLoss] = {
 
 
 def own_loss(loss: Any) -> GANLoss:
-    """A user's own loss: an object with functions `discriminator` and `generator` of real and fake logits.
+    """A user's own loss: an object, or a class, with functions `discriminator` and `generator` of real and fake logits.
 
-    `uses_real` is True unless the object says otherwise. Raises a TypeError for anything else.
+    `uses_real` is True unless the object says otherwise. Both functions are tried on two logits. Raises a TypeError for
+    anything else.
     """
+    loss = loss() if isinstance(loss, type) else loss
     discriminator, generator = getattr(loss, "discriminator", None), getattr(loss, "generator", None)
     if not (callable(discriminator) and callable(generator)):
         raise TypeError("must have functions discriminator(real, fake) and generator(real, fake), as a GANLoss")
+    _check_loss("discriminator", discriminator, ("real", "fake"))
+    _check_loss("generator", generator, ("fake",))
     return GANLoss(discriminator, generator, uses_real=bool(getattr(loss, "uses_real", True)))
+
+
+def _check_loss(name: str, loss: Loss, needed: tuple[str, ...]) -> None:
+    """Raise a TypeError unless a loss is a scalar with gradients with respect to the logits in `needed`."""
+    logits = {key: torch.tensor([0.5, -0.25], requires_grad=True) for key in ("real", "fake")}
+    with torch.enable_grad():
+        value = loss(logits["real"], logits["fake"])
+    if not isinstance(value, Tensor) or value.dim():
+        form = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{name}(real, fake) returned {form}; it must return a scalar tensor, the mean over the batch")
+    gradients = torch.autograd.grad(value, list(logits.values()), allow_unused=True) if value.requires_grad else ()
+    reached = [key for key, gradient in zip(logits, gradients, strict=False) if gradient is not None]
+    if missing := [key for key in needed if key not in reached]:
+        raise TypeError(f"{name}(real, fake) has no gradient with respect to the {' and '.join(missing)} logits")
 
 
 def squared_gradient(logits: Tensor, images: Tensor) -> Tensor:

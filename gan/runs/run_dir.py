@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gan.config.plugins import Records
 from gan.errors import UsageError
 from gan.runs import checkpoint
 from gan.utils.environment import program_versions
@@ -86,16 +87,26 @@ class RunDirectory:
         with suppress(OSError):
             self.samples.rmdir()
 
-    def update_config(self, config: dict[str, Any]) -> None:
-        """Write the config of a resumed run into its config.json, keeping other entries; a UserError if that fails."""
-        content = self._read_config()  # if it is unreadable, the checkpoints contain the config as well
-        if "config" in content and content["config"] != config:
-            write_json(self.config_path, {**content, "config": config})
+    def update_config(self, config: dict[str, Any], plugins: Records) -> None:
+        """Write the config of a resumed run into its config.json, keeping other entries; a UserError if that fails.
 
-    def write_config(self, config: dict[str, Any], extra: dict[str, Any]) -> None:
-        """Write config.json: config, `extra`, command, versions, git commit; a UserError if it cannot be written."""
-        content = {"config": config, **extra, "versions": program_versions(), "command": sys.argv}
-        write_json(self.config_path, content)
+        Args:
+            plugins: records of the user's own code, see `gan.config.plugins`.
+        """
+        content = self._read_config()  # if it is unreadable, the checkpoints contain the config as well
+        if "config" not in content or (content["config"], content.get("plugins", {})) == (config, plugins):
+            return
+        others = {key: value for key, value in content.items() if key != "plugins"}
+        write_json(self.config_path, {**others, "config": config, **_plugins_entry(plugins)})
+
+    def write_config(self, config: dict[str, Any], extra: dict[str, Any], plugins: Records) -> None:
+        """Write config.json: config, own code, `extra`, versions, command; a UserError if it cannot be written.
+
+        Args:
+            plugins: records of the user's own code, see `gan.config.plugins`.
+        """
+        content = {"config": config, **_plugins_entry(plugins), **extra}
+        write_json(self.config_path, {**content, "versions": program_versions(), "command": sys.argv})
 
     def mark_checkpointed(self) -> None:
         """Record in config.json that the run has had a checkpoint, so that missing ones are noticed.
@@ -118,6 +129,11 @@ class RunDirectory:
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
+
+
+def _plugins_entry(plugins: Records) -> dict[str, Any]:
+    """The entry `plugins` of config.json; none without own code."""
+    return {"plugins": plugins} if plugins else {}
 
 
 def default_output_name(path: Path) -> Path:

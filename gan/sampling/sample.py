@@ -45,6 +45,8 @@ class SampleOptions:
     device: str = "auto"
     overwrite: bool = False
     """Replace a file, or a folder of sampled images, that exists."""
+    network: tuple[str, ...] = ()
+    """Networks of the user's own, whose code may run."""
 
 
 def write_samples(path: Path, out: Path | None, options: SampleOptions) -> Path:
@@ -65,7 +67,7 @@ def write_samples(path: Path, out: Path | None, options: SampleOptions) -> Path:
     is_walk = options.frames is not None
     target = out or _default_out(path, f"{'walk' if is_walk else 'sample'}-seed-{options.seed}.png")
     collectives.on_rank0(lambda: _check_out(target, walks=is_walk, overwrite=options.overwrite))
-    generator = load_generator(path, ema=options.ema, device=options.device, best=options.best)
+    generator = load_generator(path, ema=options.ema, device=options.device, best=options.best, network=options.network)
     label = _class_index(options.label, generator.classes)
     count = options.num or (64 if options.frames is None else 8)
     columns = options.columns or math.ceil(math.sqrt(count))

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from gan.config import plugins
 from gan.config.train_config import TrainConfig
 from gan.data.image_set import ImageSet
 from gan.data.loading import load_images
@@ -43,17 +44,20 @@ def begin_or_resume(
         extra: further entries of config.json of a new run.
 
     Raises:
-        UserError: the images are not those that the run started with, or a file cannot be written.
+        UserError: the images or the user's own code are not those that the run started with, or a file cannot be
+            written.
     """
     if state:
+        plugins.require_unchanged(state.get("plugins"), trainer.plugins, f"RUN {run.name}")
         require_same_images(run, "images", state["data"], trainer.data)
         trainer.load_state(state)
 
     def write_files() -> None:
         if state:
-            run.update_config(trainer.config.to_dict())
+            run.update_config(trainer.config.to_dict(), trainer.plugins)
         else:
-            run.write_config(trainer.config.to_dict(), {**_config_entries(trainer), **(extra or {})})
+            entries = {**_config_entries(trainer), **(extra or {})}
+            run.write_config(trainer.config.to_dict(), entries, trainer.plugins)
             save_real_images(trainer, run)
 
     collectives.on_rank0(write_files)

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from gan.config import plugins
 from gan.config.choices import AUGMENTATIONS
 from gan.config.train_config import TrainConfig
 from gan.data.batches import Batches, to_float
 from gan.data.device_resident import pixels_on_gpu
 from gan.data.image_set import ImageSet
 from gan.distributed import process_group
-from gan.nn.diff_augment import count_uniforms
+from gan.nn.diff_augment import check_augmentation, count_uniforms
 from gan.runtime import Runtime
 from gan.utils.random_streams import AUGMENTATION, INTERPOLATION, LATENTS, random_stream
 
@@ -64,6 +65,10 @@ class InputSampler:
     def __init__(self, config: TrainConfig, runtime: Runtime, data: ImageSet, classes: int) -> None:
         self.config, self.runtime, self.classes = config, runtime, classes
         self.augmentations = [AUGMENTATIONS.load(name) for name in config.augment]
+        for name, augmentation in zip(config.augment, self.augmentations, strict=True):
+            if name not in AUGMENTATIONS.names:
+                with plugins.reported_errors(f"--augment {name}", "function(images, uniform numbers)"):
+                    check_augmentation(augmentation, config.channels, config.resolution)
         self._positions = process_group.own_batch_positions(config.batch, config.accumulate)
         self.batches = Batches(data, config.batch, config.seed, flip=config.flip, positions=self._positions)
         self._labels = data.labels

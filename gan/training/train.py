@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from gan.config.choices import NETWORKS
+from gan.config.plugins import flag_words
 from gan.config.presets import preset_config
 from gan.config.resolve import read_config_file, require_data, resolve_config, resolve_resumed_config
 from gan.config.train_config import TrainConfig
@@ -20,6 +22,7 @@ from gan.metrics.extractor import Extractor
 from gan.runs import checkpoint
 from gan.runs.command_line import location_flags, program_name
 from gan.runs.lock import exclusive_lock
+from gan.runs.own_code import import_own_code
 from gan.runs.resume import edited_flags, load_resumed
 from gan.runs.run_dir import RunDirectory
 from gan.runtime import Runtime, resolve_runtime
@@ -64,6 +67,8 @@ def train_run(
     process_group.own_batch_positions(config.batch, config.accumulate)  # a wrong batch size is refused before loading
     runtime = resolve_runtime(device, config.precision, deterministic=config.deterministic)
     config = dataclasses.replace(config, precision=runtime.precision)  # a resumed run keeps the precision of `auto`
+    if not is_done:
+        import_own_code(config, state and state.get("plugins"), f"RUN {run.name}")
     torch.manual_seed(config.seed)  # nothing draws from this stream, but it is part of the checkpoint
     if dry_run:
         trial.dry_run(config, runtime, run, verbose=verbose)
@@ -174,7 +179,8 @@ def _train(
         _say_next_commands(run, config)
     else:
         command = program_name() if runtime.ranks == 1 else f"torchrun … {sys.argv[0]}"
-        words = shlex.join(["train", run.name, "--resume", *location_flags(run.root)])
+        flags = [*flag_words(config.own_code()), *location_flags(run.root)]
+        words = shlex.join(["train", run.name, "--resume", *flags])
         say(f"stopped at step {trainer.step}, checkpoint saved; resume with: {command} {words}")
     return stopped
 
@@ -194,12 +200,13 @@ def _resume_hint(run: RunDirectory) -> str:
 def _say_next_commands(run: RunDirectory, config: TrainConfig) -> None:
     newest = shlex.quote(str(checkpoint.checkpoint_path(run.checkpoints, config.steps)))
     command = program_name()
+    network = "".join(f" --network {shlex.quote(name)}" for name in NETWORKS.references(config.network))
     if entry := training_evaluator.logged_scores(run).get(config.steps):
         say(f"{training_evaluator.format_scores(entry['scores'])} ({entry['scored_by']})")
     own = f"\n  your own images:       {command} train --data FOLDER-OR-ZIP" if config.data == "digits" else ""
     say(
         f"done: samples are in {run.sample_path(config.steps)}, real images beside it in real.png\n"
-        f"  more samples:          {command} sample {newest} --num 100 --out {run.name}.png\n"
-        f"  scores:                {command} report {newest}\n"
-        f"  latent interpolation:  {command} sample {newest} --interpolate 30 --out {run.name}.gif{own}"
+        f"  more samples:          {command} sample {newest} --num 100 --out {run.name}.png{network}\n"
+        f"  scores:                {command} report {newest}{network}\n"
+        f"  latent interpolation:  {command} sample {newest} --interpolate 30 --out {run.name}.gif{network}{own}"
     )

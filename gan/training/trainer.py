@@ -74,6 +74,8 @@ class Trainer:
             check_finite=not self._defer_finite_check,
             norm=self.norm,
         )
+        self.plugins = config.plugin_records()
+        """Records of the user's own code; see `gan.config.plugins`."""
         self._run_step = cuda_graph.capture_if_possible(self.gan_step, config, runtime, self.norm)
 
     @property
@@ -169,6 +171,7 @@ class Trainer:
             "threads": torch.get_num_threads(),
             "health": self.health.state(),
             "noted": self.metrics.state(),
+            **({"plugins": self.plugins} if self.plugins else {}),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from gan.config.base import Config, config_field, dynamics_field
 from gan.config.choices import CLASSIFIERS, NORMS, PRECISIONS
-from gan.config.norm_spec import parse_norm
+from gan.config.norm_spec import folder_name, parse_norm
 
 CLASSIFY_AUGMENTATIONS = ("auto", "none", "crop", "crop-flip")
 _GREY = ("digits", "mnist", "fashion-mnist")
@@ -27,7 +27,7 @@ class ClassifyTraining(NamedTuple):
     @property
     def name(self) -> str:
         """Name of its folder."""
-        return f"{self.norm}-lr{self.lr!r}-seed{self.seed}"
+        return f"{folder_name(self.norm)}-lr{self.lr!r}-seed{self.seed}"
 
     def __str__(self) -> str:
         return f"{self.norm}, lr {self.lr!r}, seed {self.seed}"

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gan.config.plugins import require_unchanged
 from gan.data.image_set import ImageSet
 from gan.data.train_test_sets import load_train_and_test
 from gan.dynamics.callback import DynamicsCallback
@@ -106,6 +107,7 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining]):
         folder, every = self.folder / training.name, self.requested.dynamics
         prepare_folder(folder)
         trainer = ClassifierTrainer(self.requested, training, self.runtime, train, test)
+        require_unchanged(self.plugins, trainer.plugins, f"RUN {self.run.name}")
         meter = None
         if every:  # built before the state is loaded: it compares with the initial weights
             probe = ClassifierProbe(train, self.requested.batch, self.runtime.device)

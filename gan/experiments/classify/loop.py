@@ -97,11 +97,16 @@ def _finish(trainer: ClassifierTrainer, folder: Path, classes: tuple[str, ...]) 
             "test_images": len(trainer.test),
             "train_images": trainer.image_count,
         }
-        content = {**state, "training": {**_facts(trainer), "images": images, "quality": quality}}
+        content = {**state, **_own_code(trainer), "training": {**_facts(trainer), "images": images, "quality": quality}}
         checkpoint.save_checkpoint(folder / CLASSIFIER_FILE, content)
-    write_result(folder, {**_facts(trainer), "diverged": diverged}, trainer.runtime)
+    write_result(folder, {**_facts(trainer), "diverged": diverged, **_own_code(trainer)}, trainer.runtime)
     for path in checkpoint.list_checkpoints(folder):
         path.unlink()
+
+
+def _own_code(trainer: ClassifierTrainer) -> dict[str, Any]:
+    """The entry `plugins` of files; none without the user's own code."""
+    return {"plugins": trainer.plugins} if trainer.plugins else {}
 
 
 def _facts(trainer: ClassifierTrainer) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from gan.config.plugins import describe
 from gan.experiments import report_parts as parts
 from gan.experiments.provenance import provenance_facts
 from gan.experiments.summary import Result, select_results
@@ -101,5 +102,6 @@ def _facts(record: parts.Record) -> list[tuple[str, str]]:
         *((f"{kind} images", parts.image_set_text(data[kind], config)) for kind in ("train", "test")),
         ("classes", counted(len(data["classes"]), "class")),
         ("seeds", ", ".join(map(str, range(config["seeds"])))),
+        *([("own code", describe(record["plugins"]))] if "plugins" in record else []),
         *provenance_facts(record["trainings"]),
     ]

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from gan.config import plugins
+from gan.config.choices import NORMS
 from gan.data.image_set import ImageSet
 from gan.errors import UserError
 from gan.experiments.classify.batches import TrainingBatches, ordered_batches
@@ -55,6 +57,9 @@ class ClassifierTrainer:
         self._times: list[float] = []  # seconds per step in this epoch
         self._unread: list[Tensor] = []  # (loss, correct predictions) of the last steps, on the device
         self._unread_since = 0.0
+        references = NORMS.references(training.norm)
+        self.plugins = plugins.record(references, "--norms")
+        """Records of the user's own code; see `gan.config.plugins`."""
         self._read_every = 1 if runtime.device.type == "cpu" else _READ_EVERY
 
     def _build_optimizer(self) -> torch.optim.Optimizer:
@@ -152,6 +157,7 @@ class ClassifierTrainer:
             "times": self._times,
             "weights": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            **({"plugins": self.plugins} if self.plugins else {}),
         }
 
     def load_state(self, state: dict[str, Any], where: object) -> None:
@@ -161,8 +167,9 @@ class ClassifierTrainer:
             where: name of the checkpoint in messages.
 
         Raises:
-            UserError: it is from another network or another kind of training.
+            UserError: it is from another network or another kind of training, or the user's own code has changed.
         """
+        plugins.require_unchanged(state.get("plugins"), self.plugins, where)
         try:
             self.network.load_state_dict(state["weights"])
             self.optimizer.load_state_dict(state["optimizer"])

@@ -6,7 +6,7 @@ from typing import Any
 
 from gan.experiments.report_parts import mean_lines, rounded, unique
 from gan.experiments.summary import Result, select_results
-from gan.metrics.score_table import SCORES, Score
+from gan.metrics.score_table import SCORES, Score, measured_scores
 from gan.report.charts import SERIES, Line, line_chart
 from gan.report.document import Figure
 
@@ -27,7 +27,7 @@ def comparison_charts(record: Mapping[str, Any]) -> list[Figure]:
     norms = unique(record["rows"], "norm")
     for setting in unique(record["rows"], "setting"):
         results = select_results(record["trainings"], setting=setting)
-        for score in SCORES[:1] if setting else SCORES:
+        for score in SCORES[:1] if setting else measured_scores(results):
             title = f"{score.title}{f', setting {setting}' if setting else ''}"
             for axis, label in _AXES:
                 if lines := _score_lines(norms, results, score, axis):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gan.config.plugins import require_unchanged
 from gan.data.image_set import ImageSet
 from gan.errors import Diverged, UserError
 from gan.evaluation import training_evaluator
@@ -21,6 +22,7 @@ from gan.experiments.experiment import Experiment
 from gan.experiments.provenance import write_result
 from gan.metrics.extractor import Extractor
 from gan.metrics.reference import Reference
+from gan.metrics.score import available_metrics
 from gan.metrics.score_table import METRICS
 from gan.models import build_discriminator, count_parameters
 from gan.report.document import Report
@@ -92,7 +94,8 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
         extractor = training_evaluator.training_extractor(self.requested.train, self.runtime.device)
         self._check_trainings(extractor)
         data = self._load_images()
-        reference = cache(lambda: training_evaluator.training_reference(data, extractor, METRICS))
+        self._metrics = available_metrics(METRICS, extractor)
+        reference = cache(lambda: training_evaluator.training_reference(data, extractor, self._metrics))
         written = 0.0
         for number, training in enumerate(todo, 1):
             say(f"{self.run.name}, {number} of {len(todo)}: {training}")
@@ -114,6 +117,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
         newest = checkpoint.newest_checkpoint(run.checkpoints)
         with working("building the networks"):
             trainer = Trainer(config, self.runtime, data)
+        require_unchanged(self.plugins, trainer.plugins, f"RUN {self.run.name}")
         meter = dynamics_meter(trainer)
         self._write_config(lambda: _comparison_facts(trainer))  # once networks could be built for the images
         run.create()
@@ -123,7 +127,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
             results.remove_old_grids(run)
             begin_or_resume(trainer, run, None, {"comparison": {"start": initial_state_hashes(trainer)}})
         evaluator = training_evaluator.TrainingEvaluator(
-            config, run, extractor, data, trainer.classes, metrics=METRICS, reference=reference, said=self._said
+            config, run, extractor, data, trainer.classes, metrics=self._metrics, reference=reference, said=self._said
         )
         snapshots = TrainingMemory(self.runtime.device, evaluator)
         diverged = None
@@ -137,6 +141,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
             say(f"{training}: stopped at step {trainer.step:,} of {config.steps:,}, checkpoint saved")
             return stopped
         facts = {**training._asdict(), "diverged": diverged, "peak_memory": snapshots.peak()}
+        facts |= {"plugins": trainer.plugins} if trainer.plugins else {}
         write_result(run.checkpoints, facts, self.runtime)
         return None
 

@@ -66,7 +66,8 @@ def build_plan(
         base = presets.preset_config(train.preset)
     # A width of None, which no flag expresses, becomes the published width where `base` has another.
     unset = [key for key in ("g_width", "d_width") if getattr(train, key) is None and getattr(base, key) is not None]
-    train = train.replace({key: published_widths(train)[key] for key in unset})
+    widths = published_widths(train)
+    train = train.replace({key: widths[key] for key in unset if key in widths})
     if not train.report_every:
         raise UsageError("--report-every 0: a comparison needs scores; give the steps between evaluations")
     return ComparePlan(compare, train)

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from gan.config.base import Config, config_field, flag_name
 from gan.config.choices import NORMS
+from gan.config.norm_spec import folder_name
+from gan.config.plugins import OwnCode, Records, require_allowed
 from gan.config.train_config import TrainConfig
 
 # The learning rates, betas and updates of D with which Miyato et al. 2018 compare norms (arXiv 1802.05957, table 1).
@@ -42,7 +44,7 @@ class ComparedTraining(NamedTuple):
     @property
     def name(self) -> str:
         """Name of its folders."""
-        return f"{self.setting}{'-' * bool(self.setting)}{self.norm}-seed{self.seed}"
+        return f"{self.setting}{'-' * bool(self.setting)}{folder_name(self.norm)}-seed{self.seed}"
 
     def __str__(self) -> str:
         return f"{f'setting {self.setting}, ' if self.setting else ''}{self.norm}, seed {self.seed}"
@@ -108,6 +110,15 @@ class ComparePlan:
     def differences(self, other: ComparePlan) -> list[str]:
         """Return the differences that one comparison may not have, as lines `--flag: value -> other value`."""
         return self.compare.differences(other.compare) + training_differences(self.train, other.train)
+
+    def own_code(self) -> list[OwnCode]:
+        """See `Config.own_code`."""
+        return [*self.compare.own_code(), *self.train.own_code()]
+
+    def plugin_records(self) -> Records:
+        """See `Config.plugin_records`."""
+        require_allowed(*self.own_code())
+        return {**self.compare.plugin_records(), **self.train.plugin_records()}
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values, for JSON."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gan.config.plugins import describe
 from gan.experiments import report_parts as parts
 from gan.experiments.compare.charts import comparison_charts, sample_grids
 from gan.experiments.compare.options import lr_grid_facts
@@ -84,7 +85,7 @@ def _row_name(row: Result) -> str:
 
 
 def _score_cell(row: Result, kind: str, score: Score, missing: str = "-") -> str:
-    values = row[kind][score.key]["values"]
+    values = row[kind].get(score.key, {"values": []})["values"]
     return parts.mean_cell(values, digits=score.digits, factor=score.factor, missing=missing)
 
 
@@ -93,12 +94,13 @@ def _score_table(
 ) -> Table:
     """Build the table of all scores; the best of each score is highlighted within each setting."""
     columns = {"Norm": list(map(_row_name, rows))}
-    for score in SCORES:
+    scores = [score for score in SCORES if all(score.key in row[kind] for row in rows)]
+    for score in scores:
         columns[score.header] = [_score_cell(row, kind, score, "diverged" if row["diverged"] else "-") for row in rows]
     best: set[tuple[int, int]] = set()
     for setting in parts.unique(rows, "setting"):
         values: dict[int, list[float | None]] = {}
-        for column, score in enumerate(SCORES, 1):
+        for column, score in enumerate(scores, 1):
             means = (row[kind][score.key]["mean"] if row["setting"] == setting else None for row in rows)
             values[column] = [None if mean is None else score.better * mean for mean in means]
         best |= best_cells(values)
@@ -207,6 +209,7 @@ def _facts(record: parts.Record) -> list[tuple[str, str]]:
         ("seeds", ", ".join(map(str, range(config["seeds"])))),
         ("equal for all norms", "images and their order, latents, initial generator and raw discriminator weights"),
         ("evaluations", f"every {every} and at the end, {counted(train['report_num'], 'image')} each"),
+        *([("own code", describe(record["plugins"]))] if "plugins" in record else []),
         *_initial_states(record),
         *(lr_grid_facts() if record["lr_grid"] else ()),
     ]

@@ -60,6 +60,7 @@ def read_training_result(
             "peak_memory": facts["peak_memory"],
             "parameters": written["parameters"],
             "start": written["comparison"]["start"],
+            **({"plugins": facts["plugins"]} if "plugins" in facts else {}),
             # Results of older versions have neither; config.json has those with which the training began.
             **{key: facts.get(key, written[key]) for key in ("runtime", "versions")},
             "command": train_command(config, run.name.replace("/", "-")),
@@ -100,7 +101,7 @@ def _curve(entries: Iterable[dict[str, Any]], config: TrainConfig, last: int, di
     points = [
         {
             **{key: entry[key] for key in ("step", "images", "seconds")},
-            **{score.key: entry["scores"][score.key] for score in SCORES},
+            **{score.key: entry["scores"][score.key] for score in SCORES if score.key in entry["scores"]},
         }
         for entry in scored
     ]

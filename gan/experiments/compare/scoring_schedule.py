@@ -71,7 +71,7 @@ def scoring_flop(config: TrainConfig, generator: float) -> float:
     features = config.features.partition(":")[0]
     if features == "auto":
         features = "digits" if config.data == "digits" else "inception"
-    return _SLOWER * (generator + _EXTRACTOR_FLOP.get(features, 0.0))
+    return _SLOWER * (generator + _EXTRACTOR_FLOP.get(features, _EXTRACTOR_FLOP["inception"]))
 
 
 def network_flop(config: TrainConfig) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from gan.experiments.compare.paired_test import describe_test, paired_test
 from gan.experiments.compare.plan import ComparePlan
 from gan.experiments.provenance import provenance_warnings
 from gan.experiments.summary import Result, count_fields, mean_and_half_width, median_of, select_results
-from gan.metrics.score_table import SCORES
+from gan.metrics.score_table import SCORES, measured_scores
 
 _INITIAL_STATE = {
     "generator": "generator weights",
@@ -49,7 +49,10 @@ def _row(results: Sequence[Result], plain_parameters: int) -> dict[str, Any]:
         "peak_memory": max((result["peak_memory"] for result in results if result["peak_memory"]), default=None),
         "best_step": median_of([result["best"] for result in complete], "step"),
         **{
-            kind: {score.key: _interval([result[kind][score.key] for result in complete]) for score in SCORES}
+            kind: {
+                score.key: _interval([result[kind][score.key] for result in complete])
+                for score in measured_scores(results)
+            }
             for kind in ("final", "best")
         },
     }
@@ -87,7 +90,7 @@ def _paired_tests(results: Sequence[Result], setting: str, norms: tuple[str, str
     if not seeds:
         return
     finished = {result["seed"] for result in results if result["norm"] in norms}
-    for kind, score in (*(("final", score) for score in SCORES), ("best", SCORES[0])):
+    for kind, score in (*(("final", score) for score in measured_scores(results)), ("best", SCORES[0])):
         first, second = ([by_seed[seed][kind][score.key] for seed in seeds] for by_seed in complete)
         test = paired_test(first, second)
         primary = (kind, score) == ("final", SCORES[0])
