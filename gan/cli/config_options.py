@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any
 
 import click
@@ -10,6 +10,7 @@ import click
 from gan.cli.app import Names, Numbers
 from gan.cli.completion import complete_names, complete_path
 from gan.config.base import Config, field_types, flag_name
+from gan.config.registry import Registry
 
 # Types that parse the values. Choices and ranges are checked by the config, which reports all problems in one message.
 _CLICK_TYPES: dict[Any, click.ParamType] = {
@@ -72,7 +73,7 @@ def config_options(
                 default=None,
                 metavar="[K]" if optional_value else None,
                 choices=choices,
-                help=(help_texts or {}).get(item.name) or f"{_sentence(item.metadata['help'])}{_default(item.default)}",
+                help=(help_texts or {}).get(item.name) or f"{_sentence(item)}{_default(item.default)}",
                 shell_complete=complete_names(choices) if choices != () else complete_path if kind is str else None,
                 **optional_value,
             )(command)
@@ -87,5 +88,7 @@ def _default(value: Any) -> str:
     return f"  [{','.join(map(str, value)) if isinstance(value, tuple) else value}]"
 
 
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:] + "."
+def _sentence(item: Field) -> str:
+    text = item.metadata["help"]
+    own = " Or your own code, as file.py:name or package.module:name."
+    return text[0].upper() + text[1:] + "." + (own if isinstance(item.metadata["choices"], Registry) else "")

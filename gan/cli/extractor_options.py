@@ -17,8 +17,8 @@ _FLAGS = (
         "--features",
         default="auto",
         show_default=True,
-        help="Feature extractor: inception, digits, classifier:FILE, or your own as file.py:name or "
-        "package.module:name; auto: digits for the digits, else inception.",
+        help="Feature extractor: inception, digits or classifier:FILE; auto: digits for the digits, else inception. Or "
+        "your own, as file.py:name or package.module:name.",
     ),
     click.option(
         "--norm",

@@ -182,7 +182,9 @@ def reported_errors(where: str, call: str = "") -> Iterator[None]:
         if message := error_message(error):
             raise PluginError(message) from error
         if isinstance(error, TypeError):
-            raise UsageError(f"{where}: {_one_line(error)}{f'; it is called as {call}' if call else ''}") from error
+            text = _one_line(error)
+            expected = f"; it is called as {call}" if call and "argument" in text else ""
+            raise UsageError(f"{where}: {text}{expected}") from error
         raise PluginError(f"{where}: {type(error).__name__}: {_one_line(error)}") from error
 
 

@@ -73,4 +73,4 @@ def require_used(choices: Registry, named: Iterable[str], values: Iterable[objec
     present = dict.fromkeys(map(str, values))
     for value in named:
         if choices.canonical(value) not in present:
-            raise UsageError(f"{choices.flag} {value}: {where} has {', '.join(present) or 'none'}, not this one")
+            raise UsageError(f"{choices.flag} {value}: is not that of {where} ({', '.join(present) or 'it has none'})")
