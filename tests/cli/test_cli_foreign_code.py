@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -122,12 +121,11 @@ def test_a_classification_and_its_classifier(harmless: Callable[..., str]) -> No
     edit_checkpoint(file, lambda state: state.update(norm="evil.py:f"))
     edit_json(RUN / "config.json", lambda content: content["config"].update(norms=["none", "evil.py:f"]))
     assert "add --norms none,evil.py:f to the command" in harmless("classify", "r")
-    for features in ("classifier:" + str(file), "evil:f", "evil.py:f"):
-        stats = ["data", "stats", "digits", "--out", "s.npz", "--resolution", "8"]
-        if features.startswith("classifier"):
-            assert "to the command" in harmless(*stats, "--features", features)
-    harmless("export", file, "--format", "safetensors")
-    assert "evil" in harmless("train", "t", *TRAIN, "--report-every", "2", "--features", f"classifier:{file}") or True
+    features = ["--features", f"classifier:{file}"]
+    stats = ["data", "stats", "digits", "--out", "s.npz", "--resolution", "8"]
+    assert "to the command" in harmless(*stats, *features)
+    assert "to the command" in harmless("export", file, "--format", "safetensors")
+    assert "under a norm of your own" in harmless("train", "t", *TRAIN, "--report-every", "2", *features)
 
 
 def test_statistics(harmless: Callable[..., str]) -> None:
@@ -150,7 +148,6 @@ def test_an_image_set(harmless: Callable[..., str]) -> None:
         archive.writestr("dataset.json", json.dumps({"labels": None, "norm": "evil.py:f", "features": "evil.py:f"}))
     harmless("data", "info", "images.zip")
     harmless("train", "r", *TRAIN, "--data", "images.zip")
-    shutil.rmtree(RUN, ignore_errors=True)
 
 
 def test_code_that_is_named_runs(call: Call, tmp_path: Path, monkeypatch: MonkeyPatch) -> None:

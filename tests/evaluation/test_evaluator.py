@@ -247,7 +247,7 @@ class TestBadInput:
         refused("--metrics fidd: no such metric; choose from fid, is, kid, pr", metrics=("fidd",))
         refused("TARGET nowhere: no such checkpoint, run, folder, zip or npz", "nowhere")
         refused("--data: name the real images", image_folder)
-        refused("--features vgg: no such network", extractor=ExtractorOptions(features="vgg"))
+        refused("--features vgg: choose from auto, inception, digits, classifier:FILE", extractor=ExtractorOptions(features="vgg"))
         refused(
             "--preprocess: is for --features inception",
             extractor=ExtractorOptions(features="digits", preprocess="clean"),
