@@ -13,7 +13,7 @@ from gan.runs import checkpoint
 from gan.utils.environment import program_versions
 from gan.utils.files import prepare_folder, write_json
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
 
 
 @dataclass(frozen=True)
