@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from functools import partial
 
-import torch
 from torch import nn
 
 from gan.config.train_config import TrainConfig
 from gan.models.dcgan import WIDTH, DCGANDiscriminator, DCGANGenerator
 from gan.models.resnet import SHAPES, ResNetDiscriminator, ResNetGenerator
-from gan.utils.random_streams import WEIGHTS, random_stream
+from gan.utils.random_streams import WEIGHTS, random_stream, seeded_globally
 
 GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "dcgan": DCGANGenerator,
@@ -25,8 +24,7 @@ DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
 
 def build_generator(config: TrainConfig, classes: int = 0) -> nn.Module:
     """Build the generator of a run, conditioned on `classes` classes, with initial weights drawn from the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random_stream(config.seed, WEIGHTS, 0).initial_seed())
+    with seeded_globally(random_stream(config.seed, WEIGHTS, 0).initial_seed()):
         return GENERATORS[config.network](
             config.resolution, config.channels, config.latent_dim, width=config.g_width, classes=classes
         )
@@ -37,8 +35,7 @@ def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
 
     Raises UsageError if `norm_layers` has the number of a convolution that the network does not have.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random_stream(config.seed, WEIGHTS, 1).initial_seed())
+    with seeded_globally(random_stream(config.seed, WEIGHTS, 1).initial_seed()):
         return DISCRIMINATORS[config.network](
             config.resolution,
             config.channels,

@@ -18,7 +18,7 @@ from gan.errors import UsageError, UserError
 from gan.models.densenet import DenseNet
 from gan.models.resnet_classifier import ResNet18
 from gan.norm import NORMS
-from gan.utils.random_streams import WEIGHTS, random_stream
+from gan.utils.random_streams import WEIGHTS, random_stream, seeded_globally
 
 CLASSIFIER_KIND = "classifier"
 CNN3_SLOPE = 0.1  # negative slope of its LeakyReLU
@@ -104,8 +104,7 @@ def build_classifier(
     require_large_enough(name, resolution)
     if norm not in NORMS:
         raise UsageError(f"--norms {norm}: no such norm; choose from {', '.join(NORMS)}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random_stream(seed, WEIGHTS, 2).initial_seed())
+    with seeded_globally(random_stream(seed, WEIGHTS, 2).initial_seed()):
         return Classifier(CLASSIFIERS[name].stack(norm, channels), norm, resolution, channels, classes)
 
 

@@ -13,6 +13,7 @@ from gan.metrics.frechet import STABLE_COUNT
 from gan.models import DISCRIMINATORS, GENERATORS
 from gan.utils.counted import counted
 from gan.utils.progress import say, working
+from gan.utils.random_streams import seeded_globally
 
 SHARE = 0.2  # of the time of a training with its scores
 _MOST_SCORES = 10
@@ -77,7 +78,7 @@ def scoring_flop(config: TrainConfig, generator: float) -> float:
 def network_flop(config: TrainConfig) -> tuple[float, float]:
     """Return the operations of generator and discriminator for an image, forward and unconditional."""
     size = (config.resolution, config.channels)
-    with torch.random.fork_rng(devices=[]):
+    with seeded_globally(0):
         generator = GENERATORS[config.network](*size, config.latent_dim, width=config.g_width, classes=0)
         discriminator = DISCRIMINATORS[config.network](*size, width=config.d_width, classes=0, norm="none")
     image = torch.zeros(1, config.channels, config.resolution, config.resolution)
