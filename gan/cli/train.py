@@ -56,7 +56,7 @@ def train(
 
     overrides = {name: value for name, value in config.items() if value is not None}
     with process_group.joined_ranks():
-        stopped = launch.train_run(
+        _, stopped = launch.train_run(
             run,
             preset,
             file,

@@ -43,7 +43,8 @@ CLASSIFIERS: dict[str, Any] = {
 
 
 def train(root: Path, flags: dict[str, Any], *, resume: bool = False) -> Path:
-    assert launch.train_run("r", None, None, flags, resume=resume, dry_run=False, root=root, device="cpu") is None
+    run = launch.train_run("r", None, None, flags, resume=resume, dry_run=False, root=root, device="cpu")
+    assert run.stopped is None
     return root / "checkpoints" / "r"
 
 
