@@ -5,10 +5,9 @@ Pure text: `gan.models.norms` makes the functions.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -102,10 +101,21 @@ def parse_norm(text: str) -> NormSpec:
     return spec
 
 
-def folder_name(norm: str) -> str:
-    """A norm as part of a folder's name; other characters than letters and digits become `-` and a hash."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", norm).strip("-._")
-    return norm if plain == norm else f"{plain}-{hashlib.sha256(norm.encode()).hexdigest()[:6]}"
+def norm_folder_name(norm: str) -> str:
+    """A norm as part of a folder's name: `sn(gain=2)+mean` is `sn-gain=2+mean`, `norms/my.py:f` is `my-f`."""
+    name = norm.replace("(", "-").replace(")", "").replace(",", "-")
+    return re.sub(r"(?:[^+]*/)?([^+/]*?)(?:\.py)?:", r"\1-", name)
+
+
+def folder_name_clashes(norms: Sequence[str]) -> list[str]:
+    """A line for each two norms that would have one folder."""
+    first: dict[str, str] = {}
+    clashes = []
+    for norm in dict.fromkeys(norms):
+        other = first.setdefault(norm_folder_name(norm), norm)
+        if other != norm:
+            clashes.append(f"--norms: {other} and {norm} would share the folder {norm_folder_name(norm)}; rename one")
+    return clashes
 
 
 def _words(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 `gan.evaluation.report` turns that file into tables and pages.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from gan.evaluation.comparable import (
     require_same_protocols,
     require_same_sizes,
 )
-from gan.evaluation.image_streams import image_set_stream
+from gan.evaluation.image_streams import grid_indices, image_set_stream
 from gan.evaluation.options import EvaluationOptions
 from gan.evaluation.record import new_record
 from gan.evaluation.report_folder import IMAGES_FOLDER, RECORD_NAME
@@ -37,14 +38,13 @@ from gan.evaluation.targets import (
 from gan.metrics.feature_pass import keeping_images
 from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.metrics.reference import Reference, load_statistics
-from gan.metrics.score import available_metrics, measure_reference, require_enough_images, require_logits, score
+from gan.metrics.score import available_metrics, measure_reference, require_enough_images, score
 from gan.runs.run_dir import default_output_name
 from gan.sampling.grids import save_grid
 from gan.utils.counted import counted
 from gan.utils.files import removing_new_folders, require_writable, write_json
-from gan.utils.progress import say
+from gan.utils.progress import say, warn
 
-_GRID_IMAGES = 64
 _GRID_COLUMNS = 8
 
 
@@ -93,13 +93,24 @@ def evaluate(options: EvaluationOptions, out: Path | None, *, overwrite: bool = 
             return Evaluated(evaluation.record, None, folder)
 
 
+def score_targets(options: EvaluationOptions) -> dict[str, Any]:
+    """Score all targets and return the content of report.json; write no files.
+
+    Raises:
+        UsageError, UserError, KeyboardInterrupt: not all targets were scored.
+    """
+    evaluation = Evaluation(options)
+    evaluation.run()
+    return evaluation.record
+
+
 class Evaluation:
     """One report in progress. The constructor rejects everything that can be rejected before features are extracted.
 
-    `out`, the folder of the report, is set before `run`.
+    `out`, the folder of the report, is set before `run`; None: nothing is written.
     """
 
-    out: Path
+    out: Path | None = None
 
     def __init__(self, options: EvaluationOptions) -> None:
         self.options = options
@@ -115,8 +126,8 @@ class Evaluation:
         if not (self.data or options.ref or self.metrics == ("is",)):
             raise UsageError("--data: name the real images (or --ref FILE.npz), or ask for --metrics is alone")
         self._load_extractor()
-        if options.metrics is None:
-            self.metrics = available_metrics(self.metrics, self.extractor)
+        self.metrics = available_metrics(self.metrics, self.extractor, chosen=options.metrics is not None)
+        options = self.options = replace(options, metrics=self.metrics)
 
         set_options: dict[str, Any] = {"split": options.split, "skip_bad_images": options.skip_bad_images}
         listings = list_image_sets([name for name in names if name not in checkpoints], options.split)
@@ -149,13 +160,7 @@ class Evaluation:
         if not options.mixed_protocols:
             require_same_protocols(self.entries, self._real, self.extractor.protocol)
         self.record = new_record(
-            replace(options, metrics=self.metrics),
-            self.data,
-            self.extractor,
-            self.entries,
-            list(self._real.values()),
-            self.statistics,
-            note,
+            options, self.data, self.extractor, self.entries, list(self._real.values()), self.statistics, note
         )
 
     def run(self) -> None:
@@ -170,7 +175,8 @@ class Evaluation:
 
     def write(self) -> None:
         """Write report.json as it stands."""
-        write_json(self.out / RECORD_NAME, self.record)
+        if self.out:
+            write_json(self.out / RECORD_NAME, self.record)
 
     def default_folder(self) -> Path:
         """The folder of the report if the user names none; a message if it is not the one named after the target."""
@@ -190,8 +196,6 @@ class Evaluation:
         if self.statistics and self.statistics.protocol:
             extractor_options = extractor_options.like(self.statistics.protocol)
         self.extractor = create_extractor(extractor_options, self.data)
-        if self.options.metrics is not None and "is" in self.metrics:
-            require_logits(self.extractor)
         if self.statistics:
             self.statistics.check(self.extractor)
             if "fid" in self.metrics:
@@ -206,20 +210,28 @@ class Evaluation:
             first = self.record["results"][0]
             protocols = (Protocol.from_json(first["protocol"]), Protocol.from_json(result["protocol"]))
             require_same_protocol(*protocols, (first["name"], entry.name), hint=HINT)
-        if not self.record["results"]:
-            report_folder.remove_report(self.out)
-        grid = f"{IMAGES_FOLDER}/{index + 1:03d}.png"
-        (self.out / IMAGES_FOLDER).mkdir(parents=True, exist_ok=True)
-        save_grid(self.out / grid, torch.cat(shown), _GRID_COLUMNS)
         real = self._real.get(entry.shape)
-        if real is not None and not self.record["real_grid"]:
-            self.record["real_grid"] = f"{IMAGES_FOLDER}/real.png"
-            images = real.fetch(_grid_indices(len(real), spread=True))
-            save_grid(self.out / self.record["real_grid"], images, _GRID_COLUMNS)
+        grid = self._write_grids(self.out, index, shown, real) if self.out else None
         result["warnings"] += self._warnings(entry, real)
         facts = {"target": entry.target, "path": str(entry.path), "kind": entry.kind, "grid": grid, **entry.facts}
         self.record["results"].append({**result, **facts, "name": entry.name, "log": entry.log and str(entry.log)})
         self.write()
+
+    def _write_grids(self, out: Path, index: int, shown: Sequence[Tensor], real: ImageSet | None) -> str:
+        """Write the grid of an entry and, once, that of the real images; return the former's path in the folder.
+
+        Before the first of them, an older report in the folder is removed.
+        """
+        if not self.record["results"]:
+            report_folder.remove_report(out)
+        grid = f"{IMAGES_FOLDER}/{index + 1:03d}.png"
+        (out / IMAGES_FOLDER).mkdir(parents=True, exist_ok=True)
+        save_grid(out / grid, torch.cat(list(shown)), _GRID_COLUMNS)
+        if real is not None and not self.record["real_grid"]:
+            self.record["real_grid"] = f"{IMAGES_FOLDER}/real.png"
+            images = real.fetch(grid_indices(len(real), spread=True))
+            save_grid(out / self.record["real_grid"], images, _GRID_COLUMNS)
+        return grid
 
     def _score_once(self, entry: Target) -> tuple[dict[str, Any], list[Tensor]]:
         """The scores of an entry and the images of its grid; equal files under two names are scored once."""
@@ -231,7 +243,7 @@ class Evaluation:
         else:
             shown = []
             result = score(
-                keeping_images(entry.stream(count), _grid_indices(count, spread=not generated), shown),
+                keeping_images(entry.stream(count), grid_indices(count, spread=not generated), shown),
                 self._reference(entry),
                 self.extractor,
                 self.metrics,
@@ -264,7 +276,7 @@ class Evaluation:
         """
         if process_group.world_size() > 1 or sum(entry.target == other.target for other in self.entries) == 1:
             raise error
-        say(f"{error}; skipped")
+        warn(f"{error}; skipped")
         self.record["passed_over"].append(str(error))
         if self.record["results"]:
             self.write()
@@ -283,12 +295,6 @@ class Evaluation:
             stream = image_set_stream(real, str(self.data), self.options.split)
             self._references[entry.shape] = measure_reference(stream, self.extractor, self.metrics)
         return self._references[entry.shape]
-
-
-def _grid_indices(count: int, *, spread: bool) -> Tensor:
-    """Indices of the images in a grid: the first ones, or spread over the set, which may be sorted by class."""
-    shown = min(_GRID_IMAGES, count)
-    return torch.linspace(0, count - 1, shown).long() if spread else torch.arange(shown)
 
 
 def _is_published(sha256: str) -> bool:

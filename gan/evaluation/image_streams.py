@@ -13,6 +13,8 @@ from gan.utils.random_streams import PART, random_stream
 
 READ_CHUNK = 256  # images read from a set at a time
 
+_GRID_IMAGES = 64
+
 
 def image_set_stream(images: ImageSet, name: str, split: str | None = None) -> ImageStream:
     """All images of a set, in order."""
@@ -50,3 +52,9 @@ def generator_stream(
             raise Diverged(f"{name}: {error}") from error
 
     return ImageStream(name, count, batches)
+
+
+def grid_indices(count: int, *, spread: bool) -> Tensor:
+    """Indices of the images in a grid: the first ones, or spread over the set, which may be sorted by class."""
+    shown = min(_GRID_IMAGES, count)
+    return torch.linspace(0, count - 1, shown).long() if spread else torch.arange(shown)

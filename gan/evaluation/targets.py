@@ -25,7 +25,7 @@ from gan.runs.log import LOG
 from gan.runs.own_code import import_named_code, require_used
 from gan.runtime import resolve_device
 from gan.sampling.load_generator import restore_generator, weights_entry
-from gan.utils.progress import say
+from gan.utils.progress import warn
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def unique_targets(targets: Sequence[str]) -> tuple[str, ...]:
     for target in targets:
         path = Path(target).expanduser().resolve()
         if path in unique:
-            say(f"TARGET {target}: named twice, scored once")
+            warn(f"TARGET {target}: named twice, scored once")
         unique.setdefault(path, target)
     return tuple(unique.values())
 
@@ -180,7 +180,7 @@ class _CheckpointReader:
             except plugins.CodeNotNamed:
                 raise
             except UserError as error:
-                say(f"{error}; skipped")
+                warn(f"{error}; skipped")
         if not entries:
             raise UserError(f"{folder}: none of its checkpoints can be scored")
         return entries

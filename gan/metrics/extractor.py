@@ -30,10 +30,10 @@ class ExtractorOptions:
     """Accept Inception weights other than the published ones; their hash goes into the protocol."""
     batch: int | None = None
     """Images in one forward pass; None: a size that suits the device."""
-    norm: tuple[str, ...] = ()
-    """Norms of the user's own, for a classifier that was trained under one, whose code may run."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `mps`."""
+    norm: tuple[str, ...] = ()
+    """Norms of the user's own, for a classifier that was trained under one, whose code may run."""
 
     @property
     def given_flags(self) -> list[str]:

@@ -16,6 +16,7 @@ from gan.errors import UsageError
 from gan.metrics.batched_inference import BatchedExtractor
 from gan.metrics.classifier_extractor import MAX_FEATURES
 from gan.metrics.extractor import Extractor, ExtractorOptions
+from gan.utils.random_streams import seeded_globally
 
 _TRIED_SIZE = 32  # pixels of the images with which it is tried
 _CALL = "name(device), then function(images)"
@@ -45,8 +46,7 @@ class OwnExtractor(BatchedExtractor):
         super().__init__(options)
         self.dimension = self.classes = 0
         self._where = f"--features {self.name}"
-        with torch.random.fork_rng(devices=[]), plugins.reported_errors(self._where, _CALL):
-            torch.manual_seed(0)
+        with seeded_globally(0), plugins.reported_errors(self._where, _CALL):
             self._function = build(self.device)
             if isinstance(self._function, torch.nn.Module):
                 self._function.eval()

@@ -25,22 +25,24 @@ NEIGHBOURS = 3
 
 _IS_SPLIT, _IS_PER_CLASS = 500, 10  # images of a split in all and per class, below which a warning is given
 
+_NO_LOGITS = "--metrics is: needs logits, and {} returns features only; leave it out"
+
 _NEED_REFERENCE = {"fid", "kid", "pr"}
 _NEED_FEATURES = {"kid", "pr"}  # need the features of every image, real and generated
 
 
-def available_metrics(metrics: Sequence[str], extractor: Extractor) -> tuple[str, ...]:
-    """The metrics that an extractor can compute: without logits, no Inception score, which a message says."""
+def available_metrics(metrics: Sequence[str], extractor: Extractor, *, chosen: bool = False) -> tuple[str, ...]:
+    """The metrics that an extractor can compute: without logits, no Inception score, which a message says.
+
+    Args:
+        chosen: the user chose the metrics; then a UsageError is raised instead.
+    """
     if "is" not in metrics or extractor.classes:
         return tuple(metrics)
+    if chosen:
+        raise UsageError(_NO_LOGITS.format(extractor.name))
     say(f"{extractor.name} returns features without logits: the Inception score is left out")
     return tuple(name for name in metrics if name != "is")
-
-
-def require_logits(extractor: Extractor) -> None:
-    """Raise a UsageError if an extractor has no logits, which the Inception score needs."""
-    if not extractor.classes:
-        raise UsageError(f"--metrics is: needs logits, and {extractor.name} returns features only; leave it out")
 
 
 def measure_reference(
@@ -115,8 +117,8 @@ def score(
         UserError: images or reference cannot be used.
     """
     _check(generated, real, metrics)
-    if "is" in metrics:
-        require_logits(extractor)
+    if "is" in metrics and not extractor.classes:
+        raise UsageError(_NO_LOGITS.format(extractor.name))
     if not _NEED_REFERENCE & set(metrics):
         real = None
     if isinstance(real, ImageStream):

@@ -15,7 +15,7 @@ from gan.models.dcgan import WIDTH, DCGANDiscriminator, DCGANGenerator
 from gan.models.own_network import check_discriminator, check_generator
 from gan.models.resnet import SHAPES, ResNetDiscriminator, ResNetGenerator
 from gan.norm import settle_input_sizes
-from gan.utils.random_streams import WEIGHTS, random_stream
+from gan.utils.random_streams import WEIGHTS, random_stream, seeded_globally
 
 
 class Network(NamedTuple):
@@ -44,8 +44,7 @@ def build_generator(config: TrainConfig, classes: int = 0) -> nn.Module:
     """Build the generator of a run, conditioned on `classes` classes, with initial weights drawn from the seed."""
     build = choices.NETWORKS.load(config.network).generator
     sizes = (config.resolution, config.channels, config.latent_dim)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random_stream(config.seed, WEIGHTS, 0).initial_seed())
+    with seeded_globally(random_stream(config.seed, WEIGHTS, 0).initial_seed()):
         if config.network in NETWORKS:
             return build(*sizes, width=config.g_width, classes=classes)
         with plugins.reported_errors(f"--network {config.network}", _GENERATOR_CALL):
@@ -61,9 +60,8 @@ def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
     """
     build = choices.NETWORKS.load(config.network).discriminator
     normalize = DiscriminatorNorm(choices.NORMS.load(config.norm), config.norm_layers)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random_stream(config.seed, WEIGHTS, 1).initial_seed())
-        options: dict[str, Any] = {"width": config.d_width, "classes": classes, "normalize": normalize}
+    options: dict[str, Any] = {"width": config.d_width, "classes": classes, "normalize": normalize}
+    with seeded_globally(random_stream(config.seed, WEIGHTS, 1).initial_seed()):
         if config.network in NETWORKS:
             discriminator = build(config.resolution, config.channels, **options)
         else:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 from gan.config.plugins import Records
 from gan.errors import UsageError
 from gan.runs import checkpoint
+from gan.runs.command_line import command_words
 from gan.utils.environment import program_versions
 from gan.utils.files import prepare_folder, write_json
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class RunDirectory:
             plugins: records of the user's own code, see `gan.config.plugins`.
         """
         content = {"config": config, **_plugins_entry(plugins), **extra}
-        write_json(self.config_path, {**content, "versions": program_versions(), "command": sys.argv})
+        write_json(self.config_path, {**content, "versions": program_versions(), "command": command_words()})
 
     def mark_checkpointed(self) -> None:
         """Record in config.json that the run has had a checkpoint, so that missing ones are noticed.

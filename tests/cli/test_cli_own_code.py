@@ -144,7 +144,7 @@ def test_compare(separately: Call) -> None:
     assert code == 0, told
     config = json.loads((RUN / "config.json").read_text())
     assert set(config["plugins"]) == {"own.py:norm", "own.py:features"}
-    (folder,) = RUN.glob("own.py-norm-*")
+    (folder,) = RUN.glob("own-norm-seed0")
     assert set(json.loads((folder / "result.json").read_text())["plugins"]) == {"own.py:norm", "own.py:features"}
     assert separately("compare", "r")[0] == 0, "nothing is left to train, so no code is needed"
     code, told = separately("compare", "r", "--seeds", "2")

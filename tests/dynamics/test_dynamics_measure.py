@@ -26,6 +26,7 @@ from gan.dynamics.probe_batches import PARTS, ClassifierProbe, DiscriminatorProb
 from gan.models import build_discriminator, build_generator
 from gan.models.classifiers import build_classifier
 from gan.norm import NORMS, power_iterate, sigmas
+from tests.helpers.norm_layers import LAYER_NORMS
 from tests.helpers.states import same_bytes
 
 CPU = torch.device("cpu")
@@ -157,7 +158,7 @@ def test_what_is_not_finite_is_null() -> None:
 
 @pytest.mark.parametrize("model", ["cnn3", "densenet-bc", "resnet18"])
 def test_names_do_not_depend_on_the_norm(model: str) -> None:
-    networks = [build_classifier(model, norm, resolution=16, channels=1, classes=3) for norm in NORMS]
+    networks = [build_classifier(model, norm, resolution=16, channels=1, classes=3) for norm in LAYER_NORMS]
     names = [list(weighted_layers(network)) for network in networks]
     assert all(own == names[0] for own in names)
     assert all(raw_weight(layer).dim() in (2, 4) for layer in weighted_layers(networks[-1]).values())

@@ -14,6 +14,7 @@ from PIL import Image
 from gan.errors import UsageError, UserError
 from gan.evaluation import evaluator
 from gan.evaluation.evaluator import evaluate
+from gan.evaluation.image_streams import grid_indices
 from gan.evaluation.options import EvaluationOptions
 from gan.evaluation.reference_statistics import write_statistics
 from gan.metrics.extractor import ExtractorOptions
@@ -62,7 +63,7 @@ def test_a_checkpoint_scores_what_its_pngs_score(
 @pytest.mark.parametrize("spread, numbers", [(True, [0, 2, 199]), (False, [0, 1, 63])])
 def test_a_grid_shows_images_of_the_whole_set(spread: bool, numbers: list[int]) -> None:
     """Sorted by class, its first images would be of one class alone. Of a generator they are the first latents'."""
-    shown = evaluator._grid_indices(200, spread=spread).tolist()
+    shown = grid_indices(200, spread=spread).tolist()
     assert len(shown) == 64 and [shown[0], shown[1], shown[-1]] == pytest.approx(numbers, abs=1)
 
 
@@ -247,7 +248,10 @@ class TestBadInput:
         refused("--metrics fidd: no such metric; choose from fid, is, kid, pr", metrics=("fidd",))
         refused("TARGET nowhere: no such checkpoint, run, folder, zip or npz", "nowhere")
         refused("--data: name the real images", image_folder)
-        refused("--features vgg: choose from auto, inception, digits, classifier:FILE", extractor=ExtractorOptions(features="vgg"))
+        refused(
+            "--features vgg: choose from auto, inception",
+            extractor=ExtractorOptions(features="vgg"),
+        )
         refused(
             "--preprocess: is for --features inception",
             extractor=ExtractorOptions(features="digits", preprocess="clean"),

@@ -79,6 +79,10 @@ def test_norms_of_discriminators(lived: Live, network: str, norm: str) -> None:
             "mean": {"centering": hidden},
             "affine-mean": {"centering": hidden},
             "sn": {"spectral norm": hidden + output},
+            "bssn": {"bidirectional spectral norm": hidden, "spectral norm": output},
+            "sn-conv": {"convolution spectral norm": hidden, "spectral norm": output},
+            "orth": {"orthogonal weight": hidden + output},
+            "gradnorm": {},
             "msn": {"spectral norm": hidden + output, "centering": hidden},
             "msn-affine": {"spectral norm": hidden + output, "centering": hidden},
         }[norm]

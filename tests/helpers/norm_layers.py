@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from gan.norm import spectral_norms
+from gan.norm import NORMS, spectral_norms
 
 LAYERS = {
     "conv1d": (lambda: nn.Conv1d(4, 6, 3, padding=1), (5, 4, 7)),
@@ -16,6 +16,7 @@ LAYERS = {
     "transposed3d": (lambda: nn.ConvTranspose3d(4, 6, 2), (5, 4, 2, 3, 2)),
     "linear": (lambda: nn.Linear(4, 6), (5, 4)),
 }
+LAYER_NORMS = [name for name, norm in NORMS.items() if norm.critic is None]  # what a classifier may have
 FOLDABLE = ("none", "bn", "wn", "mean", "sn", "msn", "msn-affine")
 
 

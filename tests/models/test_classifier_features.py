@@ -13,11 +13,12 @@ from gan.metrics.classifier_extractor import ClassifierQuality
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.extractors import create_extractor
 from gan.models.classifiers import CLASSIFIERS, build_classifier, classifier_from_state, classifier_state
-from gan.norm import NORMS, spectral_norms
+from gan.norm import spectral_norms
 from gan.runs import checkpoint
+from tests.helpers.norm_layers import LAYER_NORMS
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", LAYER_NORMS)
 @pytest.mark.parametrize("name, resolution, dimension", [("cnn3", 28, 32 * 16**2), ("vgg7", 32, 256)])
 def test_shapes(name: str, resolution: int, dimension: int, norm: str) -> None:
     network = build_classifier(name, norm, resolution=resolution, channels=1, classes=7)

@@ -11,6 +11,7 @@ from torch import nn
 from gan.config.choices import NETWORKS, RESOLUTIONS
 from gan.config.presets import PRESETS, preset_config
 from gan.config.train_config import TrainConfig
+from gan.dynamics.layers import raw_weight
 from gan.errors import UsageError
 from gan.models import build_discriminator, build_generator
 from gan.norm import NORMS, Centering, compose, fold, sigmas
@@ -118,8 +119,7 @@ def test_raw_weights_and_generator_do_not_depend_on_the_norm(network: str, norm:
     others = [layer for layer in with_norm.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
     assert len(weights) == len(others)
     for weight, layer in zip(weights, others, strict=True):
-        raw = layer.parametrizations.weight.original if sigmas(layer) else layer.weight
-        torch.testing.assert_close(raw, weight, rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(raw_weight(layer), weight, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("network", NETWORKS.names)

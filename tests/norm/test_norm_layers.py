@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gan.norm import NORMS, power_iterate, sigmas, spectral_norms
+from gan.norm import NORMS, power_iterate, settle_input_sizes, sigmas, spectral_norms
 from tests.helpers.norm_layers import LAYERS, parameter_count
 
 torch.manual_seed(0)
@@ -20,6 +20,7 @@ def test_state_moves_only_in_training(name: str) -> None:
     layer = NORMS[name].hidden(nn.Conv2d(3, 5, 3))
     x = torch.randn(4, 3, 6, 6) + 1
     layer.eval()
+    settle_input_sizes(layer, x)
     before = copy.deepcopy(layer.state_dict())
     layer(x)
     torch.testing.assert_close(layer.state_dict(), before, rtol=0, atol=0)
@@ -62,7 +63,7 @@ def test_parameter_counts(kind: str) -> None:
 def test_output_layer_is_never_centred(name: str) -> None:
     layer = NORMS[name].output(nn.Linear(4, 1))
     assert isinstance(layer, nn.Linear)
-    assert bool(sigmas(layer)) == (name in ("sn", "msn", "msn-affine"))
+    assert bool(sigmas(layer)) == (name in ("sn", "bssn", "sn-conv", "msn", "msn-affine"))
 
 
 @pytest.mark.parametrize("name", NORMS)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from gan.config.base import Config, config_field, dynamics_field
 from gan.config.choices import CLASSIFIERS, NORMS, PRECISIONS
-from gan.config.norm_spec import folder_name, parse_norm
+from gan.config.norm_spec import folder_name_clashes, norm_folder_name, parse_norm
 
 CLASSIFY_AUGMENTATIONS = ("auto", "none", "crop", "crop-flip")
 _GREY = ("digits", "mnist", "fashion-mnist")
@@ -27,7 +27,7 @@ class ClassifyTraining(NamedTuple):
     @property
     def name(self) -> str:
         """Name of its folder."""
-        return f"{folder_name(self.norm)}-lr{self.lr!r}-seed{self.seed}"
+        return f"{norm_folder_name(self.norm)}-lr{self.lr!r}-seed{self.seed}"
 
     def __str__(self) -> str:
         return f"{self.norm}, lr {self.lr!r}, seed {self.seed}"
@@ -87,6 +87,7 @@ class ClassifyConfig(Config):
 
     def _contradictions(self) -> list[str]:
         problems = [f"--{name}: is empty; give at least one" for name in ("norms", "lr") if not getattr(self, name)]
+        problems += folder_name_clashes(self.norms)
         critics = [norm for norm in self.norms if parse_norm(norm).critic]
         problems += [f"--norms {norm}: a critic normalizes a GAN's discriminator, not a classifier" for norm in critics]
         return problems + [f"--lr {rate}: must be above 0" for rate in self.lr if rate <= 0]

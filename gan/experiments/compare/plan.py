@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gan.config.base import Config, config_field, flag_name
 from gan.config.choices import NORMS
-from gan.config.norm_spec import folder_name
+from gan.config.norm_spec import folder_name_clashes, norm_folder_name
 from gan.config.plugins import OwnCode, Records, require_allowed
 from gan.config.train_config import TrainConfig
 
@@ -44,7 +44,7 @@ class ComparedTraining(NamedTuple):
     @property
     def name(self) -> str:
         """Name of its folders."""
-        return f"{self.setting}{'-' * bool(self.setting)}{folder_name(self.norm)}-seed{self.seed}"
+        return f"{self.setting}{'-' * bool(self.setting)}{norm_folder_name(self.norm)}-seed{self.seed}"
 
     def __str__(self) -> str:
         return f"{f'setting {self.setting}, ' if self.setting else ''}{self.norm}, seed {self.seed}"
@@ -70,7 +70,7 @@ class CompareConfig(Config):
     )
 
     def _contradictions(self) -> list[str]:
-        return [] if self.norms else ["--norms: is empty; give at least one"]
+        return folder_name_clashes(self.norms) if self.norms else ["--norms: is empty; give at least one"]
 
 
 @dataclass(frozen=True)

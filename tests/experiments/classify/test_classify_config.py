@@ -11,7 +11,7 @@ import torch
 from gan.errors import UsageError
 from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining
 from gan.models.classifiers import CLASSIFIERS, build_classifier
-from gan.norm import NORMS
+from tests.helpers.norm_layers import LAYER_NORMS
 
 
 def resolved(**given: Any) -> ClassifyConfig:
@@ -111,7 +111,7 @@ def test_norms_of_a_single_value(given: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize("model", CLASSIFIERS)
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", LAYER_NORMS)
 @pytest.mark.parametrize("batch", [1, 2])
 def test_accepted_sizes_train(model: str, norm: str, batch: int) -> None:
     """At the smallest feature maps of each classifier."""
