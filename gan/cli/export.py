@@ -57,8 +57,10 @@ def export(checkpoint: Path, int8: bool, **flags: Any) -> None:
     from gan.export.export import ExportOptions, export_network
 
     extractor = pop_extractor_options(flags, "auto")
-    norm = extractor.norm  # of the network; of the extractor only if that is a classifier
-    if not (int8 and extractor.features.startswith("classifier:")):
+    norm = extractor.norm
+    if int8 and extractor.features.startswith("classifier:"):
+        norm = ()  # it is that of the extractor, which scores a generator, and a generator has none
+    else:
         extractor = replace(extractor, norm=())
     int8_flags = {name: flags.pop(name) for name in ("data", "test_data", "data_root", "num")}
     set_flags = [f"--{name.replace('_', '-')}" for name, value in int8_flags.items() if value is not None]

@@ -37,7 +37,7 @@ Records = dict[str, dict[str, Any]]
 
 
 class PluginError(UserError):
-    """An error in a user's own code; the message has its file and line."""
+    """A user's own code raised an exception, and the message has its file and line; or its source has changed."""
 
 
 class CodeNotNamed(UsageError):
@@ -138,7 +138,7 @@ def record(references: Iterable[str], flag: str) -> Records:
 
 
 def require_unchanged(before: Mapping[str, Any] | None, now: Mapping[str, Any], where: object) -> None:
-    """Check that the sources that two records share are equal; a UserError with both hashes otherwise.
+    """Check that the sources that two records share are equal; a PluginError with both hashes otherwise.
 
     Args:
         before: entry `plugins` of a file; None if it has none.
@@ -150,7 +150,7 @@ def require_unchanged(before: Mapping[str, Any] | None, now: Mapping[str, Any], 
         raise UserError(f"{where}: its record of your own code is damaged ({type(error).__name__}: {error})") from error
     for reference, old, new in pairs:
         if new and new["sha256"] != old:
-            raise UserError(
+            raise PluginError(
                 f"{where}: the source of {reference} has changed since it was recorded (SHA-256 {old[:12]}…, now "
                 f"{new['sha256'][:12]}…); restore the source, or train again under another name"
             )

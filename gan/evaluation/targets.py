@@ -177,7 +177,7 @@ class _CheckpointReader:
         for path in checkpoint.list_checkpoints(folder):
             try:
                 entries.append(self.read(path, str(folder)))
-            except plugins.CodeNotNamed:
+            except (UsageError, plugins.PluginError):  # the user's own code, which all checkpoints of a run share
                 raise
             except UserError as error:
                 warn(f"{error}; skipped")

@@ -8,7 +8,8 @@ It contains a dict with `schema` (the version) and `kind`. A checkpoint of kind 
 (a name in CLASSIFIERS), `norm` (a name in NORMS), `classes` (a list of names), `channels` (1 or 3), `resolution`
 (pixels) and `weights` (the network's state dict); its inputs are in [-1, 1]. Further entries are allowed: `classify`
 adds `training`, the provenance of the network, with its test accuracy in `quality`. During training it keeps
-checkpoints of kind `classifier-training` (`gan.experiments.classify.trainer`).
+checkpoints of kind `classifier-training` (`gan.experiments.classify.trainer`). If a network or its training needs the
+user's own code, `plugins` describes the sources (`gan.config.plugins`); it is never imported because of that entry.
 """
 
 import hashlib

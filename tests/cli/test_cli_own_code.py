@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pytest import MonkeyPatch
 
+import gan
 from gan.config import plugins
 from gan.runs import checkpoint
 from tests.helpers.commands import Call
@@ -216,3 +217,30 @@ def test_bench(separately: Call) -> None:
     code, told = separately("bench", *plan, "--norms", "none,own.py:norm", "--json", "bench.json")
     assert code == 0, told
     assert set(json.loads(Path("bench.json").read_text())["plugins"]) == {"own.py:norm"}
+
+
+def test_a_changed_network_is_refused_when_a_run_is_scored(separately: Call) -> None:
+    write_own()
+    assert separately("train", "r", *TRAIN, *words(["--network"]))[0] == 0
+    write_own(SOURCE + "# edited\n")
+    for command in (["sample", RUN, "--out", "a.png"], ["report", RUN, "--num", "20", "--metrics", "fid"]):
+        code, told = separately(*command, "--network", "own.py:network")
+        assert code == 1 and "the source of own.py:network has changed" in told and "skipped" not in told
+    Path("own.py").unlink()
+    code, told = separately("sample", RUN, "--out", "a.png", "--network", "own.py:network")
+    assert code == 2 and "own.py cannot be read: No such file or directory" in told
+
+
+def test_from_python(separately: Call) -> None:
+    write_own()
+    small = {"g_width": 4, "d_width": 4, "latent_dim": 8, "batch": 8, "steps": 2, "precision": "fp32"}
+    run = gan.train("r", norm="own.py:norm", network="own.py:network", device="cpu", **small)
+    plugins._allowed.clear()
+    with pytest.raises(plugins.CodeNotNamed):
+        gan.load_generator(run)
+    assert gan.load_generator(run, network="own.py:network").sample(2).shape[0] == 2
+    plugins._allowed.clear()
+    with pytest.raises(plugins.CodeNotNamed):
+        gan.score(run, num=20, metrics="fid")
+    report = gan.score(run, num=20, metrics="fid", features="own.py:features", network="own.py:network")
+    assert report.record["results"][0]["protocol"]["extractor"] == "own.py:features"

@@ -70,3 +70,18 @@ def test_torchrun_trains_stops_resumes_and_loses_a_rank(tmp_path: Path) -> None:
     sampled = torchrun(tmp_path, "sample", "checkpoints/r", "--num", "70", "--out", "images.zip", "--device", "cpu")
     _, told = sampled.communicate(timeout=60)
     assert sampled.returncode == 0 and told.count("wrote images.zip") == 1
+
+
+@pytest.mark.slow
+def test_an_error_in_own_code_on_one_rank_ends_the_job(tmp_path: Path) -> None:
+    fails = "import os\nif os.environ['RANK'] == '1': raise RuntimeError('no')\ndef norm(layer): return layer\n"
+    later = (
+        "import os\nclass norm:\n    calls = 0\n    def discriminator(self, real, fake):\n        self.calls += 1\n"
+        "        if os.environ['RANK'] == '1' and self.calls > 4: raise RuntimeError('no')\n"
+        "        return fake.mean() - real.mean()\n    def generator(self, real, fake): return -fake.mean()\n"
+    )
+    for flag, text, line in (("--norm", fails, "rank 1: own.py:2: "), ("--loss", later, "own.py:6: ")):
+        (tmp_path / "own.py").write_text(text)
+        _, told = torchrun(tmp_path, "train", "r", *FLAGS, flag, "own.py:norm").communicate(timeout=120)
+        reported = [line for line in told.splitlines() if line.startswith("msn-gan: ")]
+        assert reported == [f"msn-gan: {line}RuntimeError: no ({flag} own.py:norm)"]
