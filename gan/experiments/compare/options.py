@@ -9,7 +9,9 @@ from typing import Any
 from gan.config import presets
 from gan.config.base import flag_name
 from gan.config.resolve import read_config_file, require_data, resolve_config, resolve_resumed_config
+from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
+from gan.experiments.compare.arms import Arm, arm_of, with_equal_images
 from gan.experiments.compare.plan import LR_GRID, PER_TRAINING, RATES, CompareConfig, ComparePlan
 from gan.experiments.compare.scoring_schedule import with_scoring_schedule
 from gan.models import published_widths
@@ -24,6 +26,7 @@ def build_plan(
     overrides: Mapping[str, Any],
     existing: ComparePlan | None,
     device: str = "auto",
+    arms: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> ComparePlan:
     """Build the requested plan.
 
@@ -35,13 +38,18 @@ def build_plan(
             the file; other values are those of the run, or of the recipe for a new run.
         existing: plan of an existing run.
         device: `auto`, `cpu`, `cuda` or `mps`, on which the choice depends.
+        arms: settings of each arm by its name: `preset`, and values for fields of `TrainConfig`. Those in the file's
+            table `arms` are added.
 
     Raises:
         UsageError: lists every problem found, one per line.
     """
     values = {**(read_config_file(file) if file else {}), **overrides}
+    arms = {**_arms_of_file(values.pop("arms", {}), file), **(arms or {})}
     compare_fields = {item.name for item in fields(CompareConfig)}
-    compare = existing.compare if existing else CompareConfig()
+    compare = existing.compare if existing else CompareConfig(norms=()) if arms else CompareConfig()
+    if existing and (arms or "norms" in values):
+        compare = compare.replace({"norms": ()})  # the requested arms alone; the plan keeps the others
     compare = _unique_norms(compare.replace({key: values[key] for key in values.keys() & compare_fields}))
     if compare.lr_grid and (rates := [key for key in RATES if key in values]):
         named = ", ".join(flag_name(key) if key in overrides else f"{key} in {file}" for key in rates)
@@ -64,12 +72,60 @@ def build_plan(
         if "report_every" not in values:
             train = with_scoring_schedule(train, number_given="report_num" in values)
         base = presets.preset_config(train.preset)
+    own_arms = existing.own_arms if existing and not (arms or "norms" in values) else ()
     # A width of None, which no flag expresses, becomes the published width where `base` has another.
     unset = [key for key in ("g_width", "d_width") if getattr(train, key) is None and getattr(base, key) is not None]
     train = train.replace({key: published_widths(train)[key] for key in unset})
     if not train.report_every:
         raise UsageError("--report-every 0: a comparison needs scores; give the steps between evaluations")
-    return ComparePlan(compare, train)
+    given = {key: value for key, value in values.items() if key != "preset"}
+    norm = existing.train.norm if existing else base.norm
+    own_arms += tuple(_own_arm(name, dict(settings), given, norm, train, compare) for name, settings in arms.items())
+    return ComparePlan(compare, train, own_arms)
+
+
+def _own_arm(
+    name: str,
+    settings: dict[str, Any],
+    given: Mapping[str, Any],
+    norm: str,
+    shared: TrainConfig,
+    compare: CompareConfig,
+) -> Arm:
+    """The arm of --arm, or of a file.
+
+    Args:
+        settings: its `preset`, and values for fields of `TrainConfig`.
+        given: values that the user gave for all arms.
+        norm: of an arm without a norm and a preset.
+        shared: the config that the arms share.
+    """
+    preset = settings.pop("preset", None)
+    try:
+        if preset is None:
+            config = shared.replace({"norm": norm, **settings})
+        else:
+            schedule = {"report_every": shared.report_every, "report_num": shared.report_num, "steps": shared.steps}
+            config = resolve_config(preset, None, {**schedule, "precision": shared.precision, **given, **settings})
+    except UsageError as error:
+        raise UsageError("\n".join(f"--arm {name}: {line}" for line in str(error).splitlines())) from error
+    shared = shared.replace(PER_TRAINING)
+    arm = arm_of(name, config.replace({"seed": shared.seed, "preset": shared.preset} if preset else {}), shared)
+    if compare.budget == "images":
+        if "steps" in settings:
+            raise UsageError(
+                f"--arm {name}: --steps is set by --budget images, so that all arms see as many real images; leave it "
+                "out, or give --budget steps"
+            )
+        arm = with_equal_images(arm, shared)
+    return arm
+
+
+def _arms_of_file(tables: Any, file: Path | None) -> dict[str, Mapping[str, Any]]:
+    """The arms in the table `arms` of a config file."""
+    if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
+        raise UsageError(f'--config {file}: arms must be tables, such as [arms.sn] with norm = "sn"')
+    return {name: {key.replace("-", "_"): value for key, value in table.items()} for name, table in tables.items()}
 
 
 def _unique_norms(compare: CompareConfig) -> CompareConfig:
@@ -86,8 +142,13 @@ def compare_command(name: str, plan: ComparePlan) -> str:
     if plan.compare.lr_grid:
         train = train.replace({key: getattr(base, key) for key in RATES})
     words = ["msn-gan", "compare", name, "--preset", train.preset]
-    words += ["--norms", ",".join(plan.compare.norms), "--seeds", str(plan.compare.seeds)]
-    words += ["--lr-grid"] if plan.compare.lr_grid else []
+    words += ["--norms", ",".join(plan.compare.norms)] if plan.compare.norms else []
+    for arm in plan.own_arms:
+        chosen = () if plan.compare.budget == "steps" else ("steps", "report_every")  # the budget chooses these
+        flags = arm.config(train).flags_of(["norm", *(key for key in arm.settings if key not in ("norm", *chosen))])
+        words += ["--arm", f"{arm.name}={shlex.join(flags)}"]
+    words += ["--seeds", str(plan.compare.seeds)]
+    words += plan.compare.flags(CompareConfig(norms=plan.compare.norms, seeds=plan.compare.seeds))
     return shlex.join([*words, *train.flags(base.replace({**PER_TRAINING, "report_every": 0}))])
 
 
