@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -73,6 +74,17 @@ def images_of(config: TrainConfig) -> int:
     return config.steps * config.n_dis * config.batch
 
 
+def common_interval(shared: TrainConfig, configs: Iterable[TrainConfig]) -> int:
+    """The steps between scores of the shared config, rounded up so that all configs can be scored after as many images.
+
+    At most the number of steps.
+    """
+    per_step = shared.n_dis * shared.batch
+    sizes = (config.n_dis * config.batch for config in configs)
+    multiple = math.lcm(*(size // math.gcd(size, per_step) for size in sizes))
+    return min(shared.steps, -(-shared.report_every // multiple) * multiple)
+
+
 def with_equal_images(arm: Arm, shared: TrainConfig) -> Arm:
     """The arm with the number of steps, and of steps between scores, that shows as many images as the shared config.
 
@@ -88,7 +100,7 @@ def with_equal_images(arm: Arm, shared: TrainConfig) -> Arm:
     if total % own or between % own:
         whole = -(-total // own) * own
         raise UsageError(
-            f"--arm {arm.name}: a step of it shows {counted(own, 'image')}, which divides neither all {total:,} nor the "
+            f"--arm {arm.name}: a step of it shows {counted(own, 'image')}, which must divide all {total:,} and the "
             f"{between:,} between scores; choose --steps and --report-every so that it divides both (the next total is "
             f"{whole:,}), or --budget steps"
         )

@@ -11,7 +11,7 @@ from gan.config.base import flag_name
 from gan.config.resolve import read_config_file, require_data, resolve_config, resolve_resumed_config
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
-from gan.experiments.compare.arms import Arm, arm_of, with_equal_images
+from gan.experiments.compare.arms import EQUAL, arm_of, common_interval, with_equal_images
 from gan.experiments.compare.plan import LR_GRID, PER_TRAINING, RATES, CompareConfig, ComparePlan
 from gan.experiments.compare.scoring_schedule import with_scoring_schedule
 from gan.models import published_widths
@@ -69,56 +69,56 @@ def build_plan(
             say_recipe(train, reason)
         require_data(train)
         say_losses(train)
-        if "report_every" not in values:
-            train = with_scoring_schedule(train, number_given="report_num" in values)
         base = presets.preset_config(train.preset)
-    own_arms = existing.own_arms if existing and not (arms or "norms" in values) else ()
     # A width of None, which no flag expresses, becomes the published width where `base` has another.
     unset = [key for key in ("g_width", "d_width") if getattr(train, key) is None and getattr(base, key) is not None]
     train = train.replace({key: published_widths(train)[key] for key in unset})
+    given = {key: value for key, value in values.items() if key != "preset"}
+    configs = {arm: _arm_config(arm, settings, given, train) for arm, settings in arms.items()}
+    if compare.budget == "images":
+        _refuse_steps(arms)
+    if not existing and "report_every" not in values:
+        train = with_scoring_schedule(train, number_given="report_num" in values)
+        if compare.budget == "images":
+            train = train.replace({"report_every": common_interval(train, configs.values())})
     if not train.report_every:
         raise UsageError("--report-every 0: a comparison needs scores; give the steps between evaluations")
-    given = {key: value for key, value in values.items() if key != "preset"}
-    norm = existing.train.norm if existing else base.norm
-    own_arms += tuple(_own_arm(name, dict(settings), given, norm, train, compare) for name, settings in arms.items())
+    own_arms = existing.own_arms if existing and not (arms or "norms" in values) else ()
+    shared = train.replace(PER_TRAINING)
+    scores = {key: getattr(shared, key) for key in ("report_every", "report_num")}
+    for arm, config in configs.items():
+        own = arm_of(arm, config.replace(scores), shared)
+        own_arms += (with_equal_images(own, shared) if compare.budget == "images" else own,)
     return ComparePlan(compare, train, own_arms)
 
 
-def _own_arm(
-    name: str,
-    settings: dict[str, Any],
-    given: Mapping[str, Any],
-    norm: str,
-    shared: TrainConfig,
-    compare: CompareConfig,
-) -> Arm:
-    """The arm of --arm, or of a file.
+def _arm_config(name: str, settings: Mapping[str, Any], given: Mapping[str, Any], shared: TrainConfig) -> TrainConfig:
+    """The config of an arm of --arm or of a file, before the budget decides on its steps.
 
     Args:
         settings: its `preset`, and values for fields of `TrainConfig`.
         given: values that the user gave for all arms.
-        norm: of an arm without a norm and a preset.
         shared: the config that the arms share.
     """
+    settings = dict(settings)
     preset = settings.pop("preset", None)
+    equal = {key: getattr(shared, key) for key in EQUAL} | {"seed": PER_TRAINING["seed"]}
     try:
         if preset is None:
-            config = shared.replace({"norm": norm, **settings})
-        else:
-            schedule = {"report_every": shared.report_every, "report_num": shared.report_num, "steps": shared.steps}
-            config = resolve_config(preset, None, {**schedule, "precision": shared.precision, **given, **settings})
+            norm = presets.preset_config(shared.preset).norm
+            return shared.replace({**equal, "norm": norm, **settings})
+        same = {**equal, "steps": shared.steps, "precision": shared.precision}
+        return resolve_config(preset, None, {**same, **given, **settings}).replace({"preset": shared.preset})
     except UsageError as error:
         raise UsageError("\n".join(f"--arm {name}: {line}" for line in str(error).splitlines())) from error
-    shared = shared.replace(PER_TRAINING)
-    arm = arm_of(name, config.replace({"seed": shared.seed, "preset": shared.preset} if preset else {}), shared)
-    if compare.budget == "images":
-        if "steps" in settings:
-            raise UsageError(
-                f"--arm {name}: --steps is set by --budget images, so that all arms see as many real images; leave it "
-                "out, or give --budget steps"
-            )
-        arm = with_equal_images(arm, shared)
-    return arm
+
+
+def _refuse_steps(arms: Mapping[str, Mapping[str, Any]]) -> None:
+    if named := [name for name, settings in arms.items() if "steps" in settings]:
+        raise UsageError(
+            f"--arm {named[0]}: --steps is set by --budget images, so that all arms see as many real images; leave it "
+            "out, or give --budget steps"
+        )
 
 
 def _arms_of_file(tables: Any, file: Path | None) -> dict[str, Mapping[str, Any]]:
