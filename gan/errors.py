@@ -13,5 +13,9 @@ class UsageError(UserError):
     exit_code = 2
 
 
+class GANWarning(UserWarning):
+    """A likely problem that does not stop a call from Python, such as an FID from too few images."""
+
+
 class Diverged(UserError):
     """Training has diverged: a loss, a gradient or a generated image is not finite."""

@@ -31,6 +31,7 @@ ORDER = [
     "export",
     "training",
     "experiments",
+    "api",
     "cli",
     "__main__",
 ]

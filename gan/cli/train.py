@@ -57,7 +57,7 @@ def train(
 
     overrides = user_values(TrainConfig, config)
     with process_group.joined_ranks():
-        stopped = launch.train_run(
+        _, stopped = launch.train_run(
             run,
             preset,
             file,

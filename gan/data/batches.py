@@ -1,6 +1,7 @@
 """Training batches as a function of the seed and the batch number, so that a run can resume at any step."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 
 import torch
@@ -126,7 +127,7 @@ class Batches:
             self._pending.pop(stale).cancel()
         for number in wanted:
             if number not in self._pending:
-                self._pending[number] = pool.submit(self.images.fetch, self.samples(number).indices)
+                self._pending[number] = pool.submit(copy_context().run, self.images.fetch, self.samples(number).indices)
         return self._pending.pop(index).result()
 
 

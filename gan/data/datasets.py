@@ -8,7 +8,7 @@ from gan.data.npz_source import open_npz
 from gan.data.source import Source
 from gan.data.zip_source import ZipSource
 from gan.errors import UsageError, UserError
-from gan.utils.progress import say
+from gan.utils.progress import warn
 
 _TRAIN_OR_TEST = {"train": {"train": True}, "test": {"train": False}}
 
@@ -68,7 +68,7 @@ def open_source(data: str, *, data_root: Path, split: str) -> Source:
     """
     if opener := DATASETS.get(data):
         if Path(data).exists():
-            say(f"{data}: using the dataset, not the folder of this name; write ./{data} for the folder")
+            warn(f"{data}: using the dataset, not the folder of this name; write ./{data} for the folder")
         return opener(data, data_root, split)
     path = Path(data).expanduser()
     if not data or not path.exists():

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from gan.data.decode import ENLARGED, FIRST_FRAME, ON_WHITE, RESIZED
 from gan.data.source import Listing, Note, list_names, printable_name
 from gan.utils.counted import counted
-from gan.utils.progress import say
+from gan.utils.progress import is_new, warn
 
-_said: set[str] = set()
 _MAX_LISTED = 10  # empty classes named in a message
 
 
@@ -40,11 +39,10 @@ def listing_notes(listing: Listing, labels: NDArray[np.int64] | None = None) -> 
 
 
 def say_notes(name: str, notes: Iterable[Note]) -> None:
-    """Print notes with the name of the set, each once in this process: a report may read a set in several sizes."""
+    """Print notes with the name of the set, each once: a report may read a set in several sizes."""
     for text in (f"{name}: {note.text}" for note in notes):
-        if text not in _said:
-            _said.add(text)
-            say(text)
+        if is_new(text):
+            warn(text)
 
 
 def describe_conversions(conversions: dict[str, int], resolution: int) -> str:

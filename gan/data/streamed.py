@@ -14,7 +14,7 @@ from gan.data.decode import expected_conversions, to_pixels
 from gan.data.source import HEADER_BYTES, BadImage, Reader, Source, count_conversions, printable_name
 from gan.data.thread_map import process_images, thread_map
 from gan.errors import UserError
-from gan.utils.progress import say
+from gan.utils.progress import warn
 
 
 class Streamed:
@@ -69,7 +69,7 @@ class Streamed:
                 with self._lock:
                     if index not in self._reported:
                         self._reported.add(index)
-                        say(f"{problem}; replaced by the next image{self._of_class(index)}")
+                        warn(f"{problem}; replaced by the next image{self._of_class(index)}")
                 return pixels
         raise UserError(f"{problem}, nor can any other image{self._of_class(index)}; repair or remove them")
 

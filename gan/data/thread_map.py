@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from contextvars import copy_context
 from typing import TypeVar
 
 from gan.data.source import BadImage, Reader, Source
@@ -44,7 +45,7 @@ def thread_map(function: Callable[[range], MapResult], count: int, size: int = 1
     pending: deque[Future[MapResult]] = deque()
     try:
         for run in runs:
-            pending.append(pool.submit(function, run))
+            pending.append(pool.submit(copy_context().run, function, run))
             if len(pending) > 2 * worker_count():
                 yield pending.popleft().result()
         while pending:

@@ -3,6 +3,7 @@
 `gan.evaluation.report` turns that file into tables and pages.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +43,7 @@ from gan.runs.run_dir import default_output_name
 from gan.sampling.grids import save_grid
 from gan.utils.counted import counted
 from gan.utils.files import removing_new_folders, require_writable, write_json
-from gan.utils.progress import say
+from gan.utils.progress import say, warn
 
 _GRID_IMAGES = 64
 _GRID_COLUMNS = 8
@@ -93,13 +94,24 @@ def evaluate(options: EvaluationOptions, out: Path | None, *, overwrite: bool = 
             return Evaluated(evaluation.record, None, folder)
 
 
+def score_targets(options: EvaluationOptions) -> dict[str, Any]:
+    """Score all targets and return the content of report.json; write no files.
+
+    Raises:
+        UsageError, UserError, KeyboardInterrupt: not all targets were scored.
+    """
+    evaluation = Evaluation(options)
+    evaluation.run()
+    return evaluation.record
+
+
 class Evaluation:
     """One report in progress. The constructor rejects everything that can be rejected before features are extracted.
 
-    `out`, the folder of the report, is set before `run`.
+    `out`, the folder of the report, is set before `run`; None: nothing is written.
     """
 
-    out: Path
+    out: Path | None = None
 
     def __init__(self, options: EvaluationOptions) -> None:
         self.options = options
@@ -160,7 +172,8 @@ class Evaluation:
 
     def write(self) -> None:
         """Write report.json as it stands."""
-        write_json(self.out / RECORD_NAME, self.record)
+        if self.out:
+            write_json(self.out / RECORD_NAME, self.record)
 
     def default_folder(self) -> Path:
         """The folder of the report if the user names none; a message if it is not the one named after the target."""
@@ -194,20 +207,28 @@ class Evaluation:
             first = self.record["results"][0]
             protocols = (Protocol.from_json(first["protocol"]), Protocol.from_json(result["protocol"]))
             require_same_protocol(*protocols, (first["name"], entry.name), hint=HINT)
-        if not self.record["results"]:
-            report_folder.remove_report(self.out)
-        grid = f"{IMAGES_FOLDER}/{index + 1:03d}.png"
-        (self.out / IMAGES_FOLDER).mkdir(parents=True, exist_ok=True)
-        save_grid(self.out / grid, torch.cat(shown), _GRID_COLUMNS)
         real = self._real.get(entry.shape)
-        if real is not None and not self.record["real_grid"]:
-            self.record["real_grid"] = f"{IMAGES_FOLDER}/real.png"
-            images = real.fetch(_grid_indices(len(real), spread=True))
-            save_grid(self.out / self.record["real_grid"], images, _GRID_COLUMNS)
+        grid = self._write_grids(self.out, index, shown, real) if self.out else None
         result["warnings"] += self._warnings(entry, real)
         facts = {"target": entry.target, "path": str(entry.path), "kind": entry.kind, "grid": grid, **entry.facts}
         self.record["results"].append({**result, **facts, "name": entry.name, "log": entry.log and str(entry.log)})
         self.write()
+
+    def _write_grids(self, out: Path, index: int, shown: Sequence[Tensor], real: ImageSet | None) -> str:
+        """Write the grid of an entry and, once, that of the real images; return the former's path in the folder.
+
+        Before the first of them, an older report in the folder is removed.
+        """
+        if not self.record["results"]:
+            report_folder.remove_report(out)
+        grid = f"{IMAGES_FOLDER}/{index + 1:03d}.png"
+        (out / IMAGES_FOLDER).mkdir(parents=True, exist_ok=True)
+        save_grid(out / grid, torch.cat(list(shown)), _GRID_COLUMNS)
+        if real is not None and not self.record["real_grid"]:
+            self.record["real_grid"] = f"{IMAGES_FOLDER}/real.png"
+            images = real.fetch(_grid_indices(len(real), spread=True))
+            save_grid(out / self.record["real_grid"], images, _GRID_COLUMNS)
+        return grid
 
     def _score_once(self, entry: Target) -> tuple[dict[str, Any], list[Tensor]]:
         """The scores of an entry and the images of its grid; equal files under two names are scored once."""
@@ -252,7 +273,7 @@ class Evaluation:
         """
         if process_group.world_size() > 1 or sum(entry.target == other.target for other in self.entries) == 1:
             raise error
-        say(f"{error}; skipped")
+        warn(f"{error}; skipped")
         self.record["passed_over"].append(str(error))
         if self.record["results"]:
             self.write()

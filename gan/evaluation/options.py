@@ -11,8 +11,6 @@ from gan.metrics.score_table import METRICS, require_known_metrics
 
 MOST_GENERATED = 50_000  # default number of generated images, at most
 
-MOST_GENERATED = 50_000  # default number of generated images, at most
-
 
 @dataclass(frozen=True)
 class EvaluationOptions:

@@ -2,11 +2,8 @@
 
 import hashlib
 import json
-import shlex
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from gan.data.image_set import ImageSet
@@ -15,6 +12,7 @@ from gan.evaluation.targets import Target
 from gan.metrics.extractor import Extractor
 from gan.metrics.protocol import FEATURE_FIELDS
 from gan.metrics.reference import Reference
+from gan.runs.command_line import command_text
 from gan.utils.environment import program_versions
 
 _SCHEMA = 1
@@ -70,7 +68,7 @@ def new_record(
     return {
         "schema": _SCHEMA,
         "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_text(),
         "question": hashlib.sha256(json.dumps(question).encode()).hexdigest(),
         "settings": {**settings, "batch": extractor.batch_size},
         "reference": reference,

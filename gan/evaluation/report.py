@@ -150,6 +150,8 @@ def _set_notes(row: Row) -> Iterator[str]:
 def _grids(record: Mapping[str, Any], folder: Path) -> list[Figure]:
     """The grids that exist: real images, then at most `_MAX_GRIDS` of each target, evenly spaced."""
     figures = []
+    if not record["results"][0]["grid"]:  # scored without an output folder
+        return []
     if record["real_grid"]:
         name = Path(record["results"][0]["protocol"]["reference"]).name
         figures.append(Figure(f"Real images of {name}, in a grid", f"Real: {name}", folder / record["real_grid"]))

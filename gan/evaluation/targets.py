@@ -22,7 +22,7 @@ from gan.runs.locate import describe_contents
 from gan.runs.log import LOG
 from gan.runtime import resolve_device
 from gan.sampling.load_generator import restore_generator, weights_entry
-from gan.utils.progress import say
+from gan.utils.progress import warn
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def unique_targets(targets: Sequence[str]) -> tuple[str, ...]:
     for target in targets:
         path = Path(target).expanduser().resolve()
         if path in unique:
-            say(f"TARGET {target}: named twice, scored once")
+            warn(f"TARGET {target}: named twice, scored once")
         unique.setdefault(path, target)
     return tuple(unique.values())
 
@@ -167,7 +167,7 @@ class _CheckpointReader:
             try:
                 entries.append(self.read(path, str(folder)))
             except UserError as error:
-                say(f"{error}; skipped")
+                warn(f"{error}; skipped")
         if not entries:
             raise UserError(f"{folder}: none of its checkpoints can be scored")
         return entries

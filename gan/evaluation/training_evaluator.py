@@ -21,7 +21,7 @@ from gan.metrics.score_table import SCORES
 from gan.runs import log
 from gan.runs.run_dir import RunDirectory
 from gan.utils.counted import counted
-from gan.utils.progress import say
+from gan.utils.progress import say, warn
 
 
 def training_extractor(config: TrainConfig, device: torch.device, *, otherwise: str = "") -> Extractor:
@@ -119,7 +119,7 @@ class TrainingEvaluator:
         say(f"step {step}: {format_scores(scores)}")
         for line in result["warnings"]:
             if line not in self._said:  # once, not for each score
-                say(f"  {line}")
+                warn(line, printed=f"  {line}")
         self._said.update(result["warnings"])
         return {
             "scores": scores,

@@ -19,6 +19,7 @@ from gan.metrics.batched_inference import BatchedExtractor
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.preprocess import for_classifier
 from gan.utils.files import atomic_write
+from gan.utils.random_streams import seeded_globally
 
 WEIGHTS = Path(__file__).with_name("digits.pt")
 DIGITS_SIZE = 32
@@ -76,8 +77,7 @@ def train_digits(images: Tensor, labels: Tensor, *, seed: int = 0) -> DigitsNetw
     Its features are then scaled to a mean variance of 1 on these images, and the output layer by the inverse, which
     leaves the logits unchanged: Fréchet distances are relative to a total variance of 64.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded_globally(seed):
         network = DigitsNetwork()
     draw = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(network.parameters(), _LEARNING_RATE)
@@ -116,7 +116,7 @@ def load_digits() -> tuple[Tensor, Tensor]:
 def _load_shipped(path: Path) -> tuple[bytes, DigitsNetwork]:
     try:
         content = path.read_bytes()
-        with torch.random.fork_rng(devices=[]):  # keep the caller's random state
+        with seeded_globally(0):  # keep the caller's random state
             network = DigitsNetwork()
         network.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     except Exception as error:  # damaged files make the unpickler raise almost anything

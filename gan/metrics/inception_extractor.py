@@ -14,6 +14,7 @@ from gan.metrics.batched_inference import BatchedExtractor
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.inception_weights import locate_inception_weights
 from gan.metrics.preprocess import PREPROCESS
+from gan.utils.random_streams import seeded_globally
 
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -53,7 +54,7 @@ def inception_network(weights: Path) -> nn.Module:
         state = torch.load(weights, map_location="cpu", weights_only=True)
         # pytorch-fid always downloads its weights. The network starts from random ones: keep the caller's random state.
         download = patch.object(pytorch_fid.inception, "load_state_dict_from_url", lambda *args, **options: state)
-        with download, torch.random.fork_rng(devices=[]):
+        with download, seeded_globally(0):
             network: nn.Module = pytorch_fid.inception.fid_inception_v3()
     except Exception as error:  # files of another kind make the unpickler raise almost anything
         raise UserError(f"{weights}: does not hold the weights of pytorch-fid's Inception network") from error

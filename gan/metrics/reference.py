@@ -22,7 +22,7 @@ from gan.metrics.protocol import FEATURE_FIELDS, Protocol, require_same_protocol
 from gan.utils import files
 from gan.utils.counted import counted
 from gan.utils.files import atomic_write
-from gan.utils.progress import say
+from gan.utils.progress import warn
 
 _RECORD = "msn_gan"  # our own entry of the npz
 _ASYMMETRY = 1e-6  # relative to the largest entry; tolerance for statistics saved as float32
@@ -148,7 +148,7 @@ def load_cached_reference(path: Path, name: str, split: str | None, extractor: E
         if cached.protocol is None or reference_cache_path(cached.content, cached.count or 0, extractor) != path:
             raise UserError(f"{path}: its content does not match its name")
     except UserError as error:
-        say(f"cached statistics are ignored and computed again: {error}")
+        warn(f"cached statistics are ignored and computed again: {error}")
         return None
     return replace(cached, name=name, split=split)
 
@@ -159,7 +159,7 @@ def cache_reference(path: Path, reference: Reference) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_statistics(path, reference)
     except OSError as error:
-        say(f"{path.parent}: statistics cannot be cached here ({error.strerror or error}); set MSN_GAN_CACHE")
+        warn(f"{path.parent}: statistics cannot be cached here ({error.strerror or error}); set MSN_GAN_CACHE")
 
 
 def _problem(mean: NDArray[np.float64], covariance: NDArray[np.float64], count: int | None) -> str | None:

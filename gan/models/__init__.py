@@ -13,7 +13,7 @@ from gan.models.blocks import DiscriminatorNorm
 from gan.models.dcgan import WIDTH, DCGANDiscriminator, DCGANGenerator
 from gan.models.resnet import SHAPES, ResNetDiscriminator, ResNetGenerator
 from gan.norm import settle_input_sizes
-from gan.utils.random_streams import WEIGHTS, random_stream
+from gan.utils.random_streams import WEIGHTS, random_stream, seeded_globally
 
 
 class Network(NamedTuple):
@@ -34,11 +34,9 @@ NETWORKS: dict[str, Network] = {
 
 def build_generator(config: TrainConfig, classes: int = 0) -> nn.Module:
     """Build the generator of a run, conditioned on `classes` classes, with initial weights drawn from the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random_stream(config.seed, WEIGHTS, 0).initial_seed())
-        return choices.NETWORKS.load(config.network).generator(
-            config.resolution, config.channels, config.latent_dim, width=config.g_width, classes=classes
-        )
+    builder = choices.NETWORKS.load(config.network).generator
+    with seeded_globally(random_stream(config.seed, WEIGHTS, 0).initial_seed()):
+        return builder(config.resolution, config.channels, config.latent_dim, width=config.g_width, classes=classes)
 
 
 def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
@@ -46,10 +44,10 @@ def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
 
     Raises UsageError if `norm_layers` has the number of a convolution that the network does not have.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random_stream(config.seed, WEIGHTS, 1).initial_seed())
-        normalize = DiscriminatorNorm(choices.NORMS.load(config.norm), config.norm_layers)
-        discriminator = choices.NETWORKS.load(config.network).discriminator(
+    builder = choices.NETWORKS.load(config.network).discriminator
+    normalize = DiscriminatorNorm(choices.NORMS.load(config.norm), config.norm_layers)
+    with seeded_globally(random_stream(config.seed, WEIGHTS, 1).initial_seed()):
+        discriminator = builder(
             config.resolution, config.channels, width=config.d_width, classes=classes, normalize=normalize
         )
     normalize.check_layer_numbers()

@@ -20,7 +20,7 @@ from gan.models.densenet import DenseNet
 from gan.models.norms import create_norm
 from gan.models.resnet_classifier import ResNet18
 from gan.norm import Norm, compose
-from gan.utils.random_streams import WEIGHTS, random_stream
+from gan.utils.random_streams import WEIGHTS, random_stream, seeded_globally
 
 CLASSIFIER_KIND = "classifier"
 CNN3_SLOPE = 0.1  # negative slope of its LeakyReLU
@@ -107,8 +107,7 @@ def build_classifier(
     normalize = create_norm(norm, "--norms")
     if normalize.critic:
         raise UsageError(f"--norms {norm}: a critic normalizes a GAN's discriminator; a classifier has none")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random_stream(seed, WEIGHTS, 2).initial_seed())
+    with seeded_globally(random_stream(seed, WEIGHTS, 2).initial_seed()):
         return Classifier(CLASSIFIERS[name].stack(normalize, channels), normalize, resolution, channels, classes)
 
 

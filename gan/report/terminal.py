@@ -5,12 +5,15 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from gan.report.document import Report, Table
+from gan.utils.progress import is_shown
 
 _MIN_WIDTH = 100  # columns of text where standard output is not a terminal
 
 
 def print_report(report: Report) -> None:
-    """Print the tables to standard output."""
+    """Print the tables to standard output, unless messages are not shown."""
+    if not is_shown():
+        return
     tables = (report.first, *report.tables)
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -27,7 +27,7 @@ from gan.runs.checkpoint_names import checkpoint_path as checkpoint_path
 from gan.runs.checkpoint_names import list_checkpoints as list_checkpoints
 from gan.utils.counted import counted
 from gan.utils.files import atomic_write
-from gan.utils.progress import say, working
+from gan.utils.progress import warn, working
 
 CLASSIFIER_FILE = "classifier.pt"  # in the folder of each training of `classify`
 SCHEMA = 1
@@ -127,7 +127,7 @@ def newest_checkpoint(folder: Path) -> CheckpointFile | None:
         try:
             return read_checkpoint(path)
         except UserError as error:
-            say(f"{error}; falling back to the previous one")
+            warn(f"{error}; falling back to the previous one")
     if paths:
         raise UserError(
             f"{folder}: 0 of {counted(len(paths), 'checkpoint')} can be read; start again under another name"
@@ -166,7 +166,7 @@ def set_aside_later(folder: Path, step: int) -> None:
             path.replace(aside)
         except OSError as error:
             raise UserError(f"{path}: cannot be renamed to {aside.name} ({error.strerror}); remove it") from error
-        say(f"{path}: renamed to {aside.name}; the run resumes from step {step}")
+        warn(f"{path}: renamed to {aside.name}; the run resumes from step {step}")
 
 
 def prune_checkpoints(folder: Path, keep: int, best: Collection[str] = (), *, step: int | None = None) -> None:

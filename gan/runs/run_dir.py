@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from gan.errors import UsageError
 from gan.runs import checkpoint
+from gan.runs.command_line import command_words
 from gan.utils.environment import program_versions
 from gan.utils.files import prepare_folder, write_json
 
@@ -94,7 +94,7 @@ class RunDirectory:
 
     def write_config(self, config: dict[str, Any], extra: dict[str, Any]) -> None:
         """Write config.json: config, `extra`, command, versions, git commit; a UserError if it cannot be written."""
-        content = {"config": config, **extra, "versions": program_versions(), "command": sys.argv}
+        content = {"config": config, **extra, "versions": program_versions(), "command": command_words()}
         write_json(self.config_path, content)
 
     def mark_checkpointed(self) -> None:

@@ -19,6 +19,7 @@ from gan.sampling.load_generator import LoadedGenerator, load_generator
 from gan.utils.files import require_new
 from gan.utils.progress import progress, say
 
+_IMAGES = 64  # default number of images
 _MAX_LISTED = 3  # names of files in a message
 _MOST_COLUMNS = 16  # of a grid by class
 _ANIMATION_LATENTS = 4  # latents that an animation passes before it returns to the first
@@ -60,14 +61,13 @@ def write_samples(path: Path, out: Path | None, options: SampleOptions) -> Path:
         UserError: the checkpoint cannot be used, or its generator outputs NaN.
         OSError: `out` cannot be written. In either case no partial file is left.
     """
-    if options.truncation is not None and not math.isfinite(options.truncation):
-        raise UsageError(f"--truncation {options.truncation}: must be a number above 0")
+    _check_truncation(options.truncation)
     is_walk = options.frames is not None
     target = out or _default_out(path, f"{'walk' if is_walk else 'sample'}-seed-{options.seed}.png")
     collectives.on_rank0(lambda: _check_out(target, walks=is_walk, overwrite=options.overwrite))
     generator = load_generator(path, ema=options.ema, device=options.device, best=options.best)
     label = _class_index(options.label, generator.classes)
-    count = options.num or (64 if options.frames is None else 8)
+    count = options.num or (_IMAGES if options.frames is None else 8)
     columns = options.columns or math.ceil(math.sqrt(count))
     by_class = options.columns is None and label is None and len(generator.classes) > 1
     if process_group.is_rank0():
@@ -90,6 +90,26 @@ def write_samples(path: Path, out: Path | None, options: SampleOptions) -> Path:
         raise Diverged(f"{path}: {error}; try an earlier checkpoint") from error
     say(f"wrote {target}", link=target)
     return target
+
+
+def sample_batches(generator: LoadedGenerator, options: SampleOptions) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Generate the images of `write_samples` in batches, uint8 (n, C, H, W) with labels (n,), and write nothing.
+
+    Args:
+        options: `num`, `seed`, `label` and `truncation` are used.
+
+    Raises:
+        UsageError: there is no such class, or the truncation is not above 0.
+        Diverged: the generator outputs NaN or infinity.
+    """
+    _check_truncation(options.truncation)
+    label = _class_index(options.label, generator.classes)
+    return _images(generator, options.num or _IMAGES, label, options)
+
+
+def _check_truncation(truncation: float | None) -> None:
+    if truncation is not None and not (math.isfinite(truncation) and truncation > 0):
+        raise UsageError(f"--truncation {truncation}: must be a number above 0")
 
 
 def _default_out(path: Path, name: str) -> Path:

@@ -45,6 +45,7 @@ def run_training_loop(
 
     Raises:
         gan.errors.Diverged: a loss or gradient is not finite; the last good checkpoint is kept.
+        Exception, KeyboardInterrupt: raised by a progress callback, after a checkpoint.
         UserError, OSError: a file cannot be written (OSError: a sample grid); files written before are intact.
     """
     config = trainer.config
@@ -102,7 +103,6 @@ def run_training_loop(
                     if log:
                         log.write(entry)
                     note = f"D {entry['loss_d']:.3f}  G {entry['loss_g']:.3f}"
-                advance(1, note)
                 if log and due(config.sample_every):
                     trainer.synchronize()
                     images = fixed_samples(trainer)
@@ -110,6 +110,13 @@ def run_training_loop(
                     log.image("samples", image_grid(images, _GRID), trainer.step)
                 if due(config.checkpoint_every) or (config.report_every and due(config.report_every)):
                     snapshot()
+                try:
+                    advance(1, note)
+                except (Exception, KeyboardInterrupt):  # of the caller's progress callback
+                    if process_group.world_size() == 1:
+                        save()
+                        run.mark_checkpointed()
+                    raise
             save()
             collectives.on_rank0(run.mark_checkpointed)
             return stop_signal()

@@ -16,7 +16,7 @@ from gan.data.survey import Survey, survey_images
 from gan.runs.command_line import program_name
 from gan.runtime import resolve_device
 from gan.utils.counted import counted
-from gan.utils.progress import say
+from gan.utils.progress import say, warn
 
 _CPU_PRESETS = {32: "best", 48: "best-64", 64: "best-64", 128: "best-128"}
 _GPU_PRESETS = {32: "sngan-resnet", 48: "sngan-resnet-stl10", 64: "resnet-64", 128: "resnet-128"}
@@ -89,7 +89,7 @@ def say_losses(config: TrainConfig) -> None:
         return
     survey = survey_images(open_source(config.data, data_root=Path(), split="train"))
     for warning in loss_warnings(survey, config) if survey.count else ():
-        say(f"warning: {warning}")
+        warn(warning, printed=f"warning: {warning}")
 
 
 def loss_warnings(survey: Survey, config: TrainConfig) -> Iterator[str]:

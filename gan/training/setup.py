@@ -20,7 +20,7 @@ from gan.runs.run_dir import RunDirectory
 from gan.training.loop import save_real_images
 from gan.training.trainer import Trainer
 from gan.utils.counted import counted
-from gan.utils.progress import say
+from gan.utils.progress import say, warn
 
 
 def load_training_images(config: TrainConfig) -> ImageSet:
@@ -61,7 +61,7 @@ def begin_or_resume(
         say(f"resuming {run.name} at step {trainer.step} of {trainer.config.steps}")
         before, now = state.get("threads"), torch.get_num_threads()
         if trainer.runtime.device.type == "cpu" and before not in (None, now):
-            say(
+            warn(
                 f"resuming with {counted(now, 'thread')} instead of {before}: results may differ by rounding; "
                 f"OMP_NUM_THREADS={before} gives the same bytes"
             )

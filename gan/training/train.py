@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -29,7 +29,15 @@ from gan.training.recipe import choose_recipe, is_chosen_from_images, name_of_da
 from gan.training.setup import begin_or_resume, dynamics_callback, dynamics_meter, load_training_images
 from gan.training.trainer import Trainer
 from gan.utils.counted import counted
-from gan.utils.progress import say
+from gan.utils.progress import say, warn
+
+
+class TrainOutcome(NamedTuple):
+    """What `train_run` has done."""
+
+    run: RunDirectory
+    stopped: int | None
+    """The signal that stopped the run, after a checkpoint; None if it is done, and for a dry run."""
 
 
 def train_run(
@@ -43,7 +51,7 @@ def train_run(
     root: Path,
     device: str,
     verbose: bool = False,
-) -> int | None:
+) -> TrainOutcome:
     """Start or resume a run and train it. Several ranks call it together; rank 0 alone reads and writes its files.
 
     Args:
@@ -51,9 +59,6 @@ def train_run(
         preset, file, overrides: see `gan.config.resolve.resolve_config`.
         root: folder that contains checkpoints/ and samples/.
         verbose: with dry_run, print all fields of the config.
-
-    Returns:
-        the signal that stopped the run, or None.
 
     Raises:
         UserError: a problem that the user can fix.
@@ -64,16 +69,16 @@ def train_run(
     process_group.own_batch_positions(config.batch, config.accumulate)  # a wrong batch size is refused before loading
     runtime = resolve_runtime(device, config.precision, deterministic=config.deterministic)
     config = dataclasses.replace(config, precision=runtime.precision)  # a resumed run keeps the precision of `auto`
-    torch.manual_seed(config.seed)  # nothing draws from this stream, but it is part of the checkpoint
+    torch.default_generator.manual_seed(config.seed)  # nothing draws from it, but its state is part of the checkpoint
     if dry_run:
         trial.dry_run(config, runtime, run, verbose=verbose)
-        return None
+        return TrainOutcome(run, None)
     if is_done:
         if process_group.is_rank0():  # the run may have been killed before it did this
             with suppress(UserError), exclusive_lock(run.checkpoints):
                 checkpoint.prune_checkpoints(run.checkpoints, config.keep, run.best(), step=state["step"])
         say(f"{run.name} is done: step {state['step']} of {config.steps}; train it longer with --steps N")
-        return None
+        return TrainOutcome(run, None)
 
     extractor = None
     if config.report_every:
@@ -81,7 +86,7 @@ def train_run(
         extractor = training_evaluator.training_extractor(config, runtime.device, otherwise=otherwise)
     with ExitStack() as lock:
         collectives.on_rank0(lambda: _lock_folders(run, lock, resume))
-        return _train(run, config, state, runtime, extractor)
+        return TrainOutcome(run, _train(run, config, state, runtime, extractor))
 
 
 def _resolve_run(
@@ -122,7 +127,7 @@ def _resolve_run(
     if state is None:
         return run, config, None, False
     if flags := edited_flags(run, saved, config):
-        say(
+        warn(
             f"{run.config_path} has {shlex.join(flags)}, the checkpoint does not; the values of the checkpoint are used"
         )
     is_done = state["step"] >= config.steps and not training_evaluator.score_due(state["step"], config, run)

@@ -28,7 +28,7 @@ from gan.training.meters import MetricMeans
 from gan.training.optimizers import adam, set_rate
 from gan.training.step_inputs import InputSampler
 from gan.utils import environment
-from gan.utils.progress import say
+from gan.utils.progress import warn
 
 
 class Trainer:
@@ -122,7 +122,7 @@ class Trainer:
         """One line of the log: means since the last one, σ of every layer, health flags."""
         means = self._metric_means()
         for name in self.health.update(self.metrics.steps, means["d_accuracy"], means["variety"]):
-            say(f"step {self.step}: {name}: {FLAG_MEANINGS[name]}")
+            warn(f"step {self.step}: {name}: {FLAG_MEANINGS[name]}")
         self.metrics.clear()
         (images, seconds), self._last_logged = self._last_logged, (self.images_seen, self.seconds)
         return {

@@ -1,20 +1,25 @@
-"""Messages and progress bars on standard error: bars with rate and time left on a terminal, plain lines elsewhere."""
+"""Messages and progress bars on standard error: bars with rate and time left on a terminal, plain lines elsewhere.
+
+Within a call from Python they go to its listener (`gan.utils.listener`) and are printed only if it asks for that.
+"""
 
 import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.style import Style
 from rich.text import Text
 
 from gan.utils.counted import plural
+from gan.utils.listener import Progress, current_listener
 
 _PLAIN_INTERVAL = 10.0  # seconds between plain lines
 _QUIET_SECONDS = 1.0  # after so long without a line, the work in progress is announced by one
@@ -23,6 +28,7 @@ _LEAST_SECONDS = 0.4  # of work that is announced, so that short pieces of work 
 _console = Console(stderr=True, highlight=False)
 _silenced = False
 _last_line = time.monotonic()  # when the last line was printed, or the program was loaded
+_said: set[str] = set()  # messages of the command line that are printed once
 
 
 class Advance(Protocol):
@@ -37,15 +43,48 @@ def silence() -> None:
     _silenced = True
 
 
+def is_shown() -> bool:
+    """True if messages and progress are printed: not on ranks but 0, nor in a call from Python unless it asks."""
+    listener = current_listener()
+    return not _silenced and (listener is None or listener.is_shown)
+
+
 def say(text: str, *, link: Path | None = None) -> None:
     """Print a message to standard error, as standard output is for data.
 
     Args:
         link: a file or folder; its first mention in `text` is a hyperlink on a terminal.
     """
+    if listener := current_listener():
+        listener.on_message(text)
+    if is_shown():
+        _print_line(text, link)
+
+
+def warn(text: str, *, printed: str = "") -> None:
+    """Print a message about a likely problem; a call from Python issues it as a warning instead.
+
+    Args:
+        printed: the printed line, if it differs from the text.
+    """
+    if listener := current_listener():
+        listener.on_warning(text)
+    elif not _silenced:
+        _print_line(printed or text, None)
+
+
+def is_new(text: str) -> bool:
+    """True at the first call with a text: in a call from Python at the first of that call, else of this process."""
+    listener = current_listener()
+    said = listener.said if listener else _said
+    if text in said:
+        return False
+    said.add(text)
+    return True
+
+
+def _print_line(text: str, link: Path | None) -> None:
     global _last_line
-    if _silenced:
-        return
     _last_line = time.monotonic()
     try:
         if _console.is_terminal:
@@ -82,11 +121,11 @@ def _announced(text: str) -> Iterator[None]:
 @contextmanager
 def working(description: str) -> Iterator[None]:
     """Show that work without countable items goes on: a spinner on a terminal, elsewhere a line after a second."""
-    if _silenced:
+    if not is_shown():
         yield
     elif _console.is_terminal:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        with Progress(*columns, console=_console, transient=True) as bar:
+        with Bar(*columns, console=_console, transient=True) as bar:
             bar.add_task(description, total=None)
             yield
     else:
@@ -101,19 +140,48 @@ def progress(
     """Show the progress of `total` items; yields the function that reports items as done.
 
     On a terminal it draws a bar. Elsewhere it prints a line after a second without one, so that short work prints
-    nothing, and then one every ten seconds.
+    nothing, and then one every ten seconds. In a call from Python, the callback gets the start and each advance.
 
     Args:
         unit: what the rate counts, in the singular.
         start: items that were done before, in resumed work; they do not count for the rate.
         per_item: units of the rate for each item: a training step has a batch of images.
     """
+    shown: AbstractContextManager[Advance] = nullcontext(_show_nothing)
+    if is_shown():
+        shown = _shown_progress(description, total, unit, start, per_item)
+    listener = current_listener()
+    report = listener.on_progress if listener else None
+    with shown as show:
+        if report is None:
+            yield show
+            return
+        done, last_note = start, ""
+
+        def advance(count: int = 1, note: str = "") -> None:
+            nonlocal done, last_note
+            done += count
+            last_note = note or last_note
+            show(count, note)
+            report(Progress(description, done, total, last_note))
+
+        report(Progress(description, start, total, ""))
+        yield advance
+
+
+def _show_nothing(count: int = 1, note: str = "") -> None:
+    pass
+
+
+@contextmanager
+def _shown_progress(description: str, total: int, unit: str, start: int, per_item: int) -> Iterator[Advance]:
+    """The bar of `progress`, or its lines."""
     began, done = time.monotonic(), 0
 
     def rate() -> float:
         return done / max(time.monotonic() - began, 1e-9)
 
-    if _console.is_terminal and not _silenced:
+    if _console.is_terminal:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -122,7 +190,7 @@ def progress(
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=_console, transient=True) as bar:
+        with Bar(*columns, console=_console, transient=True) as bar:
             task = bar.add_task(description, total=total, completed=start, rate="", note="")
 
             def advance_bar(count: int = 1, note: str = "") -> None:

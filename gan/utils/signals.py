@@ -6,6 +6,7 @@ With several ranks, the training loop makes all of them stop at the same step.
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from types import FrameType
 from typing import Any
@@ -20,6 +21,8 @@ _REPEAT_WINDOW = 2.0  # seconds in which a rank may get one signal twice: from S
 class StopSignals:
     """A context in which the first SIGINT, SIGTERM or SIGHUP only sets `received`.
 
+    In a thread other than the main one, which cannot handle signals, it does nothing.
+
     Args:
         ranks: number of ranks. With several, no message is printed here: torchrun also sends a signal when another rank
             has failed.
@@ -32,6 +35,8 @@ class StopSignals:
         self._previous_handlers: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
+        if threading.current_thread() is not threading.main_thread():
+            return self
         for number in _SIGNALS:
             if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) != signal.SIG_IGN:
                 self._previous_handlers[number] = signal.signal(number, self._handle)  # but not SIGHUP under nohup

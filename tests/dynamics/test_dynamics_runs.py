@@ -22,6 +22,7 @@ from gan.experiments.classify.experiment import run_classification
 from gan.experiments.classify.trainer import ClassifierTrainer
 from gan.models import build_discriminator, build_generator
 from gan.runs import checkpoint, log
+from gan.runs.run_dir import RunDirectory
 from gan.training import train as launch
 from tests.conftest import TINY
 from tests.helpers.classifications import before_each_step
@@ -43,7 +44,8 @@ CLASSIFIERS: dict[str, Any] = {
 
 
 def train(root: Path, flags: dict[str, Any], *, resume: bool = False) -> Path:
-    assert launch.train_run("r", None, None, flags, resume=resume, dry_run=False, root=root, device="cpu") is None
+    run = launch.train_run("r", None, None, flags, resume=resume, dry_run=False, root=root, device="cpu")
+    assert run.stopped is None
     return root / "checkpoints" / "r"
 
 
@@ -180,7 +182,12 @@ def test_a_report_of_runs_has_their_figures(tmp_path: Path, monkeypatch: pytest.
 def test_the_flag_alone_means_its_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     given: dict[str, Any] = {}
-    monkeypatch.setattr(launch, "train_run", lambda run, preset, file, flags, **rest: given.update(flags))
+
+    def train_run(run: str, preset: None, file: None, flags: dict[str, Any], **rest: Any) -> launch.TrainOutcome:
+        given.update(flags)
+        return launch.TrainOutcome(RunDirectory(run), None)
+
+    monkeypatch.setattr(launch, "train_run", train_run)
     for words, value in ((["--dynamics"], 100), (["--dynamics", "7"], 7), (["--dynamics", "--steps", "3"], 100)):
         given.clear()
         with pytest.raises(SystemExit) as stopped:

@@ -82,7 +82,7 @@ def begun(tmp_path: Path, image_folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def train(root: Path, flags: dict[str, Any], *, resume: bool) -> int | None:
-    return launch.train_run("r", None, None, flags, resume=resume, dry_run=False, root=root, device="cpu")
+    return launch.train_run("r", None, None, flags, resume=resume, dry_run=False, root=root, device="cpu").stopped
 
 
 def test_resume_needs_no_flags_and_can_go_further(begun: tuple[Path, dict[str, Any]]) -> None:

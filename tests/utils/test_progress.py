@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from gan.data.thread_map import thread_map
 from gan.utils import progress as module
+from gan.utils.listener import Listener, Progress, listening
 from gan.utils.progress import progress, rate_text, working
 
 
@@ -121,3 +124,39 @@ def test_plain_text_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
     module.say("wrote out/report.html", link=Path("out/report.html"))
     module.say("wrote nothing", link=Path("out/report.html"))
     assert capsys.readouterr().err == "wrote out/report.html\nwrote nothing\n"
+
+
+def test_a_listener_gets_everything_in_place_of_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    messages: list[str] = []
+    warnings: list[str] = []
+    events: list[Progress] = []
+    with listening(Listener(messages.append, warnings.append, events.append)):
+        module.say("wrote a.png")
+        module.warn("enlarged", printed="warning: enlarged")
+        with working("reading"), progress("sampling", 3, start=1) as advance:
+            advance(1, "D 1")
+            advance()
+    assert capsys.readouterr().err == ""
+    assert (messages, warnings) == (["wrote a.png"], ["enlarged"])
+    assert events == [Progress("sampling", done, 3, note) for done, note in ((1, ""), (2, "D 1"), (3, "D 1"))]
+    module.warn("enlarged", printed="warning: enlarged")
+    assert capsys.readouterr().err == "warning: enlarged\n"
+
+
+def test_a_listener_hears_the_threads_that_decode(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first two runs are slow, so that the others run in threads."""
+    messages: list[str] = []
+
+    def process(run: range) -> None:
+        time.sleep(0.05)
+        module.say(f"{threading.current_thread() is threading.main_thread()}")
+
+    with listening(Listener(messages.append, messages.append)):
+        list(thread_map(process, 64))
+    assert messages == ["True", "True", "False", "False"] and capsys.readouterr().err == ""
+
+
+def test_a_message_is_new_once_in_a_call() -> None:
+    for _ in range(2):
+        with listening(Listener(print, print)):
+            assert module.is_new("ignoring 1 file") and not module.is_new("ignoring 1 file")

@@ -31,7 +31,7 @@ from gan.training import loop
 from gan.training.setup import begin_or_resume, dynamics_callback, dynamics_meter, load_training_images
 from gan.training.trainer import Trainer
 from gan.utils.peak_memory import peak_memory_bytes, reset_peak_memory
-from gan.utils.progress import say, working
+from gan.utils.progress import say, warn, working
 
 _PAGES_SECONDS = 60.0  # between two updates of the pages while trainings continue
 
@@ -118,7 +118,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
     ) -> int | None:
         """Run or resume one training; return the signal that stopped it, or None when it is done."""
         run, config = self._run_of(training), self.plan.config_of(training)
-        torch.manual_seed(config.seed)  # no numbers are drawn from this stream, but checkpoints contain its state
+        torch.default_generator.manual_seed(config.seed)  # nothing draws from it, but its state is saved
         newest = checkpoint.newest_checkpoint(run.checkpoints)
         with working("building the networks"):
             trainer = Trainer(config, self.runtime, data)
@@ -140,7 +140,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
             stopped = loop.run_training_loop(trainer, run, on_snapshot=snapshots, dynamics=dynamics)
         except Diverged as error:
             stopped, diverged = None, {"step": trainer.step, "error": str(error)}
-            say(f"{training}: diverged, recorded in the results: {error}")
+            warn(f"{training}: diverged, recorded in the results: {error}")
         if stopped is not None:
             say(f"{training}: stopped at step {trainer.step:,} of {config.steps:,}, checkpoint saved")
             return stopped

@@ -16,7 +16,7 @@ from gan.experiments.compare.plan import LR_GRID, PER_TRAINING, RATES, CompareCo
 from gan.experiments.compare.scoring_schedule import with_scoring_schedule
 from gan.models import published_widths
 from gan.training.recipe import choose_recipe, is_chosen_from_images, say_losses, say_recipe
-from gan.utils.progress import say
+from gan.utils.progress import warn
 
 
 def build_plan(
@@ -131,7 +131,7 @@ def _arms_of_file(tables: Any, file: Path | None) -> dict[str, Mapping[str, Any]
 def _unique_norms(compare: CompareConfig) -> CompareConfig:
     norms = tuple(dict.fromkeys(compare.norms))
     if repeated := [norm for norm in norms if compare.norms.count(norm) > 1]:
-        say(f"--norms: {', '.join(repeated)} is listed more than once; it is trained once for each seed")
+        warn(f"--norms: {', '.join(repeated)} is listed more than once; it is trained once for each seed")
     return compare.replace({"norms": norms})
 
 

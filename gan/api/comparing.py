@@ -1,0 +1,120 @@
+"""`compare`: compare normalizations from Python"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan.api.call import ProgressCallback, api_call, raise_stopped
+from gan.api.settings import PathLike, SharedSettings, check_device, optional_path, to_overrides
+from gan.api.training import TrainedRun
+from gan.config.train_config import TrainConfig
+from gan.errors import UsageError
+from gan.experiments.compare.experiment import run_comparison
+from gan.experiments.compare.plan import PER_TRAINING, CompareConfig, ComparedTraining
+from gan.runs.listing import read_object
+from gan.runs.run_dir import RunDirectory
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """A comparison and its results over the trainings that are done."""
+
+    name: str
+    out: Path
+    """Folder that contains checkpoints/ and samples/."""
+    record: dict[str, Any] = field(repr=False)
+    """Content of report.json; empty if no training is done."""
+    stopped: int | None = None
+    """The signal that stopped the comparison, if the process went on after it; None otherwise."""
+    messages: tuple[str, ...] = field(default=(), repr=False)
+    """What the command would have printed to standard error, in order."""
+
+    @property
+    def folder(self) -> Path:
+        """Folder of report.json, report.md, report.html and the trainings."""
+        return RunDirectory(self.name, self.out).checkpoints
+
+    @property
+    def page(self) -> Path:
+        """Path of report.html."""
+        return self.folder / "report.html"
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each norm: `norm`, counts, and under `final` and `best` each score over the seeds.
+
+        A score is a dict of `mean`, `half_width` (of the 95 % interval; of the range with fewer than four seeds) and
+        `values`, one for each seed.
+        """
+        return list(self.record.get("rows", ()))
+
+    @property
+    def tests(self) -> list[dict[str, Any]]:
+        """Paired tests of the first two norms; the one with `primary` is that of the final FID, with `words`."""
+        return list(self.record.get("paired", ()))
+
+    @property
+    def warnings(self) -> list[str]:
+        """Reasons to doubt the comparison or its scores."""
+        return [*self.record.get("warnings", ()), *self.record.get("score_warnings", ())]
+
+    def run(self, norm: str, seed: int = 0, setting: str = "") -> TrainedRun:
+        """One of the trainings.
+
+        Args:
+            setting: "A" to "F", of a comparison with `lr_grid`.
+        """
+        return TrainedRun(f"{self.name}/{ComparedTraining(norm, seed, setting).name}", self.out)
+
+
+def compare(
+    name: str,
+    *,
+    norms: Sequence[str] | None = None,
+    seeds: int | None = None,
+    lr_grid: bool | None = None,
+    preset: str | None = None,
+    config: PathLike | None = None,
+    out: PathLike = ".",
+    device: str = "auto",
+    progress: ProgressCallback | None = None,
+    verbose: bool = False,
+    **settings: Unpack[SharedSettings],
+) -> ComparisonResult:
+    """Train one recipe under several normalizations and seeds, and compare the scores: what `msn-gan compare` does.
+
+    The same call resumes a stopped comparison. Settings may then be left out, and `norms` and `seeds` add trainings.
+
+    Args:
+        name: of the comparison.
+        norms: normalizations of the discriminator, such as ["sn", "msn"], the default.
+        seeds: trainings of each norm, with seeds 0, 1, ...; 3 by default.
+        lr_grid: repeat the comparison under each of the learning rates and betas of Miyato et al. 2018.
+        preset, config, out, device, progress, verbose: see `gan.train`.
+        settings: fields of `TrainConfig` but `norm` and `seed`.
+
+    Returns:
+        the results; of all trainings, unless `stopped` is set, as for `gan.train`.
+
+    Raises:
+        UsageError: a wrong setting, or one that would change an existing comparison; the message names the flag.
+        UserError: anything else that the user can correct.
+        KeyboardInterrupt: Ctrl-C, after a checkpoint if a training had begun.
+    """
+    if wrong := [f"--{key}" for key in PER_TRAINING if key in settings]:
+        raise UsageError(f"{', '.join(wrong)}: differs between the trainings; give --norms and --seeds")
+    own = {"norms": norms.split(",") if isinstance(norms, str) else norms, "seeds": seeds, "lr_grid": lr_grid}
+    overrides = to_overrides({**own, **settings}, CompareConfig, TrainConfig)
+    arguments = {"name": name, "preset": preset, "config": config, "out": out, "device": device, **overrides}
+    with api_call("compare", arguments, progress, verbose, writes_run=True) as messages:
+        check_device(device)
+        stopped = run_comparison(name, preset, optional_path(config), overrides, root=Path(out), device=device)
+    raise_stopped(stopped, f"checkpoint saved; gan.compare({name!r}) continues the comparison")
+    folder = RunDirectory(name, Path(out)).checkpoints
+    return ComparisonResult(name, Path(out), read_object(folder / "report.json"), stopped, tuple(messages))

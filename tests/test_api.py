@@ -1,0 +1,486 @@
+"""The Python API gives what the commands give, prints nothing, and leaves the caller's process as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import typing
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gan
+from gan.api.settings import SharedSettings, TrainSettings
+from gan.cli import main
+from gan.config.train_config import TrainConfig
+from gan.experiments.compare.plan import PER_TRAINING
+from gan.runs import checkpoint
+from tests.conftest import TINY
+from tests.helpers.commands import SMALL, picture
+from tests.helpers.comparisons import BOTH
+from tests.helpers.states import same_bytes
+
+SETTINGS: dict[str, Any] = {**TINY, "channels": 1, "report_every": 0, "device": "cpu"}
+GREY = [*SMALL, "--channels", "1", "--log-every", "2", "--sample-every", "4", "--report-every", "0", "--device", "cpu"]
+quiet = pytest.mark.filterwarnings("ignore::gan.GANWarning")
+
+
+def command(*words: object) -> None:
+    """Run a command; it must exit with 0."""
+    with pytest.raises(SystemExit) as stopped:
+        main([str(word) for word in words])
+    assert not stopped.value.code
+
+
+def state_of(path: Path) -> dict[str, Any]:
+    state = checkpoint.load_checkpoint(path)
+    del state["seconds"]
+    return state
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run `r` that the command has trained."""
+    root = tmp_path_factory.mktemp("trained")
+    command("train", "r", "--out", root, "--g-lr", "0.1", *GREY)
+    return root
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gan.TrainedRun:
+    """A copy of that run in the current folder."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return gan.TrainedRun("r")
+
+
+def test_import_gan_loads_no_torch() -> None:
+    script = "import gan, sys; gan.UserError; gan.Progress; assert 'train' in dir(gan); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_all_names_exist() -> None:
+    assert all(getattr(gan, name) is not None for name in gan.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        gan.trian  # noqa: B018
+
+
+def test_the_settings_are_the_fields_of_the_config() -> None:
+    """Names and types; a list may be given where the config has a tuple, and None means that nothing is given."""
+    hints = typing.get_type_hints(TrainSettings)
+    own = typing.get_type_hints(TrainConfig)
+    assert set(hints) == set(own) - {"preset"}
+    assert set(typing.get_type_hints(SharedSettings)) == set(own) - {"preset", *PER_TRAINING}
+    for name, hint in hints.items():
+        kinds = {typing.get_args(kind)[0] if typing.get_origin(kind) else kind for kind in typing.get_args(hint)}
+        wanted = {typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else kind for kind in parts(own[name])}
+        assert wanted | {type(None)} <= kinds | {str}, name
+
+
+def parts(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if type(None) in typing.get_args(hint) else (hint,)
+
+
+def test_train_writes_the_bytes_of_the_command(run: gan.TrainedRun, tmp_path: Path) -> None:
+    mine = gan.train("r", out=tmp_path / "mine", g_lr=0.1, **SETTINGS)
+    assert mine.folder == tmp_path / "mine" / "checkpoints" / "r" and mine.step == 4 and mine.finished
+    assert mine.checkpoint.name == run.checkpoint.name == "step-00000004.pt"
+    same_bytes(state_of(mine.checkpoint), state_of(run.checkpoint))
+    assert mine.grid is not None and run.grid is not None and mine.grid.read_bytes() == run.grid.read_bytes()
+    assert mine.config == run.config and mine.stopped is None
+    assert [entry["loss_d"] for entry in mine.log()] == [entry["loss_d"] for entry in run.log()]
+    assert (mine.best, mine.scores) == (None, {})
+    recorded = json.loads((mine.folder / "config.json").read_text())["command"]
+    assert len(recorded) == 1 and recorded[0].startswith("gan.train(name='r', ") and "g_lr=0.1" in recorded[0]
+
+
+@quiet
+def test_scores_during_training(tmp_path: Path) -> None:
+    run = gan.train("r", out=tmp_path, **{**SETTINGS, "report_every": 2, "report_num": 20})
+    assert list(run.scores) == [2, 4] and run.scores[4]["fid"] > 0
+    assert run.best is not None and run.best.exists()
+
+
+def test_a_finished_run_is_continued(run: gan.TrainedRun) -> None:
+    again = gan.train("r", resume=True, device="cpu")
+    assert again.messages[-1].startswith("r is done: step 4 of 4")
+    assert gan.train("r", resume=True, steps=6, device="cpu").step == 6 == run.step and run.config.steps == 6
+
+
+def test_names_that_the_command_chooses(image_folder: Path, tmp_path: Path) -> None:
+    run = gan.train(data=image_folder, preset="quickstart", out=tmp_path, **{**SETTINGS, "channels": 3})
+    assert run.name == "quickstart" and run.config.data == str(image_folder)
+
+
+@pytest.mark.parametrize("flags", [{}, {"seed": 3, "truncation": 0.7}, {"ema": False}])
+def test_the_images_of_sample(run: gan.TrainedRun, flags: dict[str, Any]) -> None:
+    words = [word for name, value in flags.items() if name != "ema" for word in (f"--{name}", value)]
+    command("sample", "r", "--num", 70, "--out", "images", *words, *([] if flags.get("ema", True) else ["--no-ema"]))
+    expected = np.stack([np.asarray(Image.open(path))[None] for path in sorted(Path("images").glob("*.png"))])
+    images = gan.sample("r", num=70, **flags)
+    assert images.dtype == torch.uint8 and images.shape == (70, 1, 32, 32)
+    assert np.array_equal(images.numpy(), expected)
+    own = {name: value for name, value in flags.items() if name != "ema"}
+    generator = gan.load_generator(run, ema=flags.get("ema", True))
+    assert torch.equal(generator.sample(70, **own), images)
+    assert generator.classes == () and generator.config.steps == 4
+
+
+@pytest.mark.parametrize("name", ["images.zip", "grid.png"])
+def test_the_files_of_sample(run: gan.TrainedRun, name: str) -> None:
+    command("sample", run.checkpoint, "--num", 9, "--out", f"command-{name}")
+    assert gan.sample(run.checkpoint, num=9, out=name) == Path(name)
+    assert Path(name).read_bytes() == Path(f"command-{name}").read_bytes()
+
+
+def test_images_of_given_latents(run: gan.TrainedRun) -> None:
+    generator = gan.load_generator(run)
+    assert generator(torch.randn(3, 8)).shape == (3, 1, 32, 32)
+    for latents, labels in ((torch.randn(3, 7), None), (torch.randn(8), None), (torch.randn(3, 8), torch.zeros(3))):
+        with pytest.raises(gan.UsageError):
+            generator(latents, labels)
+
+
+def test_a_conditional_generator(image_folder: Path, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "channels": 3, "g_lr": 0.1, "conditional": True}
+    run = gan.train("c", data=image_folder, out=tmp_path, preset="quickstart", **settings)
+    generator = gan.load_generator(run)
+    assert generator.classes == ("a", "b", "c")
+    assert torch.equal(generator.sample(4, label="b"), generator.sample(4, label=1))
+    assert not torch.equal(generator.sample(4, label="b")[0], generator.sample(4)[0])
+    assert generator(torch.randn(2, 8), torch.tensor([0, 2])).shape == (2, 3, 32, 32)
+    with pytest.raises(gan.UsageError, match="--class d: choose from a, b, c, or 0 to 2"):
+        generator.sample(4, label="d")
+    with pytest.raises(gan.UsageError, match="give labels, 0 to 2"):
+        generator(torch.randn(2, 8))
+
+
+def test_the_scores_of_report(run: gan.TrainedRun) -> None:
+    command("report", "r", "--num", 40, "--device", "cpu", "--out", "command")
+    record = json.loads(Path("command/report.json").read_text())
+    before = set(Path().rglob("*"))
+    report = gan.score(run, num=40, device="cpu")
+    assert set(Path().rglob("*")) == before and (report.folder, report.page) == (None, None)
+    assert [scores.step for scores in report] == [2, 4] and len(report) == 2
+    for scores, result in zip(report, record["results"], strict=True):
+        assert dict(scores) == {name: result[name] for name in scores} and len(scores) == 7
+        assert list(scores.warnings) == result["warnings"] and scores.protocol.to_json() == result["protocol"]
+    written = gan.score([run.checkpoint], num=40, device="cpu", metrics=["fid"], out="mine")
+    assert written.page == Path("mine/report.html") and written.page.exists()
+    assert dict(written[0]) == {"fid": report[1]["fid"]}
+    assert written.record["command"].startswith("gan.score(targets=[")
+
+
+@quiet
+def test_compare_gives_the_record_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {key: value for key, value in BOTH.items() if key not in ("norms", "seeds")}
+    result = gan.compare("r", norms=["sn", "msn"], seeds=1, device="cpu", **settings)
+    words = [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", value)]
+    command("compare", "r", "--norms", "sn,msn", "--seeds", 1, "--out", "command", "--device", "cpu", *words)
+    record = json.loads(Path("command/checkpoints/r/report.json").read_text())
+    assert [row["final"] for row in result.rows] == [row["final"] for row in record["rows"]]
+    assert result.tests == record["paired"] and result.page.exists() and result.stopped is None
+    assert result.record["planned"] == 2 and result.warnings
+    run = result.run("msn", seed=0)
+    assert run.config.norm == "msn"
+    same_bytes(state_of(run.checkpoint), state_of(Path("command") / run.checkpoint))
+    with pytest.raises(gan.UsageError, match="--g-width: 4 -> 5"):
+        gan.compare("r", g_width=5)
+    with pytest.raises(gan.UsageError, match="--norm: differs between the trainings; give --norms and --seeds"):
+        gan.compare("r", norm="sn")
+
+
+@pytest.mark.parametrize(
+    "attempt, words",
+    [
+        (lambda: gan.train("x", norm="best"), "train x --norm best"),
+        (lambda: gan.train("x", steps=0, batch=7, accumulate=2), "train x --steps 0 --batch 7 --accumulate 2"),
+        (lambda: gan.train("x", preset="worst"), "train x --preset worst"),
+        (lambda: gan.train("x", data="none"), "train x --data none"),
+        (lambda: gan.train("x", config="none.toml"), "train x --config none.toml"),
+        (lambda: gan.train("r"), "train r"),
+        (lambda: gan.train("none", resume=True), "train none --resume"),
+        (lambda: gan.train("r", resume=True, norm="sn"), "train r --resume --norm sn"),
+        (lambda: gan.sample("none"), "sample none"),
+        (lambda: gan.load_generator("none"), "sample none"),
+        (lambda: gan.sample("r", label="7"), "sample r --class 7"),
+        (lambda: gan.sample("r", truncation=float("inf")), "sample r --truncation inf"),
+        (lambda: gan.sample("r", best=True), "sample checkpoints/r --best"),
+        (lambda: gan.sample("r", out="a.jpg"), "sample r --out a.jpg"),
+        (lambda: gan.score("r", metrics="fit"), "report r --metrics fit"),
+        (lambda: gan.score("none"), "report none"),
+        (lambda: gan.score("r", data="digits", ref="a.npz"), "report r --data digits --ref a.npz"),
+        (lambda: gan.compare("x", norms=["sn", "ms"]), "compare x --norms sn,ms"),
+        (lambda: gan.compare("r", norms=["sn", "msn"]), "compare r --norms sn,msn"),
+        (lambda: gan.compare("x", report_every=0), "compare x --report-every 0"),
+    ],
+)
+def test_errors_are_those_of_the_commands(
+    attempt: Callable[[], object], words: str, run: gan.TrainedRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = set(Path().rglob("*"))
+    with pytest.raises(gan.UserError) as raised:
+        attempt()
+    assert set(Path().rglob("*")) == before
+    with pytest.raises(SystemExit) as stopped:
+        main(words.split())
+    assert capsys.readouterr().err.splitlines()[-len(str(raised.value).splitlines()) :] == (
+        f"msn-gan: {raised.value}".splitlines()
+    )
+    assert stopped.value.code == raised.value.exit_code
+    assert isinstance(raised.value, gan.UsageError) == (stopped.value.code == 2)
+
+
+@pytest.mark.parametrize(
+    "attempt, message",
+    [
+        (lambda: gan.train("x", device="tpu"), "--device tpu: choose from auto, cpu, cuda, mps"),
+        (lambda: gan.train("x", sn=True), "unknown config fields: sn; choose from: preset, data, "),
+        (lambda: gan.train("x", steps="9"), "--steps '9': is not of type int"),
+        (lambda: gan.sample("r", num=0), "--num 0: must be at least 1"),
+        (lambda: gan.sample("r", num=2.0), "--num 2.0: is not of type int"),
+        (lambda: gan.sample("r", seed=-1), "--seed -1: must be at least 0"),
+        (lambda: gan.sample("r", truncation=0.0), "--truncation 0.0: must be a number above 0"),
+        (lambda: gan.sample("r", grid=3), "--grid: only for files; add out=PATH, or leave it out"),
+        (lambda: gan.score("r", num=1), "--num 1: must be at least 2"),
+        (lambda: gan.score("r", seed=2**32), "--seed 4294967296: must be at most 4294967295"),
+        (lambda: gan.score("r", split="all"), "--split all: choose from train, test"),
+        (lambda: gan.score([]), "TARGET: give at least one"),
+    ],
+)
+def test_checks_that_the_command_line_leaves_to_click(
+    attempt: Callable[[], object], message: str, run: gan.TrainedRun
+) -> None:
+    with pytest.raises(gan.UsageError) as raised:
+        attempt()
+    assert str(raised.value).startswith(message)
+
+
+def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", gan.GANWarning)
+        run = gan.train("r", out=tmp_path, **{**SETTINGS, "report_every": 4, "report_num": 20})
+        gan.sample(run, num=2)
+        gan.sample(run, num=2, out=tmp_path / "a.png")
+        gan.score(run, num=40, metrics="fid", out=tmp_path / "report")
+    assert capfd.readouterr() == ("", "")
+    assert any(line.startswith("r: dcgan with msn: ") for line in run.messages)
+
+
+def test_verbose_prints_what_the_command_prints(run: gan.TrainedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    command("report", "r", "--num", 40, "--device", "cpu", "--metrics", "fid")
+    expected = capsys.readouterr().out
+    gan.score("r", num=40, device="cpu", metrics="fid", verbose=True)
+    assert capsys.readouterr().out == expected
+    gan.sample(run, num=2, out="a.png", verbose=True)
+    assert capsys.readouterr() == ("", "wrote a.png\n")
+
+
+def test_progress_goes_to_the_callback(tmp_path: Path) -> None:
+    seen: list[gan.Progress] = []
+    gan.train("r", out=tmp_path, progress=seen.append, **SETTINGS)
+    steps = [event for event in seen if event.description == "training r"]
+    assert [(event.done, event.total) for event in steps] == [(done, 4) for done in range(5)]
+    assert steps[0].note == "" and steps[-1].note.startswith("D ")
+    gan.load_generator(tmp_path / "checkpoints" / "r").sample(100, progress=seen.append)
+    assert [event.done for event in seen if event.description == "sampling"] == [0, 64, 100]
+
+
+def test_warnings_are_python_warnings_of_the_caller(run: gan.TrainedRun) -> None:
+    run.checkpoint.write_bytes(b"damaged")
+    for _ in range(2):
+        with pytest.warns(gan.GANWarning, match="falling back to the previous one") as caught:
+            gan.sample(run, num=2)
+        assert [Path(warning.filename) for warning in caught] == [Path(__file__)]
+
+
+def test_notes_on_images_are_given_in_each_call(image_folder: Path, tmp_path: Path) -> None:
+    (image_folder / "notes.txt").write_text("")
+    for name in ("a", "b"):
+        with pytest.warns(gan.GANWarning, match="ignoring 1 file"):
+            run = gan.train(name, data=image_folder, out=tmp_path, preset="quickstart", **{**TINY, "channels": 3})
+        assert any("ignoring 1 file" in line for line in run.messages)
+
+
+def test_warnings_about_the_recipe(tmp_path: Path) -> None:
+    for number in range(9):
+        picture(tmp_path / "images" / f"{number}.png", size=(8, 8))
+    with pytest.warns(gan.GANWarning, match="^9 of 9 images are enlarged more than twofold"):
+        gan.train("r", data=tmp_path / "images", out=tmp_path, **{**SETTINGS, "channels": 3})
+
+
+@pytest.fixture
+def state_is_kept() -> Iterator[None]:
+    """Global state of torch, numpy, Python and the process is the same after a test as before."""
+
+    def state() -> list[Any]:
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+        generators = (torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate())
+        flags = (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), torch.is_grad_enabled())
+        environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+        return [handlers, generators, flags, environment]
+
+    before = state()
+    yield
+    assert state() == before
+
+
+@quiet
+@pytest.mark.usefixtures("state_is_kept")
+def test_global_state_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    before = dict(os.environ)
+    run = gan.train("r", out=tmp_path, deterministic=True, **{**SETTINGS, "report_every": 4, "report_num": 20})
+    gan.load_generator(run).sample(3)
+    gan.score(run, num=40)
+    settings = {**SETTINGS, "report_every": 4, "report_num": 20}
+    gan.compare("c", norms=["sn"], seeds=1, out=tmp_path, **settings)
+    with pytest.raises(gan.UserError):
+        gan.train("r", out=tmp_path)
+    assert dict(os.environ) == before
+    monkeypatch.undo()
+
+
+def in_thread(work: Callable[[], None]) -> None:
+    errors: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=guarded)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.usefixtures("state_is_kept")
+def test_in_a_thread(run: gan.TrainedRun, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A call in a thread is silent, too, and does not silence others."""
+    runs: list[gan.TrainedRun] = []
+
+    def say_in_the_main_thread(event: gan.Progress) -> None:
+        other = threading.Thread(target=lambda: gan.sample(run, num=2, out=tmp_path / "a.png", verbose=True))
+        if event.description == "training mine" and event.done == 2:
+            other.start()
+            other.join()
+
+    in_thread(lambda: runs.append(gan.train("mine", progress=say_in_the_main_thread, g_lr=0.1, **SETTINGS)))
+    assert capfd.readouterr() == ("", f"wrote {tmp_path / 'a.png'}\n")
+    same_bytes(state_of(runs[0].checkpoint), state_of(run.checkpoint))
+
+
+class Stop(Exception):
+    pass
+
+
+def at_step(step: int, action: Callable[[], object]) -> Callable[[gan.Progress], None]:
+    """A callback that acts once, after a step of the training."""
+    acted: list[int] = []
+
+    def callback(event: gan.Progress) -> None:
+        if event.description == "training mine" and event.done == step and not acted:
+            acted.append(step)
+            action()
+
+    return callback
+
+
+def stop() -> None:
+    raise Stop
+
+
+@pytest.mark.usefixtures("state_is_kept")
+@pytest.mark.parametrize("threaded", [False, True])
+def test_a_callback_stops_a_training(threaded: bool, run: gan.TrainedRun) -> None:
+    """A checkpoint is saved, from which the run ends with the same bytes."""
+
+    def work() -> None:
+        gan.train("mine", progress=at_step(3, stop), g_lr=0.1, **SETTINGS)
+
+    with pytest.raises(Stop):
+        in_thread(work) if threaded else work()
+    assert gan.TrainedRun("mine").step == 3 and not gan.TrainedRun("mine").finished
+    same_bytes(state_of(gan.train("mine", resume=True, device="cpu").checkpoint), state_of(run.checkpoint))
+
+
+@pytest.mark.usefixtures("state_is_kept")
+def test_ctrl_c_saves_a_checkpoint(run: gan.TrainedRun, capfd: pytest.CaptureFixture[str]) -> None:
+    callback = at_step(3, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(
+        KeyboardInterrupt, match=r"checkpoint saved; gan.train\('mine', resume=True\) continues the run"
+    ):
+        gan.train("mine", progress=callback, g_lr=0.1, **SETTINGS)
+    assert gan.TrainedRun("mine").step == 3 and capfd.readouterr() == ("", "")
+    same_bytes(state_of(gan.train("mine", resume=True, device="cpu").checkpoint), state_of(run.checkpoint))
+
+
+@pytest.mark.usefixtures("state_is_kept")
+def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="at once"):
+        gan.train("mine", out=tmp_path, progress=at_step(3, twice), **SETTINGS)
+    assert gan.train("mine", out=tmp_path, resume=True, device="cpu").finished
+
+
+@pytest.mark.usefixtures("state_is_kept")
+def test_sigterm_is_passed_on_after_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    try:
+        callback = at_step(1, lambda: signal.raise_signal(signal.SIGTERM))
+        run = gan.train("mine", out=tmp_path, progress=callback, **SETTINGS)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert received == [signal.SIGTERM] and run.stopped == signal.SIGTERM
+    assert run.step == 1 and not run.finished
+
+
+@quiet
+def test_ctrl_c_in_a_comparison(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "norms": ["sn", "msn"], "seeds": 1, "out": tmp_path, "report_every": 4, "report_num": 20}
+
+    def callback(event: gan.Progress) -> None:
+        if event.description.endswith("msn-seed0") and event.done == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match=r"gan.compare\('c'\) continues the comparison"):
+        gan.compare("c", progress=callback, **settings)
+    result = gan.compare("c", out=tmp_path, device="cpu")
+    assert [row["norm"] for row in result.rows] == ["sn", "msn"] and result.tests
+
+
+@pytest.mark.parametrize("name", ["train", "compare"])
+def test_training_in_several_ranks_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(gan.UsageError, match=f"^gan.{name}: runs in one process, not in 2 ranks"):
+        getattr(gan, name)("r")
+
+
+def test_no_such_run(tmp_path: Path) -> None:
+    run = gan.TrainedRun("none", tmp_path)
+    assert (run.step, run.grid, run.best, run.log()) == (0, None, None, [])
+    for read in (lambda: run.checkpoint, lambda: run.config):
+        with pytest.raises(gan.UserError):
+            read()
