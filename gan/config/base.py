@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from types import NoneType
@@ -151,10 +151,14 @@ class Config:
 
     def flags(self: S, base: S) -> list[str]:
         """Command-line words that turn `base` into this config. None, which no flag expresses, is left out."""
+        return self.flags_of(item.name for item in fields(self) if getattr(self, item.name) != getattr(base, item.name))
+
+    def flags_of(self, names: Iterable[str]) -> list[str]:
+        """Command-line words with the values of some fields; fields that are None are left out."""
         words = []
-        for item in fields(self):
-            name, value = flag_name(item.name), getattr(self, item.name)
-            if value is None or value == getattr(base, item.name):
+        for field_name in names:
+            name, value = flag_name(field_name), getattr(self, field_name)
+            if value is None:
                 continue
             if isinstance(value, bool):
                 words.append(name if value else f"--no-{name[2:]}")

@@ -13,9 +13,9 @@ from gan.utils.progress import working
 
 
 def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runtime: Runtime) -> None:
-    """Print the number of trainings left, the time of each norm, and the time and disk of all of them.
+    """Print the number of trainings left, the time of each arm, and the time and disk of all of them.
 
-    Steps are timed once for each norm and setting; the time of scores is that of their operations, relative to those of
+    Steps are timed once for each arm and setting; the time of scores is that of their operations, relative to those of
     training.
 
     Args:
@@ -29,17 +29,17 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
     print(f"trainings:  {len(todo)} of {len(list(plan.trainings()))} are left")
     print(f"images:     {images}", flush=True)
     seconds, disk = 0.0, 0
-    generator, discriminator = network_flop(plan.train)
-    for norm, setting in dict.fromkeys((training.norm, training.setting) for training in todo):
-        same = [training for training in todo if (training.norm, training.setting) == (norm, setting)]
+    for arm, setting in dict.fromkeys((training.arm, training.setting) for training in todo):
+        same = [training for training in todo if (training.arm, training.setting) == (arm, setting)]
         config = plan.config_of(same[0])
-        with working(f"timing steps of {norm}"):
+        with working(f"timing steps of {arm}"):
             estimate = estimate_run(config, runtime, noise)
         training = estimate.step_seconds * config.steps
         scores = -(-config.steps // config.report_every)
+        generator, discriminator = network_flop(config)
         step, image = training_flop(config, generator, discriminator), scoring_flop(config, generator)
         scoring = training * scores * config.report_num * image / (config.steps * step)
-        name = f"{setting}{' ' * bool(setting)}{norm}:"
+        name = f"{setting}{' ' * bool(setting)}{arm}:"
         print(
             f"{name:<11} {counted(len(same), 'training')} of {format_duration(training)}, "
             f"and {format_duration(scoring)} for {counted(scores, 'score')}",

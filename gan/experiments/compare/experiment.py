@@ -43,7 +43,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
 
     Args:
         name: name of the run.
-        preset, file, overrides: see `options.build_plan`.
+        preset, file, overrides, arms: see `options.build_plan`.
         root: folder that contains checkpoints/ and samples/.
         device: `auto`, `cpu`, `cuda` or `mps`.
 
@@ -55,14 +55,22 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
     result_name = "report"
 
     def __init__(
-        self, name: str, preset: str | None, file: Path | None, overrides: Mapping[str, Any], root: Path, device: str
+        self,
+        name: str,
+        preset: str | None,
+        file: Path | None,
+        overrides: Mapping[str, Any],
+        root: Path,
+        device: str,
+        arms: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__(name, ComparePlan.from_dict, root, device)
         self._said: set[str] = set()  # warnings about scores, each printed once
         existing = self.existing["config"] if self.existing else None
-        plan = options.build_plan(name, preset, file, overrides, existing, device)
+        plan = options.build_plan(name, preset, file, overrides, existing, device, arms)
         runtime = resolve_runtime(device, plan.train.precision, deterministic=plan.train.deterministic)
-        self._set_plan(ComparePlan(plan.compare, plan.train.replace({"precision": runtime.precision})), runtime)
+        precision = {"precision": runtime.precision}
+        self._set_plan(ComparePlan(plan.compare, plan.train.replace(precision), plan.own_arms), runtime)
 
     def train(self) -> int | None:
         """See `Experiment.train`; also raises a UserError if an existing training does not match the plan."""
@@ -212,13 +220,14 @@ def run_comparison(
     root: Path,
     device: str,
     dry_run: bool = False,
+    arms: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> int | None:
     """Run or resume a comparison: see `Comparison` for the arguments and `Experiment.execute` for the result.
 
     Args:
         dry_run: print the trainings that are left and an estimate of time and disk; train and write nothing.
     """
-    comparison = Comparison(name, preset, file, overrides, root, device)
+    comparison = Comparison(name, preset, file, overrides, root, device, arms)
     if not dry_run:
         return comparison.execute()
     dry_run_comparison(comparison.plan, comparison.left(), comparison.runtime)

@@ -9,7 +9,9 @@ from typing import Any
 from gan.config import presets
 from gan.config.base import flag_name
 from gan.config.resolve import read_config_file, require_data, resolve_config, resolve_resumed_config
+from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
+from gan.experiments.compare.arms import EQUAL, arm_of, common_interval, with_equal_images
 from gan.experiments.compare.plan import LR_GRID, PER_TRAINING, RATES, CompareConfig, ComparePlan
 from gan.experiments.compare.scoring_schedule import with_scoring_schedule
 from gan.models import published_widths
@@ -24,6 +26,7 @@ def build_plan(
     overrides: Mapping[str, Any],
     existing: ComparePlan | None,
     device: str = "auto",
+    arms: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> ComparePlan:
     """Build the requested plan.
 
@@ -35,13 +38,18 @@ def build_plan(
             the file; other values are those of the run, or of the recipe for a new run.
         existing: plan of an existing run.
         device: `auto`, `cpu`, `cuda` or `mps`, on which the choice depends.
+        arms: settings of each arm by its name: `preset`, and values for fields of `TrainConfig`. Those in the file's
+            table `arms` are added.
 
     Raises:
         UsageError: lists every problem found, one per line.
     """
     values = {**(read_config_file(file) if file else {}), **overrides}
+    arms = {**_arms_of_file(values.pop("arms", {}), file), **(arms or {})}
     compare_fields = {item.name for item in fields(CompareConfig)}
-    compare = existing.compare if existing else CompareConfig()
+    compare = existing.compare if existing else CompareConfig(norms=()) if arms else CompareConfig()
+    if existing and (arms or "norms" in values):
+        compare = compare.replace({"norms": ()})  # the requested arms alone; the plan keeps the others
     compare = _unique_norms(compare.replace({key: values[key] for key in values.keys() & compare_fields}))
     if compare.lr_grid and (rates := [key for key in RATES if key in values]):
         named = ", ".join(flag_name(key) if key in overrides else f"{key} in {file}" for key in rates)
@@ -61,16 +69,64 @@ def build_plan(
             say_recipe(train, reason)
         require_data(train)
         say_losses(train)
-        if "report_every" not in values:
-            train = with_scoring_schedule(train, number_given="report_num" in values)
         base = presets.preset_config(train.preset)
     # A width of None, which no flag expresses, becomes the published width where `base` has another.
     unset = [key for key in ("g_width", "d_width") if getattr(train, key) is None and getattr(base, key) is not None]
     widths = published_widths(train)
     train = train.replace({key: widths[key] for key in unset if key in widths})
+    given = {key: value for key, value in values.items() if key != "preset"}
+    configs = {arm: _arm_config(arm, settings, given, train) for arm, settings in arms.items()}
+    if compare.budget == "images":
+        _refuse_steps(arms)
+    if not existing and "report_every" not in values:
+        train = with_scoring_schedule(train, number_given="report_num" in values)
+        if compare.budget == "images":
+            train = train.replace({"report_every": common_interval(train, configs.values())})
     if not train.report_every:
         raise UsageError("--report-every 0: a comparison needs scores; give the steps between evaluations")
-    return ComparePlan(compare, train)
+    own_arms = existing.own_arms if existing and not (arms or "norms" in values) else ()
+    shared = train.replace(PER_TRAINING)
+    scores = {key: getattr(shared, key) for key in ("report_every", "report_num")}
+    for arm, config in configs.items():
+        own = arm_of(arm, config.replace(scores), shared)
+        own_arms += (with_equal_images(own, shared) if compare.budget == "images" else own,)
+    return ComparePlan(compare, train, own_arms)
+
+
+def _arm_config(name: str, settings: Mapping[str, Any], given: Mapping[str, Any], shared: TrainConfig) -> TrainConfig:
+    """The config of an arm of --arm or of a file, before the budget decides on its steps.
+
+    Args:
+        settings: its `preset`, and values for fields of `TrainConfig`.
+        given: values that the user gave for all arms.
+        shared: the config that the arms share.
+    """
+    settings = dict(settings)
+    preset = settings.pop("preset", None)
+    equal = {key: getattr(shared, key) for key in EQUAL} | {"seed": PER_TRAINING["seed"]}
+    try:
+        if preset is None:
+            norm = presets.preset_config(shared.preset).norm
+            return shared.replace({**equal, "norm": norm, **settings})
+        same = {**equal, "steps": shared.steps, "precision": shared.precision}
+        return resolve_config(preset, None, {**same, **given, **settings}).replace({"preset": shared.preset})
+    except UsageError as error:
+        raise UsageError("\n".join(f"--arm {name}: {line}" for line in str(error).splitlines())) from error
+
+
+def _refuse_steps(arms: Mapping[str, Mapping[str, Any]]) -> None:
+    if named := [name for name, settings in arms.items() if "steps" in settings]:
+        raise UsageError(
+            f"--arm {named[0]}: --steps is set by --budget images, so that all arms see as many real images; leave it "
+            "out, or give --budget steps"
+        )
+
+
+def _arms_of_file(tables: Any, file: Path | None) -> dict[str, Mapping[str, Any]]:
+    """The arms in the table `arms` of a config file."""
+    if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
+        raise UsageError(f'--config {file}: arms must be tables, such as [arms.sn] with norm = "sn"')
+    return {name: {key.replace("-", "_"): value for key, value in table.items()} for name, table in tables.items()}
 
 
 def _unique_norms(compare: CompareConfig) -> CompareConfig:
@@ -87,8 +143,13 @@ def compare_command(name: str, plan: ComparePlan) -> str:
     if plan.compare.lr_grid:
         train = train.replace({key: getattr(base, key) for key in RATES})
     words = ["msn-gan", "compare", name, "--preset", train.preset]
-    words += ["--norms", ",".join(plan.compare.norms), "--seeds", str(plan.compare.seeds)]
-    words += ["--lr-grid"] if plan.compare.lr_grid else []
+    words += ["--norms", ",".join(plan.compare.norms)] if plan.compare.norms else []
+    for arm in plan.own_arms:
+        chosen = () if plan.compare.budget == "steps" else ("steps", "report_every")  # the budget chooses these
+        flags = arm.config(train).flags_of(["norm", *(key for key in arm.settings if key not in ("norm", *chosen))])
+        words += ["--arm", f"{arm.name}={shlex.join(flags)}"]
+    words += ["--seeds", str(plan.compare.seeds)]
+    words += plan.compare.flags(CompareConfig(norms=plan.compare.norms, seeds=plan.compare.seeds))
     return shlex.join([*words, *train.flags(base.replace({**PER_TRAINING, "report_every": 0}))])
 
 

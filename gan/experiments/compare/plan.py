@@ -12,6 +12,8 @@ from gan.config.choices import NORMS
 from gan.config.norm_spec import folder_name_clashes, norm_folder_name
 from gan.config.plugins import OwnCode, Records, require_allowed
 from gan.config.train_config import TrainConfig
+from gan.errors import UsageError
+from gan.experiments.compare.arms import BUDGETS, Arm, norm_arm, problems
 
 # The learning rates, betas and updates of D with which Miyato et al. 2018 compare norms (arXiv 1802.05957, table 1).
 RATES = ("g_lr", "d_lr", "beta1", "beta2", "n_dis")
@@ -36,7 +38,8 @@ _MAY_CHANGE = {"preset", "data", "data_root", "skip_bad_images", "sample_every",
 class ComparedTraining(NamedTuple):
     """One training of a comparison."""
 
-    norm: str
+    arm: str
+    """Name of its arm."""
     seed: int
     setting: str = ""
     """A name in LR_GRID, or empty without the grid."""
@@ -44,15 +47,15 @@ class ComparedTraining(NamedTuple):
     @property
     def name(self) -> str:
         """Name of its folders."""
-        return f"{self.setting}{'-' * bool(self.setting)}{norm_folder_name(self.norm)}-seed{self.seed}"
+        return f"{self.setting}{'-' * bool(self.setting)}{norm_folder_name(self.arm)}-seed{self.seed}"
 
     def __str__(self) -> str:
-        return f"{f'setting {self.setting}, ' if self.setting else ''}{self.norm}, seed {self.seed}"
+        return f"{f'setting {self.setting}, ' if self.setting else ''}{self.arm}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
 class CompareConfig(Config):
-    """Norms, seeds and learning-rate grid of a comparison.
+    """Norms, seeds, budget, baseline and learning-rate grid of a comparison.
 
     Raises:
         UsageError: one message with a line for each problem, by flag, value and choices.
@@ -60,17 +63,25 @@ class CompareConfig(Config):
 
     norms: tuple[str, ...] = config_field(
         ("sn", "msn"),
-        "normalizations, separated by commas; the paired test compares the first two",
+        "arms that differ in the norm alone, separated by commas",
         choices=NORMS,
         free=True,
     )
-    seeds: int = config_field(3, "trainings of each norm, with seeds 0, 1, ...", low=1, free=True)
+    seeds: int = config_field(3, "trainings of each arm, with seeds 0, 1, ...", low=1, free=True)
+    baseline: str | None = config_field(
+        None, "test each arm against this one (default: test all pairs of arms)", free=True
+    )
+    budget: str = config_field(
+        "images",
+        "what is equal for all arms: real images shown, or generator steps",
+        choices=BUDGETS,
+    )
     lr_grid: bool = config_field(
         False, "repeat the comparison under each of the learning rates and betas A to F of Miyato et al. 2018"
     )
 
     def _contradictions(self) -> list[str]:
-        return folder_name_clashes(self.norms) if self.norms else ["--norms: is empty; give at least one"]
+        return folder_name_clashes(self.norms)
 
 
 @dataclass(frozen=True)
@@ -79,17 +90,35 @@ class ComparePlan:
 
     compare: CompareConfig
     train: TrainConfig
-    """Of every training, except for the fields in `PER_TRAINING` and, with the grid, in `RATES`."""
+    """Of every training, except for the settings of its arm, the seed and, with the grid, `RATES`."""
+    own_arms: tuple[Arm, ...] = ()
+    """The arms of --arm, in addition to those of --norms."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", self.train.replace(PER_TRAINING))
+        lines = problems(self.arms, self.train)
+        if not self.arms:
+            lines.append("--norms: is empty; give at least one, or --arm NAME='FLAGS'")
+        names = [arm.name for arm in self.arms]
+        if self.compare.baseline not in (None, *names):
+            lines.append(f"--baseline {self.compare.baseline}: is no arm; choose from {', '.join(names)}")
+        for arm in self.own_arms if self.compare.lr_grid else ():
+            if rates := [flag_name(key) for key in RATES if key in arm.settings]:
+                lines.append(f"--arm {arm.name}: {', '.join(rates)} is set by --lr-grid; leave out one or the other")
+        if lines:
+            raise UsageError("\n".join(lines))
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """All arms: those of --norms first."""
+        return (*map(norm_arm, self.compare.norms), *self.own_arms)
 
     def trainings(self) -> Iterator[ComparedTraining]:
-        """Yield all trainings, all norms of a seed before the next seed, so that pairs are complete early."""
+        """Yield all trainings, all arms of a seed before the next seed, so that pairs are complete early."""
         for seed in range(self.compare.seeds):
             for setting in self.settings:
-                for norm in self.compare.norms:
-                    yield ComparedTraining(norm, seed, setting)
+                for arm in self.arms:
+                    yield ComparedTraining(arm.name, seed, setting)
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -99,17 +128,26 @@ class ComparePlan:
     def config_of(self, training: ComparedTraining) -> TrainConfig:
         """Return the configuration of one training."""
         rates = LR_GRID.get(training.setting, {})
-        return self.train.replace({**rates, "norm": training.norm, "seed": training.seed})
+        settings = next(arm.settings for arm in self.arms if arm.name == training.arm)
+        return self.train.replace({**rates, **settings, "seed": training.seed})
 
     def merge(self, other: ComparePlan) -> ComparePlan:
-        """Return this plan with the norms and seeds of another added; this plan's norms come first."""
+        """Return this plan with the arms and seeds of another added; this plan's arms come first."""
         norms = tuple(dict.fromkeys((*self.compare.norms, *other.compare.norms)))
         seeds = max(self.compare.seeds, other.compare.seeds)
-        return ComparePlan(dataclasses.replace(self.compare, norms=norms, seeds=seeds), self.train)
+        names = [arm.name for arm in self.own_arms]
+        own_arms = (*self.own_arms, *(arm for arm in other.own_arms if arm.name not in names))
+        return ComparePlan(dataclasses.replace(self.compare, norms=norms, seeds=seeds), self.train, own_arms)
 
     def differences(self, other: ComparePlan) -> list[str]:
         """Return the differences that one comparison may not have, as lines `--flag: value -> other value`."""
-        return self.compare.differences(other.compare) + training_differences(self.train, other.train)
+        lines = self.compare.differences(other.compare) + training_differences(self.train, other.train)
+        others = {arm.name: arm for arm in other.arms}
+        for arm in self.arms:
+            if arm.name in others and not lines:
+                changes = training_differences(arm.config(self.train), others[arm.name].config(other.train))
+                lines += [f"--arm {arm.name}: {change}" for change in changes]
+        return lines
 
     def own_code(self) -> list[OwnCode]:
         """See `Config.own_code`."""
@@ -122,7 +160,8 @@ class ComparePlan:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values, for JSON."""
-        return {**self.compare.to_dict(), "train": self.train.to_dict()}
+        arms = {arm.name: dict(arm.settings) for arm in self.own_arms}
+        return {**self.compare.to_dict(), "train": self.train.to_dict(), **({"arms": arms} if arms else {})}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ComparePlan:
@@ -131,8 +170,13 @@ class ComparePlan:
         Raises:
             KeyError, UsageError: the values are not those of a plan.
         """
-        compare = {name: value for name, value in values.items() if name != "train"}
-        return cls(CompareConfig.from_dict(compare), TrainConfig.from_dict(values["train"]))
+        compare = {name: value for name, value in values.items() if name not in ("train", "arms")}
+        train = TrainConfig.from_dict(values["train"]).replace(PER_TRAINING)
+        arms = []
+        for name, settings in values.get("arms", {}).items():
+            config = train.replace(settings)
+            arms.append(Arm(name, {key: getattr(config, key) for key in config.by_field_name(settings)}))
+        return cls(CompareConfig.from_dict(compare), train, tuple(arms))
 
 
 def training_differences(config: TrainConfig, other: TrainConfig) -> list[str]:

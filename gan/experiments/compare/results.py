@@ -52,7 +52,7 @@ def read_training_result(
         diverged = facts["diverged"]
         last = diverged["step"] if diverged else config.steps
         return {
-            "norm": training.norm,
+            "norm": training.arm,  # the key in files, from when all arms differed in the norm alone
             "seed": training.seed,
             "setting": training.setting,
             "folder": training.name,

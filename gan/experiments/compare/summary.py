@@ -20,7 +20,7 @@ _INITIAL_STATE = {
 def summarize_trainings(
     done: Sequence[dict[str, Any]], plan: ComparePlan, plain_parameters: int
 ) -> list[dict[str, Any]]:
-    """Return a row for each setting and norm: means over the seeds that did not diverge, and counts.
+    """Return a row for each setting and arm: means over the seeds that did not diverge, and counts.
 
     `survival` counts the outcomes of the finished seeds: `diverged`, `collapsed` (flagged at the end) or `ok`.
 
@@ -29,10 +29,10 @@ def summarize_trainings(
         plain_parameters: parameter count of the discriminator without normalization.
     """
     return [
-        {"setting": setting, "norm": norm, **_row(results, plain_parameters)}
+        {"setting": setting, "norm": arm.name, **_row(results, plain_parameters)}
         for setting in plan.settings
-        for norm in plan.compare.norms
-        if (results := select_results(done, norm=norm, setting=setting))
+        for arm in plan.arms
+        if (results := select_results(done, norm=arm.name, setting=setting))
     ]
 
 

@@ -27,7 +27,7 @@ def test_all_norms_start_alike(
     norms = tuple(NORMS)
     settings = tiny(network=network, conditional=True, flip=True, n_dis=2)
     plan = ComparePlan(CompareConfig(norms=norms, seeds=2), settings)
-    assert [(one.seed, one.norm) for one in plan.trainings()] == [(seed, norm) for seed in (0, 1) for norm in norms]
+    assert [(one.seed, one.arm) for one in plan.trainings()] == [(seed, norm) for seed in (0, 1) for norm in norms]
     data = image_set()
     trainers = [Trainer(plan.config_of(one), runtime, data) for one in plan.trainings()]
     for first, trainer in ((trainers[0], trainer) for trainer in trainers[1 : len(norms)]):

@@ -1,0 +1,124 @@
+"""Arms of a comparison: a name and the settings in which it differs from the shared config."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from gan.config.base import flag_name
+from gan.config.norm_spec import norm_folder_name
+from gan.config.train_config import TrainConfig
+from gan.errors import UsageError
+from gan.utils.counted import counted
+
+BUDGETS = ("images", "steps")
+# Fields in which arms may not differ: the images, the meaning of a seed, and the scores.
+EQUAL = (
+    *("data", "data_root", "skip_bad_images", "resolution", "channels"),
+    *("seed", "report_every", "report_num", "features"),
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the recipes that a comparison compares."""
+
+    name: str
+    settings: Mapping[str, Any]
+    """Fields of `TrainConfig` in which it differs from the shared config; of an arm of --norms the norm alone."""
+
+    @property
+    def folder_name(self) -> str:
+        """The name as part of a folder's name."""
+        return norm_folder_name(self.name)
+
+    def config(self, shared: TrainConfig) -> TrainConfig:
+        """The config of its trainings, but for the seed."""
+        return shared.replace(self.settings)
+
+
+def norm_arm(norm: str) -> Arm:
+    """The arm of a value of --norms, named after it."""
+    return Arm(norm, {"norm": norm})
+
+
+def arm_of(name: str, config: TrainConfig, shared: TrainConfig) -> Arm:
+    """The arm with a config.
+
+    Args:
+        shared: the config that the arms share.
+
+    Raises:
+        UsageError: the name cannot name a folder, or a field differs that arms may not differ in.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"--arm {name!r}: use letters, digits, '.', '_', '+', '=' and '-', and start with a letter or digit"
+        )
+    settings = {
+        item.name: getattr(config, item.name)
+        for item in fields(TrainConfig)
+        if item.name != "preset" and getattr(config, item.name) != getattr(shared, item.name)
+    }
+    if unequal := [flag_name(key) for key in EQUAL if key in settings]:
+        raise UsageError(f"--arm {name}: {', '.join(unequal)} must be equal for all arms; give it without --arm")
+    return Arm(name, settings)
+
+
+def images_of(config: TrainConfig) -> int:
+    """Real images that a training shows its discriminator."""
+    return config.steps * config.n_dis * config.batch
+
+
+def common_interval(shared: TrainConfig, configs: Iterable[TrainConfig]) -> int:
+    """The steps between scores of the shared config, rounded up so that all configs can be scored after as many images.
+
+    At most the number of steps.
+    """
+    per_step = shared.n_dis * shared.batch
+    sizes = (config.n_dis * config.batch for config in configs)
+    multiple = math.lcm(*(size // math.gcd(size, per_step) for size in sizes))
+    return min(shared.steps, -(-shared.report_every // multiple) * multiple)
+
+
+def with_equal_images(arm: Arm, shared: TrainConfig) -> Arm:
+    """The arm with the number of steps, and of steps between scores, that shows as many images as the shared config.
+
+    Raises:
+        UsageError: a step of the arm shows more images than the whole training, or no whole number of steps shows as
+            many.
+    """
+    config = arm.config(shared)
+    own, per_step = config.n_dis * config.batch, shared.n_dis * shared.batch
+    if own == per_step:
+        return arm
+    total, between = images_of(shared), shared.report_every * per_step
+    if total % own or between % own:
+        whole = -(-total // own) * own
+        raise UsageError(
+            f"--arm {arm.name}: a step of it shows {counted(own, 'image')}, which must divide all {total:,} and the "
+            f"{between:,} between scores; choose --steps and --report-every so that it divides both (the next total is "
+            f"{whole:,}), or --budget steps"
+        )
+    return Arm(arm.name, {**arm.settings, "steps": total // own, "report_every": between // own})
+
+
+def problems(arms: Iterable[Arm], shared: TrainConfig) -> list[str]:
+    """A line for each two arms with the same name, folder or settings."""
+    lines = []
+    seen: list[tuple[Arm, TrainConfig]] = []
+    for arm in arms:
+        config = arm.config(shared)
+        for other, other_config in seen:
+            if arm.name == other.name:
+                lines.append(f"--arm {arm.name}: is given twice; choose another name for one of them")
+            elif arm.folder_name == other.folder_name:
+                lines.append(f"--arm {arm.name}: would share its folder with {other.name}; rename one of them")
+            elif config == other_config:
+                lines.append(f"--arm {arm.name}: has the same settings as {other.name}; change one, or leave one out")
+        seen.append((arm, config))
+    return lines

@@ -1,0 +1,155 @@
+"""Arms: their settings, equal numbers of images, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gan.config.train_config import TrainConfig
+from gan.errors import UsageError
+from gan.experiments.compare.arms import Arm, arm_of, common_interval, images_of, norm_arm, with_equal_images
+from gan.experiments.compare.options import build_plan, compare_command
+from gan.experiments.compare.plan import CompareConfig, ComparePlan
+from tests.helpers.commands import Call
+from tests.helpers.comparisons import SMALL, compare
+
+R1 = {"norm": "none", "r1": 0.1}
+GP = {"norm": "none", "loss": "wgan", "gradient_penalty": 10.0, "n_dis": 2}
+
+
+def plan(arms: dict[str, dict[str, Any]], existing: ComparePlan | None = None, **given: Any) -> ComparePlan:
+    return build_plan("r", None, None, {**({} if existing else SMALL), **given}, existing, "cpu", arms)
+
+
+def test_an_arm_is_its_settings() -> None:
+    built = plan({"sn": {"norm": "sn"}, "r1": R1, "gp": GP})
+    assert [arm.name for arm in built.arms] == ["sn", "r1", "gp"] and not built.compare.norms
+    configs = [built.config_of(training) for training in built.trainings()][:3]
+    assert [(config.norm, config.r1, config.loss) for config in configs] == [
+        ("sn", 0.0, "hinge"),
+        ("none", 0.1, "hinge"),
+        ("none", 0.0, "wgan"),
+    ]
+    assert {images_of(config) for config in configs} == {4 * 8}
+    assert {config.report_every * config.n_dis * config.batch for config in configs} == {2 * 8}
+    assert {config.seed for config in configs} == {0}
+
+
+def test_norms_are_arms() -> None:
+    built = plan({"r1": R1}, norms=["sn", "msn"])
+    assert [arm.name for arm in built.arms] == ["sn", "msn", "r1"]
+    assert built.arms[0] == norm_arm("sn") and built.arms[2] == Arm("r1", {"r1": 0.1})
+
+
+def test_an_arm_without_a_norm_has_that_of_the_preset() -> None:
+    built = plan({"lr": {"d_lr": 1e-3}})
+    assert built.config_of(next(built.trainings())).norm == "msn"
+    later = plan({"more": {"d_lr": 1e-2}}, existing=built)
+    assert later.config_of(next(later.trainings())).norm == "msn"
+
+
+def test_an_arm_with_a_preset_has_its_other_settings() -> None:
+    built = plan({"resnet": {"preset": "sngan-resnet", "n_dis": 1}})
+    config = built.config_of(next(built.trainings()))
+    assert (config.network, config.norm, config.decay, config.data, config.channels) == (
+        "resnet",
+        "sn",
+        "linear",
+        "digits",
+        1,
+    )
+    assert config.g_width == 4, "what the user gives for all arms holds for it too"
+
+
+def test_the_plan_survives_json() -> None:
+    built = plan({"sn": {"norm": "sn"}, "gp": {**GP, "augment": ["color"], "norm_layers": [1, 2]}})
+    again = ComparePlan.from_dict(built.to_dict())
+    assert again == built and not built.differences(again)
+    assert "arms" not in ComparePlan(CompareConfig(), TrainConfig()).to_dict(), "as older versions wrote it"
+
+
+def test_the_command_says_the_same() -> None:
+    built = plan({"sn": {"norm": "sn"}, "gp": GP}, baseline="sn")
+    command = compare_command("r", built)
+    assert "--arm 'sn=--norm sn'" in command
+    assert "--loss wgan --gradient-penalty 10.0 --n-dis 2" in command and "--baseline sn" in command
+    assert "--steps 2" not in command, "the budget chooses the steps of an arm"
+
+
+@pytest.mark.parametrize(
+    "arms, given, message",
+    [
+        ({"a b": R1}, {}, "--arm 'a b': use letters"),
+        ({"a": {"data": "x.zip"}}, {}, "--arm a: --data must be equal for all arms"),
+        ({"a": {"seed": 3}}, {}, "--arm a: --seed must be equal for all arms"),
+        ({"a": {"resolution": 64}}, {}, "--arm a: --resolution must be equal"),
+        ({"a": {"steps": 8}}, {}, "--arm a: --steps is set by --budget images"),
+        ({"a": {"batch": 6}}, {}, "--arm a: a step of it shows 6 images, which must divide all 32 and the 16"),
+        ({"a": {"norm": "x"}}, {}, "--arm a: --norm x: choose from"),
+        ({"a": R1, "b": R1}, {}, "--arm b: has the same settings as a"),
+        ({"sn": R1}, {"norms": ["sn"]}, "--arm sn: is given twice"),
+        ({"a": R1}, {"baseline": "b"}, "--baseline b: is no arm; choose from a"),
+        ({"a": {"d_lr": 0.1}}, {"lr_grid": True}, "--arm a: --d-lr is set by --lr-grid"),
+    ],
+)
+def test_refused(arms: dict, given: dict, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(arms, **given)
+    assert message in str(caught.value)
+
+
+def test_equal_steps_on_request() -> None:
+    built = plan({"gp": GP, "long": {"norm": "sn", "steps": 6}}, budget="steps")
+    assert [built.config_of(training).steps for training in built.trainings()][:2] == [4, 6]
+
+
+def test_equal_images() -> None:
+    shared = TrainConfig().replace({"steps": 1000, "batch": 64, "report_every": 250, "norm": "none"})
+    arm = with_equal_images(Arm("a", {"n_dis": 5}), shared)
+    assert arm.settings == {"n_dis": 5, "steps": 200, "report_every": 50}
+    assert images_of(arm.config(shared)) == images_of(shared)
+    every = common_interval(shared.replace({"report_every": 334}), [shared.replace({"n_dis": 5}), shared])
+    assert every == 335
+    assert common_interval(shared, []) == 250
+
+
+def test_an_arm_may_be_added_but_not_changed() -> None:
+    built = plan({"sn": {"norm": "sn"}, "r1": R1})
+    added = plan({"gp": GP}, existing=built)
+    assert [arm.name for arm in added.arms] == ["gp"] and not built.differences(added)
+    assert [arm.name for arm in added.merge(built).arms] == ["gp", "sn", "r1"]
+    changed = plan({"r1": {"norm": "none", "r1": 0.2}}, existing=built)
+    assert built.differences(changed) == ["--arm r1: --r1: 0.1 -> 0.2"]
+    with pytest.raises(UsageError, match="--arm r1: has the same settings as again"):
+        plan({"again": R1}, existing=built).merge(built)
+
+
+def test_a_field_of_another_arm_name_is_named() -> None:
+    shared = TrainConfig().replace({"norm": "none"})
+    with pytest.raises(UsageError, match="--features must be equal"):
+        arm_of("a", shared.replace({"features": "inception"}), shared)
+
+
+def test_from_the_command_line_and_a_file(call: Call, tmp_path: Path) -> None:
+    small = ["--g-width", 4, "--d-width", 4, "--latent-dim", 8, "--batch", 8, "--steps", 2, "--report-every", 2]
+    small += ["--report-num", 20, "--seeds", 1]
+    Path("arms.toml").write_text('[arms.file]\nnorm = "sn"\nd-lr = 0.001\n')
+    code, told = call("compare", "r", *small, "--config", "arms.toml", "--arm", "r1=--norm none --r1 0.1")
+    assert code == 0, told
+    assert {path.name for path in Path("checkpoints/r").glob("*-seed0")} == {"file-seed0", "r1-seed0"}
+    for words, message in (
+        (["--arm", "r1"], "--arm r1: give a name and flags"),
+        (["--arm", "x=--nrom sn"], "--arm x: No such option '--nrom'"),
+        (["--arm", "x=--norm 'sn"], "--arm x: No closing quotation"),
+        (["--arm", "x=--norm sn", "--arm", "x=--norm wn"], "--arm x: is given twice"),
+        (["--arm", "r1=--norm none --r1 0.2"], "--arm r1: --r1: 0.1 -> 0.2"),
+    ):
+        code, told = call("compare", "r", *words)
+        assert code == 2 and message in told, told
+
+
+def test_a_comparison_of_arms(tmp_path: Path) -> None:
+    record = compare(tmp_path, norms=["sn"], seeds=1)
+    assert [row["norm"] for row in record["rows"]] == ["sn"]
