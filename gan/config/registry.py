@@ -112,7 +112,14 @@ class FeatureRegistry(Registry):
 
     def problem(self, value: str) -> str | None:
         """See `Registry.problem`."""
-        return None if _takes_no_code(value) else super().problem(value)
+        if _takes_no_code(value):
+            return None
+        name, _, file = value.partition(":")
+        return (
+            "only classifier takes a file, as classifier:FILE"
+            if file and name in self.names
+            else super().problem(value)
+        )
 
     def references(self, value: str) -> list[str]:
         """See `Registry.references`."""

@@ -116,7 +116,7 @@ BAD_REPORTS = {
     "absent": (["nowhere"], 2, "TARGET nowhere: no such checkpoint, run, folder, zip or npz"),
     "metrics": (["images", "--metrics", "fid,ssim"], 2, "--metrics ssim: no such metric; choose from fid, is, kid, pr"),
     "no data": (["images"], 2, "--data: name the real images"),
-    "features": (["images", "--data", "images", "--features", "vgg"], 2, "--features vgg: no such network"),
+    "features": (["images", "--data", "images", "--features", "vgg"], 2, "--features vgg: choose from auto, inception"),
     "classifier": (["images", "--data", "images", "--features", "classifier:no.pt"], 1, "no.pt: cannot be read"),
     "no weights": (
         ["images", "--data", "images", "--inception-weights", "no.pth"],
