@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -39,6 +40,12 @@ class Arm:
     def config(self, shared: TrainConfig) -> TrainConfig:
         """The config of its trainings, but for the seed."""
         return shared.replace(self.settings)
+
+    def option(self, shared: TrainConfig, budget: str) -> str:
+        """The value of --arm that gives this arm, NAME=FLAGS."""
+        chosen = () if budget == "steps" else ("steps", "report_every")  # by the budget
+        names = ["norm", *(name for name in self.settings if name not in ("norm", *chosen))]
+        return f"{self.name}={shlex.join(self.config(shared).flags_of(names))}"
 
 
 def norm_arm(norm: str) -> Arm:

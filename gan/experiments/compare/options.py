@@ -145,9 +145,7 @@ def compare_command(name: str, plan: ComparePlan) -> str:
     words = ["msn-gan", "compare", name, "--preset", train.preset]
     words += ["--norms", ",".join(plan.compare.norms)] if plan.compare.norms else []
     for arm in plan.own_arms:
-        chosen = () if plan.compare.budget == "steps" else ("steps", "report_every")  # the budget chooses these
-        flags = arm.config(train).flags_of(["norm", *(key for key in arm.settings if key not in ("norm", *chosen))])
-        words += ["--arm", f"{arm.name}={shlex.join(flags)}"]
+        words += ["--arm", arm.option(train, plan.compare.budget)]
     words += ["--seeds", str(plan.compare.seeds)]
     words += plan.compare.flags(CompareConfig(norms=plan.compare.norms, seeds=plan.compare.seeds))
     return shlex.join([*words, *train.flags(base.replace({**PER_TRAINING, "report_every": 0}))])

@@ -151,12 +151,21 @@ class ComparePlan:
 
     def own_code(self) -> list[OwnCode]:
         """See `Config.own_code`."""
-        return [*self.compare.own_code(), *self.train.own_code()]
+        shared = self.train.own_code()
+        found = [*self.compare.own_code(), *shared]
+        for arm in self.own_arms:
+            own = [code for code in arm.config(self.train).own_code() if code not in shared]
+            if references := [reference for code in own for reference in code.references]:
+                found.append(OwnCode("--arm", arm.option(self.train, self.compare.budget), references))
+        return found
 
     def plugin_records(self) -> Records:
         """See `Config.plugin_records`."""
         require_allowed(*self.own_code())
-        return {**self.compare.plugin_records(), **self.train.plugin_records()}
+        records = self.compare.plugin_records()
+        for config in (self.train, *(arm.config(self.train) for arm in self.own_arms)):
+            records |= config.plugin_records()
+        return records
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values, for JSON."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gan.config import plugins
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.experiments.compare.arms import Arm, arm_of, common_interval, images_of, norm_arm, with_equal_images
@@ -153,3 +155,26 @@ def test_from_the_command_line_and_a_file(call: Call, tmp_path: Path) -> None:
 def test_a_comparison_of_arms(tmp_path: Path) -> None:
     record = compare(tmp_path, norms=["sn"], seeds=1)
     assert [row["norm"] for row in record["rows"]] == ["sn"]
+
+
+def test_own_code_of_an_arm(call: Call, tmp_path: Path) -> None:
+    """It is recorded, runs only if it is named again, and may not change."""
+    Path("own.py").write_text("def norm(layer):\n    return layer\n")
+    small = ["--g-width", 4, "--d-width", 4, "--latent-dim", 8, "--batch", 8, "--steps", 2, "--report-every", 2]
+    small += ["--report-num", 20, "--seeds", 1]
+    arm = ["--arm", "mine=--norm own.py:norm --r1 0.1"]
+
+    def run(*words: object) -> tuple[int, str]:
+        plugins._allowed.clear()  # as in a process of its own
+        return call("compare", "r", *words)
+
+    code, told = run(*small, *arm)
+    assert code == 0, told
+    config = json.loads(Path("checkpoints/r/config.json").read_text())
+    assert list(config["plugins"]) == ["own.py:norm"]
+    assert run()[0] == 0, "nothing is left to train"
+    code, told = run("--seeds", 2)
+    assert code == 2 and "add --arm 'mine=--norm own.py:norm --r1 0.1' to the command" in told, told
+    Path("own.py").write_text("def norm(layer):\n    return layer  # edited\n")
+    code, told = run("--seeds", 2, *arm)
+    assert code == 1 and "the source of own.py:norm has changed" in told, told
