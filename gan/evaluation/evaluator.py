@@ -257,8 +257,11 @@ class Evaluation:
         """Warnings about the extractor and the real images of an entry."""
         lines = []
         generated = entry.kind == "checkpoint"
-        if self.extractor.name == "inception" and not _is_published(self.extractor.hash):
-            lines.append("not the published Inception weights: compare only with scores of the same weights")
+        if self.extractor.name == "inception":
+            from gan.metrics.inception_weights import SHA256  # loads torchvision, which takes a second
+
+            if self.extractor.hash != SHA256:
+                lines.append("not the published Inception weights: compare only with scores of the same weights")
         if not generated and real is not None and (greyed := real.conversions.get(TO_GREY, 0)):
             lines.append(
                 f"its images are greyscale, so colour is not scored: {counted(greyed, 'real image')} converted to "
@@ -295,10 +298,3 @@ class Evaluation:
             stream = image_set_stream(real, str(self.data), self.options.split)
             self._references[entry.shape] = measure_reference(stream, self.extractor, self.metrics)
         return self._references[entry.shape]
-
-
-def _is_published(sha256: str) -> bool:
-    """True if these are the published Inception weights."""
-    from gan.metrics.inception_weights import SHA256  # loads torchvision, which takes a second
-
-    return sha256 == SHA256
