@@ -484,3 +484,11 @@ def test_no_such_run(tmp_path: Path) -> None:
     for read in (lambda: run.checkpoint, lambda: run.config):
         with pytest.raises(gan.UserError):
             read()
+
+
+def test_compare_arms(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "report_every": 4, "report_num": 20}
+    result = gan.compare("r", arms={"r1": {"norm": "none", "r1": 0.1}}, seeds=1, out=tmp_path, **settings)
+    assert result.run("r1").config.r1 == 0.1 and [row["norm"] for row in result.rows] == ["r1"]
+    with pytest.raises(gan.UsageError, match="--arm r1: --r1: 0.1 -> 0.2"):
+        gan.compare("r", arms={"r1": {"norm": "none", "r1": 0.2}}, out=tmp_path)

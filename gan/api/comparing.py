@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,20 +64,24 @@ class ComparisonResult:
         """Reasons to doubt the comparison or its scores."""
         return [*self.record.get("warnings", ()), *self.record.get("score_warnings", ())]
 
-    def run(self, norm: str, seed: int = 0, setting: str = "") -> TrainedRun:
+    def run(self, arm: str, seed: int = 0, setting: str = "") -> TrainedRun:
         """One of the trainings.
 
         Args:
+            arm: name of its arm; an arm of `norms` is named after its norm.
             setting: "A" to "F", of a comparison with `lr_grid`.
         """
-        return TrainedRun(f"{self.name}/{ComparedTraining(norm, seed, setting).name}", self.out)
+        return TrainedRun(f"{self.name}/{ComparedTraining(arm, seed, setting).name}", self.out)
 
 
 def compare(
     name: str,
     *,
     norms: Sequence[str] | None = None,
+    arms: Mapping[str, Mapping[str, Any]] | None = None,
     seeds: int | None = None,
+    baseline: str | None = None,
+    budget: str | None = None,
     lr_grid: bool | None = None,
     preset: str | None = None,
     config: PathLike | None = None,
@@ -87,14 +91,19 @@ def compare(
     verbose: bool = False,
     **settings: Unpack[SharedSettings],
 ) -> ComparisonResult:
-    """Train one recipe under several normalizations and seeds, and compare the scores: what `msn-gan compare` does.
+    """Train one recipe under several arms and seeds, and compare the scores: what `msn-gan compare` does.
 
-    The same call resumes a stopped comparison. Settings may then be left out, and `norms` and `seeds` add trainings.
+    The same call resumes a stopped comparison. Settings may then be left out, and `norms`, `arms` and `seeds` add
+    trainings.
 
     Args:
         name: of the comparison.
-        norms: normalizations of the discriminator, such as ["sn", "msn"], the default.
-        seeds: trainings of each norm, with seeds 0, 1, ...; 3 by default.
+        norms: arms that differ in the normalization alone, such as ["sn", "msn"], the default without `arms`.
+        arms: settings of each arm by its name, such as {"r1": {"norm": "none", "r1": 0.1}}: `preset`, and fields
+            of `TrainConfig`.
+        seeds: trainings of each arm, with seeds 0, 1, ...; 3 by default.
+        baseline: test each arm against this one, not all pairs.
+        budget: what is equal for all arms: "images" (real images shown, the default) or "steps".
         lr_grid: repeat the comparison under each of the learning rates and betas of Miyato et al. 2018.
         preset, config, out, device, progress, verbose: see `gan.train`.
         settings: fields of `TrainConfig` but `norm` and `seed`.
@@ -110,11 +119,16 @@ def compare(
     if wrong := [f"--{key}" for key in PER_TRAINING if key in settings]:
         raise UsageError(f"{', '.join(wrong)}: differs between the trainings; give --norms and --seeds")
     own = {"norms": norms.split(",") if isinstance(norms, str) else norms, "seeds": seeds, "lr_grid": lr_grid}
+    own |= {"baseline": baseline, "budget": budget}
     overrides = to_overrides({**own, **settings}, CompareConfig, TrainConfig)
+    own_arms = {arm: to_overrides(values, TrainConfig) for arm, values in (arms or {}).items()}
     arguments = {"name": name, "preset": preset, "config": config, "out": out, "device": device, **overrides}
+    arguments |= {"arms": own_arms} if own_arms else {}
     with api_call("compare", arguments, progress, verbose, writes_run=True) as messages:
         check_device(device)
-        stopped = run_comparison(name, preset, optional_path(config), overrides, root=Path(out), device=device)
+        stopped = run_comparison(
+            name, preset, optional_path(config), overrides, root=Path(out), device=device, arms=own_arms
+        )
     raise_stopped(stopped, f"checkpoint saved; gan.compare({name!r}) continues the comparison")
     folder = RunDirectory(name, Path(out)).checkpoints
     return ComparisonResult(name, Path(out), read_object(folder / "report.json"), stopped, tuple(messages))
