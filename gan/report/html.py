@@ -12,7 +12,7 @@ from PIL import Image
 from gan.report.document import Report
 from gan.report.template import render_template
 
-_RANGE = re.compile(r"(\S+) (\(\S+ to \S+\))")
+_RANGE = re.compile(r"([-+\d.,]+(?: ± [\d.,]+)?) (\(.+\))")
 _ENLARGED_WIDTH = 900  # CSS pixels, at least
 
 
@@ -39,7 +39,7 @@ def _full_width(path: Path) -> str:
 
 
 def _range_below(cell: str) -> str:
-    """A cell with the range of a mean, as `2.00 (1.00 to 3.00)`, on a line of its own, so that tables stay narrow."""
+    """A cell with what follows a number in brackets, as in `2.00 (1.00 to 3.00)`, on a line below, to be narrow."""
     if match := _RANGE.fullmatch(cell):
         return Markup('{} <span class="range">{}</span>').format(*match.groups())
     return cell
