@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gan.experiments.compare.conclusion import reference_arm
-from gan.experiments.compare.paired_test import tests_against
+from gan.experiments.compare.paired_test import differences_from
 from gan.experiments.report_parts import mean_lines, rounded, unique
 from gan.experiments.summary import Result, select_results
 from gan.metrics.score_table import SCORES, Score
@@ -49,7 +49,7 @@ def _difference_chart(record: Mapping[str, Any], setting: str) -> list[Figure]:
     """Draw the final FID of each arm minus that of the reference arm, paired by seed; nothing without a test."""
     reference = reference_arm(select_results(record["rows"], setting=setting), record["config"].get("baseline"))
     tests = select_results(record["paired"], setting=setting, primary=True)
-    rows = {test["norms"][1]: test["differences"] for test in tests_against(tests, reference or "")}
+    rows = {test["norms"][1]: test["differences"] for test in differences_from(tests, reference or "")}
     if not rows:
         return []
     title = f"{SCORES[0].title} minus that of {reference}{f', setting {setting}' if setting else ''}"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gan.experiments.compare.paired_test import LEVEL, least_seeds, tests_against
+from gan.experiments.compare.paired_test import LEVEL, differences_from, least_seeds
 from gan.experiments.summary import Result, select_results
 from gan.metrics.score_table import SCORES
 from gan.utils.confidence import mean_text
@@ -111,8 +111,8 @@ def _opening(rows: Sequence[Result], baseline: str | None) -> str:
         lowest = "lower" if len(means) == 2 else "lowest"
         words = f"has the {lowest}" if len(best) == 1 else f"have the same{' lowest' if len(best) < len(means) else ''}"
         return f"{_listed(best)} {words} mean final FID, {means[best[0]]}."
-    lowest = "the lowest of all" if baseline in best else f"the lowest is that of {_listed(best)}, {means[best[0]]}"
-    return f"The mean final FID of the baseline {baseline} is {means[baseline]}; {lowest}."
+    lowest = ", the lowest of all" if baseline in best else f"; the lowest is that of {_listed(best)}, {means[best[0]]}"
+    return f"The mean final FID of the baseline {baseline} is {means[baseline]}{lowest}."
 
 
 def _verdict(rows: Sequence[Result], tests: Sequence[Test], count: int, baseline: str | None) -> str:
@@ -120,7 +120,7 @@ def _verdict(rows: Sequence[Result], tests: Sequence[Test], count: int, baseline
         return cannot_be_significant(tests, count)
     reference = reference_arm(rows, baseline)
     assert reference is not None
-    against = [test for test in tests_against(tests, reference) if test["least_p_holm"] < LEVEL]
+    against = [test for test in differences_from(tests, reference) if test["least_p_holm"] < LEVEL]
     clauses, corrected = [], correction(count)
     for side in ("higher", "lower", None):
         group = [test for test in against if (_side(test) if test["significant"] else None) == side]
@@ -151,7 +151,7 @@ def _verdict(rows: Sequence[Result], tests: Sequence[Test], count: int, baseline
 
 _SIDES_OF_BEST = {
     "higher": "significantly lower than that of",
-    "lower": "on the seeds that both finished, significantly higher than that of",
+    "lower": "significantly higher, on the seeds that both finished, than that of",
     None: "not significantly different from that of",
 }
 _SIDES_OF_BASELINE = {

@@ -12,7 +12,7 @@ from gan.experiments.compare.conclusion import (
     p_value,
     reference_arm,
 )
-from gan.experiments.compare.paired_test import LEVEL, least_seeds, tests_against
+from gan.experiments.compare.paired_test import LEVEL, differences_from, least_seeds
 from gan.experiments.compare.power import MOST_SEEDS, POWER
 from gan.experiments.summary import select_results
 from gan.metrics.score_table import SCORES
@@ -41,7 +41,7 @@ def paired_tables(record: parts.Record) -> list[Table]:
         test
         for setting, arm in references.items()
         if arm is not None
-        for test in tests_against(select_results(record["paired"], setting=setting), arm)
+        for test in differences_from(select_results(record["paired"], setting=setting), arm)
     ]
     tables = [_test_table(against, primary, baseline), _other_scores(against)]
     if baseline is None:
@@ -69,8 +69,8 @@ def _test_table(against: Sequence[Test], primary: Sequence[Test], baseline: str 
     best = {(row, len(columns) - 1) for row, test in enumerate(tests) if test["significant"]}
     columns["Seeds"] = [str(test["seeds"]) for test in tests]
     sizes: Mapping[str, int | None] = next((test["seeds_needed"] for test in primary if test["seeds_needed"]), {})
-    for size in sizes:
-        columns[f"Seeds to show {size} FID"] = [_seeds_cell(test["seeds_needed"], size) for test in tests]
+    if sizes:
+        columns[f"Seeds to show {', '.join(sizes)} FID"] = [_seeds_cell(test["seeds_needed"]) for test in tests]
     notes = [
         f"Difference of final FID, paired by seed: the mean, with its 95 % confidence interval (Student's t, of this "
         f"difference alone), or with the range in brackets if there are fewer than {LEAST_RUNS} seeds. Effect size: "
@@ -78,7 +78,7 @@ def _test_table(against: Sequence[Test], primary: Sequence[Test], baseline: str 
         "p: exact two-sided sign-flip test over all 2ⁿ sign assignments of n seeds.",
         *([_correction_note(primary, baseline)] if len(primary) > 1 else ()),
         _least_p_note(primary),
-        *([_power_note(len(primary))] if sizes else ()),
+        *([_power_note(list(sizes), len(primary))] if sizes else ()),
     ]
     left_out: dict[tuple[int, ...], list[str]] = {}
     for test in tests:
@@ -92,10 +92,10 @@ def _test_table(against: Sequence[Test], primary: Sequence[Test], baseline: str 
     return parts.table_of("Paired tests of final FID", columns, notes, best)
 
 
-def _seeds_cell(needed: Mapping[str, int | None] | None, size: str) -> str:
+def _seeds_cell(needed: Mapping[str, int | None] | None) -> str:
     if needed is None:
         return "-"
-    return f"over {MOST_SEEDS:,}" if needed[size] is None else f"{needed[size]:,}"
+    return "; ".join(f"over {MOST_SEEDS:,}" if seeds is None else f"{seeds:,}" for seeds in needed.values())
 
 
 def _correction_note(primary: Sequence[Test], baseline: str | None) -> str:
@@ -126,13 +126,14 @@ def _least_p_note(primary: Sequence[Test]) -> str:
     )
 
 
-def _power_note(tests: int) -> str:
+def _power_note(sizes: Sequence[str], tests: int) -> str:
+    at = f"p < {LEVEL}{correction(tests)}"
     return (
-        f"Seeds to show 1, 2 or 5 FID: how many show such a difference with a probability of {POWER:.0%}"
-        f"{f', each p corrected for {tests} tests' if tests > 1 else ''}: estimated for normal differences with the "
-        "standard deviation of this pair. That of n seeds is itself uncertain: the true one is between 0.52 and 6.3 "
-        "times as large with three seeds, and between 0.62 and 2.5 times with six (95 % confidence)."
-    ).replace("80%", "80 %")
+        f"Seeds to show {', '.join(sizes)} FID: with so many, a true difference of this size gives {at} with a "
+        f"probability of {POWER * 100:.0f} %, if differences are normal with the standard deviation seen for this "
+        "pair. That is uncertain itself: the true one is 0.52 to 6.3 times as large with three seeds, and 0.62 to 2.5 "
+        "times with six (95 % confidence)."
+    )
 
 
 def _other_scores(against: Sequence[Test]) -> Table:
@@ -162,7 +163,7 @@ def _matrix(record: parts.Record, setting: str, count: int) -> Table | None:
         return None
     primary = select_results(record["paired"], setting=setting, primary=True)
     cells: dict[tuple[str, str], Mapping[str, Any]] = {
-        (test["norms"][1], arm): test for arm in arms for test in tests_against(primary, arm)
+        (test["norms"][1], arm): test for arm in arms for test in differences_from(primary, arm)
     }
     columns, best = {"Row minus column": arms[1:]}, set()
     for column, arm in enumerate(arms[:-1]):
@@ -178,8 +179,5 @@ def _matrix(record: parts.Record, setting: str, count: int) -> Table | None:
 
 
 def _matrix_cell(test: Test | None, count: int) -> str:
-    """Return a cell such as `1.20 ± 0.30 (p = 0.03)` or `1.20 (0.90 to 1.40; p = 1)`."""
-    if test is None:
-        return "-"
-    size, p = mean_text(test["differences"], _FID.digits), p_value(test, count)
-    return f"{size[:-1]}; {p})" if size.endswith(")") else f"{size} ({p})"
+    """Return a cell such as `1.20 ± 0.30 (p = 0.03)` or `1.20 (0.90 to 1.40) (p = 1)`."""
+    return "-" if test is None else f"{mean_text(test['differences'], _FID.digits)} ({p_value(test, count)})"

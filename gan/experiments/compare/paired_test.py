@@ -102,7 +102,7 @@ def paired_test(first: Sequence[float], second: Sequence[float]) -> dict[str, An
     }
 
 
-def tests_against(tests: Sequence[Mapping[str, Any]], arm: str) -> list[dict[str, Any]]:
+def differences_from(tests: Sequence[Mapping[str, Any]], arm: str) -> list[dict[str, Any]]:
     """Return the tests of which an arm is part, with differences that are the other arm minus this one."""
     against = []
     for test in tests:
