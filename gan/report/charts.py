@@ -103,7 +103,7 @@ def svg_forest(rows: Mapping[str, Sequence[float]], *, x_label: str, alt: str) -
     with matplotlib.rc_context(_STYLE):
         figure = Canvas(figsize=(_INCHES[0], 0.8 + 0.25 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
-        axes.axvline(0, color=_LINE, linewidth=1.2)
+        axes.axvline(0, color=_INK, linewidth=0.8)
         for y, (interval, values) in enumerate(zip(means, single, strict=True)):
             if interval.half is not None and not values:
                 ends = (interval.mean - interval.half, interval.mean + interval.half)

@@ -59,7 +59,7 @@ class CompareConfig(Config):
 
     norms: tuple[str, ...] = config_field(
         ("sn", "msn"),
-        "normalizations, separated by commas; the paired test compares the first two",
+        "normalizations, separated by commas; all pairs are tested",
         choices=NORMS,
         free=True,
     )

@@ -4,7 +4,7 @@ import math
 from functools import cache
 
 import numpy as np
-from scipy.special import nctdtr, stdtrit
+from scipy.special import nctdtr, ndtri, stdtrit
 
 from gan.experiments.compare.paired_test import LEVEL, least_p, least_seeds
 
@@ -39,11 +39,14 @@ def seeds_needed(difference: float, spread: float, tests: int = 1) -> int | None
 
 def _t_test_seeds(effect: float, level: float) -> int:
     """Return how many seeds the t test needs, or `MOST_SEEDS` + 1; the sign-flip test needs as many or more."""
-    seeds = np.arange(2, MOST_SEEDS + 1)
-    critical, center = stdtrit(seeds - 1, 1 - level / 2), effect * np.sqrt(seeds)
-    power = nctdtr(seeds - 1, center, -critical) + 1 - nctdtr(seeds - 1, center, critical)
-    enough = np.flatnonzero(power >= POWER)
-    return int(seeds[enough[0]]) if len(enough) else MOST_SEEDS + 1
+    # With a known spread, the z test needs ((z₁ + z₂) / effect)² seeds, and the t test more.
+    seeds = max(2, int(min(MOST_SEEDS + 1, ((ndtri(1 - level / 2) + ndtri(POWER)) / effect) ** 2)))
+    while seeds <= MOST_SEEDS:
+        critical, center = stdtrit(seeds - 1, 1 - level / 2), effect * seeds**0.5
+        if nctdtr(seeds - 1, center, -critical) + 1 - nctdtr(seeds - 1, center, critical) >= POWER:
+            break
+        seeds += 1
+    return seeds
 
 
 @cache
