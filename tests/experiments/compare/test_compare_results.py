@@ -109,10 +109,9 @@ def test_one_score_is_tested_and_the_others_are_hints(made: Path) -> None:
     assert [test["norms"] for test in primary] == [["sn", "msn"], ["sn", "bn"], ["msn", "bn"]]
     assert {(test["score"], test["kind"]) for test in primary} == {("fid", "final")} and len(tests) == 3 * 6
     for key in ("words", "p_holm", "least_p_holm", "significant", "seeds_needed"):
-        assert [test[key] is not None for test in tests] == [test["primary"] for test in tests]
+        assert all((test[key] is not None) == test["primary"] for test in tests)
     assert [(test["least_p"], test["least_p_holm"], test["significant"]) for test in primary] == [(0.5, 1, False)] * 3
     text = (made / RUN / "report.md").read_text()
-    assert "With 2 seeds no difference can be significant: the smallest possible p is 0.5, or 1 after Holm" in text
     assert "No conclusion is drawn from these scores, and they are not corrected for multiple testing" in text
 
 
