@@ -1,9 +1,9 @@
-"""Line charts as SVG, legible on a phone and in the colours of the page's theme."""
+"""Line charts and forest plots as SVG, legible on a phone and in the colours of the page's theme."""
 
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from gan.report.document import Figure
-from gan.utils.confidence import LEAST_RUNS, confidence_interval
+from gan.utils.confidence import LEAST_RUNS, confidence_interval, mean_text
 
 _INCHES = (4.4, 2.7)
 _MAX_POINTS = 300  # of a line; longer ones are averaged in groups
@@ -78,7 +78,9 @@ def svg_chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, lo
         if log:
             axes.set_yscale("log")
         else:
-            axes.set_ylim(*_limits(lines, *axes.get_ylim()))
+            values = [value for line in lines for curve in (line.y, *line.members) for value in curve]
+            bottom, top = _limits(values, *axes.get_ylim())
+            axes.set_ylim(max(bottom, 0.0) if min(values) >= 0 else bottom, top)
             axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
@@ -87,21 +89,47 @@ def svg_chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, lo
         axes.grid(axis="y")
         if len(lines) > 1:
             figure.legend(loc="outside upper left", ncols=2, frameon=False)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    return _element(file.getvalue(), alt)
+        return _element(figure, alt)
 
 
-def _limits(lines: Sequence[Line], low: float, high: float) -> tuple[float, float]:
-    """Limits of the y axis within [low, high]; wide bands are cut off so that they do not flatten the lines.
+def svg_forest(rows: Mapping[str, Sequence[float]], *, x_label: str, alt: str) -> str:
+    """Draw a forest plot as an <svg> element: a row for each name, with the mean of its values and a line at 0.
 
-    The axis extends beyond the lines by at most their range, and below 0 only if a line does.
+    The mean has its 95 % confidence interval, or the single values if they are fewer than four. Wide intervals are cut
+    off as bands are.
     """
-    values = [value for line in lines for curve in (line.y, *line.members) for value in curve]
+    means = [confidence_interval(values) for values in rows.values()]
+    single = [values if 1 < len(values) < LEAST_RUNS else () for values in rows.values()]
+    with matplotlib.rc_context(_STYLE):
+        figure = Canvas(figsize=(_INCHES[0], 0.8 + 0.25 * len(rows)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axvline(0, color=_INK, linewidth=0.8)
+        for y, (interval, values) in enumerate(zip(means, single, strict=True)):
+            if interval.half is not None and not values:
+                ends = (interval.mean - interval.half, interval.mean + interval.half)
+                axes.plot(ends, (y, y), color=SERIES[0], linewidth=1.6)
+            axes.plot(values, [y] * len(values), "|", color=SERIES[0], markersize=7, alpha=0.6)
+            axes.plot(interval.mean, y, _MARKERS[0], color=SERIES[0], markersize=5)
+        shown = [0.0, *(interval.mean for interval in means), *(value for values in single for value in values)]
+        axes.set_xlim(*_limits(shown, *axes.get_xlim()))
+        axes.set_ylim(len(rows) - 0.5, -0.5)  # the first row on top
+        names = [name.encode(errors="backslashreplace").decode() for name in rows]
+        axes.set_yticks(range(len(rows)), names)
+        axes.set_xlabel(x_label)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(axis="x")
+        return _element(figure, alt)
+
+
+def _limits(values: Sequence[float], low: float, high: float) -> tuple[float, float]:
+    """Limits of an axis within [low, high]; wide intervals are cut off so that they do not flatten the rest.
+
+    The axis extends beyond the values by at most their range.
+    """
     smallest, largest = min(values), max(values)
     if largest > smallest:
         low, high = max(low, 2 * smallest - largest), min(high, 2 * largest - smallest)
-    return (max(low, 0.0) if smallest >= 0 else low), high
+    return low, high
 
 
 def standalone_svg(svg: str) -> str:
@@ -110,8 +138,11 @@ def standalone_svg(svg: str) -> str:
     return plain.replace("<svg ", '<svg style="background: white; font-family: sans-serif" ', 1)
 
 
-def _element(text: str, alt: str) -> str:
-    """The <svg> element of matplotlib's SVG, scalable and without fonts, ids and fixed colours."""
+def _element(figure: Canvas, alt: str) -> str:
+    """The <svg> element of a figure, scalable and without fonts, ids and fixed colours."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    text = file.getvalue()
     text = text[text.index("<svg ") :]
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
@@ -152,6 +183,16 @@ def line_chart(
     remarks = [better] if better else []
     remarks += ["thin lines are single seeds"] if any(line.members for line in lines) else []
     return Figure(alt, f"{title} ({'; '.join(remarks)})" if remarks else title, svg=svg)
+
+
+def forest_plot(title: str, rows: Mapping[str, Sequence[float]], x_label: str) -> Figure:
+    """Draw a forest plot as a figure of a report, for the values of each row; its alternative text gives the means."""
+    alt = f"{title}: {'; '.join(f'{name} {mean_text(values)}' for name, values in rows.items())}"
+    few = any(1 < len(values) < LEAST_RUNS for values in rows.values())
+    many = any(len(values) >= LEAST_RUNS for values in rows.values())
+    remarks = [*(["lines are 95 % intervals"] if many else ()), *(["thin marks are single seeds"] if few else ())]
+    caption = f"{title} ({'; '.join(remarks)})" if remarks else title
+    return Figure(alt, caption, svg=svg_forest(rows, x_label=x_label, alt=alt))
 
 
 def mean_line(name: str, points: Sequence[tuple[float, Sequence[float]]]) -> Line:

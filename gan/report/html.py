@@ -12,7 +12,7 @@ from PIL import Image
 from gan.report.document import Report
 from gan.report.template import render_template
 
-_RANGE = re.compile(r"(\S+) (\(\S+ to \S+\))")
+_NUMBER = re.compile(r"([-+\d.,]+)( ± [\d.,]+)?((?: \([^()]+\))+)")
 _ENLARGED_WIDTH = 900  # CSS pixels, at least
 
 
@@ -39,9 +39,14 @@ def _full_width(path: Path) -> str:
 
 
 def _range_below(cell: str) -> str:
-    """A cell with the range of a mean, as `2.00 (1.00 to 3.00)`, on a line of its own, so that tables stay narrow."""
-    if match := _RANGE.fullmatch(cell):
-        return Markup('{} <span class="range">{}</span>').format(*match.groups())
+    """A cell with what follows a number in brackets, and then ± too, on lines below, so that tables stay narrow.
+
+    As in `2.00 (1.00 to 3.00)` and `2.00 ± 0.30 (p = 0.03)`, but not in `2.00 ± 0.30`.
+    """
+    if match := _NUMBER.fullmatch(cell):
+        number, spread, brackets = match.groups()
+        below = [*([spread.strip()] if spread else ()), *re.findall(r"\([^()]+\)", brackets)]
+        return Markup(" ").join([number, *(Markup('<span class="range">{}</span>').format(part) for part in below)])
     return cell
 
 

@@ -8,6 +8,7 @@ from gan.report.document import Report, Table
 from gan.utils.progress import is_shown
 
 _MIN_WIDTH = 100  # columns of text where standard output is not a terminal
+_MIN_COLUMN = 9  # columns of text of each column of a table, on average
 
 
 def print_report(report: Report) -> None:
@@ -25,6 +26,9 @@ def print_report(report: Report) -> None:
     for number, table in enumerate(tables):
         if number:
             console.print(Text(f"\n{table.heading}", "bold"))
+        if console.is_terminal and number and len(table.header) * _MIN_COLUMN > console.width:
+            console.print(Text(f"{len(table.header)} columns, too wide for this terminal: see the pages."))
+            continue
         _print_table(console, table)
         for note in (*([report.stopped] if report.stopped and not number else []), *table.notes):
             console.print(Text(note))

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from gan.report.charts import Line, line_chart, mean_line, standalone_svg, svg_chart
+from gan.report.charts import Line, forest_plot, line_chart, mean_line, standalone_svg, svg_chart, svg_forest
 
 
 def test_charts_are_the_same_each_time_and_take_colours_of_the_page() -> None:
@@ -66,3 +66,25 @@ def test_single_seeds_stay_within_the_chart() -> None:
     line = mean_line("sn", [(0.0, [1.0, 9.0]), (1.0, [1.0, 9.5])])
     low, high = (curve for curve in heights(svg_chart([line], x_label="", y_label="", alt="")) if curve[0] != curve[1])
     assert all(0 < height < 2.7 * 72 for height in (*low, *high))
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 5])
+def test_forest_plots(seeds: int) -> None:
+    rows = {name: [shift + seed / 10 for seed in range(seeds)] for name, shift in (("a & b", 2.0), ("c", -1.0))}
+    svg = svg_forest(rows, x_label="difference", alt="d")
+    assert svg == svg_forest(rows, x_label="difference", alt="d")
+    assert "a &amp; b" in svg and "currentColor" in svg and "var(--line)" in svg and "#010203" not in svg
+    assert svg.index("a &amp; b") < svg.index(">c<")
+    assert svg.count("fill: none; stroke: #2a86c9") == (2 if seeds == 5 else 0)  # an interval for each row
+    figure = forest_plot("d", rows, "difference")
+    assert figure.alt.startswith("d: a & b 2.") and (" ± " in figure.alt) == (seeds == 5)
+    assert figure.caption == {1: "d", 3: "d (thin marks are single seeds)", 5: "d (lines are 95 % intervals)"}[seeds]
+
+
+def test_a_wide_interval_is_cut_off_in_a_forest_plot() -> None:
+    """It would flatten the others."""
+    narrow = {"a": [1.0, 1.1, 0.9, 1.0], "b": [-1.0, -1.1, -0.9, -1.0]}
+    wide = {**narrow, "c": [200.0, -200.0, 150.0, -150.0]}
+    labels = re.findall(r">([−\d.]+)</text>", svg_forest(wide, x_label="", alt=""))
+    ticks = [float(label.replace("−", "-")) for label in labels]
+    assert -3.0 <= min(ticks) and max(ticks) <= 3.0

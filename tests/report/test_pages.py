@@ -82,11 +82,19 @@ def test_html_has_every_part_and_escapes_text(report: Report) -> None:
 
 def test_ranges_stand_below_their_means() -> None:
     """In one line they would make the table of a comparison wider than the page."""
-    cells = ("sn", "2.00 (1.00 to 3.00)", "-5.73 (-5.94 to -5.53)", "cats (a to b) <c>", "1.00 ± 0.20")
+    cells = (
+        "sn",
+        "2.00 (1.00 to 3.00)",
+        "-5.73 (-5.94 to -5.53)",
+        "cats (a to b) <c>",
+        "1.00 ± 0.20",
+        "1.00 ± 0.20 (p = 1)",
+    )
     text = html_page(Report("T", Table("Scores", cells, (cells,)), None, (), (), (), "command", "now"))
     for mean, spread in (("2.00", "(1.00 to 3.00)"), ("-5.73", "(-5.94 to -5.53)")):
         assert f'<td>{mean} <span class="range">{spread}</span></td>' in text
     assert "<td>cats (a to b) &lt;c&gt;</td><td>1.00 ± 0.20</td>" in text
+    assert '<td>1.00 <span class="range">± 0.20</span> <span class="range">(p = 1)</span></td>' in text
 
 
 def test_markdown_has_every_part(report: Report, tmp_path: Path) -> None:

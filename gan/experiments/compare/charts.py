@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gan.experiments.compare.conclusion import reference_arm
+from gan.experiments.compare.paired_test import differences_from
 from gan.experiments.report_parts import mean_lines, rounded, unique
 from gan.experiments.summary import Result, select_results
 from gan.metrics.score_table import SCORES, Score, measured_scores
-from gan.report.charts import SERIES, Line, line_chart
+from gan.report.charts import SERIES, Line, forest_plot, line_chart
 from gan.report.document import Figure
 
 _AXES = (("images", "real images seen"), ("seconds", "seconds of training"))
@@ -19,7 +21,9 @@ _LOGGED = (
 
 
 def comparison_charts(record: Mapping[str, Any]) -> list[Figure]:
-    """Draw each score against images seen and against seconds, for each setting; then what the runs logged besides.
+    """Draw differences of final FID and each score over training, for each setting; then what the runs logged besides.
+
+    Scores are drawn against images seen and against seconds.
 
     With the learning-rate grid only FID is drawn; report.json has the other scores.
     """
@@ -27,6 +31,7 @@ def comparison_charts(record: Mapping[str, Any]) -> list[Figure]:
     norms = unique(record["rows"], "norm")
     for setting in unique(record["rows"], "setting"):
         results = select_results(record["trainings"], setting=setting)
+        charts += _difference_chart(record, setting)
         for score in SCORES[:1] if setting else measured_scores(results):
             title = f"{score.title}{f', setting {setting}' if setting else ''}"
             for axis, label in _AXES:
@@ -38,6 +43,17 @@ def comparison_charts(record: Mapping[str, Any]) -> list[Figure]:
                 if lines := mean_lines(norms, complete, "logged", key, at="images"):
                     charts.append(line_chart(title, lines, "real images seen"))
     return charts
+
+
+def _difference_chart(record: Mapping[str, Any], setting: str) -> list[Figure]:
+    """Draw the final FID of each arm minus that of the reference arm, paired by seed; nothing without a test."""
+    reference = reference_arm(select_results(record["rows"], setting=setting), record["config"].get("baseline"))
+    tests = select_results(record["paired"], setting=setting, primary=True)
+    rows = {test["norms"][1]: test["differences"] for test in differences_from(tests, reference or "")}
+    if not rows:
+        return []
+    title = f"{SCORES[0].title} minus that of {reference}{f', setting {setting}' if setting else ''}"
+    return [forest_plot(title, rows, "difference of final FID, paired by seed")]
 
 
 def _score_lines(norms: Sequence[str], results: Sequence[Result], score: Score, axis: str) -> list[Line]:

@@ -1,20 +1,23 @@
-"""Paired sign-flip tests over seeds: both norms of a pair start from the same weights and see the same images.
+"""Paired sign-flip tests over seeds, and Holm's correction for several of them.
 
-The exact sign-flip permutation test assumes that, if the norm makes no difference, the sign of each seed's difference
-is arbitrary (Fisher 1935, The Design of Experiments, section 21). All 2ⁿ sign assignments of n seeds are counted, so p
-is exact; its smallest possible value is 2 / 2ⁿ.
+Both arms of a pair start from the same weights and see the same images. The exact sign-flip permutation test assumes
+that, if the arms do not differ, the sign of each seed's difference is arbitrary (Fisher 1935, The Design of
+Experiments, section 21). All 2ⁿ sign assignments of n seeds are counted, so p is exact; its smallest possible value is
+2 / 2ⁿ.
 """
 
-import math
 from collections.abc import Mapping, Sequence
+from itertools import count
 from statistics import stdev
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gan.utils.confidence import LEAST_RUNS, confidence_interval
-from gan.utils.counted import counted
+from gan.utils.confidence import confidence_interval
+
+LEVEL = 0.05
+"""A difference is significant if its p, after Holm's correction, is below this."""
 
 _ROUNDING = 1e-9  # relative difference up to which sums count as equal
 
@@ -49,76 +52,72 @@ def _sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return sums
 
 
+def least_p(seeds: int) -> float:
+    """Return the smallest p that the sign-flip test can give with so many seeds."""
+    return 2.0 ** (1 - seeds)
+
+
+def least_seeds(tests: int) -> int:
+    """Return the smallest number of seeds with which one of so many tests can be significant, whatever the others."""
+    return next(seeds for seeds in count(1) if tests * least_p(seeds) < LEVEL)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p values corrected for their number by Holm's step-down method.
+
+    The chance of one or more false findings among all tests is then at most the level (Holm 1979, A simple
+    sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 65-70).
+    """
+    corrected, largest = [1.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
 def paired_test(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
     """Test the differences second − first, paired by seed.
 
     Returns:
         `seeds`, their number n; `differences`; `difference`, their mean; `half_width` of its 95 % confidence interval
-        (Student's t) and `effect_size`, Cohen's d_z = mean / standard deviation, None if undefined; `p` of the
-        sign-flip test and `least_p`, its smallest possible value for n seeds.
+        (Student's t), `spread`, the standard deviation of the differences, and `effect_size`, Cohen's d_z = mean /
+        standard deviation, None if undefined; `p` of the sign-flip test and `least_p`, its smallest possible value for
+        n seeds.
 
     Raises:
         ValueError: there are no values, or the numbers of values differ.
     """
     differences = [b - a for a, b in zip(first, second, strict=True)]
     mean, half_width = confidence_interval(differences)
-    spread = stdev(differences) if len(differences) > 1 else 0.0
+    spread = stdev(differences) if len(differences) > 1 else None
     return {
         "seeds": len(differences),
         "difference": mean,
         "differences": differences,
         "half_width": half_width,
-        "effect_size": mean / spread if spread > 0 else None,
+        "spread": spread,
+        "effect_size": mean / spread if spread else None,
         "p": sign_flip_p(differences),
-        "least_p": 2.0 ** (1 - len(differences)),
+        "least_p": least_p(len(differences)),
     }
 
 
-def describe_test(test: Mapping[str, Any], title: str, norms: tuple[str, str], digits: int, factor: float = 1.0) -> str:
-    """Return the outcome in a sentence.
-
-    It claims a difference if there are at least four seeds and the 95 % confidence interval excludes 0.
-
-    Args:
-        test: what `paired_test` returns.
-        title: name of the score, as `FID`.
-        norms: the first and the second norm.
-        digits: digits after the point.
-        factor: factor by which the score is multiplied when shown.
-    """
-    first, second = norms
-    difference, half_width, seeds = test["difference"] * factor, test["half_width"], test["seeds"]
-    over = f"over {counted(seeds, 'seed')}"
-    if difference == 0:
-        return f"No difference in {title} {over}: {second}'s equals {first}'s."
-    side, size = "higher" if difference > 0 else "lower", f"{abs(difference):.{digits}f}"
-    if half_width is None:
-        return f"{second}'s {title} is {side} by {size} than {first}'s, from one seed: no interval and no test."
-    p = f"exact sign-flip test p = {test['p']:.3g}"
-    if math.isclose(test["p"], test["least_p"]) and test["least_p"] > 0.05:
-        p += f", the smallest possible with {counted(seeds, 'seed')}"
-    if seeds < LEAST_RUNS:
-        low, high = (factor * limit(test["differences"]) for limit in (min, max))
-        return (
-            f"{second}'s {title} is {side} by {size} than {first}'s {over}, with differences from {low:.{digits}f} to "
-            f"{high:.{digits}f} ({p}). Fewer than {LEAST_RUNS} seeds do not support a conclusion."
-        )
-    size += f" ± {half_width * factor:.{digits}f}"
-    if abs(difference) > half_width * factor:
-        return f"{second}'s {title} is {side} by {size} than {first}'s {over} ({p})."
-    return f"No difference in {title} that {seeds} seeds can show: {second}'s is {side} by {size} than {first}'s ({p})."
-
-
-def multiplicity_note(tests: Sequence[Mapping[str, Any]]) -> str:
-    """Return the note on multiple testing.
-
-    Args:
-        tests: each with `primary`, whether a conclusion is drawn from it.
-    """
-    primary = sum(test["primary"] for test in tests)
-    tested = "final FID" if primary == 1 else f"final FID under each of the {primary} settings"
-    note = (
-        f"Tested: {tested}. The other {len(tests) - primary} of the {len(tests)} rows are not corrected for multiple "
-        "testing: some of their intervals may exclude 0 by chance, so take them as hints."
-    )
-    return note if primary == 1 else f"{note} The tests of final FID are not corrected either."
+def differences_from(tests: Sequence[Mapping[str, Any]], arm: str) -> list[dict[str, Any]]:
+    """Return the tests of which an arm is part, with differences that are the other arm minus this one."""
+    against = []
+    for test in tests:
+        first, second = test["norms"]
+        if first == arm:
+            against.append(dict(test))
+        elif second == arm:
+            effect = test["effect_size"]
+            against.append(
+                {
+                    **test,
+                    "norms": [second, first],
+                    "difference": 0.0 - test["difference"],  # not −0
+                    "differences": [0.0 - value for value in test["differences"]],
+                    "effect_size": None if effect is None else 0.0 - effect,
+                }
+            )
+    return against

@@ -3,19 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from gan.config.plugins import describe
 from gan.experiments import report_parts as parts
 from gan.experiments.compare.charts import comparison_charts, sample_grids
+from gan.experiments.compare.conclusion import conclusions
 from gan.experiments.compare.options import lr_grid_facts
-from gan.experiments.compare.paired_test import multiplicity_note
+from gan.experiments.compare.paired_tables import paired_tables
 from gan.experiments.provenance import provenance_facts
 from gan.experiments.summary import Result, select_results
 from gan.metrics.score_table import SCORES, Score
 from gan.report.document import Figure, Report, Table, best_cells
 from gan.training.health import FLAG_MEANINGS
-from gan.utils.confidence import LEAST_RUNS
 from gan.utils.counted import counted
 
 
@@ -45,7 +44,7 @@ def comparison_report(record: parts.Record, folder: Path) -> Report:
         facts=tuple(_facts(record)),
         command=record["command"],
         made=record["made"],
-        summary=tuple(_summary(record)),
+        summary=tuple(conclusions(record)),
         tables=tuple(tables),
         more_grids=tuple(groups[1:]),
         side_by_side=True,
@@ -53,17 +52,6 @@ def comparison_report(record: parts.Record, folder: Path) -> Report:
             (f"The same training as {result['folder']}, by itself", result["command"]) for result in record["trainings"]
         ),
     )
-
-
-def _summary(record: parts.Record) -> list[str]:
-    """Return the outcome for the final FID."""
-    norms = record["config"]["norms"]
-    if len(norms) < 2:
-        return ["There is one norm only, so there is no paired test."]
-    tests = [test for test in record["paired"] if test["primary"]]
-    if not tests:
-        return [f"No seed has both {' and '.join(norms[:2])} trained to the end, so there is no paired test."]
-    return [f"{'Setting ' + test['setting'] + ': ' if test['setting'] else ''}{test['words']}" for test in tests]
 
 
 def _tables(record: parts.Record) -> list[Table]:
@@ -74,10 +62,7 @@ def _tables(record: parts.Record) -> list[Table]:
     steps = {"Step": [parts.number_cell(row["best_step"], "{:,.0f}") for row in rows]}
     note = "Each checkpoint is picked for its lowest FID, so optimistic. Step: the median over seeds."
     tables.append(_score_table("At the evaluation with the lowest FID", rows, "best", steps, [note]))
-    if record["paired"]:
-        tables.append(_paired_table(record["paired"]))
-    tables.append(_training_table(rows))
-    return tables
+    return [*tables, *paired_tables(record), _training_table(rows)]
 
 
 def _row_name(row: Result) -> str:
@@ -126,32 +111,6 @@ def _outcome(row: Result) -> str:
     if row["final"]["fid"]["mean"] is not None:
         parts.insert(0, _score_cell(row, "final", SCORES[0]))
     return "; ".join(parts)
-
-
-def _paired_table(tests: Sequence[Mapping[str, Any]]) -> Table:
-    scores = {score.key: score for score in SCORES}
-    columns: dict[str, list[str]] = {name: [] for name in ("Score", "Difference", "Effect size", "p", "Seeds")}
-    for test in tests:
-        score = scores[test["score"]]
-        setting, best = f"{test['setting']}, " if test["setting"] else "", ", best" if test["kind"] == "best" else ""
-        columns["Score"].append(f"{setting}{score.title}{best}")
-        columns["Difference"].append(parts.mean_cell(test["differences"], digits=score.digits, factor=score.factor))
-        columns["Effect size"].append(parts.number_cell(test["effect_size"], "{:.2f}"))
-        columns["p"].append(f"{test['p']:.3g}")
-        columns["Seeds"].append(str(test["seeds"]))
-    first, second = tests[0]["norms"]
-    notes = [
-        f"Difference: {second} minus {first}, paired by seed: the mean, with its 95 % confidence interval (Student's "
-        f"t), or with the range in brackets if there are fewer than {LEAST_RUNS} seeds. Effect size: Cohen's d_z, the "
-        "mean difference divided by its standard deviation. p: exact two-sided sign-flip test over all 2ⁿ sign "
-        "assignments; its smallest possible value for n seeds is 2 / 2ⁿ.",
-        multiplicity_note(tests),
-    ]
-    for setting, seeds in sorted({(test["setting"], tuple(test["left_out"])) for test in tests if test["left_out"]}):
-        where = f" under setting {setting}" if setting else ""
-        missing = ", ".join(map(str, seeds))
-        notes.append(f"Seeds left out{where}, because one of the two norms was not trained to the end: {missing}.")
-    return parts.table_of(f"Paired test: {second} against {first}", columns, notes)
 
 
 def _training_table(rows: Sequence[Result]) -> Table:

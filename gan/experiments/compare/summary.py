@@ -2,13 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
-from gan.experiments.compare.paired_test import describe_test, paired_test
+from gan.experiments.compare.conclusion import describe_test
+from gan.experiments.compare.paired_test import LEVEL, holm, paired_test
 from gan.experiments.compare.plan import ComparePlan
+from gan.experiments.compare.power import seeds_needed
 from gan.experiments.provenance import provenance_warnings
 from gan.experiments.summary import Result, count_fields, mean_and_half_width, median_of, select_results
 from gan.metrics.score_table import SCORES, measured_scores
+
+SHOWN_DIFFERENCES = (1, 2, 5)
+"""Differences of FID for which the number of seeds needed is reported."""
 
 _INITIAL_STATE = {
     "generator": "generator weights",
@@ -69,41 +75,58 @@ def _interval(values: list[float]) -> dict[str, Any]:
     return {"mean": mean, "half_width": half_width, "values": values}
 
 
-def paired_tests(done: Sequence[dict[str, Any]], plan: ComparePlan) -> list[dict[str, Any]]:
-    """Return tests of the first two norms, under each setting, for each final score and for the best FID.
+def paired_tests(done: Sequence[dict[str, Any]], baseline: str | None = None) -> list[dict[str, Any]]:
+    """Return tests of all pairs of arms, under each setting, for each final score and for the best FID.
 
-    A seed counts if both norms were trained to their end; `left_out` lists the other seeds with a result. The tests are
-    not corrected for their number, so only that of the final FID is `primary` and has its outcome in `words`.
+    A seed counts if both arms were trained to their end; `left_out` lists the other seeds with a result. Conclusions
+    are drawn from the final FID only: its tests are `primary`. They have `p_holm`, corrected for the number of primary
+    tests, `least_p_holm`, its smallest possible value for these numbers of seeds, `significant`, the outcome in
+    `words`, and `seeds_needed` to show each of `SHOWN_DIFFERENCES`. In the others these are None.
+
+    Args:
+        done: what `read_training_result` returns.
+        baseline: arm that each other arm is tested against; None to test all pairs.
     """
-    if len(plan.compare.norms) < 2:
-        return []
-    norms = plan.compare.norms[0], plan.compare.norms[1]
-    groups = {setting: select_results(done, setting=setting) for setting in plan.settings}
-    return [test for setting, results in groups.items() for test in _paired_tests(results, setting, norms)]
+    arms = list(dict.fromkeys(result["norm"] for result in done))
+    pairs = list(combinations(arms, 2)) if baseline is None else [(baseline, arm) for arm in arms if arm != baseline]
+    tests = [
+        test
+        for setting in dict.fromkeys(result["setting"] for result in done)
+        for pair in pairs
+        for test in _tests_of_pair(select_results(done, setting=setting), setting, pair)
+    ]
+    primary = [test for test in tests if test["primary"]]
+    corrected, least = (holm([test[key] for test in primary]) for key in ("p", "least_p"))
+    for test, p, smallest in zip(primary, corrected, least, strict=True):
+        test |= {"p_holm": p, "least_p_holm": smallest, "significant": p < LEVEL}
+        test["words"] = describe_test(test, len(primary))
+        if test["spread"] is not None:
+            test["seeds_needed"] = {
+                str(size): seeds_needed(size, test["spread"], len(primary)) for size in SHOWN_DIFFERENCES
+            }
+    return tests
 
 
-def _paired_tests(results: Sequence[Result], setting: str, norms: tuple[str, str]) -> Iterator[dict[str, Any]]:
+def _tests_of_pair(results: Sequence[Result], setting: str, pair: tuple[str, str]) -> Iterator[dict[str, Any]]:
     complete: list[dict[int, Mapping[str, Any]]] = [
-        {result["seed"]: result for result in select_results(results, norm=norm) if result["final"]} for norm in norms
+        {result["seed"]: result for result in select_results(results, norm=arm) if result["final"]} for arm in pair
     ]
     seeds = sorted(complete[0].keys() & complete[1].keys())
     if not seeds:
         return
-    finished = {result["seed"] for result in results if result["norm"] in norms}
+    finished = {result["seed"] for result in results if result["norm"] in pair}
     for kind, score in (*(("final", score) for score in measured_scores(results)), ("best", SCORES[0])):
         first, second = ([by_seed[seed][kind][score.key] for seed in seeds] for by_seed in complete)
-        test = paired_test(first, second)
-        primary = (kind, score) == ("final", SCORES[0])
         yield {
             "setting": setting,
-            "norms": list(norms),
+            "norms": list(pair),
             "score": score.key,
             "kind": kind,
-            "primary": primary,
-            **test,
+            "primary": (kind, score) == ("final", SCORES[0]),
+            **paired_test(first, second),
             "seeds_used": seeds,
             "left_out": sorted(finished - set(seeds)),
-            "words": describe_test(test, score.title, norms, score.digits, score.factor) if primary else None,
+            **dict.fromkeys(("p_holm", "least_p_holm", "significant", "seeds_needed", "words")),
         }
 
 

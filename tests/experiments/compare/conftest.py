@@ -23,6 +23,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _plain_charts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace plotting, which takes most of the time, except in `made`."""
     monkeypatch.setattr("gan.report.charts.svg_chart", plain_chart)
+    monkeypatch.setattr("gan.report.charts.svg_forest", plain_chart)
 
 
 @pytest.fixture

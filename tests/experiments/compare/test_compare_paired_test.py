@@ -1,4 +1,4 @@
-"""The exact sign-flip test and the sentences that report it."""
+"""The exact sign-flip test and Holm's correction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gan.experiments.compare.paired_test import describe_test, multiplicity_note, paired_test, sign_flip_p
+from gan.experiments.compare.paired_test import (
+    LEVEL,
+    differences_from,
+    holm,
+    least_p,
+    least_seeds,
+    paired_test,
+    sign_flip_p,
+)
 
 
 @pytest.mark.parametrize("count", range(1, 12))
@@ -45,7 +53,9 @@ def test_paired_numbers() -> None:
     assert test["differences"] == pytest.approx([-2.0, -1.5, -2.8])
     assert test["p"] == 0.25 == test["least_p"]
     spread = np.std([-2.0, -1.5, -2.8], ddof=1)
-    assert test["effect_size"] == pytest.approx(-2.1 / spread)
+    assert test["spread"] == pytest.approx(spread) and test["effect_size"] == pytest.approx(-2.1 / spread)
+    alone, equal = paired_test([1.0], [2.0]), paired_test([1.0, 2.0], [2.0, 3.0])
+    assert alone["spread"] is None is alone["effect_size"] and equal["spread"] == 0.0 and equal["effect_size"] is None
     low, high = stats.t.interval(0.95, 2, -2.1, spread / np.sqrt(3))
     assert test["half_width"] == pytest.approx((high - low) / 2)
     assert paired_test(second, first)["difference"] == pytest.approx(2.1)  # not swapped
@@ -53,39 +63,40 @@ def test_paired_numbers() -> None:
         paired_test(first, second[:2])
 
 
-def test_words() -> None:
-    def words(first: list[float], second: list[float], **options: float) -> str:
-        return describe_test(paired_test(first, second), "FID", ("sn", "msn"), 1, **options)
-
-    assert words([12.0, 11.0, 13.0], [10.0, 9.2, 10.7]) == (  # its 95 % interval would exclude 0
-        "msn's FID is lower by 2.0 than sn's over 3 seeds, with differences from -2.3 to -1.8 (exact sign-flip test "
-        "p = 0.25, the smallest possible with 3 seeds). Fewer than 4 seeds do not support a conclusion."
-    )
-    assert words([10.0, 11.0], [10.5, 10.2], factor=2).startswith(
-        "msn's FID is lower by 0.3 than sn's over 2 seeds, with differences from -1.6 to 1.0 (exact sign-flip"
-    )
-    assert words([12.0, 11.0, 13.0, 12.0], [10.0, 9.2, 10.7, 10.0]) == (
-        "msn's FID is lower by 2.0 ± 0.3 than sn's over 4 seeds (exact sign-flip test p = 0.125, "
-        "the smallest possible with 4 seeds)."
-    )
-    assert words([10.0, 11.0, 13.0, 10.0], [10.5, 10.2, 13.6, 10.0]) == (
-        "No difference in FID that 4 seeds can show: msn's is higher by 0.1 ± 1.0 than sn's "
-        "(exact sign-flip test p = 1)."
-    )
-    many = words([10.0] * 7, [10.0 + number / 10 for number in range(1, 8)], factor=10)
-    assert many == "msn's FID is higher by 4.0 ± 2.0 than sn's over 7 seeds (exact sign-flip test p = 0.0156)."
-    assert words([2.0], [3.0]) == "msn's FID is higher by 1.0 than sn's, from one seed: no interval and no test."
-    assert words([2.0, 2.0], [2.0, 2.0]) == "No difference in FID over 2 seeds: msn's equals sn's."
+@pytest.mark.parametrize(
+    "p_values, corrected",
+    [
+        # Holm 1979's rule by hand: 4 × 0.005, 3 × 0.01, then 2 × 0.03, which 0.04 may not undercut.
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.02, 0.02, 0.9], [0.06, 0.06, 0.9]),  # ties
+        ([0.5, 0.6], [1.0, 1.0]),
+        ([0.03], [0.03]),
+        ([], []),
+    ],
+)
+def test_holm(p_values: list[float], corrected: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(corrected)
 
 
-def test_several_tests_are_said_to_be_several() -> None:
-    of_one = multiplicity_note([{"primary": number == 0} for number in range(6)])
-    assert of_one.startswith(
-        "Tested: final FID. The other 5 of the 6 rows are not corrected for multiple testing: some of their intervals"
-    )
-    of_grid = multiplicity_note([{"primary": number % 6 == 0} for number in range(36)])
-    assert (
-        "final FID under each of the 6 settings. The other 30 of the 36 rows are not corrected for multiple testing"
-        in of_grid
-    )
-    assert of_grid.endswith("The tests of final FID are not corrected either.")
+def test_holm_is_the_closed_test() -> None:
+    """Each corrected p is the largest Bonferroni p over all sets of hypotheses that contain it (Marcus et al. 1976)."""
+    p_values = np.random.default_rng(0).uniform(0, 0.3, 5).tolist()
+    subsets = [s for size in range(1, 6) for s in itertools.combinations(range(5), size)]
+    closed = [max(min(1.0, len(s) * min(p_values[j] for j in s)) for s in subsets if i in s) for i in range(5)]
+    assert holm(p_values) == pytest.approx(closed)
+
+
+@pytest.mark.parametrize("tests, seeds", [(1, 6), (2, 7), (4, 8), (10, 9), (66, 12)])
+def test_seeds_that_can_be_significant(tests: int, seeds: int) -> None:
+    assert least_seeds(tests) == seeds
+    assert tests * least_p(seeds) < LEVEL <= tests * least_p(seeds - 1)
+    assert sign_flip_p([1.0] * seeds) == least_p(seeds)
+
+
+def test_tests_are_turned_to_a_reference() -> None:
+    test = {"norms": ["sn", "msn"], **paired_test([12.0, 11.0, 13.0], [10.0, 9.5, 10.2])}
+    ((same,), (turned,)) = (differences_from([test], arm) for arm in ("sn", "msn"))
+    assert same == test and turned["norms"] == ["msn", "sn"] and differences_from([test], "bn") == []
+    for key in ("difference", "effect_size", "differences"):
+        assert np.asarray(turned[key]) == pytest.approx(-np.asarray(test[key]))
+    assert (turned["p"], turned["half_width"]) == (test["p"], test["half_width"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shlex
 from pathlib import Path
@@ -15,6 +16,7 @@ from gan.errors import Diverged, UsageError
 from gan.evaluation import evaluator
 from gan.evaluation.options import EvaluationOptions
 from gan.experiments.compare import results
+from gan.experiments.compare.conclusion import conclusions
 from gan.experiments.compare.experiment import run_comparison
 from gan.experiments.compare.options import build_plan, compare_command
 from gan.experiments.compare.plan import LR_GRID, ComparedTraining, ComparePlan
@@ -86,14 +88,14 @@ def test_drawn_pages(made: Path) -> None:
     assert "FID by images (less is better; thin lines are single seeds)" in text
     assert not {"script", "link", "iframe"} & page.tags and "prefers-color-scheme: dark" in text
     assert all(alt and len(alt) > 10 for alt in page.alts)
-    # real images, 3 norms × 2 seeds; 5 scores × 2 axes; gradient norms of D and G, σ
-    assert len(page.alts) == 1 + 6 + 10 + 3
+    # real images, 3 norms × 2 seeds; paired differences; 5 scores × 2 axes; gradient norms of D and G, σ
+    assert len(page.alts) == 1 + 6 + 1 + 10 + 3
     assert "Grid of 64 images by msn, seed 1, at step 4" in page.alts
     assert any((alt or "").startswith("FID by seconds over seconds of training: sn from") for alt in page.alts)
     markdown = (made / RUN / "report.md").read_text()
-    test = json.loads((made / RUN / "report.json").read_text())["paired"][0]
-    for words in (test["words"], "Paired test: msn against sn", "generator ", "equal for all norms"):
-        assert words.replace("'", "&#39;") in text and words in markdown, words
+    (conclusion,) = conclusions(json.loads((made / RUN / "report.json").read_text()))
+    for words in (conclusion, "Paired tests of final FID", "all arms", "generator ", "equal for all norms"):
+        assert words in html.unescape(text) and words in markdown, words
     for path in markdown.split("](")[1:]:
         assert (made / RUN / path.split(")")[0]).exists()
     assert "../../samples/r/msn-seed0/step-00000004.png" in markdown
@@ -103,14 +105,14 @@ def test_drawn_pages(made: Path) -> None:
 def test_one_score_is_tested_and_the_others_are_hints(made: Path) -> None:
     """Conclusions for many scores would claim a difference by chance."""
     tests = json.loads((made / RUN / "report.json").read_text())["paired"]
-    assert [(test["score"], test["kind"]) for test in tests if test["primary"]] == [("fid", "final")]
-    assert [test["words"] is not None for test in tests] == [test["primary"] for test in tests] and len(tests) == 6
+    primary = [test for test in tests if test["primary"]]
+    assert [test["norms"] for test in primary] == [["sn", "msn"], ["sn", "bn"], ["msn", "bn"]]
+    assert {(test["score"], test["kind"]) for test in primary} == {("fid", "final")} and len(tests) == 18
+    for key in ("words", "p_holm", "least_p_holm", "significant", "seeds_needed"):
+        assert all((test[key] is not None) == test["primary"] for test in tests)
+    assert [(test["least_p"], test["least_p_holm"], test["significant"]) for test in primary] == [(0.5, 1, False)] * 3
     text = (made / RUN / "report.md").read_text()
-    assert text.count("sign-flip test p = ") == 1 and "msn's FID" in text and "best FID" not in text
-    assert (
-        "Tested: final FID. The other 5 of the 6 rows are not corrected for multiple testing: some of their intervals"
-        in text
-    )
+    assert "No conclusion is drawn from these scores, and they are not corrected for multiple testing" in text
 
 
 def test_trainings_are_ordinary_runs(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,14 +150,16 @@ def test_one_seed_and_one_norm(tmp_path: Path, capsys: pytest.CaptureFixture[str
     record = compare(tmp_path, **{**BOTH, "norms": ["sn"]})
     assert record["paired"] == [] and record["rows"][0]["final"]["fid"]["half_width"] is None
     text = (tmp_path / RUN / "report.md").read_text()
-    assert "There is one norm only, so there is no paired test." in text
+    assert "There is only one arm, sn, so nothing is compared." in text
     assert "A value alone is from one seed" in text and "±" not in text.split("\n- ")[0]
-    capsys.readouterr()
     record = compare(tmp_path, norms=["sn", "msn", "sn"])
     assert "--norms: sn is listed more than once; it is trained once for each seed" in capsys.readouterr().err
     assert record["config"]["norms"] == ["sn", "msn"] and len(record["trainings"]) == 2
     assert record["paired"][0]["half_width"] is None and record["paired"][0]["p"] == 1.0
-    assert "from one seed: no interval and no test." in (tmp_path / RUN / "report.md").read_text()
+    assert (
+        "With 1 seed no difference can be significant: the smallest possible p is 1;"
+        in (tmp_path / RUN / "report.md").read_text()
+    )
 
 
 def test_divergence_is_recorded_and_the_others_go_on(
@@ -185,7 +189,8 @@ def test_divergence_is_recorded_and_the_others_go_on(
     text = (tmp_path / RUN / "report.md").read_text()
     assert "sn, seed 0 diverged after step 3; its lowest FID until then: " in text
     assert "sn, seed 0: diverged from" in text  # a line of the charts
-    assert "Seeds left out, because one of the two norms was not trained to the end: 0." in text
+    assert ", because one of the two arms was not trained to the end: 0." in text
+    assert "Diverged trainings, which are left out: sn 1 of 2, none 1 of 2." in text
     capsys.readouterr()
     compare(tmp_path)  # all is done: nothing is trained again
     assert "of 6: " not in capsys.readouterr().err
