@@ -6,7 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gan.config.choices import NORMS
 from gan.config.train_config import TrainConfig
+from gan.experiments.compare.arms import Arm
 from gan.experiments.compare.plan import CompareConfig, ComparePlan
 from gan.experiments.compare.summary import paired_tests, summarize_trainings
 from gan.metrics.score_table import SCORES
@@ -32,12 +34,13 @@ def comparison_record(fids: FinalFids | Mapping[str, FinalFids], baseline: str |
         for arm in of_arms
         if seed < len(of_arms[arm])
     ]
-    plan = ComparePlan(CompareConfig(norms=("none",), seeds=seeds, lr_grid="" not in by_setting), TrainConfig())
-    object.__setattr__(plan.compare, "norms", arms)
-    config = {**plan.to_dict(), "norms": list(arms), "baseline": baseline}
+    norms = tuple(arm for arm in arms if arm in NORMS)
+    own_arms = tuple(Arm(arm, {"r1": 1.0 + number}) for number, arm in enumerate(arms) if arm not in NORMS)
+    compare = CompareConfig(norms=norms, seeds=seeds, lr_grid="" not in by_setting, baseline=baseline)
+    plan = ComparePlan(compare, TrainConfig(), own_arms)
     return {
         "made": time.strftime("%Y-%m-%d"),
-        "config": config,
+        "config": plan.to_dict(),
         "data": {"name": "digits", "images": 1797, "fingerprint": "0123"},
         "planned": len(done),
         "command": "msn-gan compare r",

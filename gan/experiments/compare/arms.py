@@ -21,6 +21,12 @@ EQUAL = (
     *("data", "data_root", "skip_bad_images", "resolution", "channels"),
     *("seed", "report_every", "report_num", "features"),
 )
+# What a seed decides at the start of a training, and the fields on which it depends.
+START = {
+    "generator": ("network", "g_width", "latent_dim", "conditional"),
+    "discriminator": ("network", "d_width", "conditional"),
+    "inputs": ("batch", "n_dis", "latent_dim", "conditional", "flip", "augment", "gradient_penalty"),
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
 
 
@@ -112,6 +118,20 @@ def with_equal_images(arm: Arm, shared: TrainConfig) -> Arm:
             f"{whole:,}), or --budget steps"
         )
     return Arm(arm.name, {**arm.settings, "steps": total // own, "report_every": between // own})
+
+
+def start_fields(part: str, config: TrainConfig) -> tuple[Any, ...]:
+    """The values on which a part of the start depends: configs for which they are equal start alike."""
+    values = {name: getattr(config, name) for name in START[part]}
+    if "gradient_penalty" in values:
+        values["gradient_penalty"] = values["gradient_penalty"] > 0  # it needs further random numbers
+    return tuple(values.values())
+
+
+def unequal_fields(part: str, arms: Iterable[Arm], shared: TrainConfig) -> list[str]:
+    """The flags in which arms differ, and because of which they cannot start from the same part."""
+    values = [dict(zip(START[part], start_fields(part, arm.config(shared)), strict=True)) for arm in arms]
+    return [flag_name(name) for name in START[part] if len({each[name] for each in values}) > 1]
 
 
 def problems(arms: Iterable[Arm], shared: TrainConfig) -> list[str]:

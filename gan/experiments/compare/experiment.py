@@ -166,7 +166,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
             "lr_grid": LR_GRID if self.plan.compare.lr_grid else None,
             "rows": summary.summarize_trainings(done, self.plan, existing["plain_parameters"]),
             "paired": summary.paired_tests(done, self.plan.compare.baseline),
-            "warnings": summary.comparison_warnings(done),
+            "warnings": summary.comparison_warnings(done, self.plan),
             "score_warnings": list(dict.fromkeys(line for result in done for line in result["score_warnings"])),
             "protocol": next((result["protocol"] for result in done if result["protocol"]), None),
             "real_grid": next((results.relative(path, self.folder) for path in real_grids if path.exists()), None),

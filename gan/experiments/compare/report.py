@@ -6,10 +6,12 @@ from pathlib import Path
 
 from gan.config.plugins import describe
 from gan.experiments import report_parts as parts
+from gan.experiments.compare.arm_table import arm_table, equality_facts
 from gan.experiments.compare.charts import comparison_charts, sample_grids
 from gan.experiments.compare.conclusion import conclusions
 from gan.experiments.compare.options import lr_grid_facts
 from gan.experiments.compare.paired_tables import paired_tables
+from gan.experiments.compare.plan import ComparePlan
 from gan.experiments.provenance import provenance_facts
 from gan.experiments.summary import Result, select_results
 from gan.metrics.score_table import SCORES, Score
@@ -36,7 +38,7 @@ def comparison_report(record: parts.Record, folder: Path) -> Report:
     )
     first, *tables = _tables(record)
     return Report(
-        title=f"{config['train']['preset']} on {images}: {', '.join(config['norms'])}",
+        title=f"{config['train']['preset']} on {images}: {', '.join(parts.unique(record['rows'], 'norm'))}",
         first=replace(first, notes=(*first.notes, *notes)),
         stopped=parts.stopped_note(record),
         grids=grids,
@@ -56,7 +58,9 @@ def comparison_report(record: parts.Record, folder: Path) -> Report:
 
 def _tables(record: parts.Record) -> list[Table]:
     rows: list[Result] = record["rows"]
-    tables = [_outcome_table(rows)] if record["lr_grid"] else []
+    plan = ComparePlan.from_dict(record["config"])
+    tables = [arm_table(plan)] if plan.own_arms else []
+    tables += [_outcome_table(rows)] if record["lr_grid"] else []
     counts = {"Seeds": [str(row["seeds"]) for row in rows], "Diverged": [str(row["diverged"]) for row in rows]}
     tables.append(_score_table("At the end of training", rows, "final", counts, _notes(record)))
     steps = {"Step": [parts.number_cell(row["best_step"], "{:,.0f}") for row in rows]}
@@ -78,7 +82,7 @@ def _score_table(
     heading: str, rows: Sequence[Result], kind: str, more_columns: Mapping[str, list[str]], notes: list[str]
 ) -> Table:
     """Build the table of all scores; the best of each score is highlighted within each setting."""
-    columns = {"Norm": list(map(_row_name, rows))}
+    columns = {"Arm": list(map(_row_name, rows))}
     scores = [score for score in SCORES if all(score.key in row[kind] for row in rows)]
     for score in scores:
         columns[score.header] = [_score_cell(row, kind, score, "diverged" if row["diverged"] else "-") for row in rows]
@@ -94,7 +98,7 @@ def _score_table(
 
 def _outcome_table(rows: Sequence[Result]) -> Table:
     norms = parts.unique(rows, "norm")
-    columns = {"Norm": norms}
+    columns = {"Arm": norms}
     for setting in parts.unique(rows, "setting"):
         outcomes = {row["norm"]: _outcome(row) for row in select_results(rows, setting=setting)}
         columns[setting] = [outcomes.get(norm, "-") for norm in norms]
@@ -102,7 +106,7 @@ def _outcome_table(rows: Sequence[Result]) -> Table:
         "Final FID of the trainings that did not diverge. Collapsed: flagged g-collapsed at the end.",
         "The settings are those of Miyato et al. 2018, table 1; the protocol lists them.",
     )
-    return parts.table_of("Outcome of each norm under each setting", columns, notes)
+    return parts.table_of("Outcome of each arm under each setting", columns, notes)
 
 
 def _outcome(row: Result) -> str:
@@ -115,7 +119,7 @@ def _outcome(row: Result) -> str:
 
 def _training_table(rows: Sequence[Result]) -> Table:
     columns = {
-        "Norm": map(_row_name, rows),
+        "Arm": map(_row_name, rows),
         "D parameters": [f"{row['parameters']:,}" for row in rows],
         "Added": [f"{row['added_parameters']:+,}" for row in rows],
         "Images/s": [parts.number_cell(row["images_per_second"], "{:,.0f}") for row in rows],
@@ -159,14 +163,14 @@ def _notes(record: parts.Record) -> list[str]:
 def _facts(record: parts.Record) -> list[tuple[str, str]]:
     """Return the protocol: training, fairness, scoring, configuration, and machines."""
     config = record["config"]
-    train = config["train"]
+    train, plan = config["train"], ComparePlan.from_dict(config)
     steps, every = counted(train["steps"], "generator step"), counted(train["report_every"], "step")
     facts = [
         ("recipe", f"{train['preset']}: {train['network']}, {train['loss']} loss, {steps}"),
         ("images", parts.image_set_text(record["data"], train)),
-        ("norms", ", ".join(config["norms"])),
+        ("arms", ", ".join(arm.name for arm in plan.arms)),
         ("seeds", ", ".join(map(str, range(config["seeds"])))),
-        ("equal for all norms", "images and their order, latents, initial generator and raw discriminator weights"),
+        *equality_facts(plan),
         ("evaluations", f"every {every} and at the end, {counted(train['report_num'], 'image')} each"),
         *([("own code", describe(record["plugins"]))] if "plugins" in record else []),
         *_initial_states(record),

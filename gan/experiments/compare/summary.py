@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+from gan.experiments.compare.arms import start_fields
 from gan.experiments.compare.conclusion import describe_test
 from gan.experiments.compare.paired_test import LEVEL, holm, paired_test
 from gan.experiments.compare.plan import ComparePlan
@@ -16,7 +17,7 @@ from gan.metrics.score_table import SCORES, measured_scores
 SHOWN_DIFFERENCES = (1, 2, 5)
 """Differences of FID for which the number of seeds needed is reported."""
 
-_INITIAL_STATE = {
+START_WORDS = {
     "generator": "generator weights",
     "discriminator": "raw discriminator weights",
     "inputs": "images and latents of the first step",
@@ -130,15 +131,18 @@ def _tests_of_pair(results: Sequence[Result], setting: str, pair: tuple[str, str
         }
 
 
-def comparison_warnings(done: Sequence[dict[str, Any]]) -> list[str]:
+def comparison_warnings(done: Sequence[dict[str, Any]], plan: ComparePlan) -> list[str]:
     """Return warnings about unequal conditions, and about what the report leaves out; not those about scores."""
     lines = []
-    for seed in sorted({result["seed"] for result in done}):
-        results = select_results(done, seed=seed)
-        for part, description in _INITIAL_STATE.items():
-            for setting in dict.fromkeys(result["setting"] for result in results):
-                if len({result["start"][part] for result in select_results(results, setting=setting)}) > 1:
-                    lines.append(f"Unequal start: the norms of seed {seed} did not start from the same {description}.")
+    configs = {arm.name: arm.config(plan.train) for arm in plan.arms}
+    for seed, setting in sorted({(result["seed"], result["setting"]) for result in done}):
+        results = select_results(done, seed=seed, setting=setting)
+        for part, description in START_WORDS.items():
+            starts: dict[Any, set[str]] = {}  # of arms that should start alike
+            for result in results:
+                starts.setdefault(start_fields(part, configs[result["norm"]]), set()).add(result["start"][part])
+            if any(len(hashes) > 1 for hashes in starts.values()):
+                lines.append(f"Unequal start: the arms of seed {seed} did not start from the same {description}.")
     lines += provenance_warnings(done)
     for result in done:
         if result["missing"]:

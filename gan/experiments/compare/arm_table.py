@@ -1,0 +1,39 @@
+"""The report's table of arms and their settings, and what is equal for all of them."""
+
+import shlex
+
+from gan.experiments import report_parts as parts
+from gan.experiments.compare.arms import images_of, unequal_fields
+from gan.experiments.compare.plan import ComparePlan
+from gan.experiments.compare.summary import START_WORDS
+from gan.report.document import Table
+
+
+def arm_table(plan: ComparePlan) -> Table:
+    """A row for each arm: the flags in which it differs from the shared settings, its steps and images."""
+    configs = [arm.config(plan.train) for arm in plan.arms]
+    differing = [
+        name
+        for name in vars(plan.train)
+        if name not in ("steps", "report_every") and any(name in arm.settings for arm in plan.arms)
+    ]
+    columns = {
+        "Arm": [arm.name for arm in plan.arms],
+        "Settings": [shlex.join(config.flags_of(differing)) for config in configs],
+        "Steps": [f"{config.steps:,}" for config in configs],
+        "Real images": [f"{images_of(config):,}" for config in configs],
+    }
+    equal = "real images shown" if plan.compare.budget == "images" else "generator steps"
+    notes = [f"Settings: those that differ between arms. Equal for all arms: {equal}, and all other settings."]
+    return parts.table_of("Arms", columns, notes)
+
+
+def equality_facts(plan: ComparePlan) -> list[tuple[str, str]]:
+    """What all arms of a seed have in common at the start, and what they cannot have in common."""
+    unequal = {part: unequal_fields(part, plan.arms, plan.train) for part in START_WORDS}
+    equal = [words for part, words in START_WORDS.items() if not unequal[part]]
+    facts = [("equal for all arms", ", ".join(["the image set", *equal]))]
+    for part, flags in unequal.items():
+        if flags:
+            facts.append(("not equal for all arms", f"{START_WORDS[part]}, since arms differ in {', '.join(flags)}"))
+    return facts
