@@ -158,6 +158,11 @@ def _gan_source(file: CheckpointFile, kind: str, *, ema: bool, uint8: bool) -> E
     config = train_config_of(state, path)
     classes = tuple(state["data"]["classes"])
     is_generator = kind == GENERATOR
+    if not is_generator and NORMS.load(config.norm).critic is not None:
+        raise UsageError(
+            f"--what discriminator: {path} has --norm {config.norm}, whose critic changes its logits; that "
+            "cannot be exported"
+        )
 
     def build() -> nn.Module:
         return (build_generator if is_generator else build_discriminator)(config, len(classes)).eval()

@@ -107,6 +107,16 @@ def test_a_discriminator_as_safetensors(call: Call, here: Path) -> None:
     torch.testing.assert_close(bias, (norm.bias - norm.running_mean).detach())
 
 
+def test_a_critic_is_refused(call: Call) -> None:
+    size = "--steps 1 --batch 4 --g-width 4 --d-width 4 --report-every 0".split()
+    assert call("train", "r", "--norm", "sn+gradnorm", *size)[0] == 0
+    command = ("export", "checkpoints/r", "--format", "safetensors", "--out", "r.safetensors")
+    code, told = call(*command, "--what", "discriminator")
+    assert code == 2 and "has --norm sn+gradnorm, whose critic changes its logits" in told
+    assert not Path("r.safetensors").exists()
+    assert call(*command)[0] == 0  # the generator
+
+
 def test_a_conditional_generator_as_torch_export(call: Call, here: Path) -> None:
     code, told = call("export", "checkpoints/classes", "--format", "torch-export", "--uint8")
     replaced = "a constant scale and shift (no layer before it, or class-conditional): generator.blocks.0.norm"
