@@ -22,7 +22,7 @@ def create_norm(text: str, flag: str = "--norm") -> Norm:
     A user's own norm is an object with `hidden(layer)` and `output(layer)`, optionally `pools` and
     `critic(discriminator, images, labels)`, or a class of such objects, or a function of a layer. A function that
     returns the layer that it was given is a weight map, which the output layer gets too; one that returns another
-    module is a feature norm.
+    module is a feature norm. `pools` may be an attribute of the function, and is False by default.
 
     Raises:
         UsageError: it is no norm, or its parts cannot be joined.
@@ -50,8 +50,13 @@ def create_norm(text: str, flag: str = "--norm") -> Norm:
     if weight_map:
         own = own._replace(hidden=_chain(weight_map, own.hidden), output=weight_map)
     if feature_norm:
-        joined = compose(own.output, feature_norm)
-        own = own._replace(hidden=_chain(own.hidden, feature_norm), feature_norm=feature_norm, pools=joined.pools)
+        joined = compose(own.output, feature_norm, critic or own.critic)
+        assert joined.feature_norm is not None  # under a critic it may be another one
+        own = own._replace(
+            hidden=_chain(own.hidden, joined.feature_norm),
+            feature_norm=joined.feature_norm,
+            pools=own.pools and joined.pools,
+        )
     return own._replace(critic=critic or own.critic)
 
 
@@ -82,7 +87,7 @@ def _own_norm(reference: str, flag: str) -> tuple[Norm, bool]:
                 "or a function of a layer"
             )
         is_map = _returns_the_layer(own)
-        return Norm(own, own if is_map else plain, pools=False), is_map
+        return Norm(own, own if is_map else plain, pools=bool(getattr(own, "pools", False))), is_map
 
 
 def _returns_the_layer(function: Callable[[nn.Module], nn.Module]) -> bool:

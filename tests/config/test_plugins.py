@@ -156,6 +156,20 @@ def test_an_extractor_is_tried(body: str, message: str | None) -> None:
     assert message in str(raised.value)
 
 
+@pytest.mark.parametrize(("attribute", "pools"), [("", False), ("f.pools = True", True)])
+def test_a_joined_norm_pools_only_if_both_parts_do(attribute: str, pools: bool) -> None:
+    reference = write(f"def f(layer): return layer\n{attribute}\n")
+    assert NORMS.load(reference).pools is NORMS.load(f"{reference}+mean").pools is pools
+    assert NORMS.load(f"{reference}+bn").pools is False
+
+
+def test_instance_norm_under_a_critic_after_a_weight_map_of_ones_own() -> None:
+    reference = write("def f(layer): return layer\n")
+    own, built_in = NORMS.load(f"{reference}+in+gradnorm"), NORMS.load("wn+in+gradnorm")
+    assert own.feature_norm is built_in.feature_norm is not NORMS.load("in").feature_norm
+    assert own.critic is built_in.critic
+
+
 def test_the_hash_of_weights_is_part_of_an_extractor() -> None:
     text = (
         "class f:\n    sha256 = {!r}\n    def __init__(self, device): pass\n"
