@@ -7,8 +7,12 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
 
 from gan.cli import main
+from gan.norm import power_iterate
 from tests.helpers.commands import Call
 
 ROOT = Path(__file__).parent.parent
@@ -49,6 +53,31 @@ def test_every_command_runs(page: None, call: Call) -> None:
 def test_the_norm_passes_the_check(page: None, call: Call) -> None:
     for command in CHECK:
         run(call, command)
+
+
+@pytest.mark.parametrize("scale", [0.1, 10.0])
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_the_norm_is_what_the_page_says(scale: float, kind: type[nn.Conv2d]) -> None:
+    """W / max(1, σ(W)), with gradients and second derivatives, below and above σ = 1."""
+    own: dict[str, object] = {}
+    exec(compile(NORM, "my_norm.py", "exec"), own)
+    torch.manual_seed(0)
+    layer = kind(2, 3, 3).double()
+    raw = layer.weight.detach().mul_(scale).clone()
+    normalized = own["soft"](layer)  # type: ignore[operator]
+    power_iterate(normalized, 200)
+    sigma = torch.linalg.matrix_norm(raw.flatten(1), 2)
+    assert bool(sigma > 1) is (scale > 1)
+    torch.testing.assert_close(normalized.weight, raw / sigma.clamp(min=1))
+    names = [name for name, _ in normalized.named_parameters()]
+
+    def call(x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+        return functional_call(normalized, dict(zip(names, values, strict=True)), (x,))
+
+    x = torch.randn(2, 2, 5, 5, dtype=torch.float64, requires_grad=True)
+    values = tuple(value.detach().clone().requires_grad_() for value in normalized.parameters())
+    assert torch.autograd.gradcheck(call, (x, *values), fast_mode=True)
+    assert torch.autograd.gradgradcheck(call, (x, *values), fast_mode=True)
 
 
 def test_the_examples_have_the_norm_of_the_page() -> None:
