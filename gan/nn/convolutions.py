@@ -8,6 +8,9 @@ runs at the speed of any matrix product; `benchmarks/convolution_speed.py` measu
 on other devices, is torch's.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -15,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _MAX_POSITIONS = 16  # of a map, up to which the matrix product is faster
+
+_separate: ContextVar[bool] = ContextVar("separate", default=False)
 
 _backward = torch.ops.aten.convolution_backward
 
@@ -114,14 +119,46 @@ def _convolve(
     padding: tuple[int, ...] | str,
     transposed: bool,
 ) -> Tensor:
-    """A convolution or transposed convolution, with each of its gradients computed the faster way.
-
-    The gradient of x and those of the parameters are two nodes of the graph: autograd runs the second only if it is
-    asked for gradients of parameters, not for the gradient of the images in a penalty or a normalization.
-    """
+    """A convolution or transposed convolution, with each of its gradients computed the faster way."""
     arguments = (stride, padding, transposed)
+    if not (x.requires_grad and _separate.get()):
+        return _Convolution.apply(x, weight, bias, arguments)
     h = _ParameterGradients.apply(weight, bias, (x,), arguments)
-    return _InputGradient.apply(h, x, (weight,), arguments) if x.requires_grad else h
+    return _InputGradient.apply(h, x, (weight,), arguments)
+
+
+@contextmanager
+def separate_input_gradients(separate: bool = True) -> Iterator[None]:
+    """Make the gradient of a convolution's input a node of its own in the graphs of the block.
+
+    For a gradient with respect to images alone, as in a penalty, autograd then leaves out those of the parameters.
+    Otherwise the second node only costs time.
+    """
+    token = _separate.set(separate)
+    try:
+        yield
+    finally:
+        _separate.reset(token)
+
+
+class _Convolution(torch.autograd.Function):
+    """The convolution, with the gradients of x, weight and bias."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, arguments: tuple[Any, ...]) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.arguments = stride, padding, transposed = arguments
+        convolve = F.conv_transpose2d if transposed else F.conv2d
+        return convolve(x, weight, bias, stride, padding)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x, _, _ = _torch_gradients(gradient, x, weight, ctx.arguments, (True, False, False))
+        needed = ctx.needs_input_grad[1], ctx.needs_input_grad[2]
+        return grad_x, *_parameter_gradients(gradient, x, weight, ctx.arguments, needed), None
 
 
 class _ParameterGradients(torch.autograd.Function):
@@ -139,18 +176,8 @@ class _ParameterGradients(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         weight, x = ctx.saved_tensors
-        stride, padding, transposed = ctx.arguments
-        small, large = (x, gradient) if transposed else (gradient, x)
-        needed = ctx.needs_input_grad
-        grad_weight = grad_bias = None
-        if needed[0] and small.shape[2] * small.shape[3] <= _MAX_POSITIONS:
-            grad_weight = _weight_gradient(small, large, weight, stride, padding)
-        elif needed[0]:
-            _, grad_weight, grad_bias = _torch_gradients(gradient, x, weight, ctx.arguments, (False, True, needed[1]))
-        if needed[1] and grad_bias is None:
-            summed = (gradient.float() if gradient.dtype == torch.bfloat16 else gradient).sum((0, 2, 3))
-            grad_bias = summed.to(gradient.dtype)
-        return grad_weight, grad_bias, None, None
+        needed = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
+        return *_parameter_gradients(gradient, x, weight, ctx.arguments, needed), None, None
 
 
 class _InputGradient(torch.autograd.Function):
@@ -168,6 +195,23 @@ class _InputGradient(torch.autograd.Function):
         weight, x = ctx.saved_tensors
         grad_x, _, _ = _torch_gradients(gradient, x, weight, ctx.arguments, (True, False, False))
         return gradient, grad_x, None, None
+
+
+def _parameter_gradients(
+    gradient: Tensor, x: Tensor, weight: Tensor, arguments: tuple[Any, ...], needed: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of weight and bias, where they are needed."""
+    stride, padding, transposed = arguments
+    small, large = (x, gradient) if transposed else (gradient, x)
+    grad_weight = grad_bias = None
+    if needed[0] and small.shape[2] * small.shape[3] <= _MAX_POSITIONS:
+        grad_weight = _weight_gradient(small, large, weight, stride, padding)
+    elif needed[0]:
+        _, grad_weight, grad_bias = _torch_gradients(gradient, x, weight, arguments, (False, True, needed[1]))
+    if needed[1] and grad_bias is None:
+        summed = (gradient.float() if gradient.dtype == torch.bfloat16 else gradient).sum((0, 2, 3))
+        grad_bias = summed.to(gradient.dtype)
+    return grad_weight, grad_bias
 
 
 def _torch_gradients(

@@ -48,9 +48,10 @@ def power_iterate(network: nn.Module, iterations: int = 1) -> None:
             others.append((iterate, weights))
     for module in network.modules():
         # Our own norms need a weight: one that is no parametrization is left to the module that has it.
-        if module not in parts and not isinstance(module, (SpectralNorm, DividedBySigma)):
-            if callable(iterate := getattr(module, "iterate", None)):
-                others.append((iterate, []))
+        # The class is asked first: a module looks for an absent attribute among its parameters and buffers too.
+        if hasattr(type(module), "iterate") and module not in parts:
+            if not isinstance(module, (SpectralNorm, DividedBySigma)):
+                others.append((module.iterate, []))  # type: ignore[arg-type]
     iterate_batch(spectral, iterations)
     for _ in range(iterations):
         for update, weights in others:

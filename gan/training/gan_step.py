@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 from gan.config.choices import LOSSES
 from gan.config.train_config import TrainConfig
 from gan.distributed import data_parallel
+from gan.nn.convolutions import separate_input_gradients
 from gan.nn.diff_augment import apply_augmentations
 from gan.nn.losses import squared_gradient, unit_gradient
 from gan.norm import Norm, compose, power_iterate
@@ -58,6 +59,7 @@ class GANStep:
         self.check_finite = check_finite
         self.norm = norm or compose()
         self.loss = LOSSES.load(config.loss)
+        self._differentiates_images = bool(config.r1 or config.r2 or config.gradient_penalty or self.norm.critic)
         self.reuses_latents = config.n_dis == 1 and config.loss in _REUSE_FAKE
         # With accumulation, the graph of the whole fake batch would have to stay in memory.
         self._reuses_fake = self.reuses_latents and config.accumulate == 1
@@ -172,7 +174,7 @@ class GANStep:
             return self.generator(*latents).float()
 
     def _logits(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        with self.runtime.autocast():
+        with self.runtime.autocast(), separate_input_gradients(self._differentiates_images):
             return self.norm.logits(self.discriminator, images, labels).float()
 
     def _discriminate(self, real: ImagesAndLabels, fake: ImagesAndLabels) -> tuple[Tensor, Tensor]:
