@@ -79,12 +79,18 @@ def third_gradients(layer: nn.Module, x: Tensor) -> list[Tensor]:
     return list(torch.autograd.grad(second.square().sum(), [x, *layer.parameters()]))
 
 
+@pytest.mark.parametrize("separate", [False, True])
 @pytest.mark.parametrize(
     "layer, size", [*CASES, (PooledConv2d(6, 8), (8, 8)), (UpsampledConv2d(6, 8), (4, 4))], ids=str
 )
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 3e-6)], ids=["fp64", "fp32"])
 def test_third_derivatives_are_exact(
-    layer: nn.Module, size: tuple[int, int], dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
+    layer: nn.Module,
+    size: tuple[int, int],
+    dtype: torch.dtype,
+    tolerance: float,
+    separate: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     layer = copy.deepcopy(layer).to(dtype)
     x = torch.randn(3, 6, *size, dtype=dtype, requires_grad=True, generator=torch.Generator().manual_seed(0))
@@ -92,7 +98,8 @@ def test_third_derivatives_are_exact(
     for name in ("ours", "torch"):
         monkeypatch.setattr(convolutions, "_has_faster_gradients", lambda layer, x, name=name: name == "ours")
         monkeypatch.setattr(convolutions, "_autocast", lambda x, weight, bias: (x, weight, bias))
-        found[name] = third_gradients(layer, x)
+        with convolutions.separate_input_gradients(separate):
+            found[name] = third_gradients(layer, x)
     for mine, other in zip(found["ours"], found["torch"], strict=True):
         torch.testing.assert_close(mine, other, rtol=tolerance, atol=tolerance * other.abs().max().item())
 
@@ -116,7 +123,9 @@ def test_gradients_that_are_not_asked_for_are_not_computed(
     monkeypatch.setattr(convolutions, "_torch_gradients", counted)
     monkeypatch.setattr(convolutions, "_weight_gradient", unfolded)
     x = torch.randn(2, 6, *size, requires_grad=True)
-    (slope,) = torch.autograd.grad(layer(x).sin().sum(), x, create_graph=True)
+    with convolutions.separate_input_gradients():
+        output = layer(x)
+    (slope,) = torch.autograd.grad(output.sin().sum(), x, create_graph=True)
     assert computed == ["x"]
     (loss := slope.square().sum()).backward()
     assert computed.count("weight") >= 1 and loss.isfinite()
