@@ -25,6 +25,7 @@ ORDER = [
     "runs",
     "bench",
     "dynamics",
+    "norm_check",
     "metrics",
     "sampling",
     "evaluation",

@@ -1,0 +1,1 @@
+"""Properties that a discriminator normalization must have, checked on small layers and networks."""
