@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gan.config import plugins
 from gan.config.norm_spec import (
     ALIASES,
     BATCH_STATISTICS,
@@ -18,6 +17,7 @@ from gan.config.norm_spec import (
     NormRegistry,
     parse_norm,
 )
+from gan.config.registry import entry_points
 
 NONE = "none"
 PER_CHANNEL = "C_out"
@@ -73,14 +73,14 @@ def norm_rows() -> list[tuple[str, ...]]:
     kinds = ((WEIGHT_MAPS, "weight map"), (FEATURE_NORMS, "feature norm"), (CRITICS, "critic"))
     tables = [(name, kind, options) for table, kind in kinds for name, options in table.items()]
     tables += [(alias, f"alias of {full}", ()) for alias, full in ALIASES.items()]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, kind, options in tables:
         facts = FACTS[name]
         texts = ", ".join(_OPTIONS[option] for option in options)
         cells = (facts.parameters, _yes(facts.folds), _yes(uses_batch(name)), facts.source)
         rows.append((name, kind, texts or "-", *cells))
     known = {name for name, _, _ in tables}
-    installed = plugins.entry_points(NormRegistry.GROUP)
+    installed = entry_points(NormRegistry.GROUP)
     rows += [(name, f"installed: {reference}", *"-----") for name, reference in installed.items() if name not in known]
     return rows
 

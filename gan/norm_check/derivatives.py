@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.gradcheck import GradcheckError
 from torch.func import functional_call
 from torch.nn.utils.parametrize import ParametrizationList
 
@@ -40,7 +41,7 @@ def _compare(subject: Subject, check: Callable[..., Any]) -> Finding:
             power_iterate(layer, _STEPS)
             _set_mode(layer, training=training)
             mode = "training" if training else "evaluation"
-            _against_differences(check, layer, layer, inputs, f"{case} in {mode}")
+            _against_differences(check, layer, inputs, f"{case} in {mode}")
     return Finding(OK, "weights and inputs, in training and in evaluation")
 
 
@@ -82,7 +83,7 @@ def _against_differences(check: Callable[..., Any], network: nn.Module, inputs: 
         raise Failure(f"{where}: the output has no gradient")
     try:
         check(call, arguments, fast_mode=True, nondet_tol=_NOISE, check_undefined_grad=False)
-    except torch.autograd.gradcheck.GradcheckError as error:
+    except GradcheckError as error:
         second = check is torch.autograd.gradgradcheck
         what = "a second derivative" if second else "a gradient"
         raise Failure(f"{where}: {what} differs from finite differences in float64") from error

@@ -11,8 +11,8 @@ from gan.models.blocks import DiscriminatorNorm
 from gan.norm import Norm, compose, power_iterate
 from gan.norm_check.subject import (
     BATCH,
-    LAYERS,
     LATENT_DIM,
+    LAYERS,
     NETWORKS,
     NOT_APPLICABLE,
     OK,

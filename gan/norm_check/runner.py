@@ -72,7 +72,7 @@ def check_norm(
     """
     if problem := NORMS.problem(text):
         raise UsageError(f"{flag} {text}: {problem}")
-    with torch.random.fork_rng(), plugins.reported_errors():
+    with torch.random.fork_rng(), plugins.reported_errors(f"{flag} {text}"):
         subject = Subject(text, create_norm(text, flag), device)
     results = []
     for name, check in properties.items():

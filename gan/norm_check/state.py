@@ -36,8 +36,8 @@ def state_moves(subject: Subject) -> Finding:
         layer, inputs = case.build(), case.inputs()
         layer.train()(inputs)  # layers may create their state at the first call
         for how, move in (
-            ("a training step", lambda: layer.train()(inputs)),
-            ("power_iterate", lambda: power_iterate(layer)),
+            ("a training step", lambda layer=layer, inputs=inputs: layer.train()(inputs)),
+            ("power_iterate", lambda layer=layer: power_iterate(layer)),
         ):
             before = _tensors(layer)
             move()

@@ -168,7 +168,7 @@ def exercise(network: nn.Module, inputs: Tensor, steps: int = 2) -> None:
             with torch.no_grad():
                 for parameter in network.parameters():
                     if parameter.grad is not None:
-                        parameter -= 1e-3 * parameter.grad
+                        parameter.sub_(parameter.grad, alpha=1e-3)
     network.zero_grad()
 
 
