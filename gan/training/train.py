@@ -19,6 +19,7 @@ from gan.distributed import collectives, process_group
 from gan.errors import UsageError, UserError
 from gan.evaluation import training_evaluator
 from gan.metrics.extractor import Extractor
+from gan.norm_check.runner import require_sound_norms
 from gan.runs import checkpoint
 from gan.runs.command_line import location_flags, program_name
 from gan.runs.lock import exclusive_lock
@@ -74,6 +75,7 @@ def train_run(
     config = dataclasses.replace(config, precision=runtime.precision)  # a resumed run keeps the precision of `auto`
     if not is_done:
         import_own_code(config, state and state.get("plugins"), f"RUN {run.name}")
+        require_sound_norms([config.norm])
     torch.default_generator.manual_seed(config.seed)  # nothing draws from it, but its state is part of the checkpoint
     if dry_run:
         trial.dry_run(config, runtime, run, verbose=verbose)

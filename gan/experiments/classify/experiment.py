@@ -18,6 +18,7 @@ from gan.experiments.experiment import Experiment
 from gan.experiments.provenance import RESULT, provenance_warnings
 from gan.models import count_parameters
 from gan.models.classifiers import build_classifier
+from gan.norm_check.runner import require_sound_norms
 from gan.report.document import Report
 from gan.runs import checkpoint, resume
 from gan.runtime import resolve_runtime
@@ -81,6 +82,7 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining]):
         return train, test
 
     def _train_all(self, todo: list[ClassifyTraining]) -> int | None:
+        require_sound_norms(dict.fromkeys(training.norm for training in todo), "--norms")
         train, test = self._load_images()
         records = {"train": resume.image_set_record(train), "test": resume.image_set_record(test)}
         self._write_config(lambda: {"data": {"classes": list(train.classes), **records}})

@@ -25,6 +25,7 @@ from gan.metrics.reference import Reference
 from gan.metrics.score import available_metrics
 from gan.metrics.score_table import METRICS
 from gan.models import build_discriminator, count_parameters
+from gan.norm_check.runner import require_sound_norms
 from gan.report.document import Report
 from gan.runs import checkpoint, resume
 from gan.runs.run_dir import RunDirectory
@@ -99,6 +100,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
         return data
 
     def _train_all(self, todo: list[ComparedTraining]) -> int | None:
+        require_sound_norms(dict.fromkeys(self.plan.config_of(training).norm for training in todo))
         extractor = training_evaluator.training_extractor(self.requested.train, self.runtime.device)
         self._check_trainings(extractor)
         data = self._load_images()
