@@ -30,10 +30,11 @@ def weighted_layers(network: nn.Module) -> dict[str, nn.Module]:
 
 def raw_weight(layer: nn.Module) -> nn.Parameter:
     """Return the weight that the optimizer updates: W under spectral norm, the direction v under weight norm."""
-    weight = layer.weight
-    if parametrize.is_parametrized(layer, "weight"):
+    if parametrize.is_parametrized(layer, "weight"):  # whose `weight` would be computed
         stored: Any = layer.parametrizations["weight"]  # type: ignore[index]
         weight = stored.original1 if hasattr(stored, "original1") else stored.original
+    else:
+        weight = layer.weight
     assert isinstance(weight, nn.Parameter)
     return weight
 

@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.nn.utils.parametrizations import _WeightNorm
 
 from gan.models.blocks import ConditionalBatchNorm2d
 from gan.norm import BidirectionalSpectralNorm, Centering, ConvolutionSpectralNorm, Orthogonal, SpectralNorm, fold
 from gan.norm.folding import affine
 from gan.norm.layer_types import BATCH_NORMS
+from gan.norm.weight_normalization import WeightNorm
 
 _INPUT_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
@@ -26,7 +26,7 @@ _WEIGHT_MAPS: dict[type[nn.Module], str] = {
     BidirectionalSpectralNorm: "bidirectional spectral norm",
     ConvolutionSpectralNorm: "convolution spectral norm",
     Orthogonal: "orthogonal weight",
-    _WeightNorm: "weight norm",
+    WeightNorm: "weight norm",
 }
 
 

@@ -7,13 +7,14 @@ factor c of the normalized weight, or "learned": a scalar parameter of the layer
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrize
 
 from .bidirectional import BidirectionalSpectralNorm
 from .convolution_norm import ConvolutionSpectralNorm, settle_input_size
 from .layer_types import LAYERS, convolution, output_dim
 from .orthogonalization import Orthogonal
 from .spectral import Gain, SpectralNorm
+from .weight_normalization import WeightNorm
 
 
 def plain(layer: nn.Module) -> nn.Module:
@@ -23,7 +24,8 @@ def plain(layer: nn.Module) -> nn.Module:
 
 def weight_norm(layer: nn.Module) -> nn.Module:
     """W = g v / ‖v‖ per output channel (Salimans & Kingma 2016, arXiv 1602.07868, equation 2)."""
-    return parametrizations.weight_norm(layer, dim=output_dim(layer))
+    parametrize.register_parametrization(layer, "weight", WeightNorm(output_dim(layer)))
+    return layer
 
 
 def spectral_norm(layer: nn.Module, gain: Gain = 1.0) -> nn.Module:

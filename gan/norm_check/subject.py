@@ -17,7 +17,7 @@ from gan.models import Network
 from gan.models.blocks import DiscriminatorNorm
 from gan.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan.models.resnet import ResNetDiscriminator, ResNetGenerator
-from gan.norm import Norm, compose, power_iterate
+from gan.norm import Norm, compose, power_iterate, settle_input_sizes
 
 BATCH = 5
 INPUTS = 4  # channels or features of a layer's input
@@ -90,7 +90,9 @@ class Case:
 
     def build(self, seed: int = 0, **like: Any) -> nn.Module:
         """Build the normalized layer; see `plain`."""
-        return self.normalized(self.plain(seed, **like))
+        layer = self.normalized(self.plain(seed, **like))
+        settle_input_sizes(layer, self.inputs(batch=1, dtype=like.get("dtype") or torch.float32).to(like.get("device")))
+        return layer
 
     def inputs(self, seed: int = 0, batch: int = BATCH, dtype: torch.dtype = torch.float32) -> Tensor:
         """Draw random inputs."""

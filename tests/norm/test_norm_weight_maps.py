@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,7 +12,16 @@ from torch.nn.utils import parametrize
 
 from gan.dynamics.layers import raw_weight
 from gan.export.folding import fold_to_plain_layers
-from gan.norm import Normalized, compose, fold, power_iterate, settle_input_sizes, sigmas, spectral_norms
+from gan.norm import (
+    Normalized,
+    compose,
+    fold,
+    power_iterate,
+    settle_input_sizes,
+    sigmas,
+    spectral_norms,
+    weight_norm,
+)
 from gan.norm.feature_norms import batch_norm, mean
 from tests.helpers.norm_layers import LAYERS
 from tests.helpers.weight_maps import MAPS
@@ -197,3 +207,28 @@ def test_norms_of_other_packages_are_iterated_once() -> None:
     assert own.count == 1 and norm.inner.count == 0  # its parametrization iterates it
     power_iterate(network, 2)
     assert own.count == len(norm.weights) == 3
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: nn.Conv2d(3, 5, 3), lambda: nn.Linear(6, 4), lambda: nn.ConvTranspose2d(3, 5, 2)]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weight_norm_is_torchs_but_for_second_derivatives(make: Callable[[], nn.Module], dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    layer = make().to(dtype)
+    dim = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+    reference = torch.nn.utils.parametrizations.weight_norm(copy.deepcopy(layer), dim=dim)
+    ours = weight_norm(layer)
+    assert list(ours.state_dict()) == list(reference.state_dict())
+    factors = torch.randn_like(ours.weight)
+    values = [(each.weight * factors).sum() for each in (ours, reference)]
+    gradients = [
+        torch.autograd.grad(value, list(each.parameters())[-2:])
+        for value, each in zip(values, (ours, reference), strict=True)
+    ]
+    torch.testing.assert_close(ours.weight, reference.weight, rtol=0, atol=0)
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+    if dtype == torch.float64:
+        norm = ours.parametrizations.weight[0]
+        originals = [each.detach().requires_grad_() for each in list(ours.parameters())[-2:]]
+        assert torch.autograd.gradcheck(norm, originals) and torch.autograd.gradgradcheck(norm, originals)
