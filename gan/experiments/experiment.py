@@ -11,11 +11,12 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from gan.config import plugins
 from gan.errors import UsageError, UserError
+from gan.experiments.locks import run_lock, training_lock
 from gan.experiments.plan import Plan, Training
 from gan.report.document import Report
 from gan.report.terminal import print_report
 from gan.runs.command_line import location_flags, program_name
-from gan.runs.lock import exclusive_lock, is_locked, write_lock
+from gan.runs.lock import write_lock
 from gan.runs.own_code import import_own_code
 from gan.runs.run_dir import RunDirectory
 from gan.runtime import Runtime
@@ -26,8 +27,6 @@ from gan.utils.progress import say, working
 PlanT = TypeVar("PlanT", bound=Plan)
 TrainingT = TypeVar("TrainingT", bound=Training)
 ImagesT = TypeVar("ImagesT")
-
-_PROBE_SECONDS = 2.0  # to wait for the lock of a training: another process may only be looking whether it is locked
 
 Step = Callable[[], object]
 """Runs one training step and waits for the device."""
@@ -130,7 +129,7 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
         Raises:
             UserError: anything that the user can correct; with several jobs, after all trainings, if one has failed.
         """
-        with self._training_lock():
+        with training_lock(self.folder, self.only) if self.only else run_lock(self.folder, self.plan.trainings()):
             stopped = self.train(jobs)
             if report := self.publish():
                 print_report(report)
@@ -152,25 +151,9 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
         words = [self.command, self.run.name, *plugins.flag_words(self.plan.own_code())]
         return [*words, *location_flags(self.run.root, self._device), *flags]
 
-    def _training_lock(self) -> AbstractContextManager[None]:
-        """The lock of the training of `--only`, or of the run, whose trainings no other process may be training."""
-        if self.only:
-            return self.lock_of(self.only)
-        if busy := [item.cell for item in self.plan.trainings() if is_locked(self.folder, _lock_name(item))]:
-            raise UserError(
-                f"RUN {self.run.name}: other processes are training {', '.join(busy)}; wait until they end, or train "
-                "one of the others with --only"
-            )
-        return exclusive_lock(self.folder)
-
-    def lock_of(self, training: TrainingT) -> AbstractContextManager[None]:
-        """Lock one training; a UserError if another process is training it."""
-        in_use = f"another process is training {training.cell}; wait until it ends"
-        return exclusive_lock(self.folder, _lock_name(training), in_use=in_use, wait=_PROBE_SECONDS)
-
     def locked(self, training: TrainingT) -> AbstractContextManager[None]:
         """Lock one training of several; that of `--only` is locked already."""
-        return nullcontext() if self.only else self.lock_of(training)
+        return nullcontext() if self.only else training_lock(self.folder, training)
 
     def left(self) -> list[TrainingT]:
         """The requested trainings, or that of `--only`, that are not done."""
@@ -200,8 +183,7 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
             self._load_images()
         with write_lock(self.folder) if not self.in_worker else nullcontext():
             self._read_again()
-            # Finished trainings may have been added, or reordered.
-            self.run.update_config(self.plan.to_dict(), self.plugins)
+            self.run.update_config(self.plan.to_dict(), self.plugins)  # finished trainings may be new, or reordered
         return None
 
     def _write_config(self, facts: Callable[[], dict[str, Any]], images: ImagesT) -> None:
@@ -316,8 +298,3 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
 
     @abstractmethod
     def _build_report(self, record: Mapping[str, Any]) -> Report: ...
-
-
-def _lock_name(training: Training) -> str:
-    """Name of the file, in the folder of the run, that is the lock of one training."""
-    return f".{training.name}.lock"

@@ -19,6 +19,7 @@ from typing import IO, Any
 import torch
 
 from gan.experiments.experiment import Experiment
+from gan.experiments.locks import training_lock
 from gan.utils.listener import Listener, Progress, listening
 from gan.utils.peak_memory import peak_memory_bytes
 from gan.utils.signals import STOPPING
@@ -98,7 +99,7 @@ def work(experiment: Experiment[Any, Any, Any], worker: str) -> int | None:
     experiment.in_worker = True
     _channel.names = (experiment.only.name, str(experiment.only))
     if worker == TRAIN:
-        with experiment.lock_of(experiment.only):
+        with training_lock(experiment.folder, experiment.only):
             return experiment.train()
     _measure(experiment, _channel)
     return None
