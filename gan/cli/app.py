@@ -70,6 +70,19 @@ class Names(click.ParamType):
         return names if self.repeats else tuple(dict.fromkeys(names))
 
 
+class Jobs(click.ParamType):
+    """A number of jobs; None for `auto`."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value == "auto":
+            return None
+        if isinstance(value, int) or (value.isdecimal() and int(value) > 0):
+            return int(value)
+        self.fail(f"{value!r}: give a number of trainings from 1, or auto", param, ctx)
+
+
 class _Commands(click.Group):
     """A command group that reports errors in one line and exits with the code of their type."""
 
@@ -112,7 +125,8 @@ class _Commands(click.Group):
 def _announce_loading() -> None:
     """Print a line if torch is still being imported, which takes seconds when its files are not in memory."""
     spec = getattr(sys.modules.get("torch"), "__spec__", None)
-    if getattr(spec, "_initializing", False) and os.environ.get("RANK", "0") == "0":
+    is_first = os.environ.get("RANK", "0") == "0" and "--worker" not in sys.argv
+    if getattr(spec, "_initializing", False) and is_first:
         click.echo("loading torch ...", err=True)
 
 
@@ -165,6 +179,15 @@ device_option = click.option(
 split_option = click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
 skip_option = click.option("--skip-bad-images", is_flag=True, help="Skip images that cannot be read.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists at the output's path.")
+jobs_option = click.option(
+    "--jobs",
+    type=Jobs(),
+    default=1,
+    metavar="N|auto",
+    help="Trainings at a time, each in a process with its share of the cores, or a GPU of its own; auto: one for each "
+    "GPU, else as many as are measured to be fastest.  [1]",
+)
+worker_option = click.option("--worker", hidden=True)  # what a process does that --jobs has started
 network_option = click.option(
     "--network",
     type=Names(),
@@ -178,3 +201,9 @@ out_root = click.option(
     default=Path(),
     help="Folder of checkpoints/ and samples/.  [default: current folder]",
 )
+
+
+def require_one_of_jobs_and_only(jobs: int | None, only: str | None) -> None:
+    """Raise a UsageError if both --jobs and --only are given."""
+    if only is not None and jobs != 1:
+        raise UsageError(f"--only {only}: is one training; leave out --jobs")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gan.cli.app import device_option, main, out_root
+from gan.cli.app import device_option, jobs_option, main, out_root, require_one_of_jobs_and_only, worker_option
 from gan.cli.config_options import config_options
 from gan.config.base import user_values
 from gan.experiments.classify.config import ClassifyConfig
@@ -14,25 +14,38 @@ from gan.experiments.classify.config import ClassifyConfig
 
 @main.command()
 @click.argument("run")
+@jobs_option
+@click.option(
+    "--only",
+    metavar="NORM/LR/SEED",
+    help="Train one training alone, such as sn/0.001/0; several processes can share a RUN so.",
+)
+@worker_option
 @out_root
 @device_option
 @config_options(ClassifyConfig)
-def classify(run: str, root: Path, device: str, **config: Any) -> None:
+def classify(
+    run: str, jobs: int | None, only: str | None, worker: str | None, root: Path, device: str, **config: Any
+) -> None:
     """Train a classifier under several normalizations, learning rates and seeds; report accuracy, time and size.
 
     Only the normalization differs: for one seed, raw weights, images and shifts are equal. Trainings run one after
-    another. The same command resumes a stopped or killed RUN exactly; flags may then be left out, and --norms, --lr and
-    --seeds may add trainings. Results are in checkpoints/RUN: classify.html, classify.md, classify.json, and each
-    network as NORM-lrRATE-seedN/classifier.pt, for `report --features classifier:FILE`. Brackets show the defaults.
+    another, or --jobs at a time. The same command resumes a stopped or killed RUN exactly; flags may then be left out,
+    and --norms, --lr and --seeds may add trainings. Results are in checkpoints/RUN: classify.html, classify.md,
+    classify.json, and each network as NORM-lrRATE-seedN/classifier.pt, for `report --features classifier:FILE`.
+    Brackets show the defaults.
 
     \b
     Examples: msn-gan classify digits --model cnn3 --norms none,bn,mean,sn,msn --epochs 10 --seeds 3
               msn-gan classify vgg --model vgg7 --data cifar10 --lr 0.01,0.001 --seeds 3
               msn-gan classify mine --model resnet18 --data train.zip --test-data test.zip --optimizer sgd --lr 0.1
     """
+    require_one_of_jobs_and_only(jobs, only)
     from gan.experiments.classify.experiment import run_classification
+    from gan.experiments.parallel.worker import reporting
 
     overrides = user_values(ClassifyConfig, config)
-    stopped = run_classification(run, overrides, root=root, device=device)
+    with reporting(worker):
+        stopped = run_classification(run, overrides, root=root, device=device, jobs=jobs, only=only, worker=worker)
     if stopped is not None:
         sys.exit(128 + stopped)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gan.cli.app import device_option, main, out_root
+from gan.cli.app import device_option, jobs_option, main, out_root, require_one_of_jobs_and_only, worker_option
 from gan.cli.completion import complete_names
 from gan.cli.config_options import config_options
 from gan.config.base import user_values
@@ -35,6 +35,13 @@ _HELP_TEXTS = {"report_every": "Steps between scores of the EMA generator.  [sco
     metavar="NAME='FLAGS'",
     help="An arm: a name, and flags of train in which it differs from the others; repeatable.",
 )
+@jobs_option
+@click.option(
+    "--only",
+    metavar="ARM/SEED",
+    help="Train one training alone, such as sn/0 (with --lr-grid: A/sn/0); several processes can share a RUN so.",
+)
+@worker_option
 @out_root
 @device_option
 @config_options(CompareConfig)
@@ -45,6 +52,9 @@ def compare(
     file: Path | None,
     dry_run: bool,
     arms: tuple[str, ...],
+    jobs: int | None,
+    only: str | None,
+    worker: str | None,
     root: Path,
     device: str,
     **config: Any,
@@ -62,15 +72,29 @@ def compare(
     \b
     Examples: msn-gan compare digits --norms none,bn,mean,sn,msn --seeds 3
               msn-gan compare cifar --preset msn-dcgan --norms sn,msn --seeds 5 --steps 20000
+              msn-gan compare cifar --jobs auto
               msn-gan compare penalties --arm sn='--norm sn' --arm r1='--norm none --r1 0.1' --seeds 6
               msn-gan compare rates --preset sngan-dcgan --norms none,sn,msn --seeds 1 --steps 2000 --lr-grid
     """
+    require_one_of_jobs_and_only(jobs, only)
     from gan.experiments.compare.experiment import run_comparison
+    from gan.experiments.parallel.worker import reporting
 
     overrides = {**user_values(CompareConfig, config), **user_values(TrainConfig, config)}
-    stopped = run_comparison(
-        run, preset, file, overrides, root=root, device=device, dry_run=dry_run, arms=_parse_arms(arms)
-    )
+    with reporting(worker):
+        stopped = run_comparison(
+            run,
+            preset,
+            file,
+            overrides,
+            root=root,
+            device=device,
+            dry_run=dry_run,
+            arms=_parse_arms(arms),
+            jobs=jobs,
+            only=only,
+            worker=worker,
+        )
     if stopped is not None:
         sys.exit(128 + stopped)
 

@@ -114,9 +114,13 @@ class RunDirectory:
         Raises:
             UserError: the file cannot be written.
         """
+        self.record("checkpointed", True)
+
+    def record(self, key: str, value: Any) -> None:
+        """Set an entry of config.json besides the config, if there is a readable file; a UserError if that fails."""
         content = self._read_config()
-        if content and not content.get("checkpointed"):
-            write_json(self.config_path, {**content, "checkpointed": True})
+        if content and content.get(key) != value:
+            write_json(self.config_path, {**content, key: value})
 
     def has_checkpointed(self) -> bool:
         """True if config.json records that the run had a checkpoint."""

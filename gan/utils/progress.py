@@ -21,7 +21,7 @@ from rich.text import Text
 from gan.utils.counted import plural
 from gan.utils.listener import Progress, current_listener
 
-_PLAIN_INTERVAL = 10.0  # seconds between plain lines
+PLAIN_INTERVAL = 10.0  # seconds between plain lines
 _QUIET_SECONDS = 1.0  # after so long without a line, the work in progress is announced by one
 _LEAST_SECONDS = 0.4  # of work that is announced, so that short pieces of work in a row print few lines
 
@@ -47,6 +47,11 @@ def is_shown() -> bool:
     """True if messages and progress are printed: not on ranks but 0, nor in a call from Python unless it asks."""
     listener = current_listener()
     return not _silenced and (listener is None or listener.is_shown)
+
+
+def terminal_console() -> Console | None:
+    """The console of messages and bars, if it is a terminal."""
+    return _console if _console.is_terminal else None
 
 
 def say(text: str, *, link: Path | None = None) -> None:
@@ -209,7 +214,7 @@ def _shown_progress(description: str, total: int, unit: str, start: int, per_ite
         done += count
         last_note = note or last_note
         now = time.monotonic()
-        if now - printed >= _PLAIN_INTERVAL:
+        if now - printed >= PLAIN_INTERVAL:
             printed = now
             left = (total - start - done) / max(rate(), 1e-9)
             text = f"{description}: {start + done}/{total}, {rate_text(rate() * per_item, unit)}, {left:.0f} s left"

@@ -15,6 +15,7 @@ from gan.utils.progress import say
 
 # Windows has no SIGHUP, which is sent when a terminal is closed.
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+STOPPING = "stopping after this step and a checkpoint; a second signal stops at once"
 _REPEAT_WINDOW = 2.0  # seconds in which a rank may get one signal twice: from SLURM, and forwarded by torchrun
 
 
@@ -57,4 +58,4 @@ class StopSignals:
         self.received, self._received_at = number, now
         if self._ranks == 1:
             name = signal.Signals(number).name
-            say(f"{name}: stopping after this step and a checkpoint; a second signal stops at once")
+            say(f"{name}: {STOPPING}")

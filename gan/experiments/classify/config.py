@@ -29,6 +29,11 @@ class ClassifyTraining(NamedTuple):
         """Name of its folder."""
         return f"{norm_folder_name(self.norm)}-lr{self.lr!r}-seed{self.seed}"
 
+    @property
+    def cell(self) -> str:
+        """Its value of `--only`: NORM/LR/SEED."""
+        return f"{self.norm}/{self.lr!r}/{self.seed}"
+
     def __str__(self) -> str:
         return f"{self.norm}, lr {self.lr!r}, seed {self.seed}"
 

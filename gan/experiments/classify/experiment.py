@@ -14,7 +14,8 @@ from gan.dynamics.probe_batches import ClassifierProbe
 from gan.experiments.classify import loop, results
 from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining, classify_command
 from gan.experiments.classify.trainer import ClassifierTrainer, count_steps
-from gan.experiments.experiment import Experiment
+from gan.experiments.experiment import Experiment, Step
+from gan.experiments.parallel.worker import work
 from gan.experiments.provenance import RESULT, provenance_warnings
 from gan.models import count_parameters
 from gan.models.classifiers import build_classifier
@@ -28,7 +29,7 @@ from gan.utils.progress import progress, say
 from gan.utils.signals import StopSignals
 
 
-class Classification(Experiment[ClassifyConfig, ClassifyTraining]):
+class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet, ImageSet]]):
     """A run of `classify`.
 
     Args:
@@ -77,27 +78,54 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining]):
             skip_bad_images=config.skip_bad_images,
         )
         if self.existing:
-            for kind, images in (("train", train), ("test", test)):
-                resume.require_same_images(self.run, f"{kind} images", self.existing["data"][kind], images)
+            self._require_same_images((train, test))
         return train, test
+
+    def _require_same_images(self, images: tuple[ImageSet, ImageSet]) -> None:
+        assert self.existing is not None
+        for kind, images_of_kind in zip(("train", "test"), images, strict=True):
+            resume.require_same_images(self.run, f"{kind} images", self.existing["data"][kind], images_of_kind)
+
+    def _begin(self, todo: list[ClassifyTraining]) -> None:
+        self._load_and_record_images()
+
+    def _load_and_record_images(self) -> tuple[ImageSet, ImageSet]:
+        """Load the images and write config.json."""
+        train, test = self._load_images()
+        records = {"train": resume.image_set_record(train), "test": resume.image_set_record(test)}
+        self._write_config(lambda: {"data": {"classes": list(train.classes), **records}}, (train, test))
+        return train, test
+
+    def build_step(self, training: ClassifyTraining) -> Step:
+        """See `Experiment.build_step`."""
+        trainer = ClassifierTrainer(self.requested, training, self.runtime, *self._load_images())
+
+        def step() -> None:
+            trainer.train_step()
+            trainer.read_losses()
+
+        return step
 
     def _train_all(self, todo: list[ClassifyTraining]) -> int | None:
         require_sound_norms(dict.fromkeys(training.norm for training in todo), "--norms")
-        train, test = self._load_images()
-        records = {"train": resume.image_set_record(train), "test": resume.image_set_record(test)}
-        self._write_config(lambda: {"data": {"classes": list(train.classes), **records}})
+        train, test = self._load_and_record_images()
         config = self.requested
-        say(
+        summary = (
             f"{self.run.name}: {config.model}, {len(todo)} to train, {counted(config.epochs, 'epoch')} "
             f"({counted(count_steps(config, len(train)), 'step')}) each, "
             f"{self.runtime.precision} on {self.runtime.device}, "
             f"{counted(len(train), 'image')} of {train.name}, tested on {len(test):,}"
         )
+        if not self.in_worker:
+            say(summary)
         with StopSignals() as stop:
             for number, training in enumerate(todo, 1):
-                if not self._train(training, number, len(todo), train, test, stop):
+                with self.locked(training):
+                    done = self._train(training, number, len(todo), train, test, stop)
+                if not done:
                     return stop.received
-                self.write_record()
+                if number < len(todo):
+                    self.publish(pages=False)
                 if stop.received is not None and number < len(todo):
                     return stop.received
         return None
@@ -175,7 +203,23 @@ def _describe_result(result: Mapping[str, Any]) -> str:
 
 
 def run_classification(
-    name: str, overrides: Mapping[str, Any], *, root: Path = Path(), device: str = "auto"
+    name: str,
+    overrides: Mapping[str, Any],
+    *,
+    root: Path = Path(),
+    device: str = "auto",
+    jobs: int | None = 1,
+    only: str | None = None,
+    worker: str | None = None,
 ) -> int | None:
-    """Run or resume an experiment: see `Classification` for the arguments and `Experiment.execute` for the result."""
-    return Classification(name, overrides, root, device).execute()
+    """Run or resume an experiment: see `Classification` for the arguments and `Experiment.execute` for the result.
+
+    Args:
+        jobs: see `Experiment.execute`.
+        only: the training to train alone; see `Experiment.choose`.
+        worker: the work of this process, if `--jobs` has started it; see `parallel.worker`.
+    """
+    classification = Classification(name, overrides, root, device)
+    if only is not None:
+        classification.choose(only)
+    return classification.execute(jobs) if worker is None else work(classification, worker)

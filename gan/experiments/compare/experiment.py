@@ -18,7 +18,8 @@ from gan.experiments.compare.dry_run import dry_run_comparison
 from gan.experiments.compare.initial_state import initial_state_hashes
 from gan.experiments.compare.plan import LR_GRID, ComparedTraining, ComparePlan
 from gan.experiments.compare.resume import is_finished, resume_problem
-from gan.experiments.experiment import Experiment
+from gan.experiments.experiment import Experiment, Step
+from gan.experiments.parallel.worker import work
 from gan.experiments.provenance import write_result
 from gan.metrics.extractor import Extractor
 from gan.metrics.reference import Reference
@@ -29,7 +30,7 @@ from gan.norm_check.runner import require_sound_norms
 from gan.report.document import Report
 from gan.runs import checkpoint, resume
 from gan.runs.run_dir import RunDirectory
-from gan.runtime import resolve_runtime
+from gan.runtime import Runtime, resolve_runtime
 from gan.training import loop
 from gan.training.setup import begin_or_resume, dynamics_callback, dynamics_meter, load_training_images
 from gan.training.trainer import Trainer
@@ -39,7 +40,7 @@ from gan.utils.progress import say, warn, working
 _PAGES_SECONDS = 60.0  # between two updates of the pages while trainings continue
 
 
-class Comparison(Experiment[ComparePlan, ComparedTraining]):
+class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
     """A run of `compare`.
 
     Args:
@@ -73,14 +74,16 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
         precision = {"precision": runtime.precision}
         self._set_plan(ComparePlan(plan.compare, plan.train.replace(precision), plan.own_arms), runtime)
 
-    def train(self) -> int | None:
+    def train(self, jobs: int | None = 1) -> int | None:
         """See `Experiment.train`; also raises a UserError if an existing training does not match the plan."""
         self._check_trainings(None)
         results.require_same_protocols(self.results())
-        return super().train()
+        return super().train(jobs)
 
     def _check_trainings(self, extractor: Extractor | None) -> None:
-        trainings = ((self._run_of(training), self.plan.config_of(training)) for training in self.plan.trainings())
+        """Raise a UserError if trainings cannot be resumed; with `--only`, others may be running."""
+        checked = [self.only] if self.only else self.plan.trainings()
+        trainings = ((self._run_of(training), self.plan.config_of(training)) for training in checked)
         if lines := [line for run, config in trainings if (line := resume_problem(run, config, extractor))]:
             raise UserError(f"RUN {self.run.name}: cannot be resumed:\n  " + "\n  ".join(lines))
 
@@ -96,8 +99,29 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
     def _load_images(self) -> ImageSet:
         data = load_training_images(self.requested.train)
         if self.existing:
-            resume.require_same_images(self.run, "images", self.existing["data"], data)
+            self._require_same_images(data)
         return data
+
+    def _require_same_images(self, images: ImageSet) -> None:
+        assert self.existing is not None
+        resume.require_same_images(self.run, "images", self.existing["data"], images)
+
+    def _begin(self, todo: list[ComparedTraining]) -> None:
+        cpu = Runtime(torch.device("cpu"), self.runtime.bf16)  # the devices are for the trainings
+        self._check_trainings(training_evaluator.training_extractor(self.requested.train, cpu.device))
+        data = self._load_images()
+        trainer = Trainer(self.plan.config_of(todo[0]), cpu, data)
+        self._write_config(lambda: _comparison_facts(trainer), data)
+
+    def build_step(self, training: ComparedTraining) -> Step:
+        """See `Experiment.build_step`."""
+        trainer = Trainer(self.plan.config_of(training), self.runtime, self._load_images())
+
+        def step() -> None:
+            trainer.train_step()
+            trainer.synchronize()
+
+        return step
 
     def _train_all(self, todo: list[ComparedTraining]) -> int | None:
         require_sound_norms(dict.fromkeys(self.plan.config_of(training).norm for training in todo))
@@ -108,14 +132,16 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
         reference = cache(lambda: training_evaluator.training_reference(data, extractor, self._metrics))
         written = 0.0
         for number, training in enumerate(todo, 1):
-            say(f"{self.run.name}, {number} of {len(todo)}: {training}")
-            stopped = self._train(training, data, extractor, reference)
+            if not self.in_worker:
+                say(f"{self.run.name}, {number} of {len(todo)}: {training}")
+            with self.locked(training):
+                stopped = self._train(training, data, extractor, reference)
             if stopped is not None:
                 return stopped
-            self.write_record()
-            if number < len(todo) and time.monotonic() - written > _PAGES_SECONDS:
-                self.write_pages()
-                written = time.monotonic()
+            if number < len(todo):
+                pages = time.monotonic() - written > _PAGES_SECONDS
+                self.publish(pages=pages)
+                written = time.monotonic() if pages else written
         return None
 
     def _train(
@@ -129,7 +155,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining]):
             trainer = Trainer(config, self.runtime, data)
         require_unchanged(self.plugins, trainer.plugins, f"RUN {self.run.name}")
         meter = dynamics_meter(trainer)
-        self._write_config(lambda: _comparison_facts(trainer))  # once networks could be built for the images
+        self._write_config(lambda: _comparison_facts(trainer), data)  # once networks could be built for the images
         run.create()
         if newest:
             begin_or_resume(trainer, run, newest.state, {})
@@ -223,14 +249,24 @@ def run_comparison(
     device: str,
     dry_run: bool = False,
     arms: Mapping[str, Mapping[str, Any]] | None = None,
+    jobs: int | None = 1,
+    only: str | None = None,
+    worker: str | None = None,
 ) -> int | None:
     """Run or resume a comparison: see `Comparison` for the arguments and `Experiment.execute` for the result.
 
     Args:
         dry_run: print the trainings that are left and an estimate of time and disk; train and write nothing.
+        jobs: see `Experiment.execute`.
+        only: the training to train alone; see `Experiment.choose`.
+        worker: the work of this process, if `--jobs` has started it; see `parallel.worker`.
     """
     comparison = Comparison(name, preset, file, overrides, root, device, arms)
+    if only is not None:
+        comparison.choose(only)
+    if worker is not None:
+        return work(comparison, worker)
     if not dry_run:
-        return comparison.execute()
+        return comparison.execute(jobs)
     dry_run_comparison(comparison.plan, comparison.left(), comparison.runtime)
     return None

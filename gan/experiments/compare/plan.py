@@ -49,6 +49,11 @@ class ComparedTraining(NamedTuple):
         """Name of its folders."""
         return f"{self.setting}{'-' * bool(self.setting)}{norm_folder_name(self.arm)}-seed{self.seed}"
 
+    @property
+    def cell(self) -> str:
+        """Its value of `--only`: ARM/SEED, with the grid SETTING/ARM/SEED."""
+        return f"{self.setting}{'/' * bool(self.setting)}{self.arm}/{self.seed}"
+
     def __str__(self) -> str:
         return f"{f'setting {self.setting}, ' if self.setting else ''}{self.arm}, seed {self.seed}"
 

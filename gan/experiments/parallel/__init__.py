@@ -1,0 +1,1 @@
+"""Several trainings of an experiment side by side, each in a process of its own: `--jobs`."""
