@@ -109,6 +109,10 @@ class _Commands(click.Group):
             _fail(f"{error.format_message()} (see --help)", error.exit_code)
         except (KeyboardInterrupt, click.Abort, _Signalled) as error:
             _end_stopped(error)
+        except SystemExit as error:
+            if message := plugins.error_message(error):  # a user's own code ended the process
+                _fail(message, 1)
+            raise
         except Exception as error:
             # Python 3.11 and older wrap what is raised in a class body, so also a signal while torch is imported.
             if isinstance(error.__cause__, (KeyboardInterrupt, _Signalled)):

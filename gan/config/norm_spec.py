@@ -43,6 +43,7 @@ _ROLES: dict[str, Mapping[str, tuple[str, ...]]] = {
     "feature norm": FEATURE_NORMS,
     "critic": CRITICS,
 }
+_PLUS = re.compile(r"\+(?![^()]*\))")  # not within brackets, as in gain=1e+2
 _PART = re.compile(r"(?P<name>[^()]*)(?:\((?P<options>[^()]*)\))?")
 
 
@@ -54,9 +55,7 @@ class Part(NamedTuple):
     options: tuple[tuple[str, str | float | int], ...] = ()
 
     def __str__(self) -> str:
-        options = ",".join(
-            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in self.options
-        )
+        options = ",".join(f"{key}={str(value).removesuffix('.0')}" for key, value in self.options)
         return f"{self.name}({options})" if options else self.name
 
 
@@ -89,9 +88,9 @@ def parse_norm(text: str) -> NormSpec:
             continue
         part, role = _parse_part(word, text)
         if role in roles and roles[role] != Part("none"):
-            raise UsageError(f"has two {role}s, {roles[role]} and {part}; give one, as in {_with_one(text, str(part))}")
+            raise UsageError(f"has two {role}s, {roles[role]} and {part}; give one, as in {_join(roles, own)}")
         roles[role] = part
-    spec = NormSpec(roles.get("weight map", Part("none")), roles.get("feature norm"), roles.get("critic"), tuple(own))
+    spec = _join(roles, own)
     if spec.critic and spec.feature_norm and spec.feature_norm.name in BATCH_STATISTICS:
         statistics = f"{spec.feature_norm.name} takes statistics over the batch"
         raise UsageError(
@@ -121,10 +120,10 @@ def folder_name_clashes(norms: Sequence[str]) -> list[str]:
 def _words(text: str) -> list[str]:
     """The parts of a norm as text, with aliases replaced and installed names as references."""
     words = []
-    for word in map(str.strip, text.split("+")):
+    for word in map(str.strip, _PLUS.split(text)):
         known = word in ALIASES or any(word in table for table in _ROLES.values())
         installed = {} if known else entry_points(NormRegistry.GROUP)
-        words += ALIASES.get(word, installed.get(word, word)).split("+")
+        words += ALIASES[word].split("+") if word in ALIASES else [installed.get(word, word)]
     return words
 
 
@@ -163,12 +162,9 @@ def _option(word: str, key: str, value: str) -> str | float | int:
     return number
 
 
-def _with_one(text: str, word: str) -> str:
-    """A norm without its last part `word`, as an example of what is allowed."""
-    words = _words(text)
-    words.reverse()
-    words.remove(word) if word in words else words.pop(0)
-    return "+".join(reversed(words))
+def _join(roles: Mapping[str, Part], own: Sequence[str]) -> NormSpec:
+    """The norm of these parts."""
+    return NormSpec(roles.get("weight map", Part("none")), roles.get("feature norm"), roles.get("critic"), tuple(own))
 
 
 def _choices() -> str:

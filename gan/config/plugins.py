@@ -178,7 +178,7 @@ def reported_errors(where: str, call: str = "") -> Iterator[None]:
         yield
     except (UserError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if message := error_message(error):
             raise PluginError(message) from error
         if isinstance(error, TypeError):
@@ -248,7 +248,7 @@ def _file_plugin(path: Path, where: str) -> _Plugin:
     sys.path.append(str(resolved.parent))  # for modules beside it, as for a script
     try:
         with _errors_of_import(where, key, resolved):
-            exec(compile(code, str(resolved), "exec"), module.__dict__)
+            exec(compile(code, str(resolved), "exec", dont_inherit=True), module.__dict__)
     except BaseException:
         del sys.modules[module.__name__]
         raise
@@ -271,8 +271,8 @@ def _errors_of_import(where: str, source: str, path: Path | None = None) -> Iter
     except UserError:
         raise
     except SyntaxError as error:
-        shown = source if error.filename == str(path) else error.filename
-        raise PluginError(f"{shown}:{error.lineno}: {type(error).__name__}: {error.msg} ({where})") from error
+        shown = source if error.filename in (str(path), None) else error.filename
+        raise PluginError(f"{shown}:{error.lineno or 1}: {type(error).__name__}: {error.msg} ({where})") from error
     except (Exception, SystemExit) as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
         own = [frame for frame in frames if frame.filename == str(path)]

@@ -1,10 +1,11 @@
 """Building blocks of the networks: normalizations, the projection head, initialized convolutions."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Literal
 
 from torch import Tensor, nn
 
+from gan.config import plugins
 from gan.errors import UsageError
 from gan.norm import Norm
 from gan.utils.counted import counted
@@ -57,7 +58,7 @@ class DiscriminatorNorm:
         """Normalize the next hidden layer."""
         self.count += 1
         full = self._only is None or self.count in self._only
-        return self._norm.hidden(layer) if full else self._norm.output(layer)
+        return normalized(self._norm.hidden if full else self._norm.output, layer)
 
     def check_layer_numbers(self) -> None:
         """Raise UsageError if `only` has a number above `count`; call it after the last hidden layer."""
@@ -71,6 +72,16 @@ class DiscriminatorNorm:
     def output(self, layer: nn.Module) -> nn.Module:
         """Normalize the output layer or its label embedding."""
         return self._norm.output(layer)
+
+
+def normalized(norm: Callable[[nn.Module], nn.Module], layer: nn.Module) -> nn.Module:
+    """A layer under a norm; a UsageError if the norm does not fit its sizes, such as its number of channels."""
+    try:
+        return norm(layer)
+    except ValueError as error:
+        if plugins.error_message(error):
+            raise
+        raise UsageError(f"--norm: {error}") from error
 
 
 class ProjectionHead(nn.Module):

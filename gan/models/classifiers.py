@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from gan.config.norm_spec import parse_norm
 from gan.errors import UsageError, UserError
+from gan.models.blocks import normalized
 from gan.models.densenet import DenseNet
 from gan.models.norms import create_norm
 from gan.models.resnet_classifier import ResNet18
@@ -83,7 +84,7 @@ def _convolutional(
             modules.append(nn.MaxPool2d(2))
             continue
         out, kernel, stride, padding = layer
-        modules += [norm.hidden(nn.Conv2d(last, out, kernel, stride, padding)), activation()]
+        modules += [normalized(norm.hidden, nn.Conv2d(last, out, kernel, stride, padding)), activation()]
         last = out
     return nn.Sequential(*modules)
 

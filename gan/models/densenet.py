@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from gan.models.blocks import he_convolution
+from gan.models.blocks import he_convolution, normalized
 from gan.norm import Norm, Normalized
 
 
@@ -29,7 +29,7 @@ class DenseLayer(nn.Module):
     def __init__(self, norm: Norm, inputs: int, growth: int, bottleneck: int) -> None:
         super().__init__()
         self.ready = _norm_and_relu(norm, inputs)
-        self.narrow = norm.hidden(he_convolution(inputs, bottleneck * growth, 1))
+        self.narrow = normalized(norm.hidden, he_convolution(inputs, bottleneck * growth, 1))
         self.wide = _concatenated_convolution(norm, bottleneck * growth, growth, 3)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -128,15 +128,15 @@ def _norm_and_relu(norm: Norm, channels: int) -> nn.Module:
         return nn.Identity()
     assert norm.feature_norm is not None
     maps = skip_init(nn.Conv2d, 1, channels, 1)  # a feature norm is made for the output of a layer
-    normalized = norm.feature_norm(maps)
-    assert isinstance(normalized, Normalized)
-    return nn.Sequential(normalized.norm, nn.ReLU())
+    module = normalized(norm.feature_norm, maps)
+    assert isinstance(module, Normalized)
+    return nn.Sequential(module.norm, nn.ReLU())
 
 
 def _concatenated_convolution(norm: Norm, inputs: int, outputs: int, kernel: int) -> nn.Module:
     """A convolution whose maps are concatenated; it is normalized, unless the concatenation is."""
     conv = he_convolution(inputs, outputs, kernel)
     if not _normalizes_input(norm):
-        return norm.hidden(conv)
+        return normalized(norm.hidden, conv)
     conv.register_parameter("bias", None)  # the norm of the concatenation has a shift
     return norm.output(conv)

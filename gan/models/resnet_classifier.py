@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan.models.blocks import he_convolution
+from gan.models.blocks import he_convolution, normalized
 from gan.norm import Norm
 
 STAGES = (64, 128, 256, 512)  # channels; each stage has two blocks, and all stages but the first halve the map
@@ -51,4 +51,4 @@ class ResNet18(nn.Module):
 
 
 def _normalized_convolution(norm: Norm, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
-    return norm.hidden(he_convolution(inputs, outputs, kernel, stride, mode="fan_out"))
+    return normalized(norm.hidden, he_convolution(inputs, outputs, kernel, stride, mode="fan_out"))

@@ -144,6 +144,18 @@ def finite(subject: Subject) -> Finding:
     return Finding(OK, f"usual inputs, {_HUGE:.0f} times larger ones, and zeros")
 
 
+def critic_logits(subject: Subject) -> Finding:
+    """The critic, if there is one, gives a finite logit for each image."""
+    if subject.norm.critic is None:
+        return Finding(NOT_APPLICABLE, "no critic")
+    images = subject.images()
+    logits = subject.norm.logits(subject.discriminator(), images)
+    if logits.shape != (len(images),):
+        raise Failure(f"the critic returns {tuple(logits.shape)} for {len(images)} images, not ({len(images)},)")
+    require_finite(logits, "the critic")
+    return Finding(OK, f"a logit for each of {len(images)} images")
+
+
 def gradients_reach(subject: Subject) -> Finding:
     """Gradients reach the raw weight and the input, and are finite."""
     for case in subject.required_cases():

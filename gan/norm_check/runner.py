@@ -23,6 +23,7 @@ QUICK: dict[str, Property] = {
     "output shapes as under none": initial.shapes,
     "finite outputs": initial.finite,
     "gradients reach weights and inputs": initial.gradients_reach,
+    "critic returns logits": initial.critic_logits,
 }
 """Properties checked before a training under a user's own norm."""
 

@@ -112,6 +112,11 @@ BROKEN = {
         "    def forward(self, x):\n        return self.layer(x) + self.shift\n"
         "def norm(layer):\n    return Shift(layer)",
     ],
+    "critic returns logits": [
+        "class Both:\n    def hidden(self, layer):\n        return layer\n    output = hidden\n"
+        "    def critic(self, discriminator, images, labels=None):\n        return discriminator(images).mean()\n"
+        "norm = Both()",
+    ],
     "critic": [
         "class Both:\n    def hidden(self, layer):\n        return layer\n    output = hidden\n"
         "    def critic(self, discriminator, images, labels=None):\n        return discriminator(images)[:, None]\n"

@@ -107,7 +107,11 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
         return step
 
     def _train_all(self, todo: list[ClassifyTraining]) -> int | None:
-        require_sound_norms(dict.fromkeys(training.norm for training in todo), "--norms")
+        norms = dict.fromkeys(training.norm for training in todo)
+        require_sound_norms(norms, "--norms")
+        for norm in norms:  # so that one that does not fit is refused before the others are trained
+            shape = {"resolution": self.requested.resolution, "channels": self.requested.channels or 3}
+            build_classifier(self.requested.model, norm, classes=2, **shape)
         train, test = self._load_and_record_images()
         config = self.requested
         summary = (

@@ -124,7 +124,10 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
         return step
 
     def _train_all(self, todo: list[ComparedTraining]) -> int | None:
-        require_sound_norms(dict.fromkeys(self.plan.config_of(training).norm for training in todo))
+        configs = {training.arm: self.plan.config_of(training) for training in todo}
+        require_sound_norms(dict.fromkeys(config.norm for config in configs.values()))
+        for config in configs.values():  # so that one that does not fit is refused before the others are trained
+            build_discriminator(config)
         extractor = training_evaluator.training_extractor(self.requested.train, self.runtime.device)
         self._check_trainings(extractor)
         data = self._load_images()
