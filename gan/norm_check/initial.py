@@ -112,7 +112,8 @@ def shapes(subject: Subject) -> Finding:
             refused.append(str(case))
         else:
             done.append(str(case))
-    return Finding(OK, f"{', '.join(done)}{_refusals(refused)}", {"kinds": done, "refused": refused})
+    text = f"{counted(len(done), 'kind')} of layers, batches of 1 and {BATCH}{_refusals(refused)}"
+    return Finding(OK, text, {"kinds": done, "refused": refused})
 
 
 def _refusals(kinds: list[str]) -> str:
