@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from gan.config import plugins
+from gan.models.norms import create_norm
+from gan.norm import NORMS
 from gan.norm_check import report
 from gan.norm_check.runner import PROPERTIES, Checked, check_norm
-from gan.norm_check.subject import FAILS, OK, Finding
+from gan.norm_check.subject import FAILS, MEASURED, OK, Finding, Subject
 
 CPU = torch.device("cpu")
 CODE = """
@@ -57,6 +59,22 @@ def test_long_texts_are_below_the_table_once() -> None:
     assert rows[0] == ["a", "ok", "short"] and rows[1][2].endswith("…") and rows[2] == ["c", "fails", "as b"]
     assert below == f"b: {long}"
     assert report.failed_names(results) == ["b", "c", "d"]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_network_as_a_training_stores_it(norm: str) -> None:
+    """Its weights are channels-last, unlike those of a layer by itself."""
+    parameters = Subject(norm, create_norm(norm)).discriminator().parameters()
+    assert any(not weight.is_contiguous() for weight in parameters)
+    ((_, finding, _),) = check_norm(norm, CPU, {"training step": PROPERTIES["training step"]})
+    assert finding.verdict == OK, finding.text
+
+
+@pytest.mark.parametrize("norm", ["wn", "sn-conv+mean", "gradnorm"])
+def test_information_is_measured(norm: str) -> None:
+    for name in ("operator norms", "time of a step"):
+        ((_, finding, _),) = check_norm(norm, CPU, {name: PROPERTIES[name]})
+        assert finding.verdict == MEASURED and "not measured" not in finding.text, finding.text
 
 
 def test_an_information_cannot_fail(monkeypatch: pytest.MonkeyPatch) -> None:
