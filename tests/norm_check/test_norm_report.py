@@ -77,6 +77,13 @@ def test_information_is_measured(norm: str) -> None:
         assert finding.verdict == MEASURED and "not measured" not in finding.text, finding.text
 
 
+@pytest.mark.parametrize("groups", [3, 32, 64])
+def test_layers_have_channels_for_the_groups(groups: int) -> None:
+    fast = {key: check for key, check in PROPERTIES.items() if key not in ("training step", "time of a step")}
+    results = check_norm(f"group(groups={groups})", CPU, fast)
+    assert not [(name, f.text) for name, f, _ in results if f.verdict == FAILS or "not measured" in f.text]
+
+
 def test_an_information_cannot_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     def unmeasurable(subject: object) -> Finding:
         raise RuntimeError("no clock")
