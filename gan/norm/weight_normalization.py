@@ -25,6 +25,7 @@ class WeightNorm(nn.Module):
 
     def forward(self, g: Tensor, v: Tensor) -> Tensor:
         """Return W."""
+        v, g = v.contiguous(), g.contiguous()  # as torch: a network may store its weights channels-last
         if self.dim not in (0, v.dim() - 1) or v.device.type not in ("cpu", "cuda"):  # as torch decides
             return v * (g / torch.norm_except_dim(v, 2, self.dim))
         return _FusedWeightNorm.apply(v, g, self.dim)

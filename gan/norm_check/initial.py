@@ -36,8 +36,8 @@ def raw_weights(subject: Subject) -> Finding:
     """Raw weights of D, and all weights of G, are those under `none` for the same seed."""
     count = 0
     for name in NETWORKS:
-        plain, _, plain_generator = _initial_weights(name, subject.channels, compose())
-        initial, network, generator = _initial_weights(name, subject.channels, subject.norm)
+        plain, _, plain_generator = _initial_weights(name, subject.width, compose())
+        initial, network, generator = _initial_weights(name, subject.width, subject.norm)
         if len(plain) != len(initial):
             raise Failure(f"{name}: {len(initial)} layers were normalized, {len(plain)} under none")
         parts = set(network.modules())
@@ -112,7 +112,8 @@ def shapes(subject: Subject) -> Finding:
             refused.append(str(case))
         else:
             done.append(str(case))
-    return Finding(OK, f"{', '.join(done)}{_refusals(refused)}", {"kinds": done, "refused": refused})
+    text = f"{counted(len(done), 'kind')} of layers, batches of 1 and {BATCH}{_refusals(refused)}"
+    return Finding(OK, text, {"kinds": done, "refused": refused})
 
 
 def _refusals(kinds: list[str]) -> str:

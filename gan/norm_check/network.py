@@ -78,7 +78,7 @@ def training_step(subject: Subject) -> Finding:
     discriminator = subject.discriminator()
     torch.manual_seed(0)
     generator = NETWORKS["DCGAN"].generator(RESOLUTION, latent_dim=LATENT_DIM, width=_GENERATOR_WIDTH)
-    generator = generator.to(subject.device)
+    generator = subject.placed(generator)
     loss = LOSSES["hinge"]
     optimizers = [torch.optim.Adam(network.parameters(), _RATE) for network in (discriminator, generator)]
     added = count_parameters(discriminator) - plain

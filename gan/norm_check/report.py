@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from gan.norm_check.subject import FAILS
 from gan.utils.environment import hardware_info, program_versions
 from gan.utils.markdown_table import markdown_table
 
+_WIDTH = 80  # of a figure in the table
+
 
 def failed_names(results: Sequence[Checked]) -> list[str]:
     """Names of the properties that do not hold."""
@@ -21,9 +24,20 @@ def failed_names(results: Sequence[Checked]) -> list[str]:
 
 
 def check_table(results: Sequence[Checked]) -> str:
-    """A row for each property: its name, the verdict, and a figure or what is wrong."""
-    rows = ((result.name, result.finding.verdict, result.finding.text) for result in results)
-    return markdown_table(("property", "verdict", "figure"), rows, pad=True)
+    """A row for each property: its name, the verdict, and a figure or what is wrong.
+
+    What is too long for the table is below it, once for all properties that fail in the same way.
+    """
+    rows: list[tuple[str, str, str]] = []
+    below: dict[str, str] = {}
+    for name, finding, _ in results:
+        text = shorten(finding.text, _WIDTH, placeholder=" …")
+        if text != finding.text:
+            below.setdefault(finding.text, name)
+            text = text if below[finding.text] == name else f"as {below[finding.text]}"
+        rows.append((name, finding.verdict, text))
+    lines = [f"{name}: {text}" for text, name in below.items()]
+    return "\n\n".join([markdown_table(("property", "verdict", "figure"), rows, pad=True), *lines])
 
 
 def check_record(norm: str, device: torch.device, results: Sequence[Checked]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from gan.models.blocks import DiscriminatorNorm
 from gan.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan.models.resnet import ResNetDiscriminator, ResNetGenerator
 from gan.norm import Norm, compose, power_iterate, settle_input_sizes
+from gan.runtime import Runtime
 
 BATCH = 5
 INPUTS = 4  # channels or features of a layer's input
@@ -115,10 +116,18 @@ class Subject:
 
     @property
     def channels(self) -> int:
-        """Output channels of the layers, and width of the networks: a multiple of the norm's groups."""
+        """Output channels of the layers: at least two in each group, as the norm of a single value is a constant."""
+        return math.lcm(CHANNELS, 2 * self._groups)
+
+    @property
+    def width(self) -> int:
+        """Width of the networks: a multiple of the norm's groups."""
+        return math.lcm(CHANNELS, self._groups)
+
+    @property
+    def _groups(self) -> int:
         feature_norm = parse_norm(self.text).feature_norm
-        groups = dict(feature_norm.options).get("groups", 1) if feature_norm else 1
-        return math.lcm(CHANNELS, int(groups))
+        return int(dict(feature_norm.options).get("groups", 1)) if feature_norm else 1
 
     def required_cases(self) -> Iterator[Case]:
         """Yield the layers that a discriminator consists of: hidden ones, and the output layer."""
@@ -126,15 +135,15 @@ class Subject:
         yield Case("linear", self, is_output=True)
 
     def discriminator(self, network: str = "DCGAN", norm: Norm | None = None) -> nn.Module:
-        """Build a small discriminator with seeded weights under this norm, or under another."""
+        """Build a small discriminator with seeded weights under this norm, or under another, as a training does."""
         torch.manual_seed(0)
         normalize = DiscriminatorNorm(norm or self.norm)
-        return (
-            NETWORKS[network]
-            .discriminator(RESOLUTION, width=self.channels, normalize=normalize)
-            .to(self.device)
-            .train()
-        )
+        discriminator = NETWORKS[network].discriminator(RESOLUTION, width=self.width, normalize=normalize)
+        return self.placed(discriminator).train()
+
+    def placed(self, network: nn.Module) -> nn.Module:
+        """Move a network to the device, with weights in the memory format of a training (channels-last)."""
+        return Runtime(self.device, bf16=False).place(network)
 
     def plain_discriminator(self, network: str = "DCGAN") -> nn.Module:
         """Build the same discriminator under `none`."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrizations, parametrize
 
 from gan.dynamics.layers import raw_weight
 from gan.export.folding import fold_to_plain_layers
@@ -232,3 +232,19 @@ def test_weight_norm_is_torchs_but_for_second_derivatives(make: Callable[[], nn.
         norm = ours.parametrizations.weight[0]
         originals = [each.detach().requires_grad_() for each in list(ours.parameters())[-2:]]
         assert torch.autograd.gradcheck(norm, originals) and torch.autograd.gradgradcheck(norm, originals)
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv2d", "transposed2d"])
+def test_weight_norm_of_channels_last_weights_is_torchs(kind: str) -> None:
+    """Networks are stored so on every device; torch's fused operation takes contiguous tensors."""
+    make, shape = LAYERS[kind]
+    torch.manual_seed(0)
+    plain, x = make(), torch.randn(shape)
+    dim = 1 if kind.startswith("transposed") else 0
+    ours = weight_norm(copy.deepcopy(plain)).to(memory_format=torch.channels_last)
+    torchs = parametrizations.weight_norm(plain, dim=dim).to(memory_format=torch.channels_last)
+    for layer in (ours, torchs):
+        layer(x).square().sum().backward()
+    torch.testing.assert_close(ours(x), torchs(x), rtol=0, atol=0)
+    for one, other in zip(ours.parameters(), torchs.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=0)
