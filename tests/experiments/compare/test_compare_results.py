@@ -94,7 +94,7 @@ def test_drawn_pages(made: Path) -> None:
     assert any((alt or "").startswith("FID by seconds over seconds of training: sn from") for alt in page.alts)
     markdown = (made / RUN / "report.md").read_text()
     (conclusion,) = conclusions(json.loads((made / RUN / "report.json").read_text()))
-    for words in (conclusion, "Paired tests of final FID", "all arms", "generator ", "equal for all norms"):
+    for words in (conclusion, "Paired tests of final FID", "all arms", "generator ", "equal for all arms"):
         assert words in html.unescape(text) and words in markdown, words
     for path in markdown.split("](")[1:]:
         assert (made / RUN / path.split(")")[0]).exists()
