@@ -217,8 +217,8 @@ def test_the_grid_of_settings(tmp_path: Path) -> None:
     assert {key: config[key] for key in LR_GRID["F"]} == LR_GRID["F"]
     text = (tmp_path / RUN / "report.md").read_text()
     assert (
-        text.index("| Norm | A | B") < text.index("## At the end of training")
-        and "| Norm | A | B | C | D | E | F |" in text
+        text.index("| Arm | A | B") < text.index("## At the end of training")
+        and "| Arm | A | B | C | D | E | F |" in text
     )
     assert "--lr-grid" in record["command"] and "--g-lr" not in record["command"]
     page = Page((tmp_path / RUN / "report.html").read_text())
