@@ -1,4 +1,4 @@
-"""What every call of the Python API does around its work: messages, progress, random state, signals"""
+"""The context of every call of the Python API: messages, progress, random state, signals"""
 
 import os
 import signal

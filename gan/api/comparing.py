@@ -33,7 +33,7 @@ class ComparisonResult:
     stopped: int | None = None
     """The signal that stopped the comparison, if the process went on after it; None otherwise."""
     messages: tuple[str, ...] = field(default=(), repr=False)
-    """What the command would have printed to standard error, in order."""
+    """Lines that the command prints to standard error, in order."""
 
     @property
     def folder(self) -> Path:
@@ -47,7 +47,7 @@ class ComparisonResult:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each norm: `norm`, counts, and under `final` and `best` each score over the seeds.
+        """A row for each arm: `norm` (its name), counts, and under `final` and `best` each score over the seeds.
 
         A score is a dict of `mean`, `half_width` (of the 95 % interval; of the range with fewer than four seeds) and
         `values`, one for each seed.
@@ -56,7 +56,7 @@ class ComparisonResult:
 
     @property
     def tests(self) -> list[dict[str, Any]]:
-        """Paired tests of the first two norms; the one with `primary` is that of the final FID, with `words`."""
+        """Paired tests of all pairs of arms, or of the baseline and each other; the `primary` ones have `words`."""
         return list(self.record.get("paired", ()))
 
     @property

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, overload
 
-import torch
 from torch import Tensor, nn
 
 from gan.api.call import ProgressCallback, api_call
 from gan.api.settings import PathLike, check_device, check_int, optional_path
 from gan.api.training import TrainedRun
 from gan.config.train_config import TrainConfig
-from gan.errors import Diverged, UsageError
+from gan.errors import UsageError
 from gan.runs.listing import run_path
 from gan.sampling import generate
 from gan.sampling import load_generator as loading
@@ -67,10 +66,7 @@ class Generator:
         with api_call("Generator.sample", arguments, progress, verbose):
             options = _options(num, seed, label, truncation)
             loaded = loading.LoadedGenerator(self.network, self.config, list(self.classes))
-            try:
-                return torch.cat([images for images, _ in sampling.sample_batches(loaded, options)])
-            except Diverged as error:
-                raise Diverged(f"{self.path}: {error}; try an earlier checkpoint") from error
+            return sampling.sample_tensor(loaded, options, self.path)
 
     def __call__(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Generate images of given latents.
@@ -234,10 +230,7 @@ def sample(
         if unused := [f"--{name}" for name, value in (("grid", grid), ("interpolate", interpolate)) if value]:
             raise UsageError(f"{', '.join(unused)}: only for files; add out=PATH, or leave it out")
         loaded = loading.load_generator(path, ema=ema, device=device, best=best, network=_named(network))
-        try:
-            return torch.cat([images for images, _ in sampling.sample_batches(loaded, options)])
-        except Diverged as error:
-            raise Diverged(f"{path}: {error}; try an earlier checkpoint") from error
+        return sampling.sample_tensor(loaded, options, path)
 
 
 def _named(network: str) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ class TargetScores(Mapping[str, float]):
     """Training step of a checkpoint; None for image sets."""
     scores: dict[str, float]
     protocol: Protocol = field(repr=False)
-    """How it was measured: extractor, images, counts, versions. Scores of other protocols do not compare."""
+    """Protocol of the scores: extractor, images, counts, versions. Scores of other protocols do not compare."""
     warnings: tuple[str, ...] = field(repr=False)
     """Reasons to doubt the scores, such as too few images."""
 
@@ -67,7 +67,7 @@ class ScoreReport:
     folder: Path | None = None
     """Folder of report.json, report.md and report.html, if they were written."""
     messages: tuple[str, ...] = field(default=(), repr=False)
-    """What the command would have printed to standard error, in order."""
+    """Lines that the command prints to standard error, in order."""
 
     @property
     def page(self) -> Path | None:

@@ -34,7 +34,7 @@ class TrainedRun:
     stopped: int | None = None
     """The signal that stopped the training, if the process went on after it; None otherwise."""
     messages: tuple[str, ...] = field(default=(), repr=False)
-    """What the command would have printed, warnings included, in order."""
+    """Lines that the command prints, warnings included, in order."""
 
     @property
     def folder(self) -> Path:

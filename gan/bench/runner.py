@@ -86,7 +86,7 @@ def run_bench(plan: BenchPlan) -> tuple[dict[str, Any], int]:
         "hardware": hardware_info(runtime.device),
         "versions": package_versions("torch", "torchvision", "pillow"),
         "settings": {**asdict(plan), "precision": runtime.precision, "device": str(runtime.device)},
-        **({"plugins": own_code} if own_code else {}),
+        **plugins.file_entry(own_code),
         "definitions": DEFINITIONS,
         "models": [],
         "stopped": None,

@@ -11,7 +11,7 @@ from gan.bench.onnx_latency import measure_onnx, onnx_table
 from gan.cli.app import Names, device_option, main, overwrite_option
 from gan.config.choices import PRECISIONS
 from gan.errors import UsageError
-from gan.utils.files import require_new, write_json
+from gan.utils.files import require_new_in_folder, write_json
 
 _MODELS = "cnn3,vgg7,densenet-bc,resnet18,msn-dcgan,sngan-resnet"
 
@@ -49,10 +49,8 @@ def bench(path: Path | None, overwrite: bool, onnx: bool, files: tuple[Path, ...
     Examples: msn-gan bench --models densenet-bc --norms none,bn,sn,msn --batch 32 --seconds 120 --json bench.json
               msn-gan bench --onnx exports/cats.onnx exports/cats-int8.onnx
     """
-    if path and not path.absolute().parent.is_dir():
-        raise UsageError(f"--json {path}: there is no folder {path.absolute().parent}")
     if path:
-        require_new(path, "--json", overwrite=overwrite)
+        require_new_in_folder(path, "--json", overwrite=overwrite)
     if onnx != bool(files):
         raise UsageError("bench: --onnx FILE... measures the .onnx files that `msn-gan export` wrote; give both")
     context = click.get_current_context()

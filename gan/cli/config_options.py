@@ -35,12 +35,10 @@ class _Option(click.Option):
         self._choices = choices
 
     def make_metavar(self, *args: Any, **options: Any) -> str:
-        names = "|".join(map(str, self._choices)) if self.metavar is None else ""
-        return (
-            f"{names},..."
-            if names and isinstance(self.type, Names)
-            else names or super().make_metavar(*args, **options)
-        )
+        if self.metavar is not None or not self._choices:
+            return super().make_metavar(*args, **options)
+        names = "|".join(map(str, self._choices))
+        return f"{names},..." if isinstance(self.type, Names) else names
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         shown = copy.copy(self)

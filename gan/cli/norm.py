@@ -9,7 +9,7 @@ from gan.cli.completion import complete_names
 from gan.config import plugins
 from gan.config.choices import NORMS
 from gan.errors import UsageError, UserError
-from gan.utils.files import require_new, write_json
+from gan.utils.files import require_new_in_folder, write_json
 
 
 @main.group()
@@ -46,10 +46,8 @@ def check(spec: str, path: Path | None, overwrite: bool, device: str) -> None:
     Examples: msn-gan norm check sn+mean
               msn-gan norm check my_norm.py:centered_wn --json check.json
     """
-    if path and not path.absolute().parent.is_dir():
-        raise UsageError(f"--json {path}: there is no folder {path.absolute().parent}")
     if path:
-        require_new(path, "--json", overwrite=overwrite)
+        require_new_in_folder(path, "--json", overwrite=overwrite)
     if problem := NORMS.problem(spec):
         raise UsageError(f"SPEC {spec}: {problem}")
     plugins.allow(NORMS.references(spec))  # named by the user

@@ -1,6 +1,6 @@
 """Facts about each norm for `norm list`: options, parameters, folding, statistics over the batch, source.
 
-`tests/norm_check/test_norm_facts.py` compares them with the code.
+`tests/norm_check/test_norm_check.py` compares them with the code.
 """
 
 from __future__ import annotations

@@ -137,6 +137,11 @@ def record(references: Iterable[str], flag: str) -> Records:
     return records
 
 
+def file_entry(records: Records) -> dict[str, Records]:
+    """The entry `plugins` of a file; none without own code."""
+    return {"plugins": records} if records else {}
+
+
 def require_unchanged(before: Mapping[str, Any] | None, now: Mapping[str, Any], where: object) -> None:
     """Check that the sources that two records share are equal; a PluginError with both hashes otherwise.
 

@@ -68,7 +68,7 @@ class Registry:
         return self._installed().get(value, value)
 
     def problem(self, value: str) -> str | None:
-        """What is wrong with a value, as the end of a sentence that starts with it; None if nothing is."""
+        """The reason why a value is not valid, to follow the value in a message; None if it is valid."""
         if value in self.names or plugins.is_reference(value) or value in self._installed():
             return None
         return f"choose from {', '.join(self)}{plugins.SPELLING}"

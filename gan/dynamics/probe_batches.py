@@ -9,12 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gan.config.choices import LOSSES
+from gan.config.choices import LOSSES, NORMS
 from gan.config.train_config import TrainConfig
 from gan.data.batches import to_float
 from gan.data.image_set import ImageSet
 from gan.dynamics.layers import Recorder
-from gan.norm import Norm, compose
 
 PARTS = 4  # mini-batches of a probe
 PART = 32  # images of a mini-batch, at most the training's batch
@@ -67,7 +66,6 @@ class DiscriminatorProbe:
         generator: the run's generator with its initial weights, also if the run is then resumed; each sample generates
             images with a copy of it in its current state.
         device: device of the networks.
-        norm: norm of the discriminator; None: one without a critic.
     """
 
     def __init__(
@@ -77,11 +75,10 @@ class DiscriminatorProbe:
         classes: int,
         generator: nn.Module,
         device: torch.device,
-        norm: Norm | None = None,
     ) -> None:
         self.size = min(PART, config.batch)
         self._generator = generator
-        self._norm = norm or compose()
+        self._norm = NORMS.load(config.norm)
         self._loss = LOSSES.load(config.loss).discriminator
         self._joint = config.d_batch == "joint"
         self._real, real_labels = _random_batches(images, self.size, device)

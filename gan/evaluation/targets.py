@@ -208,7 +208,7 @@ class _CheckpointReader:
                 "images_seen": state["step"] * config.n_dis * config.batch,
                 "sha256": file.sha256,
                 "data_fingerprint": state["data"]["fingerprint"],
-                **({"plugins": state["plugins"]} if "plugins" in state else {}),
+                **plugins.file_entry(state.get("plugins", {})),
             },
             log=log if log.exists() else None,
             config=config,

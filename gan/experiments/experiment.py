@@ -240,7 +240,7 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
             "schema": 1,
             "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
             "config": self.plan.to_dict(),
-            **({"plugins": self.plugins} if self.plugins else {}),
+            **plugins.file_entry(self.plugins),
             "data": self.existing["data"],
             "planned": len(list(self.plan.trainings())),
             **self._summarize(results, self.existing),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .precision import at_least_fp32
+
 
 def gradient_normalized(discriminator: nn.Module, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """Compute f̂(x) = f(x) / (‖∇ₓ f(x)‖ + |f(x)|) for each image, f being the discriminator (Wu et al. 2021).
@@ -30,10 +32,10 @@ def gradient_normalized(discriminator: nn.Module, images: Tensor, labels: Tensor
         f = discriminator(x) if labels is None else discriminator(x, _normal(labels))
         if f.shape != images.shape[:1]:
             raise ValueError(f"gradient normalization needs logits of shape ({len(images)},), not {tuple(f.shape)}")
-        f = _at_least_fp32(f)
+        f = at_least_fp32(f)
         with torch.autocast(x.device.type, enabled=False):
             (gradient,) = torch.autograd.grad(f.sum(), x, create_graph=graph)
-            normalized = _divide(f, _norms(_at_least_fp32(gradient).flatten(1)))
+            normalized = _divide(f, _norms(at_least_fp32(gradient).flatten(1)))
     return normalized if graph else normalized.detach()
 
 
@@ -53,8 +55,3 @@ def _norms(rows: Tensor) -> Tensor:
 def _normal(tensor: Tensor) -> Tensor:
     """Copy a tensor made in inference mode, which autograd cannot save."""
     return tensor.clone() if tensor.is_inference() else tensor
-
-
-def _at_least_fp32(tensor: Tensor) -> Tensor:
-    """Convert a tensor to fp32, unless it is float64."""
-    return tensor if tensor.dtype == torch.float64 else tensor.float()

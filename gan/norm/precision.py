@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 
-def at_least_fp32(weight: Tensor) -> Tensor:
-    """Convert a weight to fp32, unless it is float64."""
-    return weight if weight.dtype == torch.float64 else weight.float()
+def at_least_fp32(tensor: Tensor) -> Tensor:
+    """Convert a tensor to fp32, unless it is float64."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def full_precision(tensor: Tensor) -> torch.autocast:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .precision import at_least_fp32, full_precision, result_dtype
 
 # As torch's spectral norm: σ is then nearly right at the first update.
-INITIAL_ITERATIONS = 15
+_INITIAL_ITERATIONS = 15
 
 Gain = float | Literal["learned"]
 
@@ -76,7 +76,7 @@ class SpectralNorm(nn.Module):
         template = at_least_fp32(weight.detach())
         self.register_buffer("u", F.normalize(start.to(template), dim=0, eps=eps))
         self.register_buffer("v", torch.zeros(weight.numel() // rows).to(template))
-        self.iterate(weight, INITIAL_ITERATIONS)
+        self.iterate(weight, _INITIAL_ITERATIONS)
 
     @torch.no_grad()
     def iterate(self, weight: Tensor, iterations: int = 1) -> None:

@@ -1,20 +1,17 @@
 """The folders of a run, its config.json and best.json."""
 
 import json
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan.config.plugins import Records
+from gan.config.plugins import Records, file_entry
 from gan.errors import UsageError
 from gan.runs import checkpoint
 from gan.runs.command_line import command_words
 from gan.utils.environment import program_versions
-from gan.utils.files import prepare_folder, write_json
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
+from gan.utils.files import prepare_folder, require_folder_name, write_json
 
 
 @dataclass(frozen=True)
@@ -25,10 +22,7 @@ class RunDirectory:
     root: Path = Path()
 
     def __post_init__(self) -> None:
-        if not all(_NAME.fullmatch(part) for part in self.name.split("/")):
-            raise UsageError(
-                f"RUN {self.name!r}: use letters, digits, '.', '_' and '-', and start with a letter or digit"
-            )
+        require_folder_name(self.name, "RUN", nested=True)
 
     @property
     def checkpoints(self) -> Path:
@@ -97,7 +91,7 @@ class RunDirectory:
         if "config" not in content or (content["config"], content.get("plugins", {})) == (config, plugins):
             return
         others = {key: value for key, value in content.items() if key != "plugins"}
-        write_json(self.config_path, {**others, "config": config, **_plugins_entry(plugins)})
+        write_json(self.config_path, {**others, "config": config, **file_entry(plugins)})
 
     def write_config(self, config: dict[str, Any], extra: dict[str, Any], plugins: Records) -> None:
         """Write config.json: config, own code, `extra`, versions, command; a UserError if it cannot be written.
@@ -105,7 +99,7 @@ class RunDirectory:
         Args:
             plugins: records of the user's own code, see `gan.config.plugins`.
         """
-        content = {"config": config, **_plugins_entry(plugins), **extra}
+        content = {"config": config, **file_entry(plugins), **extra}
         write_json(self.config_path, {**content, "versions": program_versions(), "command": command_words()})
 
     def mark_checkpointed(self) -> None:
@@ -133,11 +127,6 @@ class RunDirectory:
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
-
-
-def _plugins_entry(plugins: Records) -> dict[str, Any]:
-    """The entry `plugins` of config.json; none without own code."""
-    return {"plugins": plugins} if plugins else {}
 
 
 def default_output_name(path: Path) -> Path:

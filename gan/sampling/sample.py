@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def write_samples(path: Path, out: Path | None, options: SampleOptions) -> Path:
     by_class = options.columns is None and label is None and len(generator.classes) > 1
     if process_group.is_rank0():
         target.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with _naming_checkpoint(path):
         if options.frames is None:
             images = _images(generator, count, label, options)
             if by_class and target.suffix.lower() == ".png":
@@ -88,17 +89,16 @@ def write_samples(path: Path, out: Path | None, options: SampleOptions) -> Path:
             else:
                 walks = _walks(generator, count, label, options, closed=False)
                 save_grid(target, torch.cat(walks), len(walks[0]))
-    except Diverged as error:
-        raise Diverged(f"{path}: {error}; try an earlier checkpoint") from error
     say(f"wrote {target}", link=target)
     return target
 
 
-def sample_batches(generator: LoadedGenerator, options: SampleOptions) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Generate the images of `write_samples` in batches, uint8 (n, C, H, W) with labels (n,), and write nothing.
+def sample_tensor(generator: LoadedGenerator, options: SampleOptions, path: Path) -> Tensor:
+    """Generate the images of `write_samples`, uint8 (N, C, H, W) on the CPU, and write nothing.
 
     Args:
         options: `num`, `seed`, `label` and `truncation` are used.
+        path: the checkpoint or run of the generator, for messages.
 
     Raises:
         UsageError: there is no such class, or the truncation is not above 0.
@@ -106,7 +106,17 @@ def sample_batches(generator: LoadedGenerator, options: SampleOptions) -> Iterat
     """
     _check_truncation(options.truncation)
     label = _class_index(options.label, generator.classes)
-    return _images(generator, options.num or _IMAGES, label, options)
+    with _naming_checkpoint(path):
+        return torch.cat([images for images, _ in _images(generator, options.num or _IMAGES, label, options)])
+
+
+@contextmanager
+def _naming_checkpoint(path: Path) -> Iterator[None]:
+    """Name the checkpoint or run in the error of a generator that outputs NaN or infinity."""
+    try:
+        yield
+    except Diverged as error:
+        raise Diverged(f"{path}: {error}; try an earlier checkpoint") from error
 
 
 def _check_truncation(truncation: float | None) -> None:

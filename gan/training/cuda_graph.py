@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import torch
 
+from gan.config.choices import NORMS
 from gan.config.train_config import TrainConfig
-from gan.norm import Norm
 from gan.runtime import Runtime
 from gan.training.step_inputs import StepInputs
 from gan.utils.progress import say
@@ -29,28 +29,24 @@ class Graph(Protocol):
     def replay(self) -> None: ...
 
 
-def why_not_captured(config: TrainConfig, ranks: int = 1, norm: Norm | None = None) -> str | None:
-    """The reason why the steps of a run cannot be captured, or None if they can.
-
-    Args:
-        norm: norm of the discriminator; None: one without a critic.
-    """
+def why_not_captured(config: TrainConfig, ranks: int = 1) -> str | None:
+    """The reason why the steps of a run cannot be captured, or None if they can."""
     if ranks > 1:
         return "several ranks exchange sums within a step"
     if config.deterministic:
         return "--deterministic chooses its kernels at each call"
     if config.r1 or config.r2 or config.gradient_penalty:
         return "--r1, --r2 and --gradient-penalty differentiate twice"
-    if norm is not None and norm.critic is not None:
+    if NORMS.load(config.norm).critic is not None:
         return f"--norm {config.norm} differentiates twice"
     return None
 
 
-def capture_if_possible(step: Step, config: TrainConfig, runtime: Runtime, norm: Norm | None = None) -> Step:
+def capture_if_possible(step: Step, config: TrainConfig, runtime: Runtime) -> Step:
     """The step as a CUDA graph where the device and the config allow it, else the step as it is."""
     if runtime.device.type != "cuda":
         return step
-    if reason := why_not_captured(config, runtime.ranks, norm):
+    if reason := why_not_captured(config, runtime.ranks):
         say(f"steps run kernel by kernel, not as one CUDA graph: {reason}")
         return step
     return CUDAGraphRunner(step)

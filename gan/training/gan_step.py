@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gan.config.choices import LOSSES
+from gan.config.choices import LOSSES, NORMS
 from gan.config.train_config import TrainConfig
 from gan.distributed import data_parallel
 from gan.nn.convolutions import separate_input_gradients
 from gan.nn.diff_augment import apply_augmentations
 from gan.nn.losses import squared_gradient, unit_gradient
-from gan.norm import Norm, compose, power_iterate
+from gan.norm import power_iterate
 from gan.runtime import Runtime
 from gan.training.health import gradient_norm, require_finite, variety
 from gan.training.meters import MetricMeans
@@ -35,7 +35,6 @@ class GANStep:
         inputs: turns drawn inputs into real images.
         metrics: losses, logits, gradient norms and variety of each step are added to it.
         check_finite: raise at the step whose loss or gradient is not finite, which waits for the device.
-        norm: norm of the discriminator, whose critic computes all logits; None: one without a critic.
     """
 
     def __init__(
@@ -48,7 +47,6 @@ class GANStep:
         metrics: MetricMeans,
         *,
         check_finite: bool,
-        norm: Norm | None = None,
     ) -> None:
         self.config = config
         self.runtime = runtime
@@ -57,7 +55,7 @@ class GANStep:
         self.g_optimizer, self.d_optimizer = optimizers
         self.metrics = metrics
         self.check_finite = check_finite
-        self.norm = norm or compose()
+        self.norm = NORMS.load(config.norm)
         self.loss = LOSSES.load(config.loss)
         self._differentiates_images = bool(config.r1 or config.r2 or config.gradient_penalty or self.norm.critic)
         self.reuses_latents = config.n_dis == 1 and config.loss in _REUSE_FAKE

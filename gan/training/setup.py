@@ -93,9 +93,7 @@ def dynamics_meter(trainer: Trainer) -> DynamicsMeter | None:
         return None
     if trainer.runtime.ranks > 1:
         raise UsageError("--dynamics: needs a single process; leave it out under torchrun")
-    probe = DiscriminatorProbe(
-        trainer.config, trainer.data, trainer.classes, trainer.generator, trainer.runtime.device, trainer.norm
-    )
+    probe = DiscriminatorProbe(trainer.config, trainer.data, trainer.classes, trainer.generator, trainer.runtime.device)
     return DynamicsMeter(trainer.discriminator, probe, {"kind": "discriminator", "norm": trainer.config.norm})
 
 

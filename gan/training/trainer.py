@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from gan.config.choices import NORMS
+from gan.config.plugins import file_entry
 from gan.config.train_config import TrainConfig
 from gan.data.image_set import ImageSet
 from gan.distributed import data_parallel
@@ -63,7 +63,6 @@ class Trainer:
         self.metrics = MetricMeans(runtime.device)
         self._last_logged = (0, 0.0)  # images and seconds
         self._defer_finite_check = runtime.device.type == "cuda"
-        self.norm = NORMS.load(config.norm)
         self.gan_step = GANStep(
             config,
             runtime,
@@ -72,11 +71,10 @@ class Trainer:
             (self.g_optimizer, self.d_optimizer),
             self.metrics,
             check_finite=not self._defer_finite_check,
-            norm=self.norm,
         )
         self.plugins = config.plugin_records()
         """Records of the user's own code; see `gan.config.plugins`."""
-        self._run_step = cuda_graph.capture_if_possible(self.gan_step, config, runtime, self.norm)
+        self._run_step = cuda_graph.capture_if_possible(self.gan_step, config, runtime)
 
     @property
     def images_seen(self) -> int:
@@ -171,7 +169,7 @@ class Trainer:
             "threads": torch.get_num_threads(),
             "health": self.health.state(),
             "noted": self.metrics.state(),
-            **({"plugins": self.plugins} if self.plugins else {}),
+            **file_entry(self.plugins),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:

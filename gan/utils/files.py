@@ -1,8 +1,9 @@
-"""Atomic writes of files and folders, and checks that folders are writable."""
+"""Atomic writes of files and folders, and checks of their names and places."""
 
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO
 from gan.errors import UsageError, UserError
 
 PARTIAL = ".partial"
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
 
 
 def cache_folder(part: str) -> Path:
@@ -111,10 +113,25 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def require_folder_name(name: str, flag: str, *, nested: bool = False) -> None:
+    """Raise a UsageError, which names the flag, unless a name can name a folder, or nested folders separated by /."""
+    if not all(map(_FOLDER_NAME.fullmatch, name.split("/") if nested else [name])):
+        raise UsageError(
+            f"{flag} {name!r}: use letters, digits, '.', '_', '+', '=' and '-', and start with a letter or digit"
+        )
+
+
 def require_new(path: Path, flag: str, *, overwrite: bool) -> None:
     """Raise a UsageError, which names the flag, if there is something at `path` and it is not to be overwritten."""
     if not overwrite and path.exists():
         raise UsageError(f"{flag} {path}: exists; --overwrite replaces it, or choose another name")
+
+
+def require_new_in_folder(path: Path, flag: str, *, overwrite: bool) -> None:
+    """As `require_new`; also a UsageError if the folder of the file does not exist."""
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{flag} {path}: there is no folder {path.absolute().parent}")
+    require_new(path, flag, overwrite=overwrite)
 
 
 def require_writable(folder: Path, flag: str) -> None:

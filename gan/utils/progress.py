@@ -187,15 +187,7 @@ def _shown_progress(description: str, total: int, unit: str, start: int, per_ite
         return done / max(time.monotonic() - began, 1e-9)
 
     if _console.is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with Bar(*columns, console=_console, transient=True) as bar:
+        with new_bars(_console) as bar:
             task = bar.add_task(description, total=total, completed=start, rate="", note="")
 
             def advance_bar(count: int = 1, note: str = "") -> None:
@@ -225,6 +217,19 @@ def _shown_progress(description: str, total: int, unit: str, start: int, per_ite
         return
     with _announced(f"{description}: {start}/{total}"):
         yield advance_plain
+
+
+def new_bars(console: Console) -> Bar:
+    """Bars with description, items, rate, time left and note; tasks have the fields `rate` and `note`."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    return Bar(*columns, console=console, transient=True)
 
 
 def rate_text(rate: float, unit: str) -> str:

@@ -16,7 +16,7 @@ from gan.data.image_set import ImageSet
 from gan.dynamics.measure import DynamicsMeter
 from gan.dynamics.probe_batches import PARTS
 from gan.nn.losses import LOSSES
-from gan.norm import NORMS, gradient_normalized, power_iterate
+from gan.norm import gradient_normalized, power_iterate
 from gan.runtime import Runtime
 from gan.training import cuda_graph
 from gan.training.setup import dynamics_meter
@@ -123,11 +123,11 @@ def test_resume_is_exact(tiny: Make, image_set: MakeImages, bf16: bool) -> None:
 
 def test_its_steps_are_not_captured(tiny: Make, image_set: MakeImages, capsys: pytest.CaptureFixture[str]) -> None:
     config = tiny(norm="sn+gradnorm")
-    assert cuda_graph.why_not_captured(config, norm=NORMS["gradnorm"]) == "--norm sn+gradnorm differentiates twice"
-    assert cuda_graph.why_not_captured(tiny(norm="msn"), norm=NORMS["msn"]) is None
+    assert cuda_graph.why_not_captured(config) == "--norm sn+gradnorm differentiates twice"
+    assert cuda_graph.why_not_captured(tiny(norm="msn")) is None
     step = Trainer(tiny(norm="sn+gradnorm"), Runtime(torch.device("cpu"), bf16=False), image_set()).gan_step
     device = Runtime(torch.device("cuda"), bf16=False)
-    assert cuda_graph.capture_if_possible(step, tiny(norm="sn+gradnorm"), device, NORMS["gradnorm"]) is step
+    assert cuda_graph.capture_if_possible(step, tiny(norm="sn+gradnorm"), device) is step
     assert "not as one CUDA graph: --norm sn+gradnorm differentiates twice" in capsys.readouterr().err
 
 

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gan.config.plugins import file_entry
 from gan.dynamics.callback import DynamicsCallback
 from gan.errors import UserError
 from gan.experiments.classify.trainer import ClassifierTrainer
@@ -84,7 +85,7 @@ def train_classifier(
 
 def _finish(trainer: ClassifierTrainer, folder: Path, classes: tuple[str, ...]) -> None:
     """Write the network and the result, which marks the training as done; then remove the checkpoint."""
-    diverged = None
+    diverged, own_code = None, file_entry(trainer.plugins)
     if trainer.diverged is not None:
         diverged = {"step": trainer.diverged, "epoch": trainer.epoch_of(trainer.diverged)}
     else:
@@ -97,16 +98,11 @@ def _finish(trainer: ClassifierTrainer, folder: Path, classes: tuple[str, ...]) 
             "test_images": len(trainer.test),
             "train_images": trainer.image_count,
         }
-        content = {**state, **_own_code(trainer), "training": {**_facts(trainer), "images": images, "quality": quality}}
+        content = {**state, **own_code, "training": {**_facts(trainer), "images": images, "quality": quality}}
         checkpoint.save_checkpoint(folder / CLASSIFIER_FILE, content)
-    write_result(folder, {**_facts(trainer), "diverged": diverged, **_own_code(trainer)}, trainer.runtime)
+    write_result(folder, {**_facts(trainer), "diverged": diverged, **own_code}, trainer.runtime)
     for path in checkpoint.list_checkpoints(folder):
         path.unlink()
-
-
-def _own_code(trainer: ClassifierTrainer) -> dict[str, Any]:
-    """The entry `plugins` of files; none without the user's own code."""
-    return {"plugins": trainer.plugins} if trainer.plugins else {}
 
 
 def _facts(trainer: ClassifierTrainer) -> dict[str, Any]:

@@ -157,7 +157,7 @@ class ClassifierTrainer:
             "times": self._times,
             "weights": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            **({"plugins": self.plugins} if self.plugins else {}),
+            **plugins.file_entry(self.plugins),
         }
 
     def load_state(self, state: dict[str, Any], where: object) -> None:

@@ -29,7 +29,7 @@ def arm_table(plan: ComparePlan) -> Table:
 
 
 def equality_facts(plan: ComparePlan) -> list[tuple[str, str]]:
-    """What all arms of a seed have in common at the start, and what they cannot have in common."""
+    """Facts for the report: the parts of the start that are equal for all arms of a seed, and those that cannot be."""
     unequal = {part: unequal_fields(part, plan.arms, plan.train) for part in START_WORDS}
     equal = [words for part, words in START_WORDS.items() if not unequal[part]]
     facts = [("equal for all arms", ", ".join(["the image set", *equal]))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -14,6 +13,7 @@ from gan.config.norm_spec import norm_folder_name
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.utils.counted import counted
+from gan.utils.files import require_folder_name
 
 BUDGETS = ("images", "steps")
 # Fields in which arms may not differ: the images, the meaning of a seed, and the scores.
@@ -27,7 +27,6 @@ START = {
     "discriminator": ("network", "d_width", "conditional"),
     "inputs": ("batch", "n_dis", "latent_dim", "conditional", "flip", "augment", "gradient_penalty"),
 }
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,7 @@ def arm_of(name: str, config: TrainConfig, shared: TrainConfig) -> Arm:
     Raises:
         UsageError: the name cannot name a folder, or a field differs that arms may not differ in.
     """
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"--arm {name!r}: use letters, digits, '.', '_', '+', '=' and '-', and start with a letter or digit"
-        )
+    require_folder_name(name, "--arm")
     settings = {
         item.name: getattr(config, item.name)
         for item in fields(TrainConfig)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan.config.plugins import require_unchanged
+from gan.config.plugins import file_entry, require_unchanged
 from gan.data.image_set import ImageSet
 from gan.errors import Diverged, UserError
 from gan.evaluation import training_evaluator
@@ -180,7 +180,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
             say(f"{training}: stopped at step {trainer.step:,} of {config.steps:,}, checkpoint saved")
             return stopped
         facts = {**training._asdict(), "diverged": diverged, "peak_memory": snapshots.peak()}
-        facts |= {"plugins": trainer.plugins} if trainer.plugins else {}
+        facts |= file_entry(trainer.plugins)
         write_result(run.checkpoints, facts, self.runtime)
         return None
 

@@ -36,14 +36,15 @@ def comparison_report(record: parts.Record, folder: Path) -> Report:
     charts, notes = parts.dynamics_parts(
         record, folder, "setting", lambda setting: f"setting {setting}" if setting else ""
     )
-    first, *tables = _tables(record)
+    plan = ComparePlan.from_dict(record["config"])
+    first, *tables = _tables(record, plan)
     return Report(
         title=f"{config['train']['preset']} on {images}: {', '.join(parts.unique(record['rows'], 'norm'))}",
         first=replace(first, notes=(*first.notes, *notes)),
         stopped=parts.stopped_note(record),
         grids=grids,
         charts=(*comparison_charts(record), *charts),
-        facts=tuple(_facts(record)),
+        facts=tuple(_facts(record, plan)),
         command=record["command"],
         made=record["made"],
         summary=tuple(conclusions(record)),
@@ -56,9 +57,8 @@ def comparison_report(record: parts.Record, folder: Path) -> Report:
     )
 
 
-def _tables(record: parts.Record) -> list[Table]:
+def _tables(record: parts.Record, plan: ComparePlan) -> list[Table]:
     rows: list[Result] = record["rows"]
-    plan = ComparePlan.from_dict(record["config"])
     tables = [arm_table(plan)] if plan.own_arms else []
     tables += [_outcome_table(rows)] if record["lr_grid"] else []
     counts = {"Seeds": [str(row["seeds"]) for row in rows], "Diverged": [str(row["diverged"]) for row in rows]}
@@ -160,10 +160,10 @@ def _notes(record: parts.Record) -> list[str]:
     return notes
 
 
-def _facts(record: parts.Record) -> list[tuple[str, str]]:
+def _facts(record: parts.Record, plan: ComparePlan) -> list[tuple[str, str]]:
     """Return the protocol: training, fairness, scoring, configuration, and machines."""
     config = record["config"]
-    train, plan = config["train"], ComparePlan.from_dict(config)
+    train = config["train"]
     steps, every = counted(train["steps"], "generator step"), counted(train["report_every"], "step")
     facts = [
         ("recipe", f"{train['preset']}: {train['network']}, {train['loss']} loss, {steps}"),

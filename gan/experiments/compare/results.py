@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from gan.config.plugins import file_entry
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.errors import UserError
@@ -60,7 +61,7 @@ def read_training_result(
             "peak_memory": facts["peak_memory"],
             "parameters": written["parameters"],
             "start": written["comparison"]["start"],
-            **({"plugins": facts["plugins"]} if "plugins" in facts else {}),
+            **file_entry(facts.get("plugins", {})),
             # Results of older versions have neither; config.json has those with which the training began.
             **{key: facts.get(key, written[key]) for key in ("runtime", "versions")},
             "command": train_command(config, run.name.replace("/", "-")),

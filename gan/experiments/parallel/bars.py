@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.progress import TaskID
 
 from gan.utils.listener import Progress, current_listener
-from gan.utils.progress import PLAIN_INTERVAL, is_shown, rate_text, say, terminal_console
+from gan.utils.progress import PLAIN_INTERVAL, is_shown, new_bars, rate_text, say, terminal_console
 
 
 @dataclass
@@ -33,15 +33,7 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
         self._rich: RichProgress | None = None
         if is_shown() and (console := terminal_console()):
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-            )
-            self._rich = RichProgress(*columns, console=console, transient=True)
+            self._rich = new_bars(console)
 
     def __enter__(self) -> Bars:
         if self._rich:

@@ -26,7 +26,7 @@ _START = (
 _ERROR = "msn-gan: "
 
 Event = tuple["WorkerProcess", dict[str, Any] | None]
-"""What a worker sends, or None at its end."""
+"""A message of a worker; None: the worker has ended."""
 
 
 class WorkerProcess:
@@ -92,7 +92,7 @@ class WorkerProcess:
             pass
 
     def stop(self) -> None:
-        """Let it save a checkpoint and end. Unlike SIGINT, SIGTERM prints no traceback while Python starts."""
+        """Send SIGTERM: it saves a checkpoint and ends. SIGINT would print a traceback while Python starts."""
         self._process.terminate()
 
     def kill(self) -> None:
@@ -107,7 +107,7 @@ class WorkerProcess:
         return self._process.returncode in (code for number in numbers if number for code in (-number, 128 + number))
 
     def failure(self) -> str | None:
-        """How the ended process failed; None if it did not."""
+        """Description of the failure of an ended process; None if it succeeded."""
         code = self._process.returncode
         if code == 0:
             return None
