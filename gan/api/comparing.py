@@ -79,6 +79,8 @@ def compare(
     norms: Sequence[str] | None = None,
     seeds: int | None = None,
     lr_grid: bool | None = None,
+    jobs: int | str = 1,
+    only: str | None = None,
     preset: str | None = None,
     config: PathLike | None = None,
     out: PathLike = ".",
@@ -96,6 +98,8 @@ def compare(
         norms: normalizations of the discriminator, such as ["sn", "msn"], the default.
         seeds: trainings of each norm, with seeds 0, 1, ...; 3 by default.
         lr_grid: repeat the comparison under each of the learning rates and betas of Miyato et al. 2018.
+        jobs: trainings at a time, each in a process of its own, or "auto".
+        only: one training to train alone, such as "sn/0" (with `lr_grid`: "A/sn/0").
         preset, config, out, device, progress, verbose: see `gan.train`.
         settings: fields of `TrainConfig` but `norm` and `seed`.
 
@@ -111,10 +115,18 @@ def compare(
         raise UsageError(f"{', '.join(wrong)}: differs between the trainings; give --norms and --seeds")
     own = {"norms": norms.split(",") if isinstance(norms, str) else norms, "seeds": seeds, "lr_grid": lr_grid}
     overrides = to_overrides({**own, **settings}, CompareConfig, TrainConfig)
+    if jobs != "auto" and (not isinstance(jobs, int) or jobs < 1):
+        raise UsageError(f"--jobs {jobs}: give a number of trainings from 1, or auto")
+    if only is not None and jobs != 1:
+        raise UsageError(f"--only {only}: is one training; leave out --jobs")
+    number = None if jobs == "auto" else int(jobs)
     arguments = {"name": name, "preset": preset, "config": config, "out": out, "device": device, **overrides}
+    arguments |= {"jobs": None if jobs == 1 else jobs, "only": only}
     with api_call("compare", arguments, progress, verbose, writes_run=True) as messages:
         check_device(device)
-        stopped = run_comparison(name, preset, optional_path(config), overrides, root=Path(out), device=device)
+        stopped = run_comparison(
+            name, preset, optional_path(config), overrides, root=Path(out), device=device, jobs=number, only=only
+        )
     raise_stopped(stopped, f"checkpoint saved; gan.compare({name!r}) continues the comparison")
     folder = RunDirectory(name, Path(out)).checkpoints
     return ComparisonResult(name, Path(out), read_object(folder / "report.json"), stopped, tuple(messages))
