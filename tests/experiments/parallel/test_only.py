@@ -166,6 +166,7 @@ def test_names_of_trainings(one_job: Path) -> None:
     assert ComparedTraining("sn", 2, "A").cell == "A/sn/2"
 
 
+@pytest.mark.filterwarnings("ignore::gan.errors.GANWarning")
 def test_from_python(tmp_path: Path) -> None:
     import gan
 
