@@ -28,3 +28,8 @@ def compare(root: Path, **overrides: Any) -> dict[str, Any]:
     """Run or resume comparison `r` to its end; return report.json."""
     assert run_comparison("r", None, None, overrides, root=root, device="cpu") is None
     return json.loads((root / RUN / "report.json").read_text())
+
+
+def in_jobs(root: Path, jobs: int | None = 2, **given: Any) -> int | None:
+    """Run or resume comparison `r` with `--jobs`; returns the signal that stopped it."""
+    return run_comparison("r", None, None, given, root=root, device="cpu", jobs=jobs)

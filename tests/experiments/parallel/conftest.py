@@ -22,3 +22,9 @@ def one_job(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("one-job")
     compare(root, **{**SMALL, "seeds": 2})
     return root
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each process, as in the tests' own."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")

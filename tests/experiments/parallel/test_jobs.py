@@ -17,12 +17,12 @@ import pytest
 
 from gan.errors import UserError
 from gan.experiments.classify.experiment import run_classification
-from gan.experiments.compare.experiment import Comparison, run_comparison
-from gan.experiments.parallel import auto_jobs, process, workers
+from gan.experiments.compare.experiment import Comparison
+from gan.experiments.parallel import process, workers
 from gan.experiments.parallel.process import Event, WorkerProcess
 from gan.utils.cores import available_cores
 from tests.helpers.classifications import SMALL as CLASSIFY
-from tests.helpers.comparisons import BOTH, RUN, SMALL, compare, states
+from tests.helpers.comparisons import BOTH, RUN, compare, in_jobs, states
 from tests.helpers.own_code import SOURCE
 from tests.helpers.states import same_bytes
 
@@ -36,16 +36,6 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("long")
     compare(root, **LONG)
     return root
-
-
-@pytest.fixture(autouse=True)
-def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In each process, as in the tests' own."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
-def in_jobs(root: Path, jobs: int | None = 2, **given: Any) -> int | None:
-    return run_comparison("r", None, None, given, root=root, device="cpu", jobs=jobs)
 
 
 def at_events(monkeypatch: pytest.MonkeyPatch, action: Callable[[WorkerProcess, dict[str, Any]], object]) -> None:
@@ -154,73 +144,6 @@ def test_each_process_has_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         *("compare", "r", "--out", str(tmp_path), "--device", "cpu"),
         *("--only", "sn/0", "--worker", "train"),
     ]
-
-
-class TestAuto:
-    """`--jobs auto` chooses by measurement, once for a run."""
-
-    @pytest.fixture
-    def measured(self, monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
-        rates = {1: 10.0, 2: 13.5}
-        monkeypatch.setattr(auto_jobs, "available_cores", lambda: 2)
-        monkeypatch.setattr("gan.utils.cores.available_cores", lambda: 2)
-        monkeypatch.delenv("OMP_NUM_THREADS")
-        monkeypatch.setattr(auto_jobs, "_measure", lambda *_: rates)
-        monkeypatch.setattr(workers._Pool, "run", lambda self: None)
-        return rates
-
-    def test_the_fastest_is_chosen_and_kept(
-        self, tmp_path: Path, measured: dict[int, float], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        in_jobs(tmp_path, None, **BOTH)
-        assert (
-            "--jobs auto: 2 jobs of 1 thread; 1 job of 2 threads runs 10 steps/s, 1.35 times as many with 2 of 1 thread"
-            in capsys.readouterr().err
-        )
-        measured[2] = 1.0
-        in_jobs(tmp_path, None)
-        assert "--jobs auto: 2 jobs of 1 thread, as when the run began" in capsys.readouterr().err
-
-    def test_little_gain_is_none(
-        self, tmp_path: Path, measured: dict[int, float], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        measured[2] = 10.2
-        in_jobs(tmp_path, None, **BOTH)
-        assert (
-            "--jobs auto: 1 job of 2 threads; 1 job of 2 threads runs 10 steps/s, 1.02 times" in capsys.readouterr().err
-        )
-
-    def test_one_training_needs_no_measurement(
-        self, tmp_path: Path, measured: dict[int, float], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        in_jobs(tmp_path, None, **{**SMALL, "norms": ["sn"], "seeds": 1})
-        assert "--jobs auto: 1 job of 2 threads; there is nothing to measure" in capsys.readouterr().err
-
-    @pytest.mark.parametrize(
-        ("cores", "count", "expected"), [(1, 9, [1]), (2, 9, [1, 2]), (12, 9, [1, 2, 4, 8]), (8, 3, [1, 2])]
-    )
-    def test_candidates(self, cores: int, count: int, expected: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delenv("OMP_NUM_THREADS")
-        monkeypatch.setattr(auto_jobs, "available_cores", lambda: cores)
-        monkeypatch.setattr("gan.utils.cores.available_cores", lambda: cores)
-        assert auto_jobs._candidates(count) == expected
-
-    @pytest.mark.slow
-    def test_a_measurement(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert in_jobs(tmp_path, None, **BOTH) is None
-        told = capsys.readouterr().err
-        assert "--jobs auto: " in told and "sn/0: done" in told and "msn/0: done" in told
-        if available_cores() > 1:
-            entry = json.loads((tmp_path / RUN / "config.json").read_text())["jobs"]
-            assert entry["steps_per_second"]["1"] > 0 and entry["steps_per_second"]["2"] > 0
-
-    @pytest.mark.slow
-    def test_little_memory(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        monkeypatch.setattr(auto_jobs, "available_memory", lambda: 10**9)
-        assert in_jobs(tmp_path, None, **BOTH) is None
-        assert "--jobs auto: 1 job of 1 thread; there is nothing to measure" in capsys.readouterr().err
 
 
 @pytest.mark.slow
