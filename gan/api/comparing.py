@@ -83,6 +83,8 @@ def compare(
     baseline: str | None = None,
     budget: str | None = None,
     lr_grid: bool | None = None,
+    jobs: int | str = 1,
+    only: str | None = None,
     preset: str | None = None,
     config: PathLike | None = None,
     out: PathLike = ".",
@@ -105,6 +107,8 @@ def compare(
         baseline: test each arm against this one, not all pairs.
         budget: what is equal for all arms: "images" (real images shown, the default) or "steps".
         lr_grid: repeat the comparison under each of the learning rates and betas of Miyato et al. 2018.
+        jobs: trainings at a time, each in a process of its own, or "auto".
+        only: one training to train alone, such as "sn/0" (with `lr_grid`: "A/sn/0").
         preset, config, out, device, progress, verbose: see `gan.train`.
         settings: fields of `TrainConfig` but `norm` and `seed`.
 
@@ -121,13 +125,27 @@ def compare(
     own = {"norms": norms.split(",") if isinstance(norms, str) else norms, "seeds": seeds, "lr_grid": lr_grid}
     own |= {"baseline": baseline, "budget": budget}
     overrides = to_overrides({**own, **settings}, CompareConfig, TrainConfig)
+    if jobs != "auto" and (not isinstance(jobs, int) or jobs < 1):
+        raise UsageError(f"--jobs {jobs}: give a number of trainings from 1, or auto")
+    if only is not None and jobs != 1:
+        raise UsageError(f"--only {only}: is one training; leave out --jobs")
+    number = None if jobs == "auto" else int(jobs)
     own_arms = {arm: to_overrides(values, TrainConfig) for arm, values in (arms or {}).items()}
     arguments = {"name": name, "preset": preset, "config": config, "out": out, "device": device, **overrides}
+    arguments |= {"jobs": None if jobs == 1 else jobs, "only": only}
     arguments |= {"arms": own_arms} if own_arms else {}
     with api_call("compare", arguments, progress, verbose, writes_run=True) as messages:
         check_device(device)
         stopped = run_comparison(
-            name, preset, optional_path(config), overrides, root=Path(out), device=device, arms=own_arms
+            name,
+            preset,
+            optional_path(config),
+            overrides,
+            root=Path(out),
+            device=device,
+            arms=own_arms,
+            jobs=number,
+            only=only,
         )
     raise_stopped(stopped, f"checkpoint saved; gan.compare({name!r}) continues the comparison")
     folder = RunDirectory(name, Path(out)).checkpoints

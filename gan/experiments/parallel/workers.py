@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,7 +22,6 @@ from gan.utils.progress import is_new, say, warn
 from gan.utils.signals import StopSignals
 
 _PAGES_SECONDS = 60.0  # between two updates of the pages while trainings continue
-_OF_STEP = re.compile(r"step \d")  # a message that is shown for each training; others are shown once
 _POLL_SECONDS = 0.2  # between two looks at the signals
 
 
@@ -64,6 +62,7 @@ class _Pool:
         self._events: queue.Queue[Event] = queue.Queue()
         self._running: dict[int, WorkerProcess] = {}  # by slot
         self._bars = Bars()
+        self._has_news = False  # trainings have ended since the results were last written
         self._published = time.monotonic()
 
     def run(self) -> None:
@@ -74,6 +73,8 @@ class _Pool:
                 while self._running or (self._waiting and not is_stopping):
                     while self._waiting and len(self._running) < self._jobs and self._stop.received is None:
                         self._start(self._waiting.pop(0))
+                    if self._has_news and self._running:
+                        self._publish()
                     if self._stop.received is not None and not is_stopping:
                         is_stopping = True
                         for worker in self._running.values():
@@ -94,7 +95,7 @@ class _Pool:
             self._end(worker)
         elif "progress" in entry:
             self._bars.update(worker.cell, Progress(*entry["progress"]))
-        elif "message" in entry and (_OF_STEP.match(entry["message"]) or is_new(entry["message"])):
+        elif "message" in entry:
             say(_prefixed(worker, entry["message"]))
         elif "warning" in entry and is_new(entry["warning"]):
             warn(_prefixed(worker, entry["warning"]))
@@ -110,11 +111,15 @@ class _Pool:
             warn(f"{worker.cell}: failed, its training resumes with the same command: {failure}")
             return
         say(f"{worker.cell}: done")
-        if self._running or self._waiting:
-            pages = time.monotonic() - self._published > _PAGES_SECONDS
-            with suppress(UserError, OSError):  # reported at the end, if it is still so
-                self._experiment.publish(pages=pages)
-            self._published = time.monotonic() if pages else self._published
+        self._has_news = True
+
+    def _publish(self) -> None:
+        """Write the results so far, once the next trainings have started."""
+        self._has_news = False
+        pages = time.monotonic() - self._published > _PAGES_SECONDS
+        with suppress(UserError, OSError):  # reported at the end, if it is still so
+            self._experiment.publish(pages=pages)
+        self._published = time.monotonic() if pages else self._published
 
 
 def _prefixed(worker: WorkerProcess, text: str) -> str:

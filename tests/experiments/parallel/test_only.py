@@ -164,3 +164,18 @@ def test_names_of_trainings(one_job: Path) -> None:
     plan = ComparePlan.from_dict(json.loads((one_job / RUN / "config.json").read_text())["config"])
     assert [training.cell for training in plan.trainings()] == CELLS
     assert ComparedTraining("sn", 2, "A").cell == "A/sn/2"
+
+
+@pytest.mark.filterwarnings("ignore::gan.errors.GANWarning")
+def test_from_python(tmp_path: Path) -> None:
+    import gan
+
+    result = gan.compare("r", out=tmp_path, device="cpu", only="sn/1", **FOUR)
+    assert [one["folder"] for one in result.record["trainings"]] == ["sn-seed1"]
+    for given, message in (
+        ({"jobs": 0}, "--jobs 0: give a number of trainings from 1, or auto"),
+        ({"jobs": 2, "only": "sn/0"}, "--only sn/0: is one training; leave out --jobs"),
+        ({"only": "bn/0"}, "--only bn/0: is no training of RUN r; choose from sn/0, msn/0, sn/1, msn/1"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            gan.compare("r", out=tmp_path, device="cpu", **given)
