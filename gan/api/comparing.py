@@ -69,7 +69,7 @@ class ComparisonResult:
 
         Args:
             arm: name of its arm; an arm of `norms` is named after its norm.
-            setting: "A" to "F", of a comparison with `lr_grid`.
+            setting: "A" to "F", of a comparison with `lr_grid`; "t1", "t2", ... of one with `tune`.
         """
         return TrainedRun(f"{self.name}/{ComparedTraining(arm, seed, setting).name}", self.out)
 
@@ -83,6 +83,8 @@ def compare(
     baseline: str | None = None,
     budget: str | None = None,
     lr_grid: bool | None = None,
+    tune: int | None = None,
+    then: int | None = None,
     jobs: int | str = 1,
     only: str | None = None,
     preset: str | None = None,
@@ -107,8 +109,10 @@ def compare(
         baseline: test each arm against this one, not all pairs.
         budget: what is equal for all arms: "images" (real images shown, the default) or "steps".
         lr_grid: repeat the comparison under each of the learning rates and betas of Miyato et al. 2018.
+        tune: number of random settings of learning rates, betas and n_dis under which every arm is trained once.
+        then: after `tune`, seeds with which each arm is trained under its best setting, and tested.
         jobs: trainings at a time, each in a process of its own, or "auto".
-        only: one training to train alone, such as "sn/0" (with `lr_grid`: "A/sn/0").
+        only: one training to train alone, such as "sn/0" (with `lr_grid`: "A/sn/0", with `tune`: "t1/sn/0").
         preset, config, out, device, progress, verbose: see `gan.train`.
         settings: fields of `TrainConfig` but `norm` and `seed`.
 
@@ -123,7 +127,7 @@ def compare(
     if wrong := [f"--{key}" for key in PER_TRAINING if key in settings]:
         raise UsageError(f"{', '.join(wrong)}: differs between the trainings; give --norms and --seeds")
     own = {"norms": norms.split(",") if isinstance(norms, str) else norms, "seeds": seeds, "lr_grid": lr_grid}
-    own |= {"baseline": baseline, "budget": budget}
+    own |= {"baseline": baseline, "budget": budget, "tune": tune, "then": then}
     overrides = to_overrides({**own, **settings}, CompareConfig, TrainConfig)
     if jobs != "auto" and (not isinstance(jobs, int) or jobs < 1):
         raise UsageError(f"--jobs {jobs}: give a number of trainings from 1, or auto")

@@ -39,7 +39,8 @@ _HELP_TEXTS = {"report_every": "Steps between scores of the EMA generator.  [sco
 @click.option(
     "--only",
     metavar="ARM/SEED",
-    help="Train one training alone, such as sn/0 (with --lr-grid: A/sn/0); several processes can share a RUN so.",
+    help="Train one training alone, such as sn/0 (with --lr-grid: A/sn/0; with --tune: t1/sn/0); several processes can "
+    "share a RUN so.",
 )
 @worker_option
 @out_root
@@ -74,6 +75,7 @@ def compare(
               msn-gan compare cifar --preset msn-dcgan --norms sn,msn --seeds 5 --steps 20000
               msn-gan compare cifar --jobs auto
               msn-gan compare penalties --arm sn='--norm sn' --arm r1='--norm none --r1 0.1' --seeds 6
+              msn-gan compare tuned --norms sn,msn --tune 16 --then 6 --jobs auto
               msn-gan compare rates --preset sngan-dcgan --norms none,sn,msn --seeds 1 --steps 2000 --lr-grid
     """
     require_one_of_jobs_and_only(jobs, only)

@@ -10,7 +10,7 @@ from gan.dynamics.report import dynamics_findings
 from gan.evaluation.training_evaluator import logged_warnings
 from gan.metrics.protocol import Protocol, protocol_differences
 from gan.metrics.score_table import SCORES, Score
-from gan.report.charts import Line, line_chart
+from gan.report.charts import Line, band_around, line_chart
 from gan.report.document import Figure, Report, Table, best_cells
 from gan.report.write import write_report
 from gan.runs.log import read_log
@@ -182,15 +182,11 @@ def _score_charts(results: Sequence[Row], scores: Sequence[Score]) -> list[Figur
     key, x_label = ("step", "generator steps") if len(rates) == 1 else ("images_seen", "real images seen")
     charts = []
     for score in scores:
-        lines = [
-            Line(
-                name,
-                [row[key] for row in rows],
-                [score.factor * row[score.key] for row in rows],
-                [score.factor * row[score.spread] for row in rows] if score.spread else None,
-            )
-            for name, rows in zip(names, runs, strict=True)
-        ]
+        lines = []
+        for name, rows in zip(names, runs, strict=True):
+            values = [score.factor * row[score.key] for row in rows]
+            band = band_around(values, [score.factor * row[score.spread] for row in rows]) if score.spread else None
+            lines.append(Line(name, [row[key] for row in rows], values, band))
         charts.append(line_chart(score.title, lines, x_label, score.direction))
     return charts
 

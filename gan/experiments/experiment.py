@@ -242,7 +242,7 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
             "config": self.plan.to_dict(),
             **plugins.file_entry(self.plugins),
             "data": self.existing["data"],
-            "planned": len(list(self.plan.trainings())),
+            "planned": self.plan.planned,
             **self._summarize(results, self.existing),
             "trainings": results,
         }

@@ -38,12 +38,13 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart: values `y` at `x`, with an optional band of `y` ± `spread`, or thin lines of its members."""
+    """One line of a chart: values `y` at `x`, with an optional band, or thin lines of its members."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
-    spread: Sequence[float] | None = None
+    band: tuple[Sequence[float], Sequence[float]] | None = None
+    """Lower and upper ends of an interval of `y`."""
     members: Sequence[Sequence[float]] = ()
     """Values at `x` of each curve that `y` is the mean of, to be drawn as thin lines."""
     series: int | None = None
@@ -70,9 +71,8 @@ def svg_chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, lo
             axes.plot(x, y, dashes, color=color, marker=marker, markersize=4, linewidth=1.6, label=name)
             for member in line.members:
                 axes.plot(x, _thinned(member), dashes, color=color, linewidth=0.7, alpha=0.6)
-            if line.spread is not None:
-                spread = _thinned(line.spread)
-                low, high = ([a + sign * b for a, b in zip(y, spread, strict=True)] for sign in (-1, 1))
+            if line.band is not None:
+                low, high = map(_thinned, line.band)
                 axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
         log = log and any(value > 0 for line in lines for value in line.y)
         if log:
@@ -195,6 +195,12 @@ def forest_plot(title: str, rows: Mapping[str, Sequence[float]], x_label: str) -
     return Figure(alt, caption, svg=svg_forest(rows, x_label=x_label, alt=alt))
 
 
+def band_around(values: Sequence[float], halves: Sequence[float]) -> tuple[list[float], list[float]]:
+    """The band of a line whose intervals are `values` ± `halves`."""
+    pairs = list(zip(values, halves, strict=True))
+    return [value - half for value, half in pairs], [value + half for value, half in pairs]
+
+
 def mean_line(name: str, points: Sequence[tuple[float, Sequence[float]]]) -> Line:
     """The mean of several curves, with its 95 % confidence interval, or with the curves if they are fewer than four.
 
@@ -205,6 +211,6 @@ def mean_line(name: str, points: Sequence[tuple[float, Sequence[float]]]) -> Lin
     x, means = [x for x, _ in points], [interval.mean for interval in intervals]
     count = min(len(values) for _, values in points)
     if count >= LEAST_RUNS:
-        return Line(name, x, means, [interval.half or 0.0 for interval in intervals])
+        return Line(name, x, means, band_around(means, [interval.half or 0.0 for interval in intervals]))
     members = tuple(zip(*(values for _, values in points), strict=True)) if count > 1 else ()
     return Line(name, x, means, members=members)

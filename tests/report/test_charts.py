@@ -10,7 +10,10 @@ from gan.report.charts import Line, forest_plot, line_chart, mean_line, standalo
 
 
 def test_charts_are_the_same_each_time_and_take_colours_of_the_page() -> None:
-    lines = [Line("a & b", [1, 2, 3], [3.0, 2.0, 1.0], [0.1, 0.2, 0.1]), Line("c", [1, 2], [1.0, 2.0])]
+    lines = [
+        Line("a & b", [1, 2, 3], [3.0, 2.0, 1.0], ([2.9, 1.8, 0.9], [3.1, 2.2, 1.1])),
+        Line("c", [1, 2], [1.0, 2.0]),
+    ]
     svg = svg_chart(lines, x_label="steps", y_label="FID", alt='less "FID" <1')
     assert svg == svg_chart(lines, x_label="steps", y_label="FID", alt='less "FID" <1')
     assert svg.startswith('<svg class="chart" role="img" aria-label="less &quot;FID&quot; &lt;1"')
@@ -51,7 +54,7 @@ def test_few_seeds_are_lines_and_several_a_band(seeds: int) -> None:
     points = [(float(x), [x + seed / 10 for seed in range(seeds)]) for x in range(3)]
     line = mean_line("sn", points)
     assert line.y == pytest.approx([x + (seeds - 1) / 20 for x in range(3)])
-    assert (line.spread is not None) == (seeds >= 4)
+    assert (line.band is not None) == (seeds >= 4)
     curves = [tuple(x + seed / 10 for x in range(3)) for seed in range(seeds)] if 1 < seeds < 4 else []
     assert list(line.members) == curves
     svg = svg_chart([line], x_label="steps", y_label="FID", alt="")

@@ -126,6 +126,11 @@ class ClassifyConfig(Config):
                 for norm in self.norms:
                     yield ClassifyTraining(norm, lr, seed)
 
+    @property
+    def planned(self) -> int:
+        """Number of all trainings."""
+        return len(self.norms) * len(self.lr) * self.seeds
+
     def merge(self, other: ClassifyConfig) -> ClassifyConfig:
         """Return this configuration with the norms, learning rates and seeds of another added, the other's first."""
         return dataclasses.replace(

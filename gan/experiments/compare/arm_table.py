@@ -5,17 +5,17 @@ import shlex
 from gan.experiments import report_parts as parts
 from gan.experiments.compare.arms import images_of, unequal_fields
 from gan.experiments.compare.plan import ComparePlan
+from gan.experiments.compare.rate_settings import RATES
 from gan.experiments.compare.summary import START_WORDS
 from gan.report.document import Table
 
 
 def arm_table(plan: ComparePlan) -> Table:
     """A row for each arm: the flags in which it differs from the shared settings, its steps and images."""
-    configs = [arm.config(plan.train) for arm in plan.arms]
+    configs = [plan.arm_config(arm) for arm in plan.arms]
+    by_budget = ("steps", "report_every", *(RATES if plan.compare.tune else ()))  # or by the tuning
     differing = [
-        name
-        for name in vars(plan.train)
-        if name not in ("steps", "report_every") and any(name in arm.settings for arm in plan.arms)
+        name for name in vars(plan.train) if name not in by_budget and any(name in arm.settings for arm in plan.arms)
     ]
     columns = {
         "Arm": [arm.name for arm in plan.arms],
@@ -30,7 +30,8 @@ def arm_table(plan: ComparePlan) -> Table:
 
 def equality_facts(plan: ComparePlan) -> list[tuple[str, str]]:
     """Facts for the report: the parts of the start that are equal for all arms of a seed, and those that cannot be."""
-    unequal = {part: unequal_fields(part, plan.arms, plan.train) for part in START_WORDS}
+    configs = [plan.arm_config(arm) for arm in plan.arms]
+    unequal = {part: unequal_fields(part, configs) for part in START_WORDS}
     equal = [words for part, words in START_WORDS.items() if not unequal[part]]
     facts = [("equal for all arms", ", ".join(["the image set", *equal]))]
     for part, flags in unequal.items():

@@ -94,26 +94,37 @@ def common_interval(shared: TrainConfig, configs: Iterable[TrainConfig]) -> int:
     return min(shared.steps, -(-shared.report_every // multiple) * multiple)
 
 
-def with_equal_images(arm: Arm, shared: TrainConfig) -> Arm:
-    """The arm with the number of steps, and of steps between scores, that shows as many images as the shared config.
+def equal_image_steps(config: TrainConfig, shared: TrainConfig) -> dict[str, int]:
+    """The fields `steps` and `report_every` with which a config shows as many images as the shared config.
 
     Raises:
-        UsageError: a step of the arm shows more images than the whole training, or no whole number of steps shows as
-            many.
+        UsageError: a step shows more images than the whole training, or no whole number of steps shows as many.
     """
-    config = arm.config(shared)
     own, per_step = config.n_dis * config.batch, shared.n_dis * shared.batch
-    if own == per_step:
-        return arm
     total, between = images_of(shared), shared.report_every * per_step
     if total % own or between % own:
         whole = -(-total // own) * own
         raise UsageError(
-            f"--arm {arm.name}: a step of it shows {counted(own, 'image')}, which must divide all {total:,} and the "
+            f"a step of it shows {counted(own, 'image')}, which must divide all {total:,} and the "
             f"{between:,} between scores; choose --steps and --report-every so that it divides both (the next total is "
             f"{whole:,}), or --budget steps"
         )
-    return Arm(arm.name, {**arm.settings, "steps": total // own, "report_every": between // own})
+    return {"steps": total // own, "report_every": between // own}
+
+
+def with_equal_images(arm: Arm, shared: TrainConfig) -> Arm:
+    """The arm with the number of steps, and of steps between scores, that shows as many images as the shared config.
+
+    Raises:
+        UsageError: see `equal_image_steps`.
+    """
+    config = arm.config(shared)
+    if config.n_dis * config.batch == shared.n_dis * shared.batch:
+        return arm
+    try:
+        return Arm(arm.name, {**arm.settings, **equal_image_steps(config, shared)})
+    except UsageError as error:
+        raise UsageError(f"--arm {arm.name}: {error}") from error
 
 
 def start_fields(part: str, config: TrainConfig) -> tuple[Any, ...]:
@@ -124,9 +135,9 @@ def start_fields(part: str, config: TrainConfig) -> tuple[Any, ...]:
     return tuple(values.values())
 
 
-def unequal_fields(part: str, arms: Iterable[Arm], shared: TrainConfig) -> list[str]:
-    """The flags in which arms differ, and because of which they cannot start from the same part."""
-    values = [dict(zip(START[part], start_fields(part, arm.config(shared)), strict=True)) for arm in arms]
+def unequal_fields(part: str, configs: Iterable[TrainConfig]) -> list[str]:
+    """The flags in which the configs of arms differ, and because of which they cannot start from the same part."""
+    values = [dict(zip(START[part], start_fields(part, config), strict=True)) for config in configs]
     return [flag_name(name) for name in START[part] if len({each[name] for each in values}) > 1]
 
 

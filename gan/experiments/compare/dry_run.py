@@ -26,7 +26,7 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
     """
     images, classes = list_images(plan.train.data)
     noise = noise_images(plan.train, classes if plan.train.conditional else 0)
-    print(f"trainings:  {len(todo)} of {len(list(plan.trainings()))} are left")
+    print(f"trainings:  {len(todo) + plan.waiting} of {plan.planned} are left")
     print(f"images:     {images}", flush=True)
     seconds, disk = 0.0, 0
     for arm, setting in dict.fromkeys((training.arm, training.setting) for training in todo):
@@ -47,5 +47,8 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
         )
         seconds += len(same) * (training + scoring)
         disk += len(same) * estimate.disk(config)[1]
+    if plan.waiting and todo:
+        print(f"{'then:':<11} {counted(plan.waiting, 'training')}, each with the mean time of these")
+        seconds, disk = (value * (1 + plan.waiting / len(todo)) for value in (seconds, disk))
     print(f"time:       {format_duration(seconds)}")
     print(f"disk:       {format_bytes(disk)} for checkpoints")

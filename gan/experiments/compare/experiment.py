@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,19 @@ from torch import nn
 
 from gan.config.plugins import file_entry, require_unchanged
 from gan.data.image_set import ImageSet
-from gan.errors import Diverged, UserError
+from gan.errors import Diverged, UsageError, UserError
 from gan.evaluation import training_evaluator
 from gan.experiments.compare import options, results, summary
 from gan.experiments.compare.dry_run import dry_run_comparison
 from gan.experiments.compare.initial_state import initial_state_hashes
-from gan.experiments.compare.plan import LR_GRID, ComparedTraining, ComparePlan
+from gan.experiments.compare.plan import ComparedTraining, ComparePlan
+from gan.experiments.compare.rate_settings import LR_GRID
 from gan.experiments.compare.resume import is_finished, resume_problem
+from gan.experiments.compare.tuning import choice_text, choose_settings, tuning_record
 from gan.experiments.experiment import Experiment, Step
 from gan.experiments.parallel.worker import work
 from gan.experiments.provenance import write_result
+from gan.experiments.summary import select_results
 from gan.metrics.extractor import Extractor
 from gan.metrics.reference import Reference
 from gan.metrics.score import available_metrics
@@ -72,13 +76,41 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
         plan = options.build_plan(name, preset, file, overrides, existing, device, arms)
         runtime = resolve_runtime(device, plan.train.precision, deterministic=plan.train.deterministic)
         precision = {"precision": runtime.precision}
-        self._set_plan(ComparePlan(plan.compare, plan.train.replace(precision), plan.own_arms), runtime)
+        self._set_plan(replace(plan, train=plan.train.replace(precision)), runtime)
+
+    def choose(self, cell: str) -> None:
+        """See `Experiment.choose`; a training of --then needs the tuning of its arm to be complete."""
+        self._choose_settings()
+        arm = cell.rpartition("/")[0]
+        if self.plan.compare.then and arm in {arm.name for arm in self.plan.arms} - self.plan.chosen.keys():
+            done = len(select_results(self.results(), norm=arm))
+            raise UsageError(
+                f"--only {cell}: the tuning of {arm} is not complete ({done} of {self.plan.compare.tune} settings); "
+                f"train the others first, such as --only {self.plan.random_settings[0]}/{arm}/0"
+            )
+        super().choose(cell)
 
     def train(self, jobs: int | None = 1) -> int | None:
         """See `Experiment.train`; also raises a UserError if an existing training does not match the plan."""
+        self._choose_settings()
         self._check_trainings(None)
         results.require_same_protocols(self.results())
-        return super().train(jobs)
+        stopped = super().train(jobs)
+        if stopped is None and not self.failed and not self.only and self._choose_settings():
+            stopped = super().train(jobs)
+        return stopped
+
+    def _choose_settings(self) -> bool:
+        """With --then, choose the setting of each arm whose tuning is complete; return whether any was chosen."""
+        if not self.plan.compare.then:
+            return False
+        found = choose_settings(self.results(), self.plan)
+        new = {arm: setting for arm, setting in found.items() if arm not in self.plan.chosen}
+        if new:
+            self._set_plan(replace(self.requested, chosen={**self.plan.chosen, **new}), self.runtime)
+            for arm, setting in new.items():
+                say(choice_text(arm, setting, self.plan.compare.tune))
+        return bool(new)
 
     def _check_trainings(self, extractor: Extractor | None) -> None:
         """Raise a UserError if trainings cannot be resumed; with `--only`, others may be running."""
@@ -190,13 +222,15 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
 
     def _summarize(self, done: list[dict[str, Any]], existing: Mapping[str, Any]) -> dict[str, Any]:
         results.require_same_protocols(done)
+        tested = select_results(done, setting="") if self.plan.compare.tune else done
         real_grids = (self.run.samples / result["folder"] / "real.png" for result in done)
         return {
             "kind": self.command,
             "command": options.compare_command(self.run.name, self.plan),
             "lr_grid": LR_GRID if self.plan.compare.lr_grid else None,
-            "rows": summary.summarize_trainings(done, self.plan, existing["plain_parameters"]),
-            "paired": summary.paired_tests(done, self.plan.compare.baseline),
+            "tuning": tuning_record(done, self.plan) if self.plan.compare.tune else None,
+            "rows": summary.summarize_trainings(tested, self.plan, existing["plain_parameters"]),
+            "paired": summary.paired_tests(tested, self.plan.compare.baseline),
             "warnings": summary.comparison_warnings(done, self.plan),
             "score_warnings": list(dict.fromkeys(line for result in done for line in result["score_warnings"])),
             "protocol": next((result["protocol"] for result in done if result["protocol"]), None),

@@ -12,7 +12,8 @@ from gan.config.resolve import read_config_file, require_data, resolve_config, r
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.experiments.compare.arms import EQUAL, arm_of, common_interval, with_equal_images
-from gan.experiments.compare.plan import LR_GRID, PER_TRAINING, RATES, CompareConfig, ComparePlan
+from gan.experiments.compare.plan import PER_TRAINING, CompareConfig, ComparePlan
+from gan.experiments.compare.rate_settings import LR_GRID, N_DIS_CHOICES, RATES
 from gan.experiments.compare.scoring_schedule import with_scoring_schedule
 from gan.models import published_widths
 from gan.training.recipe import choose_recipe, is_chosen_from_images, say_losses, say_recipe
@@ -51,9 +52,12 @@ def build_plan(
     if existing and (arms or "norms" in values):
         compare = compare.replace({"norms": ()})  # the requested arms alone; the plan keeps the others
     compare = _unique_norms(compare.replace({key: values[key] for key in values.keys() & compare_fields}))
-    if compare.lr_grid and (rates := [key for key in RATES if key in values]):
-        named = ", ".join(flag_name(key) if key in overrides else f"{key} in {file}" for key in rates)
-        raise UsageError(f"{named}: set by --lr-grid, in each of its settings; leave out one or the other")
+    if by := _flag_that_sets_rates(compare):
+        if rates := [key for key in RATES if key in values]:
+            named = ", ".join(flag_name(key) if key in overrides else f"{key} in {file}" for key in rates)
+            raise UsageError(f"{named}: set by {by}, in each of its settings; leave out one or the other")
+    if compare.tune:
+        _refuse_tuned(values, arms)
     values = {key: value for key, value in values.items() if key not in compare_fields and key not in PER_TRAINING}
     if existing:
         if values.get("precision") == "auto":
@@ -76,12 +80,18 @@ def build_plan(
     train = train.replace({key: widths[key] for key in unset if key in widths})
     given = {key: value for key, value in values.items() if key != "preset"}
     configs = {arm: _arm_config(arm, settings, given, train) for arm, settings in arms.items()}
+    if compare.tune:  # the same rates for all arms, until the settings replace them
+        same = {key: getattr(train, key) for key in RATES}
+        configs = {arm: config.replace(same) for arm, config in configs.items()}
     if compare.budget == "images":
         _refuse_steps(arms)
     if not existing and "report_every" not in values:
         train = with_scoring_schedule(train, number_given="report_num" in values)
         if compare.budget == "images":
-            train = train.replace({"report_every": common_interval(train, configs.values())})
+            shown = [train, *configs.values()]
+            if compare.tune:
+                shown = [config.replace({"n_dis": n_dis}) for config in shown for n_dis in N_DIS_CHOICES]
+            train = train.replace({"report_every": common_interval(train, shown)})
     if not train.report_every:
         raise UsageError("--report-every 0: a comparison needs scores; give the steps between evaluations")
     own_arms = existing.own_arms if existing and not (arms or "norms" in values) else ()
@@ -90,7 +100,23 @@ def build_plan(
     for arm, config in configs.items():
         own = arm_of(arm, config.replace(scores), shared)
         own_arms += (with_equal_images(own, shared) if compare.budget == "images" else own,)
-    return ComparePlan(compare, train, own_arms)
+    return ComparePlan(compare, train, own_arms, existing.chosen if existing else {})
+
+
+def _flag_that_sets_rates(compare: CompareConfig) -> str | None:
+    return "--lr-grid" if compare.lr_grid else "--tune" if compare.tune else None
+
+
+def _refuse_tuned(values: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise a UsageError if flags contradict --tune."""
+    lines = []
+    if "seeds" in values:
+        lines.append("--seeds: --tune trains each setting once; give --then SEEDS for the seeds of the best settings")
+    for arm, settings in arms.items():
+        if rates := [flag_name(key) for key in RATES if key in settings]:
+            lines.append(f"--arm {arm}: {', '.join(rates)} is set by --tune; leave out one or the other")
+    if lines:
+        raise UsageError("\n".join(lines))
 
 
 def _arm_config(name: str, settings: Mapping[str, Any], given: Mapping[str, Any], shared: TrainConfig) -> TrainConfig:
@@ -140,13 +166,13 @@ def compare_command(name: str, plan: ComparePlan) -> str:
     """Return the command that repeats or resumes a comparison."""
     base = presets.preset_config(plan.train.preset)
     train = plan.train
-    if plan.compare.lr_grid:
+    if _flag_that_sets_rates(plan.compare):
         train = train.replace({key: getattr(base, key) for key in RATES})
     words = ["msn-gan", "compare", name, "--preset", train.preset]
     words += ["--norms", ",".join(plan.compare.norms)] if plan.compare.norms else []
     for arm in plan.own_arms:
         words += ["--arm", arm.option(train, plan.compare.budget)]
-    words += ["--seeds", str(plan.compare.seeds)]
+    words += [] if plan.compare.tune else ["--seeds", str(plan.compare.seeds)]
     words += plan.compare.flags(CompareConfig(norms=plan.compare.norms, seeds=plan.compare.seeds))
     return shlex.join([*words, *train.flags(base.replace({**PER_TRAINING, "report_every": 0}))])
 

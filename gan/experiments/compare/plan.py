@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from gan.config.base import Config, config_field, flag_name
@@ -13,21 +13,8 @@ from gan.config.norm_spec import folder_name_clashes, norm_folder_name
 from gan.config.plugins import OwnCode, Records, require_allowed
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
-from gan.experiments.compare.arms import BUDGETS, Arm, norm_arm, problems
-
-# The learning rates, betas and updates of D with which Miyato et al. 2018 compare norms (arXiv 1802.05957, table 1).
-RATES = ("g_lr", "d_lr", "beta1", "beta2", "n_dis")
-LR_GRID: dict[str, dict[str, Any]] = {
-    name: dict(zip(RATES, (rate, rate, *others), strict=True))
-    for name, rate, *others in (
-        ("A", 1e-4, 0.5, 0.9, 5),
-        ("B", 1e-4, 0.5, 0.999, 1),
-        ("C", 2e-4, 0.5, 0.999, 1),
-        ("D", 1e-3, 0.5, 0.9, 5),
-        ("E", 1e-3, 0.5, 0.999, 5),
-        ("F", 1e-3, 0.9, 0.999, 5),
-    )
-}
+from gan.experiments.compare.arms import BUDGETS, Arm, equal_image_steps, norm_arm, problems
+from gan.experiments.compare.rate_settings import LR_GRID, N_DIS_CHOICES, RATES, random_setting, setting_names
 
 # Fields that differ between the trainings, and their placeholders in the shared configuration.
 PER_TRAINING = {"norm": "none", "seed": 0}
@@ -42,7 +29,7 @@ class ComparedTraining(NamedTuple):
     """Name of its arm."""
     seed: int
     setting: str = ""
-    """A name in LR_GRID, or empty without the grid."""
+    """A name in LR_GRID, or of a random setting of --tune; empty otherwise."""
 
     @property
     def name(self) -> str:
@@ -51,7 +38,7 @@ class ComparedTraining(NamedTuple):
 
     @property
     def cell(self) -> str:
-        """Its value of `--only`: ARM/SEED, with the grid SETTING/ARM/SEED."""
+        """Its value of `--only`: ARM/SEED, with a setting SETTING/ARM/SEED."""
         return f"{self.setting}{'/' * bool(self.setting)}{self.arm}/{self.seed}"
 
     def __str__(self) -> str:
@@ -60,7 +47,7 @@ class ComparedTraining(NamedTuple):
 
 @dataclass(frozen=True)
 class CompareConfig(Config):
-    """Norms, seeds, budget, baseline and learning-rate grid of a comparison.
+    """Norms, seeds, budget, baseline, learning-rate grid and tuning of a comparison.
 
     Raises:
         UsageError: one message with a line for each problem, by flag, value and choices.
@@ -84,9 +71,23 @@ class CompareConfig(Config):
     lr_grid: bool = config_field(
         False, "repeat the comparison under each of the learning rates and betas A to F of Miyato et al. 2018"
     )
+    tune: int = config_field(
+        0,
+        "number of random settings of learning rates, betas and n_dis, the same for all arms; one training of each",
+        low=0,
+        free=True,
+    )
+    then: int = config_field(
+        0, "after --tune, seeds with which each arm is trained under its best setting, and tested", low=0, free=True
+    )
 
     def _contradictions(self) -> list[str]:
-        return folder_name_clashes(self.norms)
+        lines = folder_name_clashes(self.norms)
+        if self.tune and self.lr_grid:
+            lines.append("--tune, --lr-grid: both set learning rates, betas and n_dis; leave out one of them")
+        if self.then and not self.tune:
+            lines.append(f"--then {self.then}: has no settings to choose from; add --tune K")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,11 @@ class ComparePlan:
 
     compare: CompareConfig
     train: TrainConfig
-    """Of every training, except for the settings of its arm, the seed and, with the grid, `RATES`."""
+    """Of every training, except for the settings of its arm, the seed and, with the grid or tuning, `RATES`."""
     own_arms: tuple[Arm, ...] = ()
     """The arms of --arm, in addition to those of --norms."""
+    chosen: Mapping[str, str | None] = field(default_factory=dict)
+    """With --then, the random setting of each arm whose tuning is complete; None if all of its trainings diverged."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", self.train.replace(PER_TRAINING))
@@ -110,6 +113,8 @@ class ComparePlan:
         for arm in self.own_arms if self.compare.lr_grid else ():
             if rates := [flag_name(key) for key in RATES if key in arm.settings]:
                 lines.append(f"--arm {arm.name}: {', '.join(rates)} is set by --lr-grid; leave out one or the other")
+        if self.compare.tune and not lines:
+            lines += self._tuning_problems()
         if lines:
             raise UsageError("\n".join(lines))
 
@@ -118,35 +123,94 @@ class ComparePlan:
         """All arms: those of --norms first."""
         return (*map(norm_arm, self.compare.norms), *self.own_arms)
 
+    def _tuning_problems(self) -> list[str]:
+        """A line for each n_dis of the random settings with which no number of steps shows as many images."""
+        lines = {}
+        for arm in self.arms if self.compare.budget == "images" else ():
+            for n_dis in N_DIS_CHOICES:
+                try:
+                    equal_image_steps(arm.config(self.train).replace({"n_dis": n_dis}), self.train)
+                except UsageError as error:
+                    lines.setdefault(str(error), f"--tune: {arm.name} with --n-dis {n_dis}: {error}")
+        return list(lines.values())
+
     def trainings(self) -> Iterator[ComparedTraining]:
-        """Yield all trainings, all arms of a seed before the next seed, so that pairs are complete early."""
-        for seed in range(self.compare.seeds):
-            for setting in self.settings:
-                for arm in self.arms:
-                    yield ComparedTraining(arm.name, seed, setting)
+        """Yield all trainings, all arms of a seed before the next seed, so that pairs are complete early.
+
+        With --then, only those of arms whose setting is chosen.
+        """
+        if not self.compare.tune:
+            for seed in range(self.compare.seeds):
+                for setting in self.settings:
+                    for arm in self.arms:
+                        yield ComparedTraining(arm.name, seed, setting)
+            return
+        for setting in self.random_settings:
+            for arm in self.arms:
+                yield ComparedTraining(arm.name, 0, setting)
+        for seed in range(1, self.compare.then + 1):
+            for arm in self.arms:
+                if self.chosen.get(arm.name):
+                    yield ComparedTraining(arm.name, seed)
+
+    @property
+    def waiting(self) -> int:
+        """Number of the trainings of --then whose setting is not chosen yet."""
+        return self.compare.then * sum(arm.name not in self.chosen for arm in self.arms)
+
+    @property
+    def planned(self) -> int:
+        """Number of all trainings, also of those whose setting is not chosen yet."""
+        return len(list(self.trainings())) + self.waiting
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """Names in LR_GRID; one empty name without the grid."""
+        """Settings under each of which arms are tested: names in LR_GRID, or one empty name."""
         return tuple(LR_GRID) if self.compare.lr_grid else ("",)
+
+    @property
+    def random_settings(self) -> tuple[str, ...]:
+        """Names of the settings of --tune."""
+        return setting_names(self.compare.tune)
 
     def config_of(self, training: ComparedTraining) -> TrainConfig:
         """Return the configuration of one training."""
-        rates = LR_GRID.get(training.setting, {})
-        settings = next(arm.settings for arm in self.arms if arm.name == training.arm)
-        return self.train.replace({**rates, **settings, "seed": training.seed})
+        arm = next(arm for arm in self.arms if arm.name == training.arm)
+        return self.arm_config(arm, training.setting).replace({"seed": training.seed})
+
+    def arm_config(self, arm: Arm, setting: str = "") -> TrainConfig:
+        """Return the configuration of an arm under a setting, but for the seed.
+
+        Args:
+            setting: name of the setting; empty: the arm's own, which is the chosen one after --tune.
+        """
+        if not self.compare.tune:
+            return self.train.replace({**LR_GRID.get(setting, {}), **arm.settings})
+        name = setting or self.chosen.get(arm.name)
+        config = arm.config(self.train)
+        if name is None:
+            return config
+        config = config.replace(random_setting(name))
+        return config.replace(equal_image_steps(config, self.train)) if self.compare.budget == "images" else config
 
     def merge(self, other: ComparePlan) -> ComparePlan:
         """Return this plan with the arms and seeds of another added; this plan's arms come first."""
         norms = tuple(dict.fromkeys((*self.compare.norms, *other.compare.norms)))
-        seeds = max(self.compare.seeds, other.compare.seeds)
+        counts = ("seeds", "tune", "then")
+        larger = {key: max(getattr(self.compare, key), getattr(other.compare, key)) for key in counts}
         names = [arm.name for arm in self.own_arms]
         own_arms = (*self.own_arms, *(arm for arm in other.own_arms if arm.name not in names))
-        return ComparePlan(dataclasses.replace(self.compare, norms=norms, seeds=seeds), self.train, own_arms)
+        compare = dataclasses.replace(self.compare, norms=norms, **larger)
+        return ComparePlan(compare, self.train, own_arms, {**self.chosen, **other.chosen})
 
     def differences(self, other: ComparePlan) -> list[str]:
         """Return the differences that one comparison may not have, as lines `--flag: value -> other value`."""
         lines = self.compare.differences(other.compare) + training_differences(self.train, other.train)
+        tunes = (self.compare.tune, other.compare.tune)
+        if min(tunes) == 0 < max(tunes):
+            lines.append(f"--tune: {tunes[0]} -> {tunes[1]}")
+        elif self.chosen and tunes[0] < tunes[1]:
+            lines.append(f"--tune: {tunes[0]} -> {tunes[1]} (--then has chosen among {tunes[0]})")
         others = {arm.name: arm for arm in other.arms}
         for arm in self.arms:
             if arm.name in others and not lines:
@@ -175,7 +239,9 @@ class ComparePlan:
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values, for JSON."""
         arms = {arm.name: dict(arm.settings) for arm in self.own_arms}
-        return {**self.compare.to_dict(), "train": self.train.to_dict(), **({"arms": arms} if arms else {})}
+        more = {"arms": arms, "chosen": dict(self.chosen)}
+        filled = {key: value for key, value in more.items() if value}
+        return {**self.compare.to_dict(), "train": self.train.to_dict(), **filled}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ComparePlan:
@@ -184,13 +250,13 @@ class ComparePlan:
         Raises:
             KeyError, UsageError: the values are not those of a plan.
         """
-        compare = {name: value for name, value in values.items() if name not in ("train", "arms")}
+        compare = {name: value for name, value in values.items() if name not in ("train", "arms", "chosen")}
         train = TrainConfig.from_dict(values["train"]).replace(PER_TRAINING)
         arms = []
         for name, settings in values.get("arms", {}).items():
             config = train.replace(settings)
             arms.append(Arm(name, {key: getattr(config, key) for key in config.by_field_name(settings)}))
-        return cls(CompareConfig.from_dict(compare), train, tuple(arms))
+        return cls(CompareConfig.from_dict(compare), train, tuple(arms), dict(values.get("chosen", {})))
 
 
 def training_differences(config: TrainConfig, other: TrainConfig) -> list[str]:

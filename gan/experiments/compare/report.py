@@ -12,6 +12,7 @@ from gan.experiments.compare.conclusion import conclusions
 from gan.experiments.compare.options import lr_grid_facts
 from gan.experiments.compare.paired_tables import paired_tables
 from gan.experiments.compare.plan import ComparePlan
+from gan.experiments.compare.tuning_report import tuning_chart, tuning_facts, tuning_sentences, tuning_tables
 from gan.experiments.provenance import provenance_facts
 from gan.experiments.summary import Result, select_results
 from gan.metrics.score_table import SCORES, Score
@@ -28,26 +29,27 @@ def comparison_report(record: parts.Record, folder: Path) -> Report:
         folder: folder of the comparison.
     """
     config, images = record["config"], Path(record["data"]["name"]).name
-    groups = sample_grids(record, folder)
+    plan, tuning = ComparePlan.from_dict(config), record.get("tuning")
+    tested = {**record, "trainings": select_results(record["trainings"], setting="")} if tuning else record
+    groups = sample_grids(tested, folder)
     grids = groups[0][1] if groups else ()
     if record["real_grid"]:
         real = Figure(f"Grid of real images of {images}", f"Real: {images}", folder / record["real_grid"])
         grids = (real, *grids)
     charts, notes = parts.dynamics_parts(
-        record, folder, "setting", lambda setting: f"setting {setting}" if setting else ""
+        tested, folder, "setting", lambda setting: f"setting {setting}" if setting else ""
     )
-    plan = ComparePlan.from_dict(record["config"])
-    first, *tables = _tables(record, plan)
+    first, *tables = _tables(tested, plan)
     return Report(
-        title=f"{config['train']['preset']} on {images}: {', '.join(parts.unique(record['rows'], 'norm'))}",
+        title=f"{config['train']['preset']} on {images}: {', '.join(parts.unique(record['trainings'], 'norm'))}",
         first=replace(first, notes=(*first.notes, *notes)),
         stopped=parts.stopped_note(record),
         grids=grids,
-        charts=(*comparison_charts(record), *charts),
+        charts=(*comparison_charts(tested), *(tuning_chart(tuning) if tuning else ()), *charts),
         facts=tuple(_facts(record, plan)),
         command=record["command"],
         made=record["made"],
-        summary=tuple(conclusions(record)),
+        summary=(*conclusions(record), *(tuning_sentences(tuning, plan.compare.then) if tuning else ())),
         tables=tuple(tables),
         more_grids=tuple(groups[1:]),
         side_by_side=True,
@@ -61,12 +63,18 @@ def _tables(record: parts.Record, plan: ComparePlan) -> list[Table]:
     rows: list[Result] = record["rows"]
     tables = [arm_table(plan)] if plan.own_arms else []
     tables += [_outcome_table(rows)] if record["lr_grid"] else []
-    counts = {"Seeds": [str(row["seeds"]) for row in rows], "Diverged": [str(row["diverged"]) for row in rows]}
-    tables.append(_score_table("At the end of training", rows, "final", counts, _notes(record)))
-    steps = {"Step": [parts.number_cell(row["best_step"], "{:,.0f}") for row in rows]}
-    note = "Each checkpoint is picked for its lowest FID, so optimistic. Step: the median over seeds."
-    tables.append(_score_table("At the evaluation with the lowest FID", rows, "best", steps, [note]))
-    return [*tables, *paired_tables(record), _training_table(rows)]
+    if rows:
+        counts = {"Seeds": [str(row["seeds"]) for row in rows], "Diverged": [str(row["diverged"]) for row in rows]}
+        tables.append(_score_table("At the end of training", rows, "final", counts, _notes(record)))
+        steps = {"Step": [parts.number_cell(row["best_step"], "{:,.0f}") for row in rows]}
+        note = "Each checkpoint is picked for its lowest FID, so optimistic. Step: the median over seeds."
+        tables.append(_score_table("At the evaluation with the lowest FID", rows, "best", steps, [note]))
+        tables += paired_tables(record)
+    if record.get("tuning"):
+        tables += tuning_tables(record["tuning"])
+        if not rows:
+            tables[-2] = replace(tables[-2], notes=(*tables[-2].notes, *record["score_warnings"], *record["warnings"]))
+    return [*tables, *([_training_table(rows)] if rows else [])]
 
 
 def _row_name(row: Result) -> str:
@@ -169,12 +177,13 @@ def _facts(record: parts.Record, plan: ComparePlan) -> list[tuple[str, str]]:
         ("recipe", f"{train['preset']}: {train['network']}, {train['loss']} loss, {steps}"),
         ("images", parts.image_set_text(record["data"], train)),
         ("arms", ", ".join(arm.name for arm in plan.arms)),
-        ("seeds", ", ".join(map(str, range(config["seeds"])))),
+        ("seeds", ", ".join(map(str, sorted({training.seed for training in plan.trainings()})))),
         *equality_facts(plan),
         ("evaluations", f"every {every} and at the end, {counted(train['report_num'], 'image')} each"),
         *([("own code", describe(record["plugins"]))] if "plugins" in record else []),
         *_initial_states(record),
         *(lr_grid_facts() if record["lr_grid"] else ()),
+        *(tuning_facts(record["tuning"]) if record.get("tuning") else ()),
     ]
     for key, value in (record["protocol"] or {}).items():
         if value is not None and key != "seed":

@@ -24,9 +24,7 @@ START_WORDS = {
 }
 
 
-def summarize_trainings(
-    done: Sequence[dict[str, Any]], plan: ComparePlan, plain_parameters: int
-) -> list[dict[str, Any]]:
+def summarize_trainings(done: Sequence[Result], plan: ComparePlan, plain_parameters: int) -> list[dict[str, Any]]:
     """Return a row for each setting and arm: means over the seeds that did not diverge, and counts.
 
     `survival` counts the outcomes of the finished seeds: `diverged`, `collapsed` (flagged at the end) or `ok`.
@@ -76,7 +74,7 @@ def _interval(values: list[float]) -> dict[str, Any]:
     return {"mean": mean, "half_width": half_width, "values": values}
 
 
-def paired_tests(done: Sequence[dict[str, Any]], baseline: str | None = None) -> list[dict[str, Any]]:
+def paired_tests(done: Sequence[Result], baseline: str | None = None) -> list[dict[str, Any]]:
     """Return tests of all pairs of arms, under each setting, for each final score and for the best FID.
 
     A seed counts if both arms were trained to their end; `left_out` lists the other seeds with a result. Conclusions
@@ -131,16 +129,17 @@ def _tests_of_pair(results: Sequence[Result], setting: str, pair: tuple[str, str
         }
 
 
-def comparison_warnings(done: Sequence[dict[str, Any]], plan: ComparePlan) -> list[str]:
+def comparison_warnings(done: Sequence[Result], plan: ComparePlan) -> list[str]:
     """Return warnings about unequal conditions, and about what the report leaves out; not those about scores."""
     lines = []
-    configs = {arm.name: arm.config(plan.train) for arm in plan.arms}
+    arms = {arm.name: arm for arm in plan.arms}
     for seed, setting in sorted({(result["seed"], result["setting"]) for result in done}):
         results = select_results(done, seed=seed, setting=setting)
         for part, description in START_WORDS.items():
             starts: dict[Any, set[str]] = {}  # of arms that should start alike
             for result in results:
-                starts.setdefault(start_fields(part, configs[result["norm"]]), set()).add(result["start"][part])
+                config = plan.arm_config(arms[result["norm"]], setting)
+                starts.setdefault(start_fields(part, config), set()).add(result["start"][part])
             if any(len(hashes) > 1 for hashes in starts.values()):
                 lines.append(f"Unequal start: the arms of seed {seed} did not start from the same {description}.")
     lines += provenance_warnings(done)

@@ -19,7 +19,8 @@ from gan.experiments.compare import results
 from gan.experiments.compare.conclusion import conclusions
 from gan.experiments.compare.experiment import run_comparison
 from gan.experiments.compare.options import build_plan, compare_command
-from gan.experiments.compare.plan import LR_GRID, ComparedTraining, ComparePlan
+from gan.experiments.compare.plan import ComparedTraining, ComparePlan
+from gan.experiments.compare.rate_settings import LR_GRID
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.score_table import SCORES
 from gan.models import build_discriminator, build_generator, count_parameters
