@@ -107,7 +107,7 @@ def compare(
             of `TrainConfig`.
         seeds: trainings of each arm, with seeds 0, 1, ...; 3 by default.
         baseline: test each arm against this one, not all pairs.
-        budget: what is equal for all arms: "images" (real images shown, the default) or "steps".
+        budget: what is equal for all arms: "images" (real images shown, the default), "steps" or "seconds".
         lr_grid: repeat the comparison under each of the learning rates and betas of Miyato et al. 2018.
         tune: number of random settings of learning rates, betas and n_dis under which every arm is trained once.
         then: after `tune`, seeds with which each arm is trained under its best setting, and tested.

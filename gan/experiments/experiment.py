@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from gan.config import plugins
 from gan.errors import UsageError, UserError
 from gan.experiments.locks import run_lock, training_lock
-from gan.experiments.plan import Plan, Training
+from gan.experiments.plan import Plan, Step, Training
 from gan.report.document import Report
 from gan.report.terminal import print_report
 from gan.runs.command_line import location_flags, program_name
@@ -27,9 +27,6 @@ from gan.utils.progress import say, working
 PlanT = TypeVar("PlanT", bound=Plan)
 TrainingT = TypeVar("TrainingT", bound=Training)
 ImagesT = TypeVar("ImagesT")
-
-Step = Callable[[], object]
-"""Runs one training step and waits for the device."""
 
 
 class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
@@ -172,6 +169,7 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
         """
         if todo := self.left():
             self.plugins |= import_own_code(self.requested, self.plugins, f"RUN {self.run.name}")
+            self._prepare(jobs)
             if jobs == 1:
                 return self._train_all(todo)
             from gan.experiments.parallel.workers import train_in_workers
@@ -272,6 +270,9 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
     @abstractmethod
     def _require_same_images(self, images: ImagesT) -> None:
         """Check that images are those of the existing run; a UserError if not."""
+
+    def _prepare(self, jobs: int | None) -> None:  # noqa: B027
+        """Complete the plan by what has to be measured before the first training."""
 
     @abstractmethod
     def _begin(self, todo: list[TrainingT]) -> None:

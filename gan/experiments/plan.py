@@ -1,11 +1,14 @@
 """What the base class of `compare` and `classify` needs of their plans and trainings."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from gan.config import plugins
 
 PlanT = TypeVar("PlanT", bound="Plan")
+
+Step = Callable[[], object]
+"""Runs one training step and waits for the device."""
 
 
 class Training(Protocol):

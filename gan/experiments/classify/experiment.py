@@ -14,8 +14,9 @@ from gan.dynamics.probe_batches import ClassifierProbe
 from gan.experiments.classify import loop, results
 from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining, classify_command
 from gan.experiments.classify.trainer import ClassifierTrainer, count_steps
-from gan.experiments.experiment import Experiment, Step
+from gan.experiments.experiment import Experiment
 from gan.experiments.parallel.worker import work
+from gan.experiments.plan import Step
 from gan.experiments.provenance import RESULT, provenance_warnings
 from gan.models import count_parameters
 from gan.models.classifiers import build_classifier

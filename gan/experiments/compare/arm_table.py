@@ -9,6 +9,12 @@ from gan.experiments.compare.rate_settings import RATES
 from gan.experiments.compare.summary import START_WORDS
 from gan.report.document import Table
 
+_EQUAL = {
+    "images": "real images shown, and all other settings",
+    "steps": "generator steps, and all other settings",
+    "seconds": "the time of training, by measurement, and all other settings",
+}
+
 
 def arm_table(plan: ComparePlan) -> Table:
     """A row for each arm: the flags in which it differs from the shared settings, its steps and images."""
@@ -23,8 +29,13 @@ def arm_table(plan: ComparePlan) -> Table:
         "Steps": [f"{config.steps:,}" for config in configs],
         "Real images": [f"{images_of(config):,}" for config in configs],
     }
-    equal = "real images shown" if plan.compare.budget == "images" else "generator steps"
-    notes = [f"Settings: those that differ between arms. Equal for all arms: {equal}, and all other settings."]
+    notes = [f"Settings: those that differ between arms. Equal for all arms: {_EQUAL[plan.compare.budget]}."]
+    if plan.compare.budget == "seconds":
+        columns["Time of a step"] = [parts.number_cell(plan.step_times.get(arm.name), "{:.2f}") for arm in plan.arms]
+        notes.append(
+            "Time of a step: as a multiple of the first arm's, measured in turns before training. The number of steps "
+            "follows from it. The seconds that trainings took are in the table of training."
+        )
     return parts.table_of("Arms", columns, notes)
 
 

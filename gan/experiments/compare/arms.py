@@ -15,7 +15,7 @@ from gan.errors import UsageError
 from gan.utils.counted import counted
 from gan.utils.files import require_folder_name
 
-BUDGETS = ("images", "steps")
+BUDGETS = ("images", "steps", "seconds")
 # Fields in which arms may not differ: the images, the meaning of a seed, and the scores.
 EQUAL = (
     *("data", "data_root", "skip_bad_images", "resolution", "channels"),

@@ -28,13 +28,15 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
     noise = noise_images(plan.train, classes if plan.train.conditional else 0)
     print(f"trainings:  {len(todo) + plan.waiting} of {plan.planned} are left")
     print(f"images:     {images}", flush=True)
-    seconds, disk = 0.0, 0
+    seconds, disk, seconds_of_first = 0.0, 0, 0.0
     for arm, setting in dict.fromkeys((training.arm, training.setting) for training in todo):
         same = [training for training in todo if (training.arm, training.setting) == (arm, setting)]
         config = plan.config_of(same[0])
         with working(f"timing steps of {arm}"):
             estimate = estimate_run(config, runtime, noise)
         training = estimate.step_seconds * config.steps
+        if plan.compare.budget == "seconds":
+            training = seconds_of_first = seconds_of_first or training
         scores = -(-config.steps // config.report_every)
         generator, discriminator = network_flop(config)
         step, image = training_flop(config, generator, discriminator), scoring_flop(config, generator)
@@ -49,6 +51,7 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
         disk += len(same) * estimate.disk(config)[1]
     if plan.waiting and todo:
         print(f"{'then:':<11} {counted(plan.waiting, 'training')}, each with the mean time of these")
-        seconds, disk = (value * (1 + plan.waiting / len(todo)) for value in (seconds, disk))
+        seconds += plan.waiting * seconds / len(todo)
+        disk += plan.waiting * disk // len(todo)
     print(f"time:       {format_duration(seconds)}")
     print(f"disk:       {format_bytes(disk)} for checkpoints")

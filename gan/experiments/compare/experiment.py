@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from gan.config.plugins import file_entry, require_unchanged
 from gan.data.image_set import ImageSet
@@ -16,20 +15,23 @@ from gan.errors import Diverged, UsageError, UserError
 from gan.evaluation import training_evaluator
 from gan.experiments.compare import options, results, summary
 from gan.experiments.compare.dry_run import dry_run_comparison
-from gan.experiments.compare.initial_state import initial_state_hashes
+from gan.experiments.compare.initial_state import comparison_facts, initial_state_hashes
 from gan.experiments.compare.plan import ComparedTraining, ComparePlan
 from gan.experiments.compare.rate_settings import LR_GRID
 from gan.experiments.compare.resume import is_finished, resume_problem
+from gan.experiments.compare.step_times import measure_step_times
+from gan.experiments.compare.training_memory import TrainingMemory
 from gan.experiments.compare.tuning import choice_text, choose_settings, tuning_record
-from gan.experiments.experiment import Experiment, Step
+from gan.experiments.experiment import Experiment
 from gan.experiments.parallel.worker import work
+from gan.experiments.plan import Step
 from gan.experiments.provenance import write_result
 from gan.experiments.summary import select_results
 from gan.metrics.extractor import Extractor
 from gan.metrics.reference import Reference
 from gan.metrics.score import available_metrics
 from gan.metrics.score_table import METRICS
-from gan.models import build_discriminator, count_parameters
+from gan.models import build_discriminator
 from gan.norm_check.runner import require_sound_norms
 from gan.report.document import Report
 from gan.runs import checkpoint, resume
@@ -38,7 +40,7 @@ from gan.runtime import Runtime, resolve_runtime
 from gan.training import loop
 from gan.training.setup import begin_or_resume, dynamics_callback, dynamics_meter, load_training_images
 from gan.training.trainer import Trainer
-from gan.utils.peak_memory import peak_memory_bytes, reset_peak_memory
+from gan.utils.cores import threads_of
 from gan.utils.progress import say, warn, working
 
 _PAGES_SECONDS = 60.0  # between two updates of the pages while trainings continue
@@ -72,6 +74,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
     ) -> None:
         super().__init__(name, ComparePlan.from_dict, root, device)
         self._said: set[str] = set()  # warnings about scores, each printed once
+        self._images: ImageSet | None = None
         existing = self.existing["config"] if self.existing else None
         plan = options.build_plan(name, preset, file, overrides, existing, device, arms)
         runtime = resolve_runtime(device, plan.train.precision, deterministic=plan.train.deterministic)
@@ -129,21 +132,43 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
         return {name: getattr(plan.train, name) for name in ("data", "data_root", "skip_bad_images")}
 
     def _load_images(self) -> ImageSet:
-        data = load_training_images(self.requested.train)
-        if self.existing:
-            self._require_same_images(data)
-        return data
+        if self._images is None:
+            self._images = load_training_images(self.requested.train)
+            if self.existing:
+                self._require_same_images(self._images)
+        return self._images
 
     def _require_same_images(self, images: ImageSet) -> None:
         assert self.existing is not None
         resume.require_same_images(self.run, "images", self.existing["data"], images)
+
+    def _prepare(self, jobs: int | None) -> None:
+        """With --budget seconds, measure the time of a step of each new arm, and write it to config.json."""
+        plan = self.plan
+        missing = [arm for arm in plan.arms if arm.name not in plan.step_times]
+        if plan.compare.budget != "seconds" or not missing or self.in_worker:
+            return
+        require_sound_norms(dict.fromkeys(plan.arm_config(arm).norm for arm in missing))
+        arms = {arm.name: arm.config(plan.train) for arm in plan.arms}
+        reference = next((name for name, ratio in plan.step_times.items() if ratio == 1.0), plan.arms[0].name)
+        times = measure_step_times(
+            [(arm.name, arms[arm.name]) for arm in missing],
+            (reference, arms[reference]),
+            lambda name: self.build_step(ComparedTraining(name, 0)),
+            threads=None if jobs == 1 else threads_of(jobs or 1),
+        )
+        self._set_plan(replace(self.requested, step_times={**plan.step_times, **times}), self.runtime)
+        data = self._load_images()
+        trainer = Trainer(arms[reference], Runtime(torch.device("cpu"), self.runtime.bf16), data)
+        self._write_config(lambda: comparison_facts(trainer), data)  # another process may have measured other times
 
     def _begin(self, todo: list[ComparedTraining]) -> None:
         cpu = Runtime(torch.device("cpu"), self.runtime.bf16)  # the devices are for the trainings
         self._check_trainings(training_evaluator.training_extractor(self.requested.train, cpu.device))
         data = self._load_images()
         trainer = Trainer(self.plan.config_of(todo[0]), cpu, data)
-        self._write_config(lambda: _comparison_facts(trainer), data)
+        self._write_config(lambda: comparison_facts(trainer), data)
+        self._images = None  # each process loads its own
 
     def build_step(self, training: ComparedTraining) -> Step:
         """See `Experiment.build_step`."""
@@ -190,7 +215,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
             trainer = Trainer(config, self.runtime, data)
         require_unchanged(self.plugins, trainer.plugins, f"RUN {self.run.name}")
         meter = dynamics_meter(trainer)
-        self._write_config(lambda: _comparison_facts(trainer), data)  # once networks could be built for the images
+        self._write_config(lambda: comparison_facts(trainer), data)  # once networks could be built for the images
         run.create()
         if newest:
             begin_or_resume(trainer, run, newest.state, {})
@@ -241,39 +266,6 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
         from gan.experiments.compare.report import comparison_report  # imports matplotlib
 
         return comparison_report(record, self.folder)
-
-
-def _comparison_facts(trainer: Trainer) -> dict[str, Any]:
-    """Return what config.json of a new comparison has besides the plan."""
-    plain = build_discriminator(trainer.config.replace({"norm": "none", "norm_layers": None}), trainer.classes)
-    return {"data": resume.image_set_record(trainer.data), "plain_parameters": count_parameters(plain)}
-
-
-class TrainingMemory:
-    """Evaluate snapshots, and measure the peak memory between them: that of training, without evaluation.
-
-    Without a GPU it is the memory of the whole process, with the images and the extractor.
-    """
-
-    def __init__(self, device: torch.device, evaluator: loop.Snapshot) -> None:
-        self._device = device
-        self._evaluator = evaluator
-        self._highest = 0
-        self._measurable = reset_peak_memory(device)
-
-    def __call__(self, step: int, network: nn.Module) -> dict[str, Any] | None:
-        self._update()
-        entry = self._evaluator(step, network)
-        reset_peak_memory(self._device)
-        return entry
-
-    def peak(self) -> int | None:
-        """Return the peak in bytes, or None where the system cannot reset its counter."""
-        self._update()
-        return self._highest if self._measurable else None
-
-    def _update(self) -> None:
-        self._highest = max(self._highest, peak_memory_bytes(self._device))
 
 
 def run_comparison(

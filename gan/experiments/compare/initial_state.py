@@ -1,11 +1,14 @@
-"""Hashes of the initial state of a training, which must be equal for all norms of a seed."""
+"""The initial state of trainings: hashes that must be equal for all arms of a seed, and facts for config.json."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from torch import Tensor, nn
 
 from gan.dynamics.layers import raw_weight, weighted_layers
+from gan.models import build_discriminator, count_parameters
+from gan.runs.resume import image_set_record
 from gan.training.trainer import Trainer
 
 
@@ -29,6 +32,12 @@ def initial_state_hashes(trainer: Trainer) -> dict[str, str]:
         "discriminator": _hash(raw_weights(trainer.discriminator)),
         "inputs": _hash(tensor for inputs in step_inputs for tensor in inputs.tensors()),
     }
+
+
+def comparison_facts(trainer: Trainer) -> dict[str, Any]:
+    """Return what config.json of a new comparison has besides the plan."""
+    plain = build_discriminator(trainer.config.replace({"norm": "none", "norm_layers": None}), trainer.classes)
+    return {"data": image_set_record(trainer.data), "plain_parameters": count_parameters(plain)}
 
 
 def _hash(tensors: Iterable[Tensor]) -> str:

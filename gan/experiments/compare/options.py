@@ -83,8 +83,8 @@ def build_plan(
     if compare.tune:  # the same rates for all arms, until the settings replace them
         same = {key: getattr(train, key) for key in RATES}
         configs = {arm: config.replace(same) for arm, config in configs.items()}
-    if compare.budget == "images":
-        _refuse_steps(arms)
+    if compare.budget != "steps":
+        _refuse_steps(arms, compare.budget)
     if not existing and "report_every" not in values:
         train = with_scoring_schedule(train, number_given="report_num" in values)
         if compare.budget == "images":
@@ -100,7 +100,8 @@ def build_plan(
     for arm, config in configs.items():
         own = arm_of(arm, config.replace(scores), shared)
         own_arms += (with_equal_images(own, shared) if compare.budget == "images" else own,)
-    return ComparePlan(compare, train, own_arms, existing.chosen if existing else {})
+    found = (existing.chosen, existing.step_times) if existing else ({}, {})
+    return ComparePlan(compare, train, own_arms, *found)
 
 
 def _flag_that_sets_rates(compare: CompareConfig) -> str | None:
@@ -140,11 +141,12 @@ def _arm_config(name: str, settings: Mapping[str, Any], given: Mapping[str, Any]
         raise UsageError("\n".join(f"--arm {name}: {line}" for line in str(error).splitlines())) from error
 
 
-def _refuse_steps(arms: Mapping[str, Mapping[str, Any]]) -> None:
+def _refuse_steps(arms: Mapping[str, Mapping[str, Any]], budget: str) -> None:
     if named := [name for name, settings in arms.items() if "steps" in settings]:
+        equal = "see as many real images" if budget == "images" else "train for as long"
         raise UsageError(
-            f"--arm {named[0]}: --steps is set by --budget images, so that all arms see as many real images; leave it "
-            "out, or give --budget steps"
+            f"--arm {named[0]}: --steps is set by --budget {budget}, so that all arms {equal}; leave it out, or give "
+            "--budget steps"
         )
 
 

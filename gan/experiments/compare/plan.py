@@ -15,11 +15,14 @@ from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.experiments.compare.arms import BUDGETS, Arm, equal_image_steps, norm_arm, problems
 from gan.experiments.compare.rate_settings import LR_GRID, N_DIS_CHOICES, RATES, random_setting, setting_names
+from gan.experiments.compare.step_times import equal_time_steps
 
 # Fields that differ between the trainings, and their placeholders in the shared configuration.
 PER_TRAINING = {"norm": "none", "seed": 0}
 # Fields that affect neither training nor evaluation.
 _MAY_CHANGE = {"preset", "data", "data_root", "skip_bad_images", "sample_every", "checkpoint_every", "keep"}
+
+_MORE_KEYS = ("arms", "chosen", "step_times")  # of a plan in config.json, besides the fields of CompareConfig
 
 
 class ComparedTraining(NamedTuple):
@@ -65,7 +68,7 @@ class CompareConfig(Config):
     )
     budget: str = config_field(
         "images",
-        "what is equal for all arms: real images shown, or generator steps",
+        "what is equal for all arms: real images shown, generator steps, or seconds of training by a measurement",
         choices=BUDGETS,
     )
     lr_grid: bool = config_field(
@@ -87,6 +90,11 @@ class CompareConfig(Config):
             lines.append("--tune, --lr-grid: both set learning rates, betas and n_dis; leave out one of them")
         if self.then and not self.tune:
             lines.append(f"--then {self.then}: has no settings to choose from; add --tune K")
+        if self.budget == "seconds" and (self.tune or self.lr_grid):
+            lines.append(
+                f"--budget seconds, {'--tune' if self.tune else '--lr-grid'}: the time of a step depends on n_dis, in "
+                "which the settings differ; leave out one of them"
+            )
         return lines
 
 
@@ -101,6 +109,9 @@ class ComparePlan:
     """The arms of --arm, in addition to those of --norms."""
     chosen: Mapping[str, str | None] = field(default_factory=dict)
     """With --then, the random setting of each arm whose tuning is complete; None if all of its trainings diverged."""
+
+    step_times: Mapping[str, float] = field(default_factory=dict)
+    """With --budget seconds, the time of a step of each arm relative to that of the first one, once it is measured."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", self.train.replace(PER_TRAINING))
@@ -125,7 +136,7 @@ class ComparePlan:
 
     def _tuning_problems(self) -> list[str]:
         """A line for each n_dis of the random settings with which no number of steps shows as many images."""
-        lines = {}
+        lines: dict[str, str] = {}
         for arm in self.arms if self.compare.budget == "images" else ():
             for n_dis in N_DIS_CHOICES:
                 try:
@@ -184,6 +195,8 @@ class ComparePlan:
         Args:
             setting: name of the setting; empty: the arm's own, which is the chosen one after --tune.
         """
+        if arm.name in self.step_times:
+            return self.train.replace({**arm.settings, **equal_time_steps(self.train, self.step_times[arm.name])})
         if not self.compare.tune:
             return self.train.replace({**LR_GRID.get(setting, {}), **arm.settings})
         name = setting or self.chosen.get(arm.name)
@@ -201,7 +214,8 @@ class ComparePlan:
         names = [arm.name for arm in self.own_arms]
         own_arms = (*self.own_arms, *(arm for arm in other.own_arms if arm.name not in names))
         compare = dataclasses.replace(self.compare, norms=norms, **larger)
-        return ComparePlan(compare, self.train, own_arms, {**self.chosen, **other.chosen})
+        chosen, step_times = {**self.chosen, **other.chosen}, {**self.step_times, **other.step_times}
+        return ComparePlan(compare, self.train, own_arms, chosen, step_times)
 
     def differences(self, other: ComparePlan) -> list[str]:
         """Return the differences that one comparison may not have, as lines `--flag: value -> other value`."""
@@ -239,7 +253,7 @@ class ComparePlan:
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values, for JSON."""
         arms = {arm.name: dict(arm.settings) for arm in self.own_arms}
-        more = {"arms": arms, "chosen": dict(self.chosen)}
+        more = {"arms": arms, "chosen": dict(self.chosen), "step_times": dict(self.step_times)}
         filled = {key: value for key, value in more.items() if value}
         return {**self.compare.to_dict(), "train": self.train.to_dict(), **filled}
 
@@ -250,13 +264,14 @@ class ComparePlan:
         Raises:
             KeyError, UsageError: the values are not those of a plan.
         """
-        compare = {name: value for name, value in values.items() if name not in ("train", "arms", "chosen")}
+        compare = {name: value for name, value in values.items() if name not in ("train", *_MORE_KEYS)}
         train = TrainConfig.from_dict(values["train"]).replace(PER_TRAINING)
         arms = []
         for name, settings in values.get("arms", {}).items():
             config = train.replace(settings)
             arms.append(Arm(name, {key: getattr(config, key) for key in config.by_field_name(settings)}))
-        return cls(CompareConfig.from_dict(compare), train, tuple(arms), dict(values.get("chosen", {})))
+        chosen, step_times = (dict(values.get(key, {})) for key in ("chosen", "step_times"))
+        return cls(CompareConfig.from_dict(compare), train, tuple(arms), chosen, step_times)
 
 
 def training_differences(config: TrainConfig, other: TrainConfig) -> list[str]:

@@ -17,6 +17,8 @@ from gan.metrics.score_table import SCORES, measured_scores
 SHOWN_DIFFERENCES = (1, 2, 5)
 """Differences of FID for which the number of seeds needed is reported."""
 
+_UNEQUAL_SECONDS = 1.1  # ratio of training times beyond which --budget seconds warns
+
 START_WORDS = {
     "generator": "generator weights",
     "discriminator": "raw discriminator weights",
@@ -129,6 +131,17 @@ def _tests_of_pair(results: Sequence[Result], setting: str, pair: tuple[str, str
         }
 
 
+def _unequal_seconds(done: Sequence[Result]) -> list[str]:
+    """Return a warning if the trainings of the arms took times that differ by more than a tenth."""
+    arms = dict.fromkeys(result["norm"] for result in done)
+    complete = {arm: [result for result in select_results(done, norm=arm) if result["final"]] for arm in arms}
+    seconds = {arm: value for arm in arms if (value := median_of(complete[arm], "seconds"))}
+    if not seconds or max(seconds.values()) <= _UNEQUAL_SECONDS * min(seconds.values()):
+        return []
+    text = ", ".join(f"{arm} {value:,.1f} s" for arm, value in seconds.items())
+    return [f"Unequal time: trainings took {text} (medians), so the time of a step changed after it was measured."]
+
+
 def comparison_warnings(done: Sequence[Result], plan: ComparePlan) -> list[str]:
     """Return warnings about unequal conditions, and about what the report leaves out; not those about scores."""
     lines = []
@@ -142,6 +155,8 @@ def comparison_warnings(done: Sequence[Result], plan: ComparePlan) -> list[str]:
                 starts.setdefault(start_fields(part, config), set()).add(result["start"][part])
             if any(len(hashes) > 1 for hashes in starts.values()):
                 lines.append(f"Unequal start: the arms of seed {seed} did not start from the same {description}.")
+    if plan.compare.budget == "seconds":
+        lines += _unequal_seconds(done)
     lines += provenance_warnings(done)
     for result in done:
         if result["missing"]:

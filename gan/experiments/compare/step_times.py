@@ -1,0 +1,98 @@
+"""`compare --budget seconds`: the time of a step of each arm, relative to that of the first, measured in turns."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from statistics import median
+
+import torch
+
+from gan.bench.turns import take_turns
+from gan.config.train_config import TrainConfig
+from gan.errors import Diverged, UserError
+from gan.experiments.plan import Step
+from gan.training import cuda_graph
+from gan.utils.progress import say
+
+_ROUNDS = 5
+_SECONDS = 1.0  # of a turn, at least
+
+
+def measure_step_times(
+    arms: Iterable[tuple[str, TrainConfig]],
+    reference: tuple[str, TrainConfig],
+    build: Callable[[str], Step],
+    *,
+    threads: int | None = None,
+) -> dict[str, float]:
+    """Measure the time of a step of each arm, as a multiple of that of the reference arm.
+
+    Each arm takes turns with the reference, in the order of `benchmarks/equal_seconds.py`, so that a change in the
+    machine's speed affects both. The result is the median over the rounds. Two networks are in memory at a time.
+
+    Args:
+        arms, reference: names and configs.
+        build: builds the training of an arm.
+        threads: number of threads of torch that the trainings will have; None: as they are.
+
+    Raises:
+        UserError: an arm diverged in the measurement.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    times = {}
+    try:
+        first = _Timer(*reference, build)
+        for name, config in arms:
+            if name == reference[0]:
+                times[name] = 1.0
+                continue
+            timers = [first, _Timer(name, config, build)]
+            rounds = list(take_turns(timers, _ROUNDS, _Timer.turn, label=f"timing {name}"))
+            times[name] = median(own / of_reference for of_reference, own in rounds)
+            say(f"{name}: a step takes {times[name]:.3g} times as long as one of {reference[0]}")
+    finally:
+        torch.set_num_threads(before)
+    return times
+
+
+class _Timer:
+    """Times the steps of one arm."""
+
+    def __init__(self, name: str, config: TrainConfig, build: Callable[[str], Step]) -> None:
+        self._name = name
+        # Steps after which penalties that are not in every update of D have had their share.
+        self._group = config.penalty_every // math.gcd(config.penalty_every, config.n_dis)
+        self._step = build(name)
+        self._run(1 + cuda_graph.WARM_UP)
+
+    def _run(self, steps: int) -> None:
+        try:
+            for _ in range(steps):
+                self._step()
+        except Diverged as error:
+            raise UserError(
+                f"--budget seconds: the time of a step of {self._name} cannot be measured, as it diverges at once "
+                f"({error}); change its settings, or give --budget images"
+            ) from error
+
+    def turn(self) -> float:
+        """Run steps for a turn; return the seconds of one."""
+        began, steps = time.perf_counter(), 0
+        while steps == 0 or time.perf_counter() - began < _SECONDS:
+            self._run(self._group)
+            steps += self._group
+        return (time.perf_counter() - began) / steps
+
+
+def equal_time_steps(shared: TrainConfig, step_time: float) -> dict[str, int]:
+    """The fields `steps` and `report_every` with which an arm takes as long as the reference arm, with as many scores.
+
+    Args:
+        shared: the config with the steps of the reference arm.
+        step_time: of the arm, relative to the reference.
+    """
+    steps = max(1, round(shared.steps / step_time))
+    return {"steps": steps, "report_every": -(-steps // -(-shared.steps // shared.report_every))}
