@@ -127,6 +127,17 @@ def with_equal_images(arm: Arm, shared: TrainConfig) -> Arm:
         raise UsageError(f"--arm {arm.name}: {error}") from error
 
 
+def equal_time_steps(shared: TrainConfig, step_time: float) -> dict[str, int]:
+    """The fields `steps` and `report_every` with which an arm takes as long as the reference arm, with as many scores.
+
+    Args:
+        shared: the config with the steps of the reference arm.
+        step_time: of the arm, relative to the reference.
+    """
+    steps = max(1, round(shared.steps / step_time))
+    return {"steps": steps, "report_every": -(-steps // -(-shared.steps // shared.report_every))}
+
+
 def start_fields(part: str, config: TrainConfig) -> tuple[Any, ...]:
     """The values on which a part of the start depends: configs for which they are equal start alike."""
     values = {name: getattr(config, name) for name in START[part]}

@@ -13,9 +13,8 @@ from gan.config.norm_spec import folder_name_clashes, norm_folder_name
 from gan.config.plugins import OwnCode, Records, require_allowed
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
-from gan.experiments.compare.arms import BUDGETS, Arm, equal_image_steps, norm_arm, problems
+from gan.experiments.compare.arms import BUDGETS, Arm, equal_image_steps, equal_time_steps, norm_arm, problems
 from gan.experiments.compare.rate_settings import LR_GRID, N_DIS_CHOICES, RATES, random_setting, setting_names
-from gan.experiments.compare.step_times import equal_time_steps
 
 # Fields that differ between the trainings, and their placeholders in the shared configuration.
 PER_TRAINING = {"norm": "none", "seed": 0}

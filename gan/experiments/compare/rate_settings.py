@@ -5,10 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
-
-from gan.utils.random_streams import TUNING, random_stream
-
 RATES = ("g_lr", "d_lr", "beta1", "beta2", "n_dis")
 """The fields of `TrainConfig` that a setting has."""
 
@@ -51,6 +47,10 @@ def random_setting(name: str) -> dict[str, Any]:
     Args:
         name: one of `setting_names`.
     """
+    import torch  # takes a second to load, and `--help` needs none
+
+    from gan.utils.random_streams import TUNING, random_stream
+
     stream = random_stream(0, TUNING, int(name[1:]))
     g_lr, d_lr, beta1, beta2, n_dis = torch.rand(5, generator=stream, dtype=torch.float64).tolist()
     low, high = BETA1_RANGE

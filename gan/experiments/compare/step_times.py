@@ -85,14 +85,3 @@ class _Timer:
             self._run(self._group)
             steps += self._group
         return (time.perf_counter() - began) / steps
-
-
-def equal_time_steps(shared: TrainConfig, step_time: float) -> dict[str, int]:
-    """The fields `steps` and `report_every` with which an arm takes as long as the reference arm, with as many scores.
-
-    Args:
-        shared: the config with the steps of the reference arm.
-        step_time: of the arm, relative to the reference.
-    """
-    steps = max(1, round(shared.steps / step_time))
-    return {"steps": steps, "report_every": -(-steps // -(-shared.steps // shared.report_every))}

@@ -13,10 +13,11 @@ import torch
 from gan.config.train_config import TrainConfig
 from gan.errors import Diverged, UsageError, UserError
 from gan.experiments.compare import experiment, step_times
+from gan.experiments.compare.arms import equal_time_steps
 from gan.experiments.compare.experiment import run_comparison
 from gan.experiments.compare.options import build_plan, compare_command
 from gan.experiments.compare.plan import ComparePlan
-from gan.experiments.compare.step_times import equal_time_steps, measure_step_times
+from gan.experiments.compare.step_times import measure_step_times
 from gan.experiments.compare.summary import comparison_warnings
 from tests.helpers.comparisons import RUN, SMALL, compare
 
