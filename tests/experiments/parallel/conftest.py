@@ -28,3 +28,9 @@ def one_job(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """In each process, as in the tests' own."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warnings that are printed once in a process are new to each test."""
+    monkeypatch.setattr("gan.utils.progress._said", set())
