@@ -19,10 +19,12 @@ _EQUAL = {
 def arm_table(plan: ComparePlan) -> Table:
     """A row for each arm: the flags in which it differs from the shared settings, its steps and images."""
     configs = [plan.arm_config(arm) for arm in plan.arms]
-    by_budget = ("steps", "report_every", *(RATES if plan.compare.tune else ()))  # or by the tuning
+    hidden = {"steps", "report_every"}  # shown as steps and images
+    hidden |= set(RATES) if plan.compare.tune else set()
     differing = [
-        name for name in vars(plan.train) if name not in by_budget and any(name in arm.settings for arm in plan.arms)
+        name for name in vars(plan.train) if name not in hidden and any(name in arm.settings for arm in plan.arms)
     ]
+    differing += RATES if plan.chosen else ()
     columns = {
         "Arm": [arm.name for arm in plan.arms],
         "Settings": [shlex.join(config.flags_of(differing)) for config in configs],
@@ -30,6 +32,10 @@ def arm_table(plan: ComparePlan) -> Table:
         "Real images": [f"{images_of(config):,}" for config in configs],
     }
     notes = [f"Settings: those that differ between arms. Equal for all arms: {_EQUAL[plan.compare.budget]}."]
+    if plan.chosen:
+        notes.append(
+            "Learning rates, betas and n_dis: the arm's best of the random settings, by final FID with seed 0."
+        )
     if plan.compare.budget == "seconds":
         columns["Time of a step"] = [parts.number_cell(plan.step_times.get(arm.name), "{:.2f}") for arm in plan.arms]
         notes.append(

@@ -61,7 +61,7 @@ def comparison_report(record: parts.Record, folder: Path) -> Report:
 
 def _tables(record: parts.Record, plan: ComparePlan) -> list[Table]:
     rows: list[Result] = record["rows"]
-    tables = [arm_table(plan)] if plan.own_arms or plan.compare.budget == "seconds" else []
+    tables = [arm_table(plan)] if plan.own_arms or plan.chosen or plan.compare.budget == "seconds" else []
     tables += [_outcome_table(rows)] if record["lr_grid"] else []
     if rows:
         counts = {"Seeds": [str(row["seeds"]) for row in rows], "Diverged": [str(row["diverged"]) for row in rows]}
