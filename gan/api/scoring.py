@@ -47,6 +47,9 @@ class TargetScores(Mapping[str, float]):
     warnings: tuple[str, ...] = field(repr=False)
     """Reasons to doubt the scores, such as too few images."""
 
+    fid_draws: tuple[float, ...] = ()
+    """With `repeats`, the FID of each draw of latents of a checkpoint; the first is the score."""
+
     def __getitem__(self, key: str) -> float:
         return self.scores[key]
 
@@ -94,6 +97,7 @@ def score(
     metrics: str | Sequence[str] | None = None,
     num: int | None = None,
     seed: int = 0,
+    repeats: int = 1,
     features: str = "auto",
     preprocess: str | None = None,
     precision: str = "fp32",
@@ -125,6 +129,7 @@ def score(
         num: images to score, at least 2; None: all; of a checkpoint as many as `data` has, at most 50,000; of several
             targets the smallest of these numbers.
         seed: of generated images, subsets and splits.
+        repeats: draws of latents from each of which the FID of a checkpoint is computed.
         features: "inception", "digits", "classifier:FILE", or your own as "file.py:name"; "auto": digits for the
             digits, else inception.
         preprocess: for Inception: "pytorch-fid", "torch-fidelity" or "clean"; None: pytorch-fid.
@@ -158,6 +163,7 @@ def score(
         check_choice("--precision", precision, ("fp32", "bf16"))
         check_int("--num", num, 2)
         check_int("--seed", seed, 0, 2**32 - 1)
+        check_int("--repeats", repeats, 1)
         check_int("--batch", batch, 1)
         plugins.allow(FEATURES.references(features))
         norms = (norm,) if isinstance(norm, str) else tuple(norm)
@@ -173,6 +179,7 @@ def score(
             metrics=_metric_names(metrics),
             num=num,
             seed=seed,
+            repeats=repeats,
             ref=optional_path(ref),
             ema=ema,
             mixed_protocols=mixed_protocols,
@@ -208,4 +215,5 @@ def _target_scores(result: Mapping[str, Any]) -> TargetScores:
         scores={key: result[key] for key in _KEYS if key in result},
         protocol=Protocol.from_json(result["protocol"]),
         warnings=tuple(result["warnings"]),
+        fid_draws=tuple(result.get("repeats", {}).get("fid", ())),
     )

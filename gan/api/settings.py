@@ -60,6 +60,7 @@ class SharedSettings(TypedDict, total=False):
     dynamics: int | None
     report_every: int | None
     report_num: int | None
+    report_repeats: int | None
     features: str | None
 
 

@@ -45,6 +45,13 @@ from gan.utils.progress import say
     show_default=True,
     help="Seed of generated images, subsets and splits.",
 )
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Draws of latents from each of which the FID of a checkpoint is computed, to show its spread.",
+)
 @extractor_flags
 @network_option
 @click.option("--ema/--no-ema", default=True, show_default=True, help="Score the EMA generator, or the trained one.")

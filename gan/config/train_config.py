@@ -74,6 +74,9 @@ class TrainConfig(Config):
 
     report_every: int = config_field(0, "steps between scores of the EMA generator; 0: never", low=0, free=True)
     report_num: int = config_field(10_000, "generated images for a score", low=10, free=True)
+    report_repeats: int = config_field(
+        1, "draws of latents from each of which the FID of the last step is computed", low=1, free=True
+    )
     features: str = config_field(
         "auto",
         "feature extractor of the scores: inception, digits or classifier:FILE; auto: digits for --data digits, "

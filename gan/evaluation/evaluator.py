@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gan.data.decode import TO_GREY
 from gan.data.image_set import ImageSet
 from gan.data.loading import load_images
 from gan.distributed import collectives, process_group
@@ -27,7 +26,9 @@ from gan.evaluation.comparable import (
 from gan.evaluation.image_streams import grid_indices, image_set_stream
 from gan.evaluation.options import EvaluationOptions
 from gan.evaluation.record import new_record
+from gan.evaluation.repeats import fid_over_draws
 from gan.evaluation.report_folder import IMAGES_FOLDER, RECORD_NAME
+from gan.evaluation.target_warnings import target_warnings
 from gan.evaluation.targets import (
     Target,
     list_image_sets,
@@ -41,7 +42,6 @@ from gan.metrics.reference import Reference, load_statistics
 from gan.metrics.score import available_metrics, measure_reference, require_enough_images, score
 from gan.runs.run_dir import default_output_name
 from gan.sampling.grids import save_grid
-from gan.utils.counted import counted
 from gan.utils.files import removing_new_folders, require_writable, write_json
 from gan.utils.progress import say, warn
 
@@ -212,7 +212,7 @@ class Evaluation:
             require_same_protocol(*protocols, (first["name"], entry.name), hint=HINT)
         real = self._real.get(entry.shape)
         grid = self._write_grids(self.out, index, shown, real) if self.out else None
-        result["warnings"] += self._warnings(entry, real)
+        result["warnings"] += target_warnings(entry, real, self.extractor, self.options, self.data)
         facts = {"target": entry.target, "path": str(entry.path), "kind": entry.kind, "grid": grid, **entry.facts}
         self.record["results"].append({**result, **facts, "name": entry.name, "log": entry.log and str(entry.log)})
         self.write()
@@ -250,27 +250,24 @@ class Evaluation:
                 seed=self.options.seed,
                 ema=self.options.ema if generated else None,
             )
+            if entry.redraw and self.options.repeats > 1:
+                result["repeats"] = self._repeats(entry, result.get("fid"))
             self._scored[key] = (str(entry.path), result, shown)
         return {**result, "warnings": list(result.get("warnings", ()))}, shown
 
-    def _warnings(self, entry: Target, real: ImageSet | None) -> list[str]:
-        """Warnings about the extractor and the real images of an entry."""
-        lines = []
-        generated = entry.kind == "checkpoint"
-        if self.extractor.name == "inception":
-            from gan.metrics.inception_weights import SHA256  # loads torchvision, which takes a second
-
-            if self.extractor.hash != SHA256:
-                lines.append("not the published Inception weights: compare only with scores of the same weights")
-        if not generated and real is not None and (greyed := real.conversions.get(TO_GREY, 0)):
-            lines.append(
-                f"its images are greyscale, so colour is not scored: {counted(greyed, 'real image')} converted to "
-                "greyscale"
-            )
-        if generated and self.options.data is None and self.options.split == "train" and real is not None:
-            if real.pixels is not None and real.fingerprint != entry.facts["data_fingerprint"]:
-                lines.append(f"{self.data} does not have the images that {entry.name} was trained on")
-        return lines
+    def _repeats(self, entry: Target, first: float | None) -> dict[str, Any]:
+        """The FID of a checkpoint over draws of latents; `first` is that of the first draw."""
+        redraw, options = entry.redraw, self.options
+        assert redraw is not None
+        return fid_over_draws(
+            first,
+            lambda draw: redraw(entry.count or 0, draw),
+            options.repeats,
+            self._reference(entry),
+            self.extractor,
+            seed=options.seed,
+            ema=options.ema,
+        )
 
     def _skip(self, entry: Target, error: Diverged) -> None:
         """Skip a checkpoint of a diverged generator, unless it is the only one of its target.

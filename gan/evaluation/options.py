@@ -26,6 +26,8 @@ class EvaluationOptions:
     """Names in METRICS; None: all, or fid and is with `ref`."""
     num: int | None = None
     seed: int = 0
+    repeats: int = 1
+    """Draws of latents from each of which the FID of a checkpoint is computed."""
     ref: Path | None = None
     """Reference statistics to use in place of `data`."""
     ema: bool = True
@@ -42,6 +44,8 @@ class EvaluationOptions:
     def check(self) -> None:
         """Raise a UsageError if options contradict each other."""
         require_known_metrics(self.scores)
+        if self.repeats > 1 and "fid" not in self.scores:
+            raise UsageError(f"--repeats {self.repeats}: repeats fid, which --metrics leaves out; add it")
         if self.ref and self.data:
             raise UsageError("--ref replaces --data; give only one of them")
         if self.ref and {"kid", "pr"} & set(self.scores):

@@ -45,6 +45,7 @@ def new_record(
         "seed": options.seed,
         "ema": options.ema,
         "mixed_protocols": options.mixed_protocols,
+        **({"repeats": options.repeats} if options.repeats > 1 else {}),
     }
     reference = None
     if real:

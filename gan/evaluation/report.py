@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 from gan.config import plugins
@@ -55,13 +56,16 @@ def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
     protocol = results[0]["protocol"]
     against = f" against {Path(protocol['reference']).name}" if protocol["reference"] else ""
     stopped = f"Stopped after {len(results)} of {record['planned']}: {record['stopped']}"
+    draws = record["settings"].get("repeats", 1)
+    spread = [f"FID SD, {draws} draws"] if draws > 1 else []
     table = Table(
         "Scores",
-        ("Target", *(score.header for score in scores), "Images", *(["Protocol"] if mixed else [])),
+        ("Target", *(score.header for score in scores), *spread, "Images", *(["Protocol"] if mixed else [])),
         tuple(
             (
                 row["name"],
                 *(_score_text(score, row) for score in scores),
+                *(_spread_text(row) for _ in spread),
                 f"{row['protocol']['generated_count']:,}",
                 *([letter] if mixed else []),
             )
@@ -92,6 +96,10 @@ def _score_text(score: Score, row: Row) -> str:
     return f"{text} ± {score.factor * row[score.spread]:.{score.digits}f}"
 
 
+def _spread_text(row: Row) -> str:
+    return f"{stdev(row['repeats']['fid']):.2f}" if "repeats" in row else "-"
+
+
 def _protocol_letters(rows: Iterable[Row]) -> list[str]:
     """A letter for each row; rows whose protocols agree have the same letter."""
     distinct: list[Protocol] = []
@@ -117,6 +125,11 @@ def _notes(record: Mapping[str, Any], scores: Sequence[Score], mixed: bool) -> l
         notes.append("The rows have different protocols: compare only rows with the same letter.")
     if scores:
         notes.append("↓ less is better, ↑ more is better.")
+    if draws := record["settings"].get("repeats"):
+        notes.append(
+            f"FID SD: the standard deviation of FID over {draws} draws of latents of one generator. The spread over "
+            "trainings with other seeds has it in it. Image sets have no latents."
+        )
     for warning in dict.fromkeys(line for row in results for line in row["warnings"]):
         names = [row["name"] for row in results if warning in row["warnings"]]
         notes.append(warning if len(names) == len(results) else f"{', '.join(names)}: {warning}")

@@ -17,6 +17,7 @@ from gan.data.source import BadImage
 from gan.distributed import collectives
 from gan.errors import UsageError, UserError
 from gan.evaluation.image_streams import generator_stream, indexed_stream, random_part
+from gan.evaluation.repeats import draw_seed
 from gan.metrics.feature_pass import ImageStream
 from gan.runs import checkpoint
 from gan.runs.checkpoint import CheckpointFile, train_config_of
@@ -62,6 +63,8 @@ class Target:
     channels: int
     count: int | None
     stream: Callable[[int], ImageStream]
+    redraw: Callable[[int, int], ImageStream] | None = None
+    """`redraw(count, draw)` opens images of other latents; None for image sets."""
     facts: dict[str, Any] = field(default_factory=dict)
     """More entries for the report: step, images seen, hash of the file, conversions."""
     log: Path | None = None
@@ -202,7 +205,8 @@ class _CheckpointReader:
             resolution=config.resolution,
             channels=config.channels,
             count=None,
-            stream=lambda count: self._stream(path, count),
+            stream=lambda count: self._stream(path, count, 0),
+            redraw=lambda count, draw: self._stream(path, count, draw),
             facts={
                 "step": state["step"],
                 "images_seen": state["step"] * config.n_dis * config.batch,
@@ -214,14 +218,15 @@ class _CheckpointReader:
             config=config,
         )
 
-    def _stream(self, path: Path, count: int) -> ImageStream:
+    def _stream(self, path: Path, count: int, draw: int) -> ImageStream:
         in_memory = None
         if path == self._first:
             in_memory, self._in_memory = self._in_memory, None
         file = collectives.on_rank0(lambda: in_memory or checkpoint.read_checkpoint(path))
         generator, config, classes = restore_generator(file, ema=self._ema, device=self._device, network=self._network)
+        seed = draw_seed(self._seed, draw)
         return generator_stream(
-            generator, count, self._seed, name=str(path), latent_dim=config.latent_dim, classes=len(classes)
+            generator, count, seed, name=str(path), latent_dim=config.latent_dim, classes=len(classes)
         )
 
 

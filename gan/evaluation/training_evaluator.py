@@ -14,7 +14,9 @@ from gan.data.image_set import ImageSet
 from gan.distributed import collectives, process_group
 from gan.errors import UsageError
 from gan.evaluation.image_streams import generator_stream, image_set_stream
+from gan.evaluation.repeats import draw_seed, draws_text, fid_over_draws
 from gan.metrics.extractor import Extractor, ExtractorOptions
+from gan.metrics.feature_pass import ImageStream
 from gan.metrics.frechet import count_warning
 from gan.metrics.protocol import Protocol, protocol_differences
 from gan.metrics.reference import Reference
@@ -76,8 +78,9 @@ class TrainingEvaluator:
     """FID and other scores of the EMA generator, every `report_every` steps and after the last.
 
     A call changes neither the network nor torch's random state. It returns the log entry, or None if no score is due or
-    the log already has it, so it can be called again when a run is resumed. The checkpoint with the lowest FID is named
-    in best.json. Several ranks call it together, and rank 0 gets the scores.
+    the log already has it, so it can be called again when a run is resumed. With `report_repeats`, the entry of the
+    last step has `repeats`, as `fid_over_draws` returns it. The checkpoint with the lowest FID is named in best.json.
+    Several ranks call it together, and rank 0 gets the scores.
 
     Args:
         data: the training images, which are the real ones.
@@ -111,28 +114,44 @@ class TrainingEvaluator:
         config = self._config
         if not collectives.on_rank0(lambda: score_due(step, config, self._run)):
             return None
-        images = generator_stream(
-            network,
-            config.report_num,
-            config.seed,
-            name=f"step {step}",
-            latent_dim=config.latent_dim,
-            classes=self._classes,
-        )
-        result = score(images, self._reference(), self._extractor, self._metrics, seed=config.seed, ema=True)
+
+        def images(draw: int) -> ImageStream:
+            return generator_stream(
+                network,
+                config.report_num,
+                draw_seed(config.seed, draw),
+                name=f"step {step}",
+                latent_dim=config.latent_dim,
+                classes=self._classes,
+            )
+
+        result = score(images(0), self._reference(), self._extractor, self._metrics, seed=config.seed, ema=True)
+        repeats: dict[str, Any] = {}
+        if config.report_repeats > 1 and step == config.steps:
+            repeats["repeats"] = fid_over_draws(
+                result.get("fid"),
+                images,
+                config.report_repeats,
+                self._reference(),
+                self._extractor,
+                seed=config.seed,
+                ema=True,
+            )
         if not process_group.is_rank0():
             return None
         keys = [key for column in SCORES for key in (column.key, column.spread) if key in result]
         scores = {key: result[key] for key in keys if key}
         protocol = Protocol.from_json(result["protocol"])
         self._update_best(step, scores, protocol)
-        say(f"step {step}: {format_scores(scores)}")
+        error = f"; {draws_text(repeats['repeats']['fid'])}" if repeats else ""
+        say(f"step {step}: {format_scores(scores)}{error}")
         for line in result["warnings"]:
             if line not in self._said:  # once, not for each score
                 warn(line, printed=f"  {line}")
         self._said.update(result["warnings"])
         return {
             "scores": scores,
+            **repeats,
             "warnings": result["warnings"],
             "scored_by": f"{protocol.extractor} {protocol.weights[:12]}, "
             f"{counted(protocol.generated_count or 0, 'image')} against {protocol.reference_count:,}, "

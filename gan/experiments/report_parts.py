@@ -29,6 +29,11 @@ def number_cell(value: float | None, form: str, factor: float = 1.0) -> str:
     return "-" if value is None else form.format(value * factor)
 
 
+def row_name(row: Result) -> str:
+    """Return the name of a row of a comparison: its arm, after its setting if there is one."""
+    return f"{row['setting']}, {row['norm']}" if row["setting"] else row["norm"]
+
+
 def stopped_note(record: Record) -> str | None:
     """Return how many trainings are done, or None if all are."""
     done = len(record["trainings"])

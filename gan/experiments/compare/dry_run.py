@@ -40,7 +40,8 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
         scores = -(-config.steps // config.report_every)
         generator, discriminator = network_flop(config)
         step, image = training_flop(config, generator, discriminator), scoring_flop(config, generator)
-        scoring = training * scores * config.report_num * image / (config.steps * step)
+        scored = (scores + config.report_repeats - 1) * config.report_num  # images
+        scoring = training * scored * image / (config.steps * step)
         name = f"{setting}{' ' * bool(setting)}{arm}:"
         print(
             f"{name:<11} {counted(len(same), 'training')} of {format_duration(training)}, "

@@ -12,6 +12,7 @@ from gan.experiments.compare.conclusion import conclusions
 from gan.experiments.compare.options import lr_grid_facts
 from gan.experiments.compare.paired_tables import paired_tables
 from gan.experiments.compare.plan import ComparePlan
+from gan.experiments.compare.score_error import score_error_table
 from gan.experiments.compare.tuning_report import tuning_chart, tuning_facts, tuning_sentences, tuning_tables
 from gan.experiments.provenance import provenance_facts
 from gan.experiments.summary import Result, select_results
@@ -69,16 +70,12 @@ def _tables(record: parts.Record, plan: ComparePlan) -> list[Table]:
         steps = {"Step": [parts.number_cell(row["best_step"], "{:,.0f}") for row in rows]}
         note = "Each checkpoint is picked for its lowest FID, so optimistic. Step: the median over seeds."
         tables.append(_score_table("At the evaluation with the lowest FID", rows, "best", steps, [note]))
-        tables += paired_tables(record)
+        tables += [*paired_tables(record), *score_error_table(rows, record["trainings"])]
     if record.get("tuning"):
         tables += tuning_tables(record["tuning"])
         if not rows:
             tables[-2] = replace(tables[-2], notes=(*tables[-2].notes, *record["score_warnings"], *record["warnings"]))
     return [*tables, *([_training_table(rows)] if rows else [])]
-
-
-def _row_name(row: Result) -> str:
-    return f"{row['setting']}, {row['norm']}" if row["setting"] else row["norm"]
 
 
 def _score_cell(row: Result, kind: str, score: Score, missing: str = "-") -> str:
@@ -90,7 +87,7 @@ def _score_table(
     heading: str, rows: Sequence[Result], kind: str, more_columns: Mapping[str, list[str]], notes: list[str]
 ) -> Table:
     """Build the table of all scores; the best of each score is highlighted within each setting."""
-    columns = {"Arm": list(map(_row_name, rows))}
+    columns = {"Arm": list(map(parts.row_name, rows))}
     scores = [score for score in SCORES if all(score.key in row[kind] for row in rows)]
     for score in scores:
         columns[score.header] = [_score_cell(row, kind, score, "diverged" if row["diverged"] else "-") for row in rows]
@@ -127,7 +124,7 @@ def _outcome(row: Result) -> str:
 
 def _training_table(rows: Sequence[Result]) -> Table:
     columns = {
-        "Arm": map(_row_name, rows),
+        "Arm": map(parts.row_name, rows),
         "D parameters": [f"{row['parameters']:,}" for row in rows],
         "Added": [f"{row['added_parameters']:+,}" for row in rows],
         "Images/s": [parts.number_cell(row["images_per_second"], "{:,.0f}") for row in rows],

@@ -33,8 +33,8 @@ def read_training_result(
 
     `curve` has a list for `step`, `images`, `seconds` (of training) and each score, with one value per evaluation.
     `final` and `best` have the same of the last step and of the evaluation with the lowest FID; None if there is none.
-    `missing` lists the steps without their score. `health` has the step at which each flag was first raised, and the
-    flags at the end.
+    `fid_draws` has the final FID of each draw of latents with --report-repeats, else None. `missing` lists the steps
+    without their score. `health` has the step at which each flag was first raised, and the flags at the end.
 
     Args:
         config: configuration that the training has.
@@ -71,6 +71,7 @@ def read_training_result(
             "images_per_second": median_of(entries, "images_per_second"),
             "seconds": next((entry["seconds"] for entry in reversed(entries) if "seconds" in entry), None),
             "logged": _logged(entries),
+            "fid_draws": next((entry["repeats"]["fid"] for entry in reversed(entries) if "repeats" in entry), None),
             "grid": _grid(run, last, folder),
         }
 

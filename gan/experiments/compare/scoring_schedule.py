@@ -36,7 +36,8 @@ def with_scoring_schedule(config: TrainConfig, *, number_given: bool) -> TrainCo
         number = min(number, max(STABLE_COUNT, affordable // _FEWEST_SCORES // 100 * 100))
     every = even_interval(config.steps, max(1, min(_MOST_SCORES, affordable // number)))
     scores = -(-config.steps // every)
-    share = 1 / (1 + config.steps * step / (scores * number * image))
+    scored = (scores + config.report_repeats - 1) * number  # images
+    share = 1 / (1 + config.steps * step / (scored * image))
     when = f"every {counted(every, 'step')} and at the end" if scores > 1 else "at the end"
     say(
         f"scores: {scores} of each training, {when}, from {counted(number, 'image')}: an estimated {share:.0%} of the "
