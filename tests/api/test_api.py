@@ -243,3 +243,11 @@ def test_compare_arms(tmp_path: Path) -> None:
     assert result.run("r1").config.r1 == 0.1 and [row["norm"] for row in result.rows] == ["r1"]
     with pytest.raises(gan.UsageError, match="--arm r1: --r1: 0.1 -> 0.2"):
         gan.compare("r", arms={"r1": {"norm": "none", "r1": 0.2}}, out=tmp_path)
+
+
+def test_compare_with_tuning(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "report_every": 4, "report_num": 20, "report_repeats": 2}
+    result = gan.compare("r", norms=["sn"], tune=1, then=1, budget="steps", out=tmp_path, **settings)
+    tuned, final = result.run("sn", 0, "t1"), result.run("sn", 1)
+    assert tuned.config.d_lr == final.config.d_lr != 2e-4 and final.config.seed == 1
+    assert [row["seeds"] for row in result.rows] == [1] and len(result.record["trainings"][0]["fid_draws"]) == 2
