@@ -46,6 +46,8 @@ class Report:
     facts_heading: str = "Protocol"
     summary: tuple[str, ...] = ()
     """Sentences above the tables."""
+    first_charts: tuple[Figure, ...] = ()
+    """Charts below the first table; `charts` come after the images."""
     tables: tuple[Table, ...] = ()
     """Tables below the first."""
     more_grids: tuple[tuple[str, tuple[Figure, ...]], ...] = ()

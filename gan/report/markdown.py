@@ -15,7 +15,7 @@ def markdown_page(report: Report, folder: Path, chart_files: Sequence[Path]) -> 
 
     Args:
         folder: where the page is written; links to images are relative to it.
-        chart_files: files of `report.charts`, relative to the folder.
+        chart_files: files of `report.first_charts` and `report.charts`, relative to the folder.
     """
     filters: dict[str, Callable[..., str]] = {
         "relative": lambda path: Path(os.path.relpath(path, folder)).as_posix(),

@@ -19,7 +19,7 @@ def write_report(report: Report, folder: Path, name: str) -> None:
     (folder / images).mkdir(exist_ok=True)
     charts = {
         images / f"chart-{number}.svg": standalone_svg(chart.svg or "")
-        for number, chart in enumerate(report.charts, start=1)
+        for number, chart in enumerate((*report.first_charts, *report.charts), start=1)
     }
     pages = {
         Path(f"{name}.md"): markdown_page(report, folder, list(charts)),

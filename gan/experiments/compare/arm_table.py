@@ -1,7 +1,7 @@
 """The report's table of arms and their settings, and what is equal for all of them."""
 
-import shlex
-
+from gan.config.base import flag_name
+from gan.config.train_config import TrainConfig
 from gan.experiments import report_parts as parts
 from gan.experiments.compare.arms import images_of, unequal_fields
 from gan.experiments.compare.plan import ComparePlan
@@ -17,7 +17,7 @@ _EQUAL = {
 
 
 def arm_table(plan: ComparePlan) -> Table:
-    """A row for each arm: the flags in which it differs from the shared settings, its steps and images."""
+    """A row for each arm: the settings in which arms differ, its steps and images."""
     configs = [plan.arm_config(arm) for arm in plan.arms]
     hidden = {"steps", "report_every"}  # shown as steps and images
     hidden |= set(RATES) if plan.compare.tune else set()
@@ -27,11 +27,11 @@ def arm_table(plan: ComparePlan) -> Table:
     differing += RATES if plan.chosen else ()
     columns = {
         "Arm": [arm.name for arm in plan.arms],
-        "Settings": [shlex.join(config.flags_of(differing)) for config in configs],
+        **{flag_name(name): [_value(config, name) for config in configs] for name in differing},
         "Steps": [f"{config.steps:,}" for config in configs],
         "Real images": [f"{images_of(config):,}" for config in configs],
     }
-    notes = [f"Settings: those that differ between arms. Equal for all arms: {_EQUAL[plan.compare.budget]}."]
+    notes = [f"Equal for all arms: {_EQUAL[plan.compare.budget]}."]
     if plan.chosen:
         notes.append(
             "Learning rates, betas and n_dis: the arm's best of the random settings, by final FID with seed 0."
@@ -43,6 +43,14 @@ def arm_table(plan: ComparePlan) -> Table:
             "follows from it. The seconds that trainings took are in the table of training."
         )
     return parts.table_of("Arms", columns, notes)
+
+
+def _value(config: TrainConfig, name: str) -> str:
+    """The value of a setting in words: that of its flag, or yes, no or - for a flag without one."""
+    words = config.flags_of([name])
+    if len(words) == 1:
+        return "yes" if words == [flag_name(name)] else "no"
+    return words[1] if words else "-"
 
 
 def equality_facts(plan: ComparePlan) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ _LOGGED = (
 
 
 def comparison_charts(record: Mapping[str, Any]) -> list[Figure]:
-    """Draw differences of final FID and each score over training, for each setting; then what the runs logged besides.
+    """Draw each score over training, for each setting; then what the runs logged besides.
 
     Scores are drawn against images seen and against seconds.
 
@@ -31,7 +31,6 @@ def comparison_charts(record: Mapping[str, Any]) -> list[Figure]:
     norms = unique(record["rows"], "norm")
     for setting in unique(record["rows"], "setting"):
         results = select_results(record["trainings"], setting=setting)
-        charts += _difference_chart(record, setting)
         for score in SCORES[:1] if setting else measured_scores(results):
             title = f"{score.title}{f', setting {setting}' if setting else ''}"
             for axis, label in _AXES:
@@ -45,8 +44,13 @@ def comparison_charts(record: Mapping[str, Any]) -> list[Figure]:
     return charts
 
 
+def difference_charts(record: Mapping[str, Any]) -> list[Figure]:
+    """Draw a forest plot for each setting: final FID of each arm minus that of the reference arm, paired by seed."""
+    return [chart for setting in unique(record["rows"], "setting") for chart in _difference_chart(record, setting)]
+
+
 def _difference_chart(record: Mapping[str, Any], setting: str) -> list[Figure]:
-    """Draw the final FID of each arm minus that of the reference arm, paired by seed; nothing without a test."""
+    """Return the forest plot of a setting; nothing without a test."""
     reference = reference_arm(select_results(record["rows"], setting=setting), record["config"].get("baseline"))
     tests = select_results(record["paired"], setting=setting, primary=True)
     rows = {test["norms"][1]: test["differences"] for test in differences_from(tests, reference or "")}

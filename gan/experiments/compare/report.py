@@ -7,7 +7,7 @@ from pathlib import Path
 from gan.config.plugins import describe
 from gan.experiments import report_parts as parts
 from gan.experiments.compare.arm_table import arm_table, equality_facts
-from gan.experiments.compare.charts import comparison_charts, sample_grids
+from gan.experiments.compare.charts import comparison_charts, difference_charts, sample_grids
 from gan.experiments.compare.conclusion import conclusions
 from gan.experiments.compare.options import lr_grid_facts
 from gan.experiments.compare.paired_tables import paired_tables
@@ -44,6 +44,7 @@ def comparison_report(record: parts.Record, folder: Path) -> Report:
     return Report(
         title=f"{config['train']['preset']} on {images}: {', '.join(parts.unique(record['trainings'], 'norm'))}",
         first=replace(first, notes=(*first.notes, *notes)),
+        first_charts=tuple(difference_charts(tested)),
         stopped=parts.stopped_note(record),
         grids=grids,
         charts=(*comparison_charts(tested), *(tuning_chart(tuning) if tuning else ()), *charts),
@@ -156,13 +157,19 @@ def _notes(record: parts.Record) -> list[str]:
     notes.append("↓ less is better, ↑ more is better. Scores are those of the EMA generator.")
     if any(row["diverged"] for row in rows):
         notes.append(f"{parts.DIVERGED_NOTE}; in the charts they are lines of their own.")
-    for result in record["trainings"]:
-        if result["diverged"]:
-            setting = f"setting {result['setting']}, " if result["setting"] else ""
-            best = f"; its lowest FID until then: {result['best']['fid']:.2f}" if result["best"] else ""
-            training = f"{setting}{result['norm']}, seed {result['seed']}"
-            notes.append(f"{training} diverged after step {result['diverged']['step']:,}{best}.")
+    notes += _diverged_notes(record["trainings"])
     return notes
+
+
+def _diverged_notes(trainings: Sequence[Result]) -> list[str]:
+    """Return a line for each arm and setting: after which step each seed diverged, and its lowest FID until then."""
+    seeds: dict[str, list[str]] = {}
+    for result in trainings:
+        if result["diverged"]:
+            best = f", lowest FID until then {result['best']['fid']:.2f}" if result["best"] else ""
+            text = f"seed {result['seed']} after step {result['diverged']['step']:,}{best}"
+            seeds.setdefault(parts.row_name(result), []).append(text)
+    return [f"{name} diverged: {'; '.join(texts)}." for name, texts in seeds.items()]
 
 
 def _facts(record: parts.Record, plan: ComparePlan) -> list[tuple[str, str]]:

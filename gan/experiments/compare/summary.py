@@ -162,6 +162,6 @@ def comparison_warnings(done: Sequence[Result], plan: ComparePlan) -> list[str]:
         if result["missing"]:
             steps = ", ".join(f"{step:,}" for step in result["missing"])
             lines.append(f"{result['folder']} has no score at step {steps}; the curves omit it.")
-        if result["grid"] is None:
-            lines.append(f"{result['folder']} has no sample grid, so none is shown.")
+    if without := [result["folder"] for result in done if result["grid"] is None]:
+        lines.append(f"No sample grid, so none is shown: {', '.join(without)}.")
     return lines

@@ -85,7 +85,7 @@ def test_missing_scores(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert log.read_text().splitlines()[-1] == whole.splitlines()[-1]
     assert record["warnings"] == [
         "sn-seed0 has no score at step 2; the curves omit it.",
-        "msn-seed0 has no sample grid, so none is shown.",
+        "No sample grid, so none is shown: msn-seed0.",
     ]
 
 

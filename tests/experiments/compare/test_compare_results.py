@@ -188,7 +188,7 @@ def test_divergence_is_recorded_and_the_others_go_on(
     assert rows["sn"]["final"]["fid"]["values"] == [found["sn-seed1"]["final"]["fid"]]
     assert record["paired"][0]["seeds_used"] == [1] and record["paired"][0]["left_out"] == [0]
     text = (tmp_path / RUN / "report.md").read_text()
-    assert "sn, seed 0 diverged after step 3; its lowest FID until then: " in text
+    assert "sn diverged: seed 0 after step 3, lowest FID until then " in text
     assert "sn, seed 0: diverged from" in text  # a line of the charts
     assert ", because one of the two arms was not trained to the end: 0." in text
     assert "Diverged trainings, which are left out: sn 1 of 2, none 1 of 2." in text
