@@ -45,8 +45,23 @@ def test_report_scores_as_one_process_does(tmp_path: Path, whole: Path, data: Pa
     """Batches of 32: 100 images are four, the last one small; 24 real ones are one, so that a rank has none."""
     run = whole / "checkpoints" / "r"
     extractor = ExtractorOptions(features="digits", device="cpu", batch=32)
-    alone = ask(tmp_path / "alone", run, extractor=extractor, num=100, data=str(data))
-    flags = ("--num", 100, "--features", "digits", "--batch", 32, "--device", "cpu", "--data", data, "--out", "out")
+    alone = ask(tmp_path / "alone", run, extractor=extractor, num=100, data=str(data), repeats=2)
+    flags = (
+        "--repeats",
+        2,
+        "--num",
+        100,
+        "--features",
+        "digits",
+        "--batch",
+        32,
+        "--device",
+        "cpu",
+        "--data",
+        data,
+        "--out",
+        "out",
+    )
     ended = command(tmp_path / "job", 2, "report", run, *flags)
     assert [end.code for end in ended] == [0, 0], ended
     assert "wrote out/report.html" in ended[0].told and ended[1].told == "" and ended[1].printed == ""
@@ -55,6 +70,7 @@ def test_report_scores_as_one_process_does(tmp_path: Path, whole: Path, data: Pa
     for ours, theirs in zip(record["results"], alone["results"], strict=True):
         for name in ("fid", "inception_score", "inception_score_std", "kid", "kid_std", "precision", "recall"):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-9, abs=1e-9), name
+        assert ours["repeats"]["fid"] == pytest.approx(theirs["repeats"]["fid"], rel=1e-9)
         assert ours["protocol"]["reference_content"] == theirs["protocol"]["reference_content"]
     assert (tmp_path / "job/out/report-images/001.png").exists()
 
@@ -62,11 +78,13 @@ def test_report_scores_as_one_process_does(tmp_path: Path, whole: Path, data: Pa
 def test_scores_while_training(tmp_path: Path, data: Path) -> None:
     """The ranks look together; one process that scores the checkpoint comes to the same."""
     flags = ("--report-every", 4, "--report-num", 70, "--features", "digits", "--steps", 4, "--g-lr", 0.1)
+    flags += ("--report-repeats", 2)
     ended = train(tmp_path, 2, *SMALL, *flags, "--data", data)
     assert [end.code for end in ended] == [0, 0], ended
     (logged,) = [e for e in log.read_log(tmp_path / "checkpoints" / "r" / "log.jsonl") if "scores" in e]
     newest = checkpoint.list_checkpoints(tmp_path / "checkpoints" / "r")[-1]
-    alone = ask(tmp_path / "alone", newest, num=70, data=str(data), metrics=("fid", "is"))["results"][0]
+    alone = ask(tmp_path / "alone", newest, num=70, data=str(data), metrics=("fid", "is"), repeats=2)["results"][0]
     for name in ("fid", "inception_score"):
         assert logged["scores"][name] == pytest.approx(alone[name], rel=1e-9)
+    assert logged["repeats"]["fid"] == pytest.approx(alone["repeats"]["fid"], rel=1e-9)
     assert RunDirectory("r", tmp_path).read_best()["step"] == 4
