@@ -68,4 +68,4 @@ def test_missing_inception_weights(
     refused(call, 1, "set MSN_GAN_INCEPTION=FILE", f"classify features --data {image_folder}", command=words)
     told = call(*words)[1]
     assert ("--report-every 0" in told) == (command == "train")
-    assert "--inception-weights" not in told and "--features digits" not in told
+    assert "--features-weights" not in told and "--features digits" not in told
