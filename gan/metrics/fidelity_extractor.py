@@ -19,6 +19,7 @@ from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.weights_file import FLAG, PublishedWeights, locate_weights
 from gan.utils.environment import package_versions
 from gan.utils.optional_packages import require_packages
+from gan.utils.random_streams import seeded_globally
 
 _REQUIREMENT = "'torch-fidelity>=0.4,<0.5'"  # as in the extra `features`
 _RESIZING = "torch-fidelity's (TensorFlow 1's) bilinear to 224"
@@ -109,7 +110,8 @@ def _clip(path: Path) -> Any:
     from torch_fidelity.feature_extractor_clip import FeatureExtractorCLIP
 
     try:
-        with warnings.catch_warnings():
+        # The network starts from random weights: keep the caller's random state.
+        with warnings.catch_warnings(), seeded_globally(0):
             warnings.simplefilter("ignore")  # TorchScript, the form of the file, is deprecated
             extractor = FeatureExtractorCLIP("clip-vit-b-32", ["clip"], feature_extractor_weights_path=str(path))
         shape = tuple(extractor.model.visual.conv1.weight.shape)

@@ -18,7 +18,7 @@ def test_one_flag_chooses_the_extractor(capsys: pytest.CaptureFixture[str], comm
     with pytest.raises(SystemExit):
         main([*command.split(), "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "inception, digits or classifier:FILE; auto: digits" in text
+    assert "inception, digits, classifier:FILE, dinov2, dinov2:s, :b or :g, or clip; auto: digits" in text
     assert "--report-features" not in text
 
 
