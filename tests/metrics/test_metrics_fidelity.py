@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import subprocess
+import sys
 import urllib.request
 import warnings
 from collections.abc import Callable
@@ -307,3 +309,8 @@ def test_without_torch_fidelity(features: str, dinov2_file: Path, monkeypatch: p
     needs = "'torch-fidelity>=0.4,<0.5'"
     expected = f"--features {features}: needs {needs}, not installed here; run: pip install {needs}"
     assert str(error.value) == expected
+
+
+def test_torch_fidelity_is_imported_when_an_extractor_is_created() -> None:
+    code = "import sys, gan.metrics.extractors; assert 'torch_fidelity' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -22,9 +22,9 @@ _EXTRACTOR_FLOP = {
     "digits": 2e6,
     "classifier": 1e9,
     "dinov2": 1.62e11,
-    "dinov2:s": 1.2e10,
-    "dinov2:b": 4.6e10,
-    "dinov2:g": 5.9e11,
+    "dinov2:s": 1.22e10,
+    "dinov2:b": 4.63e10,
+    "dinov2:g": 5.99e11,
     "clip": 8.8e9,
 }
 """Of an image; of a classifier, roughly."""
