@@ -101,6 +101,7 @@ def score(
     features: str = "auto",
     preprocess: str | None = None,
     precision: str = "fp32",
+    features_weights: PathLike | None = None,
     inception_weights: PathLike | None = None,
     allow_other_weights: bool = False,
     batch: int | None = None,
@@ -130,12 +131,14 @@ def score(
             targets the smallest of these numbers.
         seed: of generated images, subsets and splits.
         repeats: draws of latents from each of which the FID of a checkpoint is computed.
-        features: "inception", "digits", "classifier:FILE", or your own as "file.py:name"; "auto": digits for the
-            digits, else inception.
+        features: "inception", "digits", "classifier:FILE", "dinov2", "dinov2:s", "dinov2:b", "dinov2:g", "clip", or
+            your own as "file.py:name"; "auto": digits for the digits, else inception.
         preprocess: for Inception: "pytorch-fid", "torch-fidelity" or "clean"; None: pytorch-fid.
         precision: of the extractor, "fp32" or "bf16".
-        inception_weights: file of Inception's weights; None: $MSN_GAN_INCEPTION, or a download.
-        allow_other_weights: accept Inception weights that were not published.
+        features_weights: file of the weights of inception, dinov2 or clip; None: $MSN_GAN_INCEPTION, $MSN_GAN_DINOV2
+            or $MSN_GAN_CLIP, or a download.
+        inception_weights: the former name of `features_weights`.
+        allow_other_weights: accept weights of Inception or CLIP that were not published.
         batch: images in a batch of the extractor; None: a size that suits the device.
         ema: score the EMA generator, not the trained one.
         mixed_protocols: allow scores with different protocols in one report.
@@ -167,8 +170,11 @@ def score(
         check_int("--batch", batch, 1)
         plugins.allow(FEATURES.references(features))
         norms = (norm,) if isinstance(norm, str) else tuple(norm)
+        if features_weights is not None and inception_weights is not None:
+            raise UsageError("--inception-weights: is the former name of --features-weights; give one")
+        weights = optional_path(inception_weights if features_weights is None else features_weights)
         extractor = ExtractorOptions(
-            features, preprocess, precision, optional_path(inception_weights), allow_other_weights, batch, device, norms
+            features, preprocess, precision, weights, allow_other_weights, batch, device, norms
         )
         options = EvaluationOptions(
             targets=names,

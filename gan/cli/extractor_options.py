@@ -17,8 +17,8 @@ _FLAGS = (
         "--features",
         default="auto",
         show_default=True,
-        help="Feature extractor: inception, digits or classifier:FILE; auto: digits for the digits, else inception. Or "
-        "your own, as file.py:name or package.module:name.",
+        help="Feature extractor: inception, digits, classifier:FILE, dinov2, dinov2:s, :b or :g, or clip; auto: digits "
+        "for the digits, else inception. Or your own, as file.py:name or package.module:name.",
     ),
     click.option(
         "--norm",
@@ -35,12 +35,16 @@ _FLAGS = (
         help="bf16 is faster; its scores compare with each other only.",
     ),
     click.option(
+        "--features-weights",
         "--inception-weights",
         "weights",
         type=click.Path(path_type=Path),
-        help="File of Inception's weights.  [default: $MSN_GAN_INCEPTION, or a download]",
+        help="File of the weights of inception, dinov2 or clip.  [default: $MSN_GAN_INCEPTION, $MSN_GAN_DINOV2 or "
+        "$MSN_GAN_CLIP, or a download]",
     ),
-    click.option("--allow-other-weights", is_flag=True, help="Accept Inception weights that were not published."),
+    click.option(
+        "--allow-other-weights", is_flag=True, help="Accept weights of Inception or CLIP that were not published."
+    ),
     click.option("--batch", type=click.IntRange(1), help="Images in a batch.  [default: depends on the device]"),
 )
 

@@ -32,7 +32,7 @@ AUGMENTATIONS = Registry(
 )
 FEATURES = FeatureRegistry(
     "--features",
-    ("inception", "digits", "classifier"),
+    ("inception", "digits", "classifier", "dinov2", "dinov2:s", "dinov2:b", "dinov2:g", "clip"),
     table="gan.metrics.extractors:EXTRACTORS",
     group="msn_gan.features",
     adapt="gan.metrics.own_extractor:own_extractor",

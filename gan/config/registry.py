@@ -100,7 +100,10 @@ class Registry:
 
 
 class FeatureRegistry(Registry):
-    """The feature extractors: names, `auto`, `classifier:FILE`, and references."""
+    """The feature extractors: names, `auto`, `classifier:FILE`, and references.
+
+    `dinov2` and `dinov2:l` are the same; the first is stored.
+    """
 
     def __iter__(self) -> Iterator[str]:
         yield "auto"
@@ -108,28 +111,35 @@ class FeatureRegistry(Registry):
 
     def canonical(self, value: str) -> str:
         """See `Registry.canonical`."""
+        if value == "dinov2:l":
+            return "dinov2"
         return value if _takes_no_code(value) else super().canonical(value)
 
     def problem(self, value: str) -> str | None:
         """See `Registry.problem`."""
-        if _takes_no_code(value):
+        value = self.canonical(value)
+        if _takes_no_code(value) or value in self.names:
             return None
         name, _, file = value.partition(":")
-        return (
-            "only classifier takes a file, as classifier:FILE"
-            if file and name in self.names
-            else super().problem(value)
-        )
+        return _part_problem(name, self.names) if file and name in self.names else super().problem(value)
 
     def references(self, value: str) -> list[str]:
         """See `Registry.references`."""
-        return [] if _takes_no_code(value) else super().references(value)
+        value = self.canonical(value)
+        return [] if _takes_no_code(value) or value in self.names else super().references(value)
 
 
 def _attribute(place: str) -> Any:
     """The object at `module:attribute`."""
     module, _, attribute = place.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def _part_problem(name: str, names: tuple[str, ...]) -> str:
+    """The reason why what follows the colon of a built-in name is not valid."""
+    if parts := [other for other in names if other.startswith(f"{name}:")]:
+        return f"choose from {', '.join((name, *parts))}"
+    return "only classifier takes a file, as classifier:FILE"
 
 
 def _takes_no_code(features: str) -> bool:

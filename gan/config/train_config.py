@@ -79,8 +79,8 @@ class TrainConfig(Config):
     )
     features: str = config_field(
         "auto",
-        "feature extractor of the scores: inception, digits or classifier:FILE; auto: digits for --data digits, "
-        "else inception",
+        "feature extractor of the scores: inception, digits, classifier:FILE, dinov2, dinov2:s, :b or :g, or clip; "
+        "auto: digits for --data digits, else inception",
         choices=FEATURES,
         free=True,
         key="report_features",

@@ -25,9 +25,9 @@ class ExtractorOptions:
     precision: str = "fp32"
     """`fp32` or `bf16`; bf16 changes FID."""
     weights: Path | None = None
-    """The weights file of Inception, or the checkpoint of a classifier."""
+    """The weights file of Inception, DINOv2 or CLIP, or the checkpoint of a classifier."""
     allow_other_weights: bool = False
-    """Accept Inception weights other than the published ones; their hash goes into the protocol."""
+    """Accept weights of Inception or CLIP other than the published ones; their hash goes into the protocol."""
     batch: int | None = None
     """Images in one forward pass; None: a size that suits the device."""
     device: str = "auto"
@@ -39,7 +39,7 @@ class ExtractorOptions:
     def given_flags(self) -> list[str]:
         """The flags whose values differ from the defaults."""
         changed = [item.name for item in fields(self) if getattr(self, item.name) != item.default]
-        flags = {"weights": "--inception-weights"}
+        flags = {"weights": "--features-weights"}
         return [flags.get(name, f"--{name.replace('_', '-')}") for name in changed if name != "device"]
 
     def like(self, protocol: Protocol) -> ExtractorOptions:

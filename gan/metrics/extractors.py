@@ -12,8 +12,9 @@ from gan.errors import UsageError, UserError
 from gan.metrics.classifier_extractor import ClassifierExtractor
 from gan.metrics.digits import DigitsExtractor
 from gan.metrics.extractor import Extractor, ExtractorOptions
+from gan.metrics.fidelity_extractor import ClipExtractor, Dinov2Extractor
 from gan.metrics.inception_extractor import InceptionExtractor
-from gan.metrics.inception_weights import NoWeights
+from gan.metrics.weights_file import FLAG, NoWeights
 from gan.runs.command_line import program_name
 from gan.utils.progress import working
 
@@ -22,7 +23,13 @@ EXTRACTORS: dict[str, Callable[[ExtractorOptions], Extractor]] = {
     "inception": InceptionExtractor,
     "digits": DigitsExtractor,
     "classifier": ClassifierExtractor,
+    "dinov2": Dinov2Extractor,
+    "dinov2:s": Dinov2Extractor,
+    "dinov2:b": Dinov2Extractor,
+    "dinov2:g": Dinov2Extractor,
+    "clip": ClipExtractor,
 }
+_WITHOUT_FILE = ("digits", "classifier")  # built-in names that do not take a file of weights by its flag
 
 
 def create_extractor(options: ExtractorOptions, data: str | None = None, *, otherwise: str = "") -> Extractor:
@@ -32,7 +39,7 @@ def create_extractor(options: ExtractorOptions, data: str | None = None, *, othe
 
     Args:
         data: the real images; their name decides which extractor is the default.
-        otherwise: how the command works without an extractor, for the message that the Inception weights are missing.
+        otherwise: how the command works without an extractor, for the message that weights are missing.
 
     Raises:
         UsageError: no such extractor, or an option that it does not have.
@@ -45,9 +52,10 @@ def create_extractor(options: ExtractorOptions, data: str | None = None, *, othe
     name = "classifier" if is_classifier else FEATURES.canonical(features)
     if problem := FEATURES.problem(name):
         raise UsageError(f"--features {features}: {problem}")
-    if name != "inception" and (options.preprocess or options.weights):
-        flag = "--preprocess" if options.preprocess else "--inception-weights"
-        raise UsageError(f"{flag}: is for --features inception, not for {features}")
+    if options.preprocess and name != "inception":
+        raise UsageError(f"--preprocess: is for --features inception, not for {features}")
+    if options.weights and (name in _WITHOUT_FILE or name not in EXTRACTORS):
+        raise UsageError(f"{FLAG}: is for --features inception, dinov2 or clip, not for {features}")
     if options.norm and not is_classifier:
         raise UsageError(f"--norm: is for --features classifier:FILE, not for {features}")
     weights = Path(features.partition(":")[2]) if is_classifier else options.weights

@@ -182,6 +182,8 @@ def test_compare_gives_the_record_of_the_command(tmp_path: Path, monkeypatch: py
         (lambda: gan.sample("r", out="a.jpg"), "sample r --out a.jpg"),
         (lambda: gan.score("r", metrics="fit"), "report r --metrics fit"),
         (lambda: gan.score("none"), "report none"),
+        (lambda: gan.score("r", features_weights="no.pth"), "report r --features-weights no.pth"),
+        (lambda: gan.score("r", inception_weights="no.pth"), "report r --inception-weights no.pth"),
         (lambda: gan.score("r", data="digits", ref="a.npz"), "report r --data digits --ref a.npz"),
         (lambda: gan.compare("x", norms=["sn", "ms"]), "compare x --norms sn,ms"),
         (lambda: gan.compare("r", norms=["sn", "msn"]), "compare r --norms sn,msn"),
@@ -218,6 +220,10 @@ def test_errors_are_those_of_the_commands(
         (lambda: gan.score("r", num=1), "--num 1: must be at least 2"),
         (lambda: gan.score("r", seed=2**32), "--seed 4294967296: must be at most 4294967295"),
         (lambda: gan.score("r", split="all"), "--split all: choose from train, test"),
+        (
+            lambda: gan.score("r", features_weights="a", inception_weights="b"),
+            "--inception-weights: is the former name",
+        ),
         (lambda: gan.score([]), "TARGET: give at least one"),
     ],
 )

@@ -18,7 +18,7 @@ def test_one_flag_chooses_the_extractor(capsys: pytest.CaptureFixture[str], comm
     with pytest.raises(SystemExit):
         main([*command.split(), "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "inception, digits or classifier:FILE; auto: digits" in text
+    assert "inception, digits, classifier:FILE, dinov2, dinov2:s, :b or :g, or clip; auto: digits" in text
     assert "--report-features" not in text
 
 
@@ -68,4 +68,4 @@ def test_missing_inception_weights(
     refused(call, 1, "set MSN_GAN_INCEPTION=FILE", f"classify features --data {image_folder}", command=words)
     told = call(*words)[1]
     assert ("--report-every 0" in told) == (command == "train")
-    assert "--inception-weights" not in told and "--features digits" not in told
+    assert "--features-weights" not in told and "--features digits" not in told

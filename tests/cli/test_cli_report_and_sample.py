@@ -119,9 +119,9 @@ BAD_REPORTS = {
     "features": (["images", "--data", "images", "--features", "vgg"], 2, "--features vgg: choose from auto, inception"),
     "classifier": (["images", "--data", "images", "--features", "classifier:no.pt"], 1, "no.pt: cannot be read"),
     "no weights": (
-        ["images", "--data", "images", "--inception-weights", "no.pth"],
+        ["images", "--data", "images", "--features-weights", "no.pth"],
         1,
-        "--inception-weights no.pth: no such file; get it from https://",
+        "--features-weights no.pth: no such file; get it from https://",
     ),
     "preprocess": (
         ["images", "--data", "digits", "--preprocess", "clean"],

@@ -8,6 +8,7 @@ import pytest
 
 from gan.config import choices
 from gan.export.formats import FORMATS
+from gan.metrics.extractors import EXTRACTORS
 from gan.models import NETWORKS
 from gan.models.classifiers import CLASSIFIERS
 from gan.models.dcgan import BOTTOM
@@ -28,6 +29,7 @@ from gan.norm import NORMS
         (choices.LOSSES.names, LOSSES),
         (choices.AUGMENTATIONS.names, AUGMENTATIONS),
         (choices.EXPORT_FORMATS, FORMATS),
+        (choices.FEATURES.names, EXTRACTORS),
     ],
 )
 def test_names_are_those_of_the_table(names: tuple[object, ...], table: Collection[object]) -> None:

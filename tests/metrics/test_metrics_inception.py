@@ -208,7 +208,7 @@ class TestBadWeights:
             create_extractor(ExtractorOptions("inception"), data)
         text = str(error.value)
         assert "\n" not in text and advice in text
-        assert "--inception-weights" not in text  # `train` and `compare` do not have it
+        assert "--features-weights" not in text  # `train` and `compare` do not have it
         if data != "digits":
             training = next(ClassifyConfig.from_dict({"norms": ["bn"]}).trainings())
             assert text.endswith(f"classifier:checkpoints/features/{training.name}/classifier.pt")
@@ -243,7 +243,7 @@ class TestBadWeights:
         with pytest.raises(UserError, match="give the published file"):
             locate_inception_weights(inception_weights)
         assert locate_inception_weights(inception_weights, allow_other_weights=True).sha256 != SHA256
-        with pytest.raises(UserError, match="--inception-weights .*absent.pth: no such file"):
+        with pytest.raises(UserError, match="--features-weights .*absent.pth: no such file"):
             locate_inception_weights(tmp_path / "absent.pth")
         monkeypatch.setenv("MSN_GAN_INCEPTION", str(tmp_path / "gone.pth"))
         with pytest.raises(UserError, match="MSN_GAN_INCEPTION .*gone.pth: no such file"):

@@ -17,7 +17,17 @@ from gan.utils.progress import say, working
 SHARE = 0.2  # of the time of a training with its scores
 _MOST_SCORES = 10
 _FEWEST_SCORES = 3  # with fewer, scores of fewer images are preferred
-_EXTRACTOR_FLOP = {"inception": 1.14e10, "digits": 2e6, "classifier": 1e9}  # of an image; of a classifier, roughly
+_EXTRACTOR_FLOP = {
+    "inception": 1.14e10,
+    "digits": 2e6,
+    "classifier": 1e9,
+    "dinov2": 1.62e11,
+    "dinov2:s": 1.22e10,
+    "dinov2:b": 4.63e10,
+    "dinov2:g": 5.99e11,
+    "clip": 8.8e9,
+}
+"""Of an image; of a classifier, roughly."""
 _SLOWER = 2.4  # time of an operation in scoring (fp32) relative to training (bf16); measured 1.9 to 2.8 on a CPU
 
 
@@ -69,7 +79,7 @@ def training_flop(config: TrainConfig, generator: float, discriminator: float) -
 
 def scoring_flop(config: TrainConfig, generator: float) -> float:
     """Return the operations of an image of a score, in operations of training, which are faster."""
-    features = config.features.partition(":")[0]
+    features = "classifier" if config.features.startswith("classifier:") else config.features
     if features == "auto":
         features = "digits" if config.data == "digits" else "inception"
     return _SLOWER * (generator + _EXTRACTOR_FLOP.get(features, _EXTRACTOR_FLOP["inception"]))
