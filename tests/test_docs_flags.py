@@ -13,10 +13,11 @@ from gan import cli
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _OTHERS = {"--help", "--index-url", "--logdir"}  # of click, pip and TensorBoard
-_LAUNCHERS = set(
-    "--array --cpus-per-task --gpus --gpus-per-node --job-name --nodes --ntasks-per-node --signal --time "  # SLURM
-    "--master-addr --master-port --nnodes --node-rank --no-python --nproc-per-node --standalone --shutdown-timeout".split()
+_SLURM = "--array --cpus-per-task --gpus --gpus-per-node --job-name --nodes --ntasks-per-node --signal --time"
+_TORCHRUN = (
+    "--master-addr --master-port --nnodes --node-rank --no-python --nproc-per-node --standalone --shutdown-timeout"
 )
+_LAUNCHERS = {*_SLURM.split(), *_TORCHRUN.split()}
 
 
 def flags_of(command: click.Command) -> set[str]:

@@ -12,10 +12,11 @@ from gan.config import plugins
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.experiments.compare.arms import Arm, arm_of, common_interval, images_of, norm_arm, with_equal_images
+from gan.experiments.compare.experiment import run_comparison
 from gan.experiments.compare.options import build_plan, compare_command
 from gan.experiments.compare.plan import CompareConfig, ComparePlan
 from tests.helpers.commands import Call
-from tests.helpers.comparisons import SMALL, compare
+from tests.helpers.comparisons import RUN, SMALL
 
 R1 = {"norm": "none", "r1": 0.1}
 GP = {"norm": "none", "loss": "wgan", "gradient_penalty": 10.0, "n_dis": 2}
@@ -153,8 +154,15 @@ def test_from_the_command_line_and_a_file(call: Call, tmp_path: Path) -> None:
 
 
 def test_a_comparison_of_arms(tmp_path: Path) -> None:
-    record = compare(tmp_path, norms=["sn"], seeds=1)
-    assert [row["norm"] for row in record["rows"]] == ["sn"]
+    arms = {"r1": {"norm": "none", "r1": 0.1, "flip": True}, "gp": GP}
+    given = {**SMALL, "norms": ["sn"], "seeds": 1}
+    assert run_comparison("r", None, None, given, root=tmp_path, device="cpu", arms=arms) is None
+    record = json.loads((tmp_path / RUN / "report.json").read_text())
+    assert [row["norm"] for row in record["rows"]] == ["sn", "r1", "gp"]
+    page = (tmp_path / RUN / "report.md").read_text()
+    assert "| Arm | --flip | --norm | --loss | --r1 | --gradient-penalty | --n-dis | Steps | Real images |" in page
+    assert "| r1 | yes | none | hinge | 0.1 | 0.0 | 1 | 4 | 32 |" in page
+    assert "| gp | no | none | wgan | 0.0 | 10.0 | 2 | 2 | 32 |" in page
 
 
 def test_own_code_of_an_arm(call: Call, tmp_path: Path) -> None:

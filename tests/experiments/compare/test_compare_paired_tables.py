@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gan.experiments.compare.charts import comparison_charts
+from gan.experiments.compare.charts import difference_charts
 from gan.experiments.compare.paired_tables import paired_tables
 from gan.experiments.compare.report import comparison_report
 from gan.report.document import Table
@@ -97,9 +97,9 @@ def test_pages(arms: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_chart_of_differences() -> None:
     record = comparison_record({"sn": [10.0, 12.0, 11.0, 9.0], "msn": [9.0, 10.0, 10.5, 8.0], "bn": [None] * 4})
-    chart = comparison_charts(record)[0]
+    (chart,) = difference_charts(record)
     assert chart.alt.startswith("FID minus that of msn: sn 1.12 ± 1.00")
     assert chart.caption == "FID minus that of msn (lines are 95 % intervals)"
     few = comparison_record({"sn": [10.0, 12.0], "msn": [9.0, 10.0]}, baseline="sn")
-    assert comparison_charts(few)[0].caption == "FID minus that of sn (thin marks are single seeds)"
-    assert not any("minus" in chart.alt for chart in comparison_charts(comparison_record({"sn": [10.0]})))
+    assert difference_charts(few)[0].caption == "FID minus that of sn (thin marks are single seeds)"
+    assert not difference_charts(comparison_record({"sn": [10.0]}))

@@ -114,7 +114,7 @@ def test_the_first_measurement_holds(tmp_path: Path, measured: list[list[str]]) 
     assert steps == {"sn": [2, 4], "msn": [1, 2]}
     assert record["config"]["step_times"] == {"sn": 1.0, "msn": 2.0}
     page = (tmp_path / RUN / "report.md").read_text()
-    assert "| msn | --norm msn | 2 | 16 | 2.00 |" in page and "the time of training, by measurement" in page
+    assert "| msn | msn | 2 | 16 | 2.00 |" in page and "the time of training, by measurement" in page
     compare(tmp_path, seeds=2)
     assert len(measured) == 1, "a resumed comparison keeps its times"
     compare(tmp_path, norms=["bn"])

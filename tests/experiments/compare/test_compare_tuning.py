@@ -173,7 +173,7 @@ def test_a_tuned_comparison(tuned: Path) -> None:
         assert text in page
     assert "--then SEEDS" not in page
     rates = random_setting(chosen["sn"])
-    assert f"--norm sn --g-lr {rates['g_lr']} --d-lr {rates['d_lr']}" in (tuned / RUN / "report.md").read_text()
+    assert f"| sn | sn | {rates['g_lr']} | {rates['d_lr']} |" in (tuned / RUN / "report.md").read_text()
 
 
 def test_tuning_alone_tests_nothing(tmp_path: Path, tuned: Path) -> None:
