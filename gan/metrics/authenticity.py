@@ -29,7 +29,7 @@ _BLOCK = 1024  # rows and columns of a block of distances: 8 MiB
 class Nearest(NamedTuple):
     """The nearest real image of each of M images."""
 
-    index: Tensor
+    indices: Tensor
     """Index of the real image, int64 (M,); the first of several at the same distance."""
     squared_distance: Tensor
     """Squared distance to it, float64 (M,)."""
@@ -103,7 +103,7 @@ def auth_pct(found: Nearest, real_radii: Tensor) -> float:
     """
     if len(real_radii) < 2:
         raise ValueError(f"AuthPct needs at least 2 real images, got {len(real_radii)}")
-    return 100 * float((found.squared_distance > real_radii[found.index]).double().mean())
+    return 100 * float((found.squared_distance > real_radii[found.indices]).double().mean())
 
 
 def copying_ratios(found: Nearest, real_radii: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ def copying_ratios(found: Nearest, real_radii: Tensor) -> Tensor:
     It is 0 for an exact copy, and infinite near an image that is in the training set twice. Arguments as for
     `auth_pct`.
     """
-    ratios = (found.squared_distance / real_radii[found.index]).sqrt()
+    ratios = (found.squared_distance / real_radii[found.indices]).sqrt()
     return ratios.masked_fill(found.squared_distance == 0, 0.0)
 
 

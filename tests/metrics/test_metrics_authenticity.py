@@ -54,7 +54,7 @@ class TestNearest:
         rows: list[int] = []
         found = nearest(real, queries, device=device, advance=rows.append)
         distances = pairwise(queries, real)
-        assert found.index.tolist() == distances.argmin(axis=1).tolist()
+        assert found.indices.tolist() == distances.argmin(axis=1).tolist()
         np.testing.assert_allclose(found.squared_distance.sqrt().numpy(), distances.min(axis=1), rtol=1e-12)
         assert sum(rows) == len(queries)
 
@@ -63,7 +63,7 @@ class TestNearest:
         real = np.random.default_rng(1).normal(1e3, 1, (10, 64)).astype(np.float32)
         real[9] = real[2]
         found = nearest(real, real)
-        assert found.index.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 2]
+        assert found.indices.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 2]
         assert found.squared_distance.tolist() == [0] * 10
 
     def test_wrong_arguments(self) -> None:
