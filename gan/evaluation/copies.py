@@ -150,8 +150,8 @@ def copy_figures(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Figure
             else:
                 ratios = [image["ratio"] for image in copies[name]]
                 what = (
-                    f"the {len(ratios)} most copied of {protocol['generated_count']:,} images; {below}. The ratio of "
-                    "their distance to the nearest real image, and of that to its own nearest real image, is "
+                    f"the {len(ratios)} most copied of {protocol['generated_count']:,} images; {below}. Distance to "
+                    "the nearest real image in features, divided by the distance of that to its own nearest: "
                     f"{_ratio(ratios[0])} (left) to {_ratio(ratios[-1])} (right)"
                 )
             alt = f"Generated images of {row['name']} above their nearest real images, in a grid"

@@ -26,6 +26,9 @@ _FACT_NAMES = {
     "ema": "EMA generator",
     "neighbours": "k of precision and recall",
     "ct_cells": "cells of C_T",
+    "held_out": "held-out images",
+    "held_out_content": "held-out content",
+    "held_out_count": "held-out count",
 }
 
 Row = Mapping[str, Any]

@@ -15,6 +15,7 @@ from gan.metrics import authenticity
 from gan.metrics.authenticity import CELLS, Nearest
 from gan.metrics.distances import Features
 from gan.metrics.reference import Reference
+from gan.utils.counted import counted
 from gan.utils.progress import progress, working
 from gan.utils.random_streams import COPIES, random_stream
 
@@ -22,6 +23,7 @@ SHOWN = 10
 """Generated images in each list of `copy_scores`."""
 
 _FEW_HELD_OUT = 100  # below which a warning is given
+_MOST_TRAINED_ON = 0.01  # share of held-out images with the features of a training image, above which one is given
 
 
 @dataclass(eq=False)
@@ -43,6 +45,22 @@ class HeldOut:
                 predict = authenticity.fit_cells(training).predict
             self._against = real, _Split(found, predict, predict(np.asarray(held_out)))
         return self._against[1]
+
+    def warnings(self) -> list[str]:
+        """Reasons to doubt the scores of the last `against`, a line each."""
+        if self._against is None:
+            return []
+        real, split = self._against
+        count, lines = len(split.cells), []
+        if count < _FEW_HELD_OUT:
+            lines.append(f"C_T from {counted(count, 'held-out image')} detects strong copying only")
+        same = int((split.nearest.squared_distance == 0).sum())
+        if same > _MOST_TRAINED_ON * count:
+            lines.append(
+                f"C_T is too high: {same:,} of the {count:,} held-out images have the same features as an image of "
+                f"{real.name}, so they are not held out"
+            )
+        return lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +140,3 @@ def copy_facts(held_out: HeldOut | None) -> dict[str, Any]:
         "held_out_count": images.count,
         "ct_cells": CELLS,
     }
-
-
-def copy_warnings(held_out: HeldOut | None) -> list[str]:
-    """Reasons to doubt C_T."""
-    count = held_out.images.count if held_out else None
-    if count is not None and count < _FEW_HELD_OUT:
-        return [f"C_T from {count} held-out images detects strong copying only"]
-    return []

@@ -7,7 +7,7 @@ from typing import Any
 
 from gan.distributed import collectives, process_group
 from gan.errors import UsageError, UserError
-from gan.metrics.copies import HeldOut, copy_facts, copy_scores, copy_warnings
+from gan.metrics.copies import HeldOut, copy_facts, copy_scores
 from gan.metrics.extractor import Extractor
 from gan.metrics.feature_pass import FeatureStatistics, ImageStream, content_hash, extract_features
 from gan.metrics.frechet import count_warning, covariance_factor, frechet_distance
@@ -155,8 +155,8 @@ def score(
     result["seconds"] = seconds
     result["images_per_second"] = generated.count / seconds
     result["warnings"] = _warnings(real, generated.count, extractor, metrics)
-    if "copies" in metrics:
-        result["warnings"] += copy_warnings(held_out)
+    if held_out is not None and "copies" in metrics:
+        result["warnings"] += held_out.warnings()
     result["protocol"] = replace(extractor.protocol, **facts).to_json()
     return result
 
