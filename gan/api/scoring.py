@@ -158,7 +158,8 @@ def score(
     """
     given = [targets] if isinstance(targets, (str, os.PathLike, TrainedRun)) else targets
     names = tuple(str(target_path(target)) for target in given)
-    arguments = {"targets": list(names), "data": data, "ref": ref, "metrics": metrics, "num": num, "out": out}
+    arguments: dict[str, Any] = {"targets": list(names), "data": data, "ref": ref, "metrics": metrics}
+    arguments |= {"held_out": held_out, "num": num, "out": out}
     with api_call("score", arguments, progress, verbose) as messages:
         if not names:
             raise UsageError("TARGET: give at least one")
