@@ -20,11 +20,11 @@ from gan.evaluation import report as pages
 from gan.evaluation.options import EvaluationOptions
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.protocol import Protocol
-from gan.metrics.score_table import SCORES
+from gan.metrics.score_table import REPORT_SCORES
 from gan.report.terminal import print_report
 from gan.utils.progress import is_shown, say
 
-_KEYS = [key for column in SCORES for key in (column.key, column.spread) if key]
+_KEYS = [key for column in REPORT_SCORES for key in (column.key, column.spread) if key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,8 @@ class TargetScores(Mapping[str, float]):
     """The scores of one checkpoint or image set by their names in report.json.
 
     These are, as far as the metrics were asked for: `fid`; `inception_score` and `inception_score_std`, over splits;
-    `kid` and `kid_std`, over subsets; `precision` and `recall`, in 0 to 1.
+    `kid` and `kid_std`, over subsets; `precision` and `recall`, in 0 to 1; of copies `auth_pct`, in 0 to 100, and, with
+    held-out images, `ct`.
     """
 
     name: str
@@ -95,6 +96,7 @@ def score(
     split: str = "train",
     ref: PathLike | None = None,
     metrics: str | Sequence[str] | None = None,
+    held_out: PathLike | None = None,
     num: int | None = None,
     seed: int = 0,
     repeats: int = 1,
@@ -126,7 +128,9 @@ def score(
         data_root: folder of named datasets.
         split: "train" or "test".
         ref: statistics in place of `data`, a .npz of `data stats`.
-        metrics: some of "fid", "is", "kid", "pr"; None: all; fid and is with `ref`.
+        metrics: some of "fid", "is", "kid", "pr" and "copies"; None: the first four; fid and is with `ref`.
+        held_out: real images that were not trained on, for the C_T of copies: a name, folder or zip; its test split, if
+            it has splits.
         num: images to score, at least 2; None: all; of a checkpoint as many as `data` has, at most 50,000; of several
             targets the smallest of these numbers.
         seed: of generated images, subsets and splits.
@@ -157,7 +161,8 @@ def score(
     """
     given = [targets] if isinstance(targets, (str, os.PathLike, TrainedRun)) else targets
     names = tuple(str(target_path(target)) for target in given)
-    arguments = {"targets": list(names), "data": data, "ref": ref, "metrics": metrics, "num": num, "out": out}
+    arguments: dict[str, Any] = {"targets": list(names), "data": data, "ref": ref, "metrics": metrics}
+    arguments |= {"held_out": held_out, "num": num, "out": out}
     with api_call("score", arguments, progress, verbose) as messages:
         if not names:
             raise UsageError("TARGET: give at least one")
@@ -183,6 +188,7 @@ def score(
             data_root=optional_path(data_root),
             split=split,
             metrics=_metric_names(metrics),
+            held_out=None if held_out is None else str(held_out),
             num=num,
             seed=seed,
             repeats=repeats,

@@ -10,7 +10,7 @@ from gan.cli.completion import complete_names, complete_path
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
 from gan.distributed import process_group
 from gan.evaluation.options import MOST_GENERATED, EvaluationOptions
-from gan.metrics.score_table import METRICS
+from gan.metrics.score_table import DEFAULT_METRICS, METRICS
 from gan.runs.listing import run_path
 from gan.utils.progress import say
 
@@ -28,8 +28,15 @@ from gan.utils.progress import say
 @click.option(
     "--metrics",
     type=Names(),
-    help=f"Some of {','.join(METRICS)}.  [default: all; fid,is with --ref]",
+    help=f"Some of {','.join(METRICS)}.  [default: {','.join(DEFAULT_METRICS)}; fid,is with --ref]",
     shell_complete=complete_names(METRICS),
+)
+@click.option(
+    "--held-out",
+    metavar="DATA",
+    help="Real images that were not trained on, for the C_T of copies: a name, folder or zip; its test split, if it "
+    "has splits.",
+    shell_complete=complete_path,
 )
 @click.option(
     "--num",
@@ -70,7 +77,7 @@ def report(out: Path | None, overwrite: bool, device: str, targets: tuple[str, .
 
     Prints a table and writes report.json, report.md and report.html. A report that exists in --out is replaced with
     --overwrite only; without --out, one of the same targets and settings is replaced. For fid and is, statistics of the
-    real images are cached; kid and pr extract features of all real images again.
+    real images are cached; kid, pr and copies extract features of all real images again.
 
     \b
     Examples: msn-gan report checkpoints/quickstart

@@ -3,13 +3,9 @@
 `gan.evaluation.report` turns that file into tables and pages.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
 
 from gan.data.image_set import ImageSet
 from gan.data.loading import load_images
@@ -23,11 +19,13 @@ from gan.evaluation.comparable import (
     require_same_protocols,
     require_same_sizes,
 )
+from gan.evaluation.copies import HeldOutSets, copy_pictures
 from gan.evaluation.image_streams import grid_indices, image_set_stream
 from gan.evaluation.options import EvaluationOptions
 from gan.evaluation.record import new_record
 from gan.evaluation.repeats import fid_over_draws
 from gan.evaluation.report_folder import IMAGES_FOLDER, RECORD_NAME
+from gan.evaluation.report_grids import Shown, write_grids
 from gan.evaluation.target_warnings import target_warnings
 from gan.evaluation.targets import (
     Target,
@@ -41,11 +39,8 @@ from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.metrics.reference import Reference, load_statistics
 from gan.metrics.score import available_metrics, measure_reference, require_enough_images, score
 from gan.runs.run_dir import default_output_name
-from gan.sampling.grids import save_grid
 from gan.utils.files import removing_new_folders, require_writable, write_json
 from gan.utils.progress import say, warn
-
-_GRID_COLUMNS = 8
 
 
 class Evaluated(NamedTuple):
@@ -144,8 +139,9 @@ class Evaluation:
                     self.data, resolution=side, channels=channels, data_root=root, strict_split=True, **set_options
                 )
                 self._real[side, channels] = images
+        self._held_out = HeldOutSets(options, self.data, self._real, root)
         self._references: dict[tuple[int, int], Reference] = {}
-        self._scored: dict[tuple[Any, ...], tuple[str, dict[str, Any], list[Tensor]]] = {}
+        self._scored: dict[tuple[Any, ...], tuple[str, dict[str, Any], Shown]] = {}
         real = [self._real_count(entry) for entry in entries]
         counts, note = images_to_score(entries, real, options.num, equal=not options.mixed_protocols)
         if note:
@@ -159,8 +155,9 @@ class Evaluation:
             require_enough_images(str(entry.path), entry.count or 0, self.metrics)
         if not options.mixed_protocols:
             require_same_protocols(self.entries, self._real, self.extractor.protocol)
+        held_out, sets = list(self._held_out.images.values()), list(self._real.values())
         self.record = new_record(
-            options, self.data, self.extractor, self.entries, list(self._real.values()), self.statistics, note
+            options, self.data, self.extractor, self.entries, sets, self.statistics, note, held_out=held_out
         )
 
     def run(self) -> None:
@@ -211,45 +208,34 @@ class Evaluation:
             protocols = (Protocol.from_json(first["protocol"]), Protocol.from_json(result["protocol"]))
             require_same_protocol(*protocols, (first["name"], entry.name), hint=HINT)
         real = self._real.get(entry.shape)
-        grid = self._write_grids(self.out, index, shown, real) if self.out else None
+        result["grid"] = None
+        if self.out:
+            write_grids(self.out, index + 1, shown, real, self.record, result)
         result["warnings"] += target_warnings(entry, real, self.extractor, self.options, self.data)
-        facts = {"target": entry.target, "path": str(entry.path), "kind": entry.kind, "grid": grid, **entry.facts}
+        facts = {"target": entry.target, "path": str(entry.path), "kind": entry.kind, **entry.facts}
         self.record["results"].append({**result, **facts, "name": entry.name, "log": entry.log and str(entry.log)})
         self.write()
 
-    def _write_grids(self, out: Path, index: int, shown: Sequence[Tensor], real: ImageSet | None) -> str:
-        """Write the grid of an entry and, once, that of the real images; return the former's path in the folder.
-
-        Before the first of them, an older report in the folder is removed.
-        """
-        if not self.record["results"]:
-            report_folder.remove_report(out)
-        grid = f"{IMAGES_FOLDER}/{index + 1:03d}.png"
-        (out / IMAGES_FOLDER).mkdir(parents=True, exist_ok=True)
-        save_grid(out / grid, torch.cat(list(shown)), _GRID_COLUMNS)
-        if real is not None and not self.record["real_grid"]:
-            self.record["real_grid"] = f"{IMAGES_FOLDER}/real.png"
-            images = real.fetch(grid_indices(len(real), spread=True))
-            save_grid(out / self.record["real_grid"], images, _GRID_COLUMNS)
-        return grid
-
-    def _score_once(self, entry: Target) -> tuple[dict[str, Any], list[Tensor]]:
-        """The scores of an entry and the images of its grid; equal files under two names are scored once."""
+    def _score_once(self, entry: Target) -> tuple[dict[str, Any], Shown]:
+        """The scores of an entry and the images of its grids; equal files under two names are scored once."""
         count, generated = entry.count or 0, entry.kind == "checkpoint"
         key = (entry.kind, entry.shape, count, entry.facts.get("sha256") or entry.facts["fingerprint"])
         if key in self._scored:
             name, result, shown = self._scored[key]
             say(f"{entry.path}: the same images as {name}, not scored again")
         else:
-            shown = []
+            shown = Shown()
             result = score(
-                keeping_images(entry.stream(count), grid_indices(count, spread=not generated), shown),
+                keeping_images(entry.stream(count), grid_indices(count, spread=not generated), shown.images),
                 self._reference(entry),
                 self.extractor,
                 self.metrics,
                 seed=self.options.seed,
                 ema=self.options.ema if generated else None,
+                held_out=self._held_out.measured(entry.shape, self.extractor),
             )
+            if self.out and "copies" in self.metrics:
+                shown.copies = copy_pictures(result, entry.stream(count), self._real[entry.shape])
             if entry.redraw and self.options.repeats > 1:
                 result["repeats"] = self._repeats(entry, result.get("fid"))
             self._scored[key] = (str(entry.path), result, shown)

@@ -7,7 +7,7 @@ from pathlib import Path
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.metrics.extractor import ExtractorOptions
-from gan.metrics.score_table import METRICS, require_known_metrics
+from gan.metrics.score_table import DEFAULT_METRICS, require_known_metrics
 
 MOST_GENERATED = 50_000  # default number of generated images, at most
 
@@ -23,11 +23,13 @@ class EvaluationOptions:
     data_root: Path | None = None
     split: str = "train"
     metrics: tuple[str, ...] | None = None
-    """Names in METRICS; None: all, or fid and is with `ref`."""
+    """Names in METRICS; None: DEFAULT_METRICS, or fid and is with `ref`."""
     num: int | None = None
     seed: int = 0
     repeats: int = 1
     """Draws of latents from each of which the FID of a checkpoint is computed."""
+    held_out: str | None = None
+    """Real images that were not trained on, for the C_T of `copies`."""
     ref: Path | None = None
     """Reference statistics to use in place of `data`."""
     ema: bool = True
@@ -39,7 +41,7 @@ class EvaluationOptions:
     @property
     def scores(self) -> tuple[str, ...]:
         """Names in METRICS, with the default filled in."""
-        return self.metrics or (("fid", "is") if self.ref else METRICS)
+        return self.metrics or (("fid", "is") if self.ref else DEFAULT_METRICS)
 
     def check(self) -> None:
         """Raise a UsageError if options contradict each other."""
@@ -48,8 +50,12 @@ class EvaluationOptions:
             raise UsageError(f"--repeats {self.repeats}: repeats fid, which --metrics leaves out; add it")
         if self.ref and self.data:
             raise UsageError("--ref replaces --data; give only one of them")
-        if self.ref and {"kid", "pr"} & set(self.scores):
-            raise UsageError("--ref: kid and pr need the real images (--data); statistics are enough for fid only")
+        if self.ref and {"kid", "pr", "copies"} & set(self.scores):
+            raise UsageError(
+                "--ref: kid, pr and copies need the real images (--data); statistics are enough for fid only"
+            )
+        if self.held_out and "copies" not in self.scores:
+            raise UsageError(f"--held-out {self.held_out}: is for --metrics copies only; add it")
 
     def real_images(self, configs: Sequence[TrainConfig]) -> str | None:
         """The real images: those that were named, else those that all checkpoints were trained on; None with `ref`."""

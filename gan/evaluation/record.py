@@ -26,6 +26,8 @@ def new_record(
     real: Sequence[ImageSet],
     statistics: Reference | None,
     note: str | None,
+    *,
+    held_out: Sequence[ImageSet] = (),
 ) -> dict[str, Any]:
     """The content of report.json before anything is scored.
 
@@ -35,6 +37,7 @@ def new_record(
         real: the real images, in each size that is compared.
         statistics: the statistics that replace them, if any.
         note: sentence for the report.
+        held_out: the held-out images, in each size.
     """
     settings = {
         "data": data,
@@ -46,6 +49,7 @@ def new_record(
         "ema": options.ema,
         "mixed_protocols": options.mixed_protocols,
         **({"repeats": options.repeats} if options.repeats > 1 else {}),
+        **({"held_out": options.held_out} if options.held_out else {}),
     }
     reference = None
     if real:
@@ -65,6 +69,7 @@ def new_record(
         [getattr(extractor.protocol, name) for name in FEATURE_FIELDS],
         [images.fingerprint for images in real],
         statistics.content if statistics else None,
+        *(images.fingerprint for images in held_out),
     ]
     return {
         "schema": _SCHEMA,

@@ -8,9 +8,10 @@ from typing import Any
 
 from gan.config import plugins
 from gan.dynamics.report import dynamics_findings
+from gan.evaluation.copies import copy_figures, copy_notes
 from gan.evaluation.training_evaluator import logged_warnings
 from gan.metrics.protocol import Protocol, protocol_differences
-from gan.metrics.score_table import SCORES, Score
+from gan.metrics.score_table import REPORT_SCORES, SCORES, Score
 from gan.report.charts import Line, band_around, line_chart
 from gan.report.document import Figure, Report, Table, best_cells
 from gan.report.write import write_report
@@ -24,6 +25,10 @@ _FACT_NAMES = {
     "quantisation": "images rounded to",
     "ema": "EMA generator",
     "neighbours": "k of precision and recall",
+    "ct_cells": "cells of C_T",
+    "held_out": "held-out images",
+    "held_out_content": "held-out content",
+    "held_out_count": "held-out count",
 }
 
 Row = Mapping[str, Any]
@@ -48,7 +53,7 @@ def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
         folder: contains the grids; logs are read from the paths in the record.
     """
     results: list[Row] = record["results"]
-    scores = [score for score in SCORES if score.key in results[0]]
+    scores = [score for score in REPORT_SCORES if score.key in results[0]]
     letters = _protocol_letters(results)
     mixed = len(set(letters)) > 1
     values = {number: [score.better * row[score.key] for row in results] for number, score in enumerate(scores, 1)}
@@ -78,7 +83,8 @@ def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
         title=f"Image quality{against} ({protocol['extractor']} features)",
         first=table,
         stopped=stopped if record["stopped"] else None,
-        grids=tuple(_grids(record, folder)),
+        grids=(*_grids(record, folder), *copy_figures([rows[-1] for rows in _by_target(results)], folder)),
+        more_grids=tuple(_earlier_copies(results, folder)),
         charts=(*_score_charts(results, scores), *_training_charts(results), *dynamics.figures),
         facts=tuple(_facts(record, letters)),
         command=record["command"],
@@ -123,8 +129,9 @@ def _notes(record: Mapping[str, Any], scores: Sequence[Score], mixed: bool) -> l
     notes = []
     if mixed:
         notes.append("The rows have different protocols: compare only rows with the same letter.")
-    if scores:
+    if any(score.better for score in scores):
         notes.append("↓ less is better, ↑ more is better.")
+    notes += copy_notes(results)
     if draws := record["settings"].get("repeats"):
         notes.append(
             f"FID SD: the standard deviation of FID over {draws} draws of latents of one generator. The spread over "
@@ -177,6 +184,12 @@ def _grids(record: Mapping[str, Any], folder: Path) -> list[Figure]:
             images = "The first images" if row["kind"] == "checkpoint" else "Images"
             figures.append(Figure(f"{images} of {row['name']}, in a grid", f"{row['name']}{fid}", folder / row["grid"]))
     return [figure for figure in figures if figure.path and figure.path.exists()]
+
+
+def _earlier_copies(results: Sequence[Row], folder: Path) -> Iterator[tuple[str, tuple[Figure, ...]]]:
+    """A collapsed section with the nearest real images of all checkpoints but the last of each run."""
+    if figures := copy_figures([row for rows in _by_target(results) for row in rows[:-1]], folder):
+        yield "Nearest real images of earlier checkpoints", tuple(figures)
 
 
 def _by_target(results: Sequence[Row]) -> list[list[Row]]:

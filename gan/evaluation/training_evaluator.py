@@ -85,7 +85,7 @@ class TrainingEvaluator:
     Args:
         data: the training images, which are the real ones.
         classes: of the generator; 0 if it is unconditional.
-        metrics: names in `gan.metrics.score_table.METRICS`, fid among them.
+        metrics: names in `gan.metrics.score_table.DEFAULT_METRICS`, fid among them.
         reference: returns the real side, measured for these metrics, if several runs share it.
         said: warnings that were already printed, if several runs share them; new ones are added.
     """

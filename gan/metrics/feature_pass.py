@@ -200,5 +200,5 @@ def _write_features(file: IO[bytes], features: Tensor) -> None:
     except OSError as error:
         raise UserError(
             f"features cannot be written to {tempfile.gettempdir()} ({error.strerror}); set TMPDIR to a folder with "
-            "space, or leave out kid and pr"
+            "space, or leave out kid, pr and copies"
         ) from error

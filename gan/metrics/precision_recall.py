@@ -8,14 +8,12 @@ k-th nearest neighbour as its radius. Swapping real and generated swaps the two 
 The paper uses features of VGG-16; here the protocol of a score names the extractor. torchmetrics has no such metric.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-Features = NDArray[np.floating] | Tensor  # (N, D)
+from gan.metrics.distances import Features, blocks, on_device, squared_distances
 
 _BLOCK = 1024  # rows and columns of a block of distances: 8 MiB
 
@@ -45,16 +43,16 @@ def precision_recall(
         raise ValueError(f"features of different dimensions: {real.shape[1]} real, {generated.shape[1]} generated")
     if min(len(real), len(generated)) <= neighbours:
         raise ValueError(f"{neighbours} neighbours need more images than {len(real)} real, {len(generated)} generated")
-    real, generated = _on_device(real, device), _on_device(generated, device)
+    real, generated = on_device(real, device), on_device(generated, device)
     if real_radii is None:
         real_radii = radii(real, neighbours, device, advance)
     generated_radii = radii(generated, neighbours, device, advance)
 
     within_real = torch.zeros(len(generated), dtype=torch.bool)
     within_generated = torch.zeros(len(real), dtype=torch.bool)
-    for rows, x in _blocks(real):
-        for columns, y in _blocks(generated):
-            distances = _squared_distances(x, y)  # (B1, B2)
+    for rows, x in blocks(real, _BLOCK):
+        for columns, y in blocks(generated, _BLOCK):
+            distances = squared_distances(x, y)  # (B1, B2)
             within_real[columns] |= (distances <= real_radii[rows, None].to(device)).any(dim=0).cpu()
             within_generated[rows] |= (distances <= generated_radii[columns].to(device)).any(dim=1).cpu()
         advance(len(x))
@@ -72,16 +70,16 @@ def radii(
     Each pair of blocks is computed once, for the images of both: row i of blocks takes the columns i, i + 1, ... up to
     half of all blocks, cyclically, so that all rows are equal work.
     """
-    features = _on_device(features, device)
+    features = on_device(features, device)
     starts = range(0, len(features), _BLOCK)
     nearest = torch.full((len(features), neighbours), torch.inf, dtype=torch.float64, device=device)
-    for row, (rows, x) in enumerate(_blocks(features)):
+    for row, (rows, x) in enumerate(blocks(features, _BLOCK)):
         for shift in range(len(starts) // 2 + 1):
             column = (row + shift) % len(starts)
             if 2 * shift == len(starts) and column < row:
                 continue  # already computed in the row of the opposite block
             columns = slice(starts[column], starts[column] + _BLOCK)
-            distances = _squared_distances(x, features[columns].double())
+            distances = squared_distances(x, features[columns].double())
             if shift:
                 _keep_nearest(nearest[columns], distances.T)
             else:
@@ -96,21 +94,3 @@ def _keep_nearest(nearest: Tensor, distances: Tensor) -> None:
     closer = (distances.amin(dim=1) < nearest.amax(dim=1)).nonzero()[:, 0]  # few rows, after the first blocks
     candidates = torch.cat((nearest[closer], distances[closer]), dim=1)
     nearest[closer] = candidates.topk(nearest.shape[1], dim=1, largest=False).values
-
-
-def _on_device(features: Features, device: torch.device | str) -> Tensor:
-    """Features as a tensor on the device: copied to a GPU as a whole, but on a CPU not read from a file yet."""
-    return (features if isinstance(features, Tensor) else torch.from_numpy(features)).to(device)
-
-
-def _blocks(features: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Row ranges, and their features in float64."""
-    for start, block in zip(range(0, len(features), _BLOCK), features.split(_BLOCK), strict=True):
-        yield slice(start, start + len(block)), block.double()
-
-
-def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Squared distances (B1, B2) between x (B1, D) and y (B2, D); 0 if within rounding of 0, as for equal images."""
-    norms = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1)  # |x|^2 + |y|^2
-    distances = norms - 2 * (x @ y.T)
-    return distances.masked_fill_(distances <= norms * (64 * torch.finfo(torch.float64).eps), 0.0)

@@ -22,6 +22,9 @@ _LABELS = {
     "kid_subsets": "KID subsets",
     "kid_subset_size": "KID subset sizes",
     "neighbours": "k of precision and recall",
+    "held_out_content": "held-out images",
+    "held_out_count": "held-out counts",
+    "ct_cells": "cells of C_T",
 }
 """Names of fields in messages; those of other fields are formed from the field's name."""
 
@@ -62,12 +65,19 @@ class Protocol:
     kid_subset_size: int | None = None
     neighbours: int | None = None
     """The k of precision and recall."""
+    held_out_content: str | None = None
+    """Hash of the held-out images of C_T, like `reference_content`."""
+    held_out_count: int | None = None
+    ct_cells: int | None = None
+    """Number of k-means cells of C_T."""
 
     extractor_accuracy: str | None = None
     """How good the extractor is as a classifier, and the images that it was trained and tested on."""
     reference: str | None = None
+    held_out: str | None = None
+    """Name of the held-out images."""
     seed: int | None = None
-    """Of the Inception score's splits, KID's subsets, and the random part of a set that is scored."""
+    """Of the Inception score's splits, KID's subsets, the images shown by `copies`, and the random part of a set."""
     batch_size: int | None = None
     device: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -89,7 +99,7 @@ class Protocol:
 
 
 # These may differ between compared scores.
-_RECORDED_ONLY = ("extractor_accuracy", "reference", "seed", "batch_size", "device", "versions")
+_RECORDED_ONLY = ("extractor_accuracy", "reference", "held_out", "seed", "batch_size", "device", "versions")
 COMPARED_FIELDS = tuple(item.name for item in dataclasses.fields(Protocol) if item.name not in _RECORDED_ONLY)
 FEATURE_FIELDS = ("extractor", "weights", "layer", "preprocess", "precision", "quantisation", "engine")
 """The fields that features and their statistics depend on."""

@@ -44,7 +44,7 @@ class Reference:
     protocol: Protocol | None = None
     """Protocol of the features; None if another program wrote the file, which does not record it."""
     features: NDArray[np.float32] | None = None
-    """The features (N, D), if KID or precision and recall need them."""
+    """The features (N, D), if a metric needs them."""
     _radii: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property

@@ -7,6 +7,7 @@ from typing import Any
 
 from gan.distributed import collectives, process_group
 from gan.errors import UsageError, UserError
+from gan.metrics.copies import HeldOut, copy_facts, copy_scores
 from gan.metrics.extractor import Extractor
 from gan.metrics.feature_pass import FeatureStatistics, ImageStream, content_hash, extract_features
 from gan.metrics.frechet import count_warning, covariance_factor, frechet_distance
@@ -27,8 +28,8 @@ _IS_SPLIT, _IS_PER_CLASS = 500, 10  # images of a split in all and per class, be
 
 _NO_LOGITS = "--metrics is: needs logits, and {} returns features only; leave it out"
 
-_NEED_REFERENCE = {"fid", "kid", "pr"}
-_NEED_FEATURES = {"kid", "pr"}  # need the features of every image, real and generated
+_NEED_REFERENCE = {"fid", "kid", "pr", "copies"}
+_NEED_FEATURES = {"kid", "pr", "copies"}  # need the features of every image, real and generated
 
 
 def available_metrics(metrics: Sequence[str], extractor: Extractor, *, chosen: bool = False) -> tuple[str, ...]:
@@ -53,8 +54,7 @@ def measure_reference(
     Several ranks call it together; only rank 0 gets the features themselves.
 
     Args:
-        metrics: the metrics that it is for; KID and precision and recall need the features of every image, which are
-            not cached.
+        metrics: the metrics that it is for; all but fid and is need the features of every image, which are not cached.
         cache: read statistics of the same pixels from the cache, or write them to it.
 
     Raises:
@@ -96,6 +96,7 @@ def score(
     seed: int = 0,
     ema: bool | None = None,
     cache: bool = True,
+    held_out: HeldOut | None = None,
 ) -> dict[str, Any]:
     """Score generated images. Several ranks call it together, and rank 0 gets the scores.
 
@@ -103,14 +104,16 @@ def score(
         generated: the images to score.
         real: the real images or their statistics; may be None for the Inception score alone.
         metrics: names in METRICS.
-        seed: of the Inception score's splits and KID's subsets.
+        seed: of the Inception score's splits, KID's subsets, and the images shown by `copies`.
         ema: True if the generator has EMA weights; None if unknown. It is recorded in the protocol.
         cache: cache the statistics of the real images.
+        held_out: real images that were not trained on, for the C_T of `copies`.
 
     Returns:
         A dict fit for JSON: `name`; for the given metrics `fid`, `inception_score` and `inception_score_std`, `kid` and
-        `kid_std`, `precision` and `recall`; `seconds` and `images_per_second` of the pass over the generated images;
-        `warnings`, a list of lines; `protocol`, for `Protocol.from_json`. It is empty on ranks other than 0.
+        `kid_std`, `precision` and `recall`, and those of `copy_scores`; `seconds` and `images_per_second` of the pass
+        over the generated images; `warnings`, a list of lines; `protocol`, for `Protocol.from_json`. It is empty on
+        ranks other than 0.
 
     Raises:
         UsageError: no such metric, or real images are needed but not given.
@@ -148,10 +151,12 @@ def score(
         result["inception_score"], result["inception_score_std"] = inception.result()
         facts["is_splits"] = IS_SPLITS
     if real is not None:
-        result |= _reference_scores(real, statistics, extractor, metrics, seed, facts)
+        result |= _reference_scores(real, statistics, extractor, metrics, seed, facts, held_out)
     result["seconds"] = seconds
     result["images_per_second"] = generated.count / seconds
     result["warnings"] = _warnings(real, generated.count, extractor, metrics)
+    if held_out is not None and "copies" in metrics:
+        result["warnings"] += held_out.warnings()
     result["protocol"] = replace(extractor.protocol, **facts).to_json()
     return result
 
@@ -163,9 +168,10 @@ def _reference_scores(
     metrics: Sequence[str],
     seed: int,
     facts: dict[str, Any],
-) -> dict[str, float]:
+    held_out: HeldOut | None,
+) -> dict[str, Any]:
     """The scores that need a reference; adds the fields of their protocol to `facts`."""
-    scores: dict[str, float] = {}
+    scores: dict[str, Any] = {}
     facts["reference"] = real.name
     facts |= {f"reference_{name}": getattr(real, name) for name in ("content", "split", "count")}
     if "fid" in metrics:
@@ -191,6 +197,9 @@ def _reference_scores(
             scores["precision"], scores["recall"] = precision_recall(
                 real.features, generated.features, NEIGHBOURS, device=device, advance=advance, real_radii=radii
             )
+    if "copies" in metrics:
+        facts |= copy_facts(held_out)
+        scores |= copy_scores(real, generated.features, held_out, seed=seed, device=device)
     return scores
 
 
@@ -237,7 +246,7 @@ def _check(generated: ImageStream, real: ImageStream | Reference | None, metrics
         raise UsageError(f"--metrics {','.join(metrics)}: needs real images (--data) to score {generated.name}")
     if isinstance(real, Reference) and real.features is None and _NEED_FEATURES & set(metrics):
         raise UsageError(
-            f"--metrics {','.join(metrics)}: kid and pr need the real images, {real.name} has statistics only"
+            f"--metrics {','.join(metrics)}: kid, pr and copies need the real images, {real.name} has statistics only"
         )
     require_enough_images(generated.name, generated.count, metrics)
     if real is not None and real.count:

@@ -5,8 +5,11 @@ from typing import Any, NamedTuple
 
 from gan.errors import UsageError
 
-METRICS = ("fid", "is", "kid", "pr")
+DEFAULT_METRICS = ("fid", "is", "kid", "pr")
 """Fréchet distance, Inception score, kernel distance, precision and recall."""
+
+METRICS = (*DEFAULT_METRICS, "copies")
+"""All metrics. `copies`, computed on request only: AuthPct and C_T, which tell copies of training images."""
 
 
 class Score(NamedTuple):
@@ -16,7 +19,7 @@ class Score(NamedTuple):
     """Its key in log.jsonl, best.json and report.json."""
     title: str
     better: int
-    """-1 if a lower value is better, 1 if a higher one is."""
+    """-1 if a lower value is better, 1 if a higher one is, 0 if neither."""
     factor: float = 1.0
     """The displayed value is the score times this."""
     digits: int = 2
@@ -26,13 +29,13 @@ class Score(NamedTuple):
 
     @property
     def header(self) -> str:
-        """Title with an arrow in the better direction, such as `FID ↓`."""
-        return f"{self.title} {'↑' if self.better > 0 else '↓'}"
+        """Title with an arrow in the better direction, if there is one, such as `FID ↓`."""
+        return f"{self.title} {'↑' if self.better > 0 else '↓'}" if self.better else self.title
 
     @property
     def direction(self) -> str:
-        """`less is better` or `more is better`."""
-        return "less is better" if self.better < 0 else "more is better"
+        """`less is better`, `more is better`, or empty."""
+        return {-1: "less is better", 0: "", 1: "more is better"}[self.better]
 
     def format(self, scores: Mapping[str, Any]) -> str:
         """Value ± standard deviation as text, such as `1.23 ± 0.04`."""
@@ -47,6 +50,10 @@ SCORES = (
     Score("precision", "Precision", 1, digits=3),
     Score("recall", "Recall", 1, digits=3),
 )
+"""Scores of DEFAULT_METRICS, which `train` and `compare` log."""
+
+REPORT_SCORES = (*SCORES, Score("auth_pct", "Authentic, %", 0, digits=1), Score("ct", "C_T", 0))
+"""Scores of METRICS, which `report` shows."""
 
 
 def measured_scores(trainings: Iterable[Mapping[str, Any]]) -> tuple[Score, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gan.metrics.extractor import ExtractorOptions
+from gan.metrics.score_table import DEFAULT_METRICS
 from gan.runs import checkpoint, log
 from gan.runs.run_dir import RunDirectory
 from gan.sampling import sample
@@ -45,34 +46,31 @@ def test_report_scores_as_one_process_does(tmp_path: Path, whole: Path, data: Pa
     """Batches of 32: 100 images are four, the last one small; 24 real ones are one, so that a rank has none."""
     run = whole / "checkpoints" / "r"
     extractor = ExtractorOptions(features="digits", device="cpu", batch=32)
-    alone = ask(tmp_path / "alone", run, extractor=extractor, num=100, data=str(data), repeats=2)
-    flags = (
-        "--repeats",
-        2,
-        "--num",
-        100,
-        "--features",
-        "digits",
-        "--batch",
-        32,
-        "--device",
-        "cpu",
-        "--data",
-        data,
-        "--out",
-        "out",
-    )
+    metrics = (*DEFAULT_METRICS, "copies")
+    alone = ask(tmp_path / "alone", run, extractor=extractor, num=100, data=str(data), metrics=metrics, repeats=2)
+    flags = ("--num", 100, "--features", "digits", "--batch", 32, "--device", "cpu", "--data", data, "--out", "out")
+    flags += ("--metrics", ",".join(metrics), "--repeats", 2)
     ended = command(tmp_path / "job", 2, "report", run, *flags)
     assert [end.code for end in ended] == [0, 0], ended
     assert "wrote out/report.html" in ended[0].told and ended[1].told == "" and ended[1].printed == ""
     record = json.loads((tmp_path / "job" / "out" / "report.json").read_text())
     assert len(record["results"]) == len(alone["results"]) == 3
     for ours, theirs in zip(record["results"], alone["results"], strict=True):
-        for name in ("fid", "inception_score", "inception_score_std", "kid", "kid_std", "precision", "recall"):
+        for name in (
+            "fid",
+            "inception_score",
+            "inception_score_std",
+            "kid",
+            "kid_std",
+            "precision",
+            "recall",
+            "auth_pct",
+        ):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-9, abs=1e-9), name
         assert ours["repeats"]["fid"] == pytest.approx(theirs["repeats"]["fid"], rel=1e-9)
         assert ours["protocol"]["reference_content"] == theirs["protocol"]["reference_content"]
-    assert (tmp_path / "job/out/report-images/001.png").exists()
+    for name in ("001", "001-chosen", "003-most"):
+        assert (tmp_path / f"job/out/report-images/{name}.png").exists()
 
 
 def test_scores_while_training(tmp_path: Path, data: Path) -> None:

@@ -235,7 +235,7 @@ class TestBadInput:
             record["protocol"]["extractor"] = "inception"
             arrays = {**entries, "msn_gan": json.dumps(record)}
         refused("cannot be compared: different extractors: inception and digits", **arrays)
-        with pytest.raises(UsageError, match="--ref: kid and pr need the real images .--data."):
+        with pytest.raises(UsageError, match="--ref: kid, pr and copies need the real images .--data."):
             ask(tmp_path / "out", grey, ref=tmp_path / "ours.npz", metrics=("fid", "kid"))
         with pytest.raises(UsageError, match="--ref replaces --data"):
             ask(tmp_path / "out", grey, ref=tmp_path / "ours.npz", data="digits")

@@ -19,7 +19,7 @@ from gan.metrics.feature_pass import ImageStream, rebatched
 from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.metrics.reference import load_statistics, save_statistics
 from gan.metrics.score import measure_reference, score
-from gan.metrics.score_table import METRICS
+from gan.metrics.score_table import DEFAULT_METRICS
 
 Stream = Callable[..., ImageStream]
 Pictures = Callable[..., Tensor]
@@ -43,7 +43,7 @@ def test_all_scores(
 ) -> None:
     monkeypatch.setattr(module, "KID_SUBSETS", 10)
     real, generated = stream(pair[0], name="train"), stream(pair[1], name="test")
-    result = score(generated, real, digits, METRICS, seed=4, ema=True)
+    result = score(generated, real, digits, DEFAULT_METRICS, seed=4, ema=True)
     assert result["name"] == "test"
     assert 0 < result["fid"] < 2
     assert 6 < result["inception_score"] < 10 and result["inception_score_std"] > 0
@@ -93,7 +93,7 @@ def test_batches_of_the_caller_change_no_bit(
     results = []
     for batch in (1, 100, 10_000):
         real, generated = (stream(images[:300], batch) for images in pair)
-        result = score(generated, real, digits, METRICS)
+        result = score(generated, real, digits, DEFAULT_METRICS)
         results.append({name: result[name] for name in result if name not in ("seconds", "images_per_second")})
     assert results[0] == results[1] == results[2]
 
@@ -213,7 +213,7 @@ class TestBadInput:
             score(images, images, digits, ())
         with pytest.raises(UsageError, match="needs real images"):
             score(images, None, digits)
-        with pytest.raises(UsageError, match="kid and pr need the real images"):
+        with pytest.raises(UsageError, match="kid, pr and copies need the real images"):
             score(images, measure_reference(images, digits), digits, ("kid",))
 
     def test_features_that_are_not_finite(
