@@ -25,6 +25,7 @@ _FACT_NAMES = {
     "quantisation": "images rounded to",
     "ema": "EMA generator",
     "neighbours": "k of precision and recall",
+    "density_neighbours": "k of density and coverage",
     "ct_cells": "cells of C_T",
     "held_out": "held-out images",
     "held_out_content": "held-out content",

@@ -96,7 +96,7 @@ def auth_pct(found: Nearest, real_radii: Tensor) -> float:
 
     Args:
         found: `nearest` of the generated images.
-        real_radii: `precision_recall.radii(real, 1)`, squared distances (N,).
+        real_radii: squared distance (N,) of each real image to its nearest other real image.
 
     Raises:
         ValueError: fewer than 2 real images.

@@ -98,7 +98,7 @@ def copy_scores(
     """
     assert real.features is not None
     with progress("distances between real images", len(real.features), "row") as advance:
-        radii = real.radii(1, device, advance)
+        radii = real.nearest_distances(device, advance)[:, 0]
     with progress("nearest real images", len(generated), "row") as advance:
         found = authenticity.nearest(real.features, generated, device=device, advance=advance)
     scores: dict[str, Any] = {"auth_pct": authenticity.auth_pct(found, radii)}

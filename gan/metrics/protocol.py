@@ -22,6 +22,7 @@ _LABELS = {
     "kid_subsets": "KID subsets",
     "kid_subset_size": "KID subset sizes",
     "neighbours": "k of precision and recall",
+    "density_neighbours": "k of density and coverage",
     "held_out_content": "held-out images",
     "held_out_count": "held-out counts",
     "ct_cells": "cells of C_T",
@@ -65,6 +66,8 @@ class Protocol:
     kid_subset_size: int | None = None
     neighbours: int | None = None
     """The k of precision and recall."""
+    density_neighbours: int | None = None
+    """The k of density and coverage."""
     held_out_content: str | None = None
     """Hash of the held-out images of C_T, like `reference_content`."""
     held_out_count: int | None = None

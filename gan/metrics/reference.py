@@ -17,7 +17,7 @@ from torch import Tensor
 from gan.errors import UserError
 from gan.metrics.extractor import Extractor
 from gan.metrics.frechet import covariance_factor
-from gan.metrics.precision_recall import radii
+from gan.metrics.precision_recall import DENSITY_NEIGHBOURS, NEIGHBOURS, nearest_distances
 from gan.metrics.protocol import FEATURE_FIELDS, Protocol, require_same_protocol
 from gan.utils import files
 from gan.utils.counted import counted
@@ -45,7 +45,7 @@ class Reference:
     """Protocol of the features; None if another program wrote the file, which does not record it."""
     features: NDArray[np.float32] | None = None
     """The features (N, D), if a metric needs them."""
-    _radii: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _nearest: list[Tensor] = field(default_factory=list, init=False, repr=False)
 
     @cached_property
     def factor(self) -> NDArray[np.float64]:
@@ -55,16 +55,18 @@ class Reference:
         except ValueError as error:
             raise UserError(f"{self.name}: `sigma` is not a covariance ({error}); compute it again") from error
 
-    def radii(
-        self, neighbours: int, device: str = "cpu", advance: Callable[[int], object] = lambda count: None
-    ) -> Tensor:
-        """`precision_recall.radii` of the features, which must be present; computed once, like the factor."""
-        if neighbours in self._radii:
-            advance(len(self._radii[neighbours]))
+    def nearest_distances(self, device: str = "cpu", advance: Callable[[int], object] = lambda count: None) -> Tensor:
+        """`precision_recall.nearest_distances` (N, k) of the features, which must be present, for the largest k.
+
+        Computed once, like the factor.
+        """
+        assert self.features is not None
+        if self._nearest:
+            advance(len(self.features))
         else:
-            assert self.features is not None
-            self._radii[neighbours] = radii(self.features, neighbours, device=device, advance=advance)
-        return self._radii[neighbours]
+            count = max(NEIGHBOURS, DENSITY_NEIGHBOURS)
+            self._nearest.append(nearest_distances(self.features, count, device=device, advance=advance))
+        return self._nearest[0]
 
     def check(self, extractor: Extractor) -> None:
         """Raise a UserError if it cannot be compared with features of this extractor."""

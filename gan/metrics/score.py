@@ -13,7 +13,7 @@ from gan.metrics.feature_pass import FeatureStatistics, ImageStream, content_has
 from gan.metrics.frechet import count_warning, covariance_factor, frechet_distance
 from gan.metrics.inception_score import InceptionScore
 from gan.metrics.kid import kernel_distance
-from gan.metrics.precision_recall import precision_recall
+from gan.metrics.precision_recall import DENSITY_NEIGHBOURS, NEIGHBOURS, manifold_scores
 from gan.metrics.reference import Reference, cache_reference, load_cached_reference, reference_cache_path
 from gan.metrics.score_table import require_known_metrics
 from gan.utils.counted import counted
@@ -22,7 +22,6 @@ from gan.utils.progress import progress, say, working
 IS_SPLITS = 10
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
-NEIGHBOURS = 3
 
 _IS_SPLIT, _IS_PER_CLASS = 500, 10  # images of a split in all and per class, below which a warning is given
 
@@ -191,12 +190,13 @@ def _reference_scores(
                 real.features, generated.features, subsets, size, seed=seed, device=device, advance=advance
             )
     if "pr" in metrics:
-        facts["neighbours"] = NEIGHBOURS
+        facts |= {"neighbours": NEIGHBOURS, "density_neighbours": DENSITY_NEIGHBOURS}
         with progress("precision and recall", 2 * len(real.features) + len(generated.features), "row") as advance:
-            radii = real.radii(NEIGHBOURS, device, advance)
-            scores["precision"], scores["recall"] = precision_recall(
-                real.features, generated.features, NEIGHBOURS, device=device, advance=advance, real_radii=radii
+            nearest = real.nearest_distances(device, advance)
+            found = manifold_scores(
+                real.features, generated.features, device=device, advance=advance, real_nearest=nearest
             )
+            scores |= found._asdict()
     if "copies" in metrics:
         facts |= copy_facts(held_out)
         scores |= copy_scores(real, generated.features, held_out, seed=seed, device=device)
@@ -232,7 +232,7 @@ def require_enough_images(name: str, count: int, metrics: Sequence[str]) -> None
     """Raise a UserError if there are fewer images than the metrics need."""
     for minimum, metric, purpose in (
         (IS_SPLITS, "is", "the Inception score"),
-        (NEIGHBOURS + 1, "pr", "--metrics pr"),
+        (max(NEIGHBOURS, DENSITY_NEIGHBOURS) + 1, "pr", "--metrics pr"),
         (2, None, "a score"),  # one image has no variance
     ):
         if count < minimum and (metric is None or metric in metrics):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from gan.errors import UsageError
 
 DEFAULT_METRICS = ("fid", "is", "kid", "pr")
-"""Fréchet distance, Inception score, kernel distance, precision and recall."""
+"""Fréchet distance, Inception score, kernel distance; precision, recall, density and coverage."""
 
 METRICS = (*DEFAULT_METRICS, "copies")
 """All metrics. `copies`, computed on request only: AuthPct and C_T, which tell copies of training images."""
@@ -49,6 +49,8 @@ SCORES = (
     Score("kid", "KID × 10³", -1, factor=1e3, spread="kid_std"),
     Score("precision", "Precision", 1, digits=3),
     Score("recall", "Recall", 1, digits=3),
+    Score("density", "Density", 1, digits=3),
+    Score("coverage", "Coverage", 1, digits=3),
 )
 """Scores of DEFAULT_METRICS, which `train` and `compare` log."""
 
@@ -57,9 +59,12 @@ REPORT_SCORES = (*SCORES, Score("auth_pct", "Authentic, %", 0, digits=1), Score(
 
 
 def measured_scores(trainings: Iterable[Mapping[str, Any]]) -> tuple[Score, ...]:
-    """The scores that the trainings of a comparison have in their `curve`; all of SCORES if none has a curve."""
+    """The scores that all trainings of a comparison have in their `curve`; all of SCORES if none has a curve.
+
+    Trainings of an older version lack the scores that came later.
+    """
     curves = [training["curve"] for training in trainings if training["curve"]]
-    return tuple(score for score in SCORES if not curves or any(score.key in curve for curve in curves))
+    return tuple(score for score in SCORES if all(score.key in curve for curve in curves))
 
 
 def require_known_metrics(metrics: Sequence[str]) -> None:

@@ -135,7 +135,7 @@ def test_the_scores_of_report(run: gan.TrainedRun) -> None:
     assert set(Path().rglob("*")) == before and (report.folder, report.page) == (None, None)
     assert [scores.step for scores in report] == [2, 4] and len(report) == 2
     for scores, result in zip(report, record["results"], strict=True):
-        assert dict(scores) == {name: result[name] for name in scores} and len(scores) == 7
+        assert dict(scores) == {name: result[name] for name in scores} and len(scores) == 9
         assert list(scores.warnings) == result["warnings"] and scores.protocol.to_json() == result["protocol"]
     written = gan.score([run.checkpoint], num=40, device="cpu", metrics=["fid"], out="mine")
     assert written.page == Path("mine/report.html") and written.page.exists()

@@ -197,7 +197,7 @@ class TestBadInput:
         for path in sorted(image_folder.rglob("*.png"))[2:]:
             path.unlink()
         refused("2 images; the Inception score needs at least 10")
-        refused("2 images; --metrics pr needs at least 4", metrics=("pr",))
+        refused("2 images; --metrics pr needs at least 6", metrics=("pr",))
         assert ask(tmp_path / "two", image_folder, data="digits", num=None, metrics=("fid",))["results"]
         next(image_folder.rglob("*.png")).unlink()
         refused("1 image; a score needs at least 2", metrics=("fid",))

@@ -17,7 +17,7 @@ from gan.metrics.authenticity import (
     mann_whitney_z,
     nearest,
 )
-from gan.metrics.precision_recall import radii
+from gan.metrics.precision_recall import nearest_distances
 
 _NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -25,7 +25,7 @@ Points = np.ndarray
 
 
 def auth_pct_of(real: Points, generated: Points) -> float:
-    return auth_pct(nearest(real, generated), radii(real, 1))
+    return auth_pct(nearest(real, generated), nearest_distances(real, 1)[:, 0])
 
 
 def ct_of(real: Points, held_out: Points, generated: Points) -> float:

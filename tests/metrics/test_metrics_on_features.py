@@ -12,7 +12,7 @@ from torchmetrics.image.kid import poly_mmd
 from gan.metrics import kid
 from gan.metrics.inception_score import InceptionScore
 from gan.metrics.kid import kernel_distance
-from gan.metrics.precision_recall import precision_recall, radii
+from gan.metrics.precision_recall import manifold_scores, nearest_distances, precision_recall
 
 _NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -150,14 +150,50 @@ class TestPrecisionRecall:
         assert precision_recall(real, generated) == (share_within(generated, real), share_within(real, generated))
 
     @pytest.mark.parametrize("count", [4, 7, 16, 17, 24, 30])
-    def test_radii_whatever_the_number_of_blocks(self, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_distances_whatever_the_number_of_blocks(self, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("gan.metrics.precision_recall._BLOCK", 8)
         points = np.random.default_rng(0).normal(size=(count, 5))
         distances = np.linalg.norm(points[:, None] - points, axis=2)
         rows: list[int] = []
-        found = radii(points, 3, advance=rows.append)
-        np.testing.assert_allclose(found.sqrt().numpy(), np.sort(distances, axis=1)[:, 3], rtol=1e-12)
+        found = nearest_distances(points, 3, advance=rows.append)
+        np.testing.assert_allclose(found.sqrt().numpy(), np.sort(distances, axis=1)[:, 1:4], rtol=1e-12)
         assert sum(rows) == count
+
+    @pytest.mark.parametrize("k", [3, 5])
+    @pytest.mark.parametrize("count", [60, 1500])
+    def test_agrees_with_the_authors_package(self, count: int, k: int) -> None:
+        prdc = pytest.importorskip("prdc", reason="prdc is not installed")
+        rng = np.random.default_rng(count)
+        real, generated = rng.standard_normal((count, 8)), rng.standard_normal((count + 30, 8)) * 0.8 + 0.2
+        theirs = prdc.compute_prdc(real, generated, nearest_k=k)
+        ours = manifold_scores(real, generated, neighbours=k, density_neighbours=k)._asdict()
+        for name, value in theirs.items():
+            assert ours[name] == pytest.approx(value, rel=1e-12), name
+        assert ours["density"] != ours["coverage"]
+
+    def test_density_and_coverage_ignore_outliers_among_generated_images(self) -> None:
+        """Their reason to exist: outliers inflate the generated manifold, and so recall, but no real ball."""
+        rng = np.random.default_rng(10)
+        real, mode = rng.standard_normal((400, 4)), rng.standard_normal((380, 4)) * 0.05
+        plain = manifold_scores(real, mode)
+        outliers = manifold_scores(real, np.concatenate((mode, rng.uniform(-8, 8, (20, 4)))))
+        assert outliers.recall > plain.recall + 0.5 and outliers.coverage < plain.coverage + 0.1
+
+    def test_images_of_the_same_distribution(self) -> None:
+        rng = np.random.default_rng(11)
+        found = manifold_scores(rng.standard_normal((900, 6)), rng.standard_normal((900, 6)))
+        assert found.density == pytest.approx(1, abs=0.1)
+        assert found.coverage == pytest.approx(1 - 2**-5, abs=0.02)  # 1 - P(the 5 nearest of 2 N images are all real)
+
+    def test_known_nearest_distances_give_the_same(self) -> None:
+        rng = np.random.default_rng(12)
+        real, generated = rng.standard_normal((90, 5)), rng.standard_normal((70, 5))
+        rows: list[int] = []
+        nearest = nearest_distances(real, 7)
+        assert manifold_scores(real, generated, real_nearest=nearest, advance=rows.append) == manifold_scores(
+            real, generated
+        )
+        assert sum(rows) == 90 + 70
 
     def test_precision_and_recall_are_not_swapped(self) -> None:
         rng = np.random.default_rng(6)
@@ -192,5 +228,7 @@ class TestPrecisionRecall:
     def test_bad_sizes(self) -> None:
         with pytest.raises(ValueError, match="3 neighbours need more images"):
             precision_recall(np.ones((3, 2)), np.ones((9, 2)))
+        with pytest.raises(ValueError, match="5 neighbours need more images than 5 real"):
+            manifold_scores(np.ones((5, 2)), np.ones((9, 2)))
         with pytest.raises(ValueError, match="2 real, 3 generated"):
             precision_recall(np.ones((9, 2)), np.ones((9, 3)))

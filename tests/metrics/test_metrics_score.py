@@ -186,7 +186,7 @@ class TestBadInput:
             score(many, stream(pictures(1), name="lonely"), digits)
         with pytest.raises(UserError, match="9 images; the Inception score needs at least 10"):
             score(stream(pictures(9)), many, digits)
-        with pytest.raises(UserError, match="3 images; --metrics pr needs at least 4"):
+        with pytest.raises(UserError, match="3 images; --metrics pr needs at least 6"):
             score(many, stream(pictures(3)), digits, ("pr",))
         assert score(stream(pictures(2)), many, digits, ("fid",))["fid"] > 0
 

@@ -144,6 +144,8 @@ def _other_scores(against: Sequence[Test]) -> Table:
             difference_name(test): parts.mean_cell(test["differences"], digits=score.digits, factor=score.factor)
             for test in select_results(against, kind=kind, score=score.key)
         }
+        if not of_score:
+            continue
         columns[f"Best {score.title}" if kind == "best" else score.title] = [
             of_score.get(name, "-") for name in columns["Difference"]
         ]

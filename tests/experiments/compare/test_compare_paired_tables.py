@@ -33,7 +33,8 @@ def test_two_arms_have_no_matrix() -> None:
     assert column(tests, "Seeds") == ["3"] and column(tests, "Seeds to show 1, 2, 5 FID") == ["8; 6; 6"]
     assert any(note.startswith("With 3 seeds no difference can be significant") for note in tests.notes)
     assert not any("Holm" in note for note in tests.notes)
-    assert others.header == ("Difference", "Inception score", "KID × 10³", "Precision", "Recall", "Best FID")
+    scores = ("Inception score", "KID × 10³", "Precision", "Recall", "Density", "Coverage")
+    assert others.header == ("Difference", *scores, "Best FID")
 
 
 def test_one_seed_has_no_spread() -> None:

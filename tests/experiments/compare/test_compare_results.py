@@ -89,8 +89,8 @@ def test_drawn_pages(made: Path) -> None:
     assert "FID by images (less is better; thin lines are single seeds)" in text
     assert not {"script", "link", "iframe"} & page.tags and "prefers-color-scheme: dark" in text
     assert all(alt and len(alt) > 10 for alt in page.alts)
-    # real images, 3 norms × 2 seeds; paired differences; 5 scores × 2 axes; gradient norms of D and G, σ
-    assert len(page.alts) == 1 + 6 + 1 + 10 + 3
+    # real images, 3 norms × 2 seeds; paired differences; 7 scores × 2 axes; gradient norms of D and G, σ
+    assert len(page.alts) == 1 + 6 + 1 + 14 + 3
     assert "Grid of 64 images by msn, seed 1, at step 4" in page.alts
     assert any((alt or "").startswith("FID by seconds over seconds of training: sn from") for alt in page.alts)
     markdown = (made / RUN / "report.md").read_text()
@@ -108,7 +108,7 @@ def test_one_score_is_tested_and_the_others_are_hints(made: Path) -> None:
     tests = json.loads((made / RUN / "report.json").read_text())["paired"]
     primary = [test for test in tests if test["primary"]]
     assert [test["norms"] for test in primary] == [["sn", "msn"], ["sn", "bn"], ["msn", "bn"]]
-    assert {(test["score"], test["kind"]) for test in primary} == {("fid", "final")} and len(tests) == 18
+    assert {(test["score"], test["kind"]) for test in primary} == {("fid", "final")} and len(tests) == 24
     for key in ("words", "p_holm", "least_p_holm", "significant", "seeds_needed"):
         assert all((test[key] is not None) == test["primary"] for test in tests)
     assert [(test["least_p"], test["least_p_holm"], test["significant"]) for test in primary] == [(0.5, 1, False)] * 3
