@@ -25,6 +25,7 @@ from gan.evaluation.comparable import (
 )
 from gan.evaluation.image_streams import grid_indices, image_set_stream
 from gan.evaluation.options import EvaluationOptions
+from gan.evaluation.per_class import labels_of, require_labelled, require_same_classes
 from gan.evaluation.record import new_record
 from gan.evaluation.repeats import fid_over_draws
 from gan.evaluation.report_folder import IMAGES_FOLDER, RECORD_NAME
@@ -121,6 +122,8 @@ class Evaluation:
         checkpoints = read_checkpoint_targets(
             names, ema=options.ema, seed=options.seed, device=device, network=options.network
         )
+        if options.per_class:
+            require_labelled(entry for entries in checkpoints.values() for entry in entries)
         configs = [entries[-1].config for entries in checkpoints.values() if entries[-1].config]
         self.data = options.real_images(configs)
         if not (self.data or options.ref or self.metrics == ("is",)):
@@ -144,6 +147,9 @@ class Evaluation:
                     self.data, resolution=side, channels=channels, data_root=root, strict_split=True, **set_options
                 )
                 self._real[side, channels] = images
+        if options.per_class:
+            for entry in entries:
+                require_same_classes(entry, self._real[entry.shape])
         self._references: dict[tuple[int, int], Reference] = {}
         self._scored: dict[tuple[Any, ...], tuple[str, dict[str, Any], list[Tensor]]] = {}
         real = [self._real_count(entry) for entry in entries]
@@ -236,7 +242,9 @@ class Evaluation:
     def _score_once(self, entry: Target) -> tuple[dict[str, Any], list[Tensor]]:
         """The scores of an entry and the images of its grid; equal files under two names are scored once."""
         count, generated = entry.count or 0, entry.kind == "checkpoint"
+        labels = labels_of(entry, self._real[entry.shape]) if self.options.per_class else None
         key = (entry.kind, entry.shape, count, entry.facts.get("sha256") or entry.facts["fingerprint"])
+        key += (labels and labels.generated.tobytes(),)
         if key in self._scored:
             name, result, shown = self._scored[key]
             say(f"{entry.path}: the same images as {name}, not scored again")
@@ -249,6 +257,7 @@ class Evaluation:
                 self.metrics,
                 seed=self.options.seed,
                 ema=self.options.ema if generated else None,
+                labels=labels,
             )
             if entry.redraw and self.options.repeats > 1:
                 result["repeats"] = self._repeats(entry, result.get("fid"))
@@ -293,5 +302,7 @@ class Evaluation:
             return self.statistics
         if entry.shape not in self._references:
             stream = image_set_stream(real, str(self.data), self.options.split)
-            self._references[entry.shape] = measure_reference(stream, self.extractor, self.metrics)
+            self._references[entry.shape] = measure_reference(
+                stream, self.extractor, self.metrics, keep_features=self.options.per_class
+            )
         return self._references[entry.shape]

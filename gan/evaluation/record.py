@@ -46,6 +46,7 @@ def new_record(
         "ema": options.ema,
         "mixed_protocols": options.mixed_protocols,
         **({"repeats": options.repeats} if options.repeats > 1 else {}),
+        **({"per_class": True} if options.per_class else {}),
     }
     reference = None
     if real:

@@ -8,6 +8,9 @@ from gan.errors import UsageError
 METRICS = ("fid", "is", "kid", "pr")
 """Fréchet distance, Inception score, kernel distance, precision and recall."""
 
+CLASS_METRICS = ("fid", "pr")
+"""The metrics that can be computed for each class."""
+
 
 class Score(NamedTuple):
     """Display of one score."""
@@ -47,6 +50,11 @@ SCORES = (
     Score("precision", "Precision", 1, digits=3),
     Score("recall", "Recall", 1, digits=3),
 )
+
+
+def fid_text(value: float) -> str:
+    """A FID for tables, with two decimals, or four below 1."""
+    return f"{value:,.2f}" if value >= 1 else f"{abs(value):.4f}"
 
 
 def measured_scores(trainings: Iterable[Mapping[str, Any]]) -> tuple[Score, ...]:
