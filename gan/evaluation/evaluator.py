@@ -25,7 +25,7 @@ from gan.evaluation.comparable import (
 )
 from gan.evaluation.image_streams import grid_indices, image_set_stream
 from gan.evaluation.options import EvaluationOptions
-from gan.evaluation.per_class import labels_of, require_labelled, require_same_classes
+from gan.evaluation.per_class import class_labels, require_labelled
 from gan.evaluation.record import new_record
 from gan.evaluation.repeats import fid_over_draws
 from gan.evaluation.report_folder import IMAGES_FOLDER, RECORD_NAME
@@ -147,9 +147,6 @@ class Evaluation:
                     self.data, resolution=side, channels=channels, data_root=root, strict_split=True, **set_options
                 )
                 self._real[side, channels] = images
-        if options.per_class:
-            for entry in entries:
-                require_same_classes(entry, self._real[entry.shape])
         self._references: dict[tuple[int, int], Reference] = {}
         self._scored: dict[tuple[Any, ...], tuple[str, dict[str, Any], list[Tensor]]] = {}
         real = [self._real_count(entry) for entry in entries]
@@ -163,6 +160,7 @@ class Evaluation:
         )
         for entry in self.entries:
             require_enough_images(str(entry.path), entry.count or 0, self.metrics)
+        self._labels = class_labels(self.entries, self._real) if options.per_class else {}
         if not options.mixed_protocols:
             require_same_protocols(self.entries, self._real, self.extractor.protocol)
         self.record = new_record(
@@ -242,9 +240,9 @@ class Evaluation:
     def _score_once(self, entry: Target) -> tuple[dict[str, Any], list[Tensor]]:
         """The scores of an entry and the images of its grid; equal files under two names are scored once."""
         count, generated = entry.count or 0, entry.kind == "checkpoint"
-        labels = labels_of(entry, self._real[entry.shape]) if self.options.per_class else None
-        key = (entry.kind, entry.shape, count, entry.facts.get("sha256") or entry.facts["fingerprint"])
-        key += (labels and labels.generated.tobytes(),)
+        labels = self._labels.get(entry.path)
+        content = entry.facts.get("sha256") or entry.facts["fingerprint"]
+        key = (entry.kind, entry.shape, count, content, labels and labels.generated.tobytes())
         if key in self._scored:
             name, result, shown = self._scored[key]
             say(f"{entry.path}: the same images as {name}, not scored again")
@@ -302,7 +300,6 @@ class Evaluation:
             return self.statistics
         if entry.shape not in self._references:
             stream = image_set_stream(real, str(self.data), self.options.split)
-            self._references[entry.shape] = measure_reference(
-                stream, self.extractor, self.metrics, keep_features=self.options.per_class
-            )
+            keep = self.options.per_class
+            self._references[entry.shape] = measure_reference(stream, self.extractor, self.metrics, keep_features=keep)
         return self._references[entry.shape]

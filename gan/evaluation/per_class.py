@@ -1,6 +1,7 @@
 """Class labels of the targets of `report --per-class`, and the checks that they match those of the real images"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -25,14 +26,27 @@ def require_labelled(entries: Iterable[Target]) -> None:
         )
 
 
-def require_same_classes(entry: Target, real: ImageSet) -> None:
-    """Check that an entry has the classes of the real images, in any order.
+def class_labels(entries: Sequence[Target], real: Mapping[tuple[int, int], ImageSet]) -> dict[Path, ClassLabels]:
+    """Labels of the images to score of each entry and of the real images, as numbers of the real classes.
+
+    Args:
+        entries: with the number of images to score.
+        real: the real images by resolution and channels.
+
+    Returns:
+        the labels by the path of the entry.
 
     Raises:
-        UserError: one of the two has no labels, or their class names differ.
+        UserError: an entry or its real images have no labels, or their class names differ; the order may differ.
     """
+    for entry in entries:
+        _require_same_classes(entry, real[entry.shape])
+    return {entry.path: _labels(entry, real[entry.shape]) for entry in entries}
+
+
+def _require_same_classes(entry: Target, real: ImageSet) -> None:
     if real.labels is None:
-        raise UserError(f"--per-class: the real images {real.name} have no labels; name others with --data")
+        raise UserError(f"--per-class: the real images {real.name} have no labels; name labelled ones with --data")
     require_labelled([entry])
     parts = [
         f"only {name} has {list_names(own, _MAX_LISTED)}"
@@ -46,11 +60,7 @@ def require_same_classes(entry: Target, real: ImageSet) -> None:
         raise UserError(f"--per-class: {entry.path} and {real.name} have different classes: {'; '.join(parts)}")
 
 
-def labels_of(entry: Target, real: ImageSet) -> ClassLabels:
-    """Labels of the images to score of an entry and of the real images, as numbers of the real classes.
-
-    The two must have passed `require_same_classes`.
-    """
+def _labels(entry: Target, real: ImageSet) -> ClassLabels:
     generated = entry.labels(entry.count or 0)
     assert generated is not None and real.labels is not None
     numbers = np.array([real.classes.index(name) for name in entry.classes], dtype=np.int64)  # (K,)

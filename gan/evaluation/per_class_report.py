@@ -51,8 +51,8 @@ def _worst_class(row: Row, scores: Sequence[Score]) -> str:
         best = max(scored, key=lambda entry: score.better * entry[score.key])
         counts = f"{worst['real_count']:,} real and {counted(worst['generated_count'], 'scored image')}"
         return (
-            f"Worst class of {row['name']}: {worst['name']}, {score.title} {_text(score, worst)} ({counts}); "
-            f"best: {best['name']}, {_text(score, best)}."
+            f"Worst class of {row['name']}: {worst['name']} ({score.title} {_text(score, worst)}, {counts}); "
+            f"best: {best['name']} ({score.title} {_text(score, best)})."
         )
     return ""
 
@@ -99,7 +99,7 @@ def _notes(results: Sequence[Row], shown: Sequence[Row]) -> Iterator[str]:
     if not _equal_counts(shown):
         yield "The targets have different numbers of images of a class: FID of a class compares at equal numbers only."
     if any(len({entry["generated_count"] for entry in row["classes"]}) > 1 for row in shown):
-        yield "Classes have different numbers of images: FID falls with the number, so compare classes with care."
+        yield "The classes have different numbers of images, and FID falls with the number: compare classes with care."
     if len(shown) < sum(bool(row.get("classes")) for row in results):
         yield "Of a run, the last checkpoint is shown; report.json has all."
     count = len(shown[0]["classes"])

@@ -121,7 +121,7 @@ def class_warnings(
                 f"{STABLE_COUNT:,} of each class, and compare equal numbers only"
             )
     if missing := "; ".join(_missing(scores, metrics, neighbours)):
-        lines.append(f"-: too few images: {missing}")
+        lines.append(f"Scores of a class shown as -: {missing}")
     return lines
 
 
@@ -134,18 +134,20 @@ def _gaussian(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArr
 
 def _missing(scores: Sequence[ClassScores], metrics: Sequence[str], neighbours: int) -> Iterator[str]:
     """Which classes lack a score, and how many images it needs."""
-    for metric, name, least in (("fid", "FID", 2), ("pr", "precision and recall", neighbours + 1)):
+    needs = (("fid", "FID needs", 2), ("pr", "precision and recall need", neighbours + 1))
+    for metric, text, least in needs:
         classes = [row for row in scores if row.fewest < least]
         if metric in metrics and classes:
-            yield f"{name} need{'s' if metric == 'fid' else ''} {least} of a class ({_listed(classes, len(scores))})"
+            yield f"{text} {least} images, too few in {_listed(classes, len(scores))}"
 
 
 def _listed(classes: Sequence[ClassScores], count: int) -> str:
-    """Names of a part of `count` classes, shortened."""
+    """A part of `count` classes in words, with the first names."""
     if len(classes) == count:
-        return f"all {counted(count, 'class')}" if count > 1 else classes[0].name
+        return f"all {counted(count, 'class')}"
     names = ", ".join(row.name for row in classes[:_MAX_LISTED])
-    return f"{names} and {len(classes) - _MAX_LISTED} more classes" if len(classes) > _MAX_LISTED else names
+    more = f" and {len(classes) - _MAX_LISTED} more" if len(classes) > _MAX_LISTED else ""
+    return f"{counted(len(classes), 'class')} ({names}{more})"
 
 
 def _range(classes: Sequence[ClassScores]) -> str:

@@ -119,9 +119,10 @@ def score(
 
     Returns:
         A dict fit for JSON: `name`; for the given metrics `fid`, `inception_score` and `inception_score_std`, `kid` and
-        `kid_std`, `precision` and `recall`; with `labels` `classes`, a list with the fields of `ClassScores` for each
-        class, and `class_warnings`, a list of lines; `seconds` and `images_per_second` of the pass over the generated images;
-        `warnings`, a list of lines; `protocol`, for `Protocol.from_json`. It is empty on ranks other than 0.
+        `kid_std`, `precision` and `recall`; with `labels` also `classes`, a list with the fields of `ClassScores` of
+        each class, and `class_warnings`, a list of lines; `seconds` and `images_per_second` of the pass over the
+        generated images; `warnings`, a list of lines; `protocol`, for `Protocol.from_json`. It is empty on ranks other
+        than 0.
 
     Raises:
         UsageError: no such metric, or real images are needed but not given.

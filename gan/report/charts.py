@@ -239,10 +239,10 @@ def dot_chart(
         series: values of each row by name of the series; None has no marker.
         better: added to the caption, as `less is better`.
     """
-    parts = [
-        f"{name}: {', '.join(f'{row} {value:.4g}' for row, value in zip(names, values, strict=True) if value is not None)}"
-        for name, values in series.items()
-    ]
+    parts = []
+    for name, values in series.items():
+        pairs = zip(names, values, strict=True)
+        parts.append(f"{name}: {', '.join(f'{row} {value:.4g}' for row, value in pairs if value is not None)}")
     alt = f"{title}: {'; '.join(parts)}"
     svg = svg_dots(names, series, x_label=x_label, alt=alt)
     return Figure(alt, f"{title} ({better})" if better else title, svg=svg)
