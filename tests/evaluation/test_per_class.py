@@ -89,7 +89,6 @@ def test_swapped_labels_score_worse(sets: Path, tmp_path: Path) -> None:
         per_class=True,
         metrics=FEW,
         num=None,
-        mixed_protocols=True,
     )
     right, swapped = record["results"]
     assert swapped["fid"] == pytest.approx(right["fid"], rel=1e-6)
