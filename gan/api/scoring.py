@@ -19,6 +19,7 @@ from gan.evaluation import evaluator
 from gan.evaluation import report as pages
 from gan.evaluation.options import EvaluationOptions
 from gan.metrics.extractor import ExtractorOptions
+from gan.metrics.per_class import ClassScores
 from gan.metrics.protocol import Protocol
 from gan.metrics.score_table import REPORT_SCORES
 from gan.report.terminal import print_report
@@ -50,6 +51,8 @@ class TargetScores(Mapping[str, float]):
 
     fid_draws: tuple[float, ...] = ()
     """With `repeats`, the FID of each draw of latents of a checkpoint; the first is the score."""
+    classes: tuple[ClassScores, ...] = field(default=(), repr=False)
+    """With `per_class`, the scores of each class, in the order of the real images' classes."""
 
     def __getitem__(self, key: str) -> float:
         return self.scores[key]
@@ -100,6 +103,7 @@ def score(
     num: int | None = None,
     seed: int = 0,
     repeats: int = 1,
+    per_class: bool = False,
     features: str = "auto",
     preprocess: str | None = None,
     precision: str = "fp32",
@@ -135,6 +139,8 @@ def score(
             targets the smallest of these numbers.
         seed: of generated images, subsets and splits.
         repeats: draws of latents from each of which the FID of a checkpoint is computed.
+        per_class: also FID, precision and recall of each class, as `classes` of each result; the real images and each
+            target must have labels of the same class names.
         features: "inception", "digits", "classifier:FILE", "dinov2", "dinov2:s", "dinov2:b", "dinov2:g", "clip", or
             your own as "file.py:name"; "auto": digits for the digits, else inception.
         preprocess: for Inception: "pytorch-fid", "torch-fidelity" or "clean"; None: pytorch-fid.
@@ -192,6 +198,7 @@ def score(
             num=num,
             seed=seed,
             repeats=repeats,
+            per_class=per_class,
             ref=optional_path(ref),
             ema=ema,
             mixed_protocols=mixed_protocols,
@@ -226,6 +233,7 @@ def _target_scores(result: Mapping[str, Any]) -> TargetScores:
         step=result.get("step"),
         scores={key: result[key] for key in _KEYS if key in result},
         protocol=Protocol.from_json(result["protocol"]),
-        warnings=tuple(result["warnings"]),
+        warnings=(*result["warnings"], *result.get("class_warnings", ())),
         fid_draws=tuple(result.get("repeats", {}).get("fid", ())),
+        classes=tuple(ClassScores(**row) for row in result.get("classes", ())),
     )

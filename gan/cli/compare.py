@@ -63,12 +63,12 @@ def compare(
     """Train one recipe under several arms and seeds, and compare the scores.
 
     --norms compares normalizations of the discriminator; --arm compares any settings. Nothing else differs: for one
-    seed, images and latents are equal, and so are the initial weights where the networks agree. All arms see equally
-    many real images (--budget). FID, Inception score, KID, precision, recall, density and coverage are computed
-    every --report-every steps. The same command resumes a stopped or killed RUN exactly; flags may then be left out, and --norms, --arm and
-    --seeds may add trainings. Results are in checkpoints/RUN: report.html, report.md, report.json, and each training as
-    a run of its own, RUN/ARM-seedN. Brackets show the defaults, most of which a preset changes; `train --dry-run
-    --verbose` shows the effective values.
+    seed, images and latents are equal, and so are the initial weights where the networks agree. All arms see
+    equally many real images (--budget). FID, Inception score, KID, precision, recall, density and coverage are
+    computed every --report-every steps. The same command resumes a stopped or killed RUN exactly; flags may then be
+    left out, and --norms, --arm and --seeds may add trainings. Results are in checkpoints/RUN: report.html,
+    report.md, report.json, and each training as a run of its own, RUN/ARM-seedN. Brackets show the defaults, most
+    of which a preset changes; `train --dry-run --verbose` shows the effective values.
 
     \b
     Examples: msn-gan compare digits --norms none,bn,mean,sn,msn --seeds 3

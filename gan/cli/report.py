@@ -59,6 +59,11 @@ from gan.utils.progress import say
     show_default=True,
     help="Draws of latents from each of which the FID of a checkpoint is computed, to show its spread.",
 )
+@click.option(
+    "--per-class",
+    is_flag=True,
+    help="Also FID, precision and recall of each class, if the real images and each TARGET have labels.",
+)
 @extractor_flags
 @network_option
 @click.option("--ema/--no-ema", default=True, show_default=True, help="Score the EMA generator, or the trained one.")

@@ -22,6 +22,7 @@ from gan.evaluation.comparable import (
 from gan.evaluation.copies import HeldOutSets, copy_pictures
 from gan.evaluation.image_streams import grid_indices, image_set_stream
 from gan.evaluation.options import EvaluationOptions
+from gan.evaluation.per_class import class_labels, require_labelled
 from gan.evaluation.record import new_record
 from gan.evaluation.repeats import fid_over_draws
 from gan.evaluation.report_folder import IMAGES_FOLDER, RECORD_NAME
@@ -116,6 +117,8 @@ class Evaluation:
         checkpoints = read_checkpoint_targets(
             names, ema=options.ema, seed=options.seed, device=device, network=options.network
         )
+        if options.per_class:
+            require_labelled(entry for entries in checkpoints.values() for entry in entries)
         configs = [entries[-1].config for entries in checkpoints.values() if entries[-1].config]
         self.data = options.real_images(configs)
         if not (self.data or options.ref or self.metrics == ("is",)):
@@ -153,6 +156,7 @@ class Evaluation:
         )
         for entry in self.entries:
             require_enough_images(str(entry.path), entry.count or 0, self.metrics)
+        self._labels = class_labels(self.entries, self._real) if options.per_class else {}
         if not options.mixed_protocols:
             require_same_protocols(self.entries, self._real, self.extractor.protocol)
         held_out, sets = list(self._held_out.images.values()), list(self._real.values())
@@ -219,7 +223,9 @@ class Evaluation:
     def _score_once(self, entry: Target) -> tuple[dict[str, Any], Shown]:
         """The scores of an entry and the images of its grids; equal files under two names are scored once."""
         count, generated = entry.count or 0, entry.kind == "checkpoint"
-        key = (entry.kind, entry.shape, count, entry.facts.get("sha256") or entry.facts["fingerprint"])
+        labels = self._labels.get(entry.path)
+        content = entry.facts.get("sha256") or entry.facts["fingerprint"]
+        key = (entry.kind, entry.shape, count, content, labels and labels.generated.tobytes())
         if key in self._scored:
             name, result, shown = self._scored[key]
             say(f"{entry.path}: the same images as {name}, not scored again")
@@ -233,6 +239,7 @@ class Evaluation:
                 seed=self.options.seed,
                 ema=self.options.ema if generated else None,
                 held_out=self._held_out.measured(entry.shape, self.extractor),
+                labels=labels,
             )
             if self.out and "copies" in self.metrics:
                 shown.copies = copy_pictures(result, entry.stream(count), self._real[entry.shape])
@@ -279,5 +286,6 @@ class Evaluation:
             return self.statistics
         if entry.shape not in self._references:
             stream = image_set_stream(real, str(self.data), self.options.split)
-            self._references[entry.shape] = measure_reference(stream, self.extractor, self.metrics)
+            keep = self.options.per_class
+            self._references[entry.shape] = measure_reference(stream, self.extractor, self.metrics, keep_features=keep)
         return self._references[entry.shape]

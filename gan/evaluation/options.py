@@ -7,7 +7,7 @@ from pathlib import Path
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.metrics.extractor import ExtractorOptions
-from gan.metrics.score_table import DEFAULT_METRICS, require_known_metrics
+from gan.metrics.score_table import CLASS_METRICS, DEFAULT_METRICS, require_known_metrics
 
 MOST_GENERATED = 50_000  # default number of generated images, at most
 
@@ -30,6 +30,8 @@ class EvaluationOptions:
     """Draws of latents from each of which the FID of a checkpoint is computed."""
     held_out: str | None = None
     """Real images that were not trained on, for the C_T of `copies`."""
+    per_class: bool = False
+    """Score each class too: FID, and precision and recall, as far as they are among the metrics."""
     ref: Path | None = None
     """Reference statistics to use in place of `data`."""
     ema: bool = True
@@ -48,6 +50,12 @@ class EvaluationOptions:
         require_known_metrics(self.scores)
         if self.repeats > 1 and "fid" not in self.scores:
             raise UsageError(f"--repeats {self.repeats}: repeats fid, which --metrics leaves out; add it")
+        if self.per_class and self.ref:
+            raise UsageError("--per-class: needs the real images and their labels (--data); --ref has statistics only")
+        if self.per_class and not {*CLASS_METRICS} & {*self.scores}:
+            raise UsageError(
+                f"--per-class: scores fid and pr of each class; --metrics {','.join(self.scores)}: add one"
+            )
         if self.ref and self.data:
             raise UsageError("--ref replaces --data; give only one of them")
         if self.ref and {"kid", "pr", "copies"} & set(self.scores):

@@ -50,6 +50,7 @@ def new_record(
         "mixed_protocols": options.mixed_protocols,
         **({"repeats": options.repeats} if options.repeats > 1 else {}),
         **({"held_out": options.held_out} if options.held_out else {}),
+        **({"per_class": True} if options.per_class else {}),
     }
     reference = None
     if real:

@@ -9,9 +9,10 @@ from typing import Any
 from gan.config import plugins
 from gan.dynamics.report import dynamics_findings
 from gan.evaluation.copies import copy_figures, copy_notes
+from gan.evaluation.per_class_report import class_findings
 from gan.evaluation.training_evaluator import logged_warnings
 from gan.metrics.protocol import Protocol, protocol_differences
-from gan.metrics.score_table import REPORT_SCORES, SCORES, Score
+from gan.metrics.score_table import REPORT_SCORES, SCORES, Score, fid_text
 from gan.report.charts import Line, band_around, line_chart
 from gan.report.document import Figure, Report, Table, best_cells
 from gan.report.write import write_report
@@ -58,6 +59,7 @@ def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
     letters = _protocol_letters(results)
     mixed = len(set(letters)) > 1
     values = {number: [score.better * row[score.key] for row in results] for number, score in enumerate(scores, 1)}
+    classes = class_findings(results, mixed=mixed)
     dynamics = dynamics_findings([path.parent for path in _logs(results)])
     protocol = results[0]["protocol"]
     against = f" against {Path(protocol['reference']).name}" if protocol["reference"] else ""
@@ -90,13 +92,16 @@ def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
         facts=tuple(_facts(record, letters)),
         command=record["command"],
         made=record["made"],
+        summary=classes.summary,
+        first_charts=classes.charts,
+        tables=classes.tables,
     )
 
 
 def _score_text(score: Score, row: Row) -> str:
     value = score.factor * row[score.key]
     if score.key == "fid":
-        return f"{value:,.2f}" if value >= 1 else f"{abs(value):.4f}"
+        return fid_text(value)
     text = f"{value:.{score.digits}f}"
     if score.spread is None or (score.key == "kid" and row["protocol"]["kid_subsets"] == 1):
         return text

@@ -12,6 +12,7 @@ from gan.config.choices import NETWORKS
 from gan.config.train_config import TrainConfig
 from gan.data.datasets import open_path
 from gan.data.decode import CROPPED, ENLARGED, RESIZED, TO_GREY, inspect_image
+from gan.data.image_set import ImageSet
 from gan.data.loading import load_images
 from gan.data.source import BadImage
 from gan.distributed import collectives
@@ -25,6 +26,7 @@ from gan.runs.locate import describe_contents
 from gan.runs.log import LOG
 from gan.runs.own_code import import_named_code, require_used
 from gan.runtime import resolve_device
+from gan.sampling import generate
 from gan.sampling.load_generator import restore_generator, weights_entry
 from gan.utils.progress import warn
 
@@ -65,6 +67,10 @@ class Target:
     stream: Callable[[int], ImageStream]
     redraw: Callable[[int, int], ImageStream] | None = None
     """`redraw(count, draw)` opens images of other latents; None for image sets."""
+    classes: tuple[str, ...] = ()
+    """Names of its classes; empty if it has no labels."""
+    labels: Callable[[int], Tensor | None] = lambda count: None
+    """`labels(count)` returns the labels (count,), int64, of the images of `stream(count)`; None without classes."""
     facts: dict[str, Any] = field(default_factory=dict)
     """More entries for the report: step, images seen, hash of the file, conversions."""
     log: Path | None = None
@@ -197,6 +203,7 @@ class _CheckpointReader:
             self._first = path
             self._in_memory = file._replace(state={key: state[key] for key in needed & state.keys()})
         log = path.parent / LOG
+        classes = tuple(state["data"]["classes"]) if config.conditional else ()
         return Target(
             name=f"{path.resolve().parent.name}, step {state['step']:,}",
             target=target,
@@ -207,6 +214,8 @@ class _CheckpointReader:
             count=None,
             stream=lambda count: self._stream(path, count, 0),
             redraw=lambda count, draw: self._stream(path, count, draw),
+            classes=classes,
+            labels=lambda count: generate.labels_in_turn(range(count), len(classes)),
             facts={
                 "step": state["step"],
                 "images_seen": state["step"] * config.n_dis * config.batch,
@@ -230,21 +239,21 @@ class _CheckpointReader:
         )
 
 
-def _image_set_target(
-    path: Path, fetch: Callable[[Tensor], Tensor], seed: int, shape: tuple[int, int, int], **facts: Any
-) -> Target:
-    """A target of images that `fetch` returns by their indices; `shape` is their number, channels and side."""
-    count, channels, side = shape
+def _image_set_target(path: Path, images: ImageSet, seed: int) -> Target:
+    """A target of loaded images, of which a random part is scored if fewer are wanted."""
+    count, labels = len(images), images.labels
     return Target(
         name=path.name,
         target=str(path),
         path=path,
         kind="images",
-        resolution=side,
-        channels=channels,
+        resolution=images.resolution,
+        channels=images.channels,
         count=count,
-        stream=lambda wanted: indexed_stream(fetch, random_part(count, wanted, seed), str(path)),
-        facts=facts,
+        stream=lambda wanted: indexed_stream(images.fetch, random_part(count, wanted, seed), str(path)),
+        classes=() if labels is None else images.classes,
+        labels=lambda wanted: None if labels is None else labels[random_part(count, wanted, seed)],
+        facts={"conversions": images.conversions, "notes": list(images.notes), "fingerprint": images.fingerprint},
     )
 
 
@@ -260,9 +269,7 @@ def _image_target(listing: ImageListing, split: str, seed: int, skip_bad_images:
             f"{path}: images of different sizes: {other_sizes:,} of {len(images):,} are not {side}x{side} as the first "
             "is; bring them to one size with `msn-gan data pack`"
         )
-    shape = (len(images), images.channels, side)
-    facts = {"conversions": images.conversions, "notes": list(images.notes), "fingerprint": images.fingerprint}
-    return _image_set_target(path, images.fetch, seed, shape, **facts)
+    return _image_set_target(path, images, seed)
 
 
 def _list_images(path: Path, split: str) -> ImageListing:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from gan.distributed import collectives, process_group
@@ -13,6 +13,7 @@ from gan.metrics.feature_pass import FeatureStatistics, ImageStream, content_has
 from gan.metrics.frechet import count_warning, covariance_factor, frechet_distance
 from gan.metrics.inception_score import InceptionScore
 from gan.metrics.kid import kernel_distance
+from gan.metrics.per_class import ClassLabels, class_scores, class_warnings
 from gan.metrics.precision_recall import DENSITY_NEIGHBOURS, NEIGHBOURS, manifold_scores
 from gan.metrics.reference import Reference, cache_reference, load_cached_reference, reference_cache_path
 from gan.metrics.score_table import require_known_metrics
@@ -46,7 +47,12 @@ def available_metrics(metrics: Sequence[str], extractor: Extractor, *, chosen: b
 
 
 def measure_reference(
-    real: ImageStream, extractor: Extractor, metrics: Sequence[str] = ("fid",), *, cache: bool = True
+    real: ImageStream,
+    extractor: Extractor,
+    metrics: Sequence[str] = ("fid",),
+    *,
+    keep_features: bool = False,
+    cache: bool = True,
 ) -> Reference:
     """Measure the reference of `score`, once for many sets of generated images.
 
@@ -54,6 +60,7 @@ def measure_reference(
 
     Args:
         metrics: the metrics that it is for; all but fid and is need the features of every image, which are not cached.
+        keep_features: keep the features of every image for any metrics, as scores of each class need them.
         cache: read statistics of the same pixels from the cache, or write them to it.
 
     Raises:
@@ -62,7 +69,7 @@ def measure_reference(
     """
     require_known_metrics(metrics)
     require_enough_images(real.name, real.count, ())
-    keep_features = bool(_NEED_FEATURES & set(metrics))
+    keep_features = keep_features or bool(_NEED_FEATURES & set(metrics))
     if cache and not keep_features:
         path = reference_cache_path(content_hash(real), real.count, extractor)
         cached = collectives.on_rank0(lambda: load_cached_reference(path, real.name, real.split, extractor))
@@ -94,6 +101,7 @@ def score(
     *,
     seed: int = 0,
     ema: bool | None = None,
+    labels: ClassLabels | None = None,
     cache: bool = True,
     held_out: HeldOut | None = None,
 ) -> dict[str, Any]:
@@ -105,26 +113,29 @@ def score(
         metrics: names in METRICS.
         seed: of the Inception score's splits, KID's subsets, and the images shown by `copies`.
         ema: True if the generator has EMA weights; None if unknown. It is recorded in the protocol.
+        labels: classes of the real and of the generated images, to score each class too, from the features of the same
+            pass. A `Reference` must then have features.
         cache: cache the statistics of the real images.
         held_out: real images that were not trained on, for the C_T of `copies`.
 
     Returns:
         A dict fit for JSON: `name`; for the given metrics `fid`, `inception_score` and `inception_score_std`, `kid` and
-        `kid_std`, `precision` and `recall`, and those of `copy_scores`; `seconds` and `images_per_second` of the pass
-        over the generated images; `warnings`, a list of lines; `protocol`, for `Protocol.from_json`. It is empty on
-        ranks other than 0.
+        `kid_std`, `precision`, `recall`, `density` and `coverage`, and those of `copy_scores`; with `labels` also
+        `classes`, a list with the fields of `ClassScores` of each class, and `class_warnings`, a list of lines;
+        `seconds` and `images_per_second` of the pass over the generated images; `warnings`, a list of lines;
+        `protocol`, for `Protocol.from_json`. It is empty on ranks other than 0.
 
     Raises:
         UsageError: no such metric, or real images are needed but not given.
         UserError: images or reference cannot be used.
     """
-    _check(generated, real, metrics)
+    _check(generated, real, metrics, labels)
     if "is" in metrics and not extractor.classes:
         raise UsageError(_NO_LOGITS.format(extractor.name))
     if not _NEED_REFERENCE & set(metrics):
         real = None
     if isinstance(real, ImageStream):
-        real = measure_reference(real, extractor, metrics, cache=cache)
+        real = measure_reference(real, extractor, metrics, keep_features=labels is not None, cache=cache)
     if real is not None:
         real.check(extractor)
 
@@ -135,7 +146,7 @@ def score(
     statistics = extract_features(
         generated,
         extractor,
-        keep_features=bool(_NEED_FEATURES & set(metrics)),
+        keep_features=labels is not None or bool(_NEED_FEATURES & set(metrics)),
         inception_score=inception,
         required_size=(real.resolution, real.name) if real else (None, ""),
     )
@@ -151,6 +162,8 @@ def score(
         facts["is_splits"] = IS_SPLITS
     if real is not None:
         result |= _reference_scores(real, statistics, extractor, metrics, seed, facts, held_out)
+        if labels is not None:
+            result |= _class_scores(real, statistics, labels, extractor, metrics)
     result["seconds"] = seconds
     result["images_per_second"] = generated.count / seconds
     result["warnings"] = _warnings(real, generated.count, extractor, metrics)
@@ -179,7 +192,7 @@ def _reference_scores(
             scores["fid"] = frechet_distance(real.mean, real.factor, generated.moments.mean, factor)
     if real.features is None or generated.features is None:
         return scores
-    device = "cuda" if extractor.protocol.device == "cuda" else "cpu"  # other accelerators have no float64
+    device = _float64_device(extractor)
     if "kid" in metrics:
         size = min(KID_SUBSET_SIZE, len(real.features), len(generated.features))
         # Subsets of all images would be equal to each other.
@@ -201,6 +214,30 @@ def _reference_scores(
         facts |= copy_facts(held_out)
         scores |= copy_scores(real, generated.features, held_out, seed=seed, device=device)
     return scores
+
+
+def _class_scores(
+    real: Reference, generated: FeatureStatistics, labels: ClassLabels, extractor: Extractor, metrics: Sequence[str]
+) -> dict[str, Any]:
+    """The scores of each class that need a reference, and warnings about them."""
+    assert real.features is not None and generated.features is not None
+    with progress("scores of each class", len(labels.classes), "class") as advance:
+        scores = class_scores(
+            real.features,
+            generated.features,
+            labels,
+            metrics,
+            neighbours=NEIGHBOURS,
+            device=_float64_device(extractor),
+            advance=advance,
+        )
+    warnings = class_warnings(scores, extractor.dimension, metrics, NEIGHBOURS)
+    return {"classes": [asdict(row) for row in scores], "class_warnings": warnings}
+
+
+def _float64_device(extractor: Extractor) -> str:
+    """The device for distances: that of the extractor if it supports float64."""
+    return "cuda" if extractor.protocol.device == "cuda" else "cpu"  # other accelerators have no float64
 
 
 def _warnings(real: Reference | None, count: int, extractor: Extractor, metrics: Sequence[str]) -> list[str]:
@@ -239,9 +276,16 @@ def require_enough_images(name: str, count: int, metrics: Sequence[str]) -> None
             raise UserError(f"{name}: {counted(count, 'image')}; {purpose} needs at least {minimum}")
 
 
-def _check(generated: ImageStream, real: ImageStream | Reference | None, metrics: Sequence[str]) -> None:
+def _check(
+    generated: ImageStream,
+    real: ImageStream | Reference | None,
+    metrics: Sequence[str],
+    labels: ClassLabels | None,
+) -> None:
     """Reject everything that can be rejected before features are extracted."""
     require_known_metrics(metrics)
+    if labels is not None and isinstance(real, Reference) and real.features is None:
+        raise UsageError(f"--per-class: needs the real images, {real.name} has statistics only")
     if real is None and _NEED_REFERENCE & set(metrics):
         raise UsageError(f"--metrics {','.join(metrics)}: needs real images (--data) to score {generated.name}")
     if isinstance(real, Reference) and real.features is None and _NEED_FEATURES & set(metrics):

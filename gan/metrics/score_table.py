@@ -11,6 +11,9 @@ DEFAULT_METRICS = ("fid", "is", "kid", "pr")
 METRICS = (*DEFAULT_METRICS, "copies")
 """All metrics. `copies`, computed on request only: AuthPct and C_T, which tell copies of training images."""
 
+CLASS_METRICS = ("fid", "pr")
+"""The metrics that can be computed for each class."""
+
 
 class Score(NamedTuple):
     """Display of one score."""
@@ -56,6 +59,11 @@ SCORES = (
 
 REPORT_SCORES = (*SCORES, Score("auth_pct", "Authentic, %", 0, digits=1), Score("ct", "C_T", 0))
 """Scores of METRICS, which `report` shows."""
+
+
+def fid_text(value: float) -> str:
+    """A FID for tables, with two decimals, or four below 1."""
+    return f"{value:,.2f}" if value >= 1 else f"{abs(value):.4f}"
 
 
 def measured_scores(trainings: Iterable[Mapping[str, Any]]) -> tuple[Score, ...]:

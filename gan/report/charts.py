@@ -1,4 +1,4 @@
-"""Line charts and forest plots as SVG, legible on a phone and in the colours of the page's theme."""
+"""Line charts, forest plots and dot plots as SVG, legible on a phone and in the colours of the page's theme."""
 
 import html
 import io
@@ -67,8 +67,8 @@ def svg_chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, lo
             x, y = _thinned(line.x), _thinned(line.y)
             marker = _MARKERS[number % len(_MARKERS)] if len(x) <= 30 else None
             dashes = "-" if number < len(SERIES) else "--"  # colours repeat
-            name = line.name.encode(errors="backslashreplace").decode()  # matplotlib refuses undecodable bytes
-            axes.plot(x, y, dashes, color=color, marker=marker, markersize=4, linewidth=1.6, label=name)
+            label = _drawable(line.name)
+            axes.plot(x, y, dashes, color=color, marker=marker, markersize=4, linewidth=1.6, label=label)
             for member in line.members:
                 axes.plot(x, _thinned(member), dashes, color=color, linewidth=0.7, alpha=0.6)
             if line.band is not None:
@@ -113,12 +113,46 @@ def svg_forest(rows: Mapping[str, Sequence[float]], *, x_label: str, alt: str) -
         shown = [0.0, *(interval.mean for interval in means), *(value for values in single for value in values)]
         axes.set_xlim(*_limits(shown, *axes.get_xlim()))
         axes.set_ylim(len(rows) - 0.5, -0.5)  # the first row on top
-        names = [name.encode(errors="backslashreplace").decode() for name in rows]
-        axes.set_yticks(range(len(rows)), names)
+        axes.set_yticks(range(len(rows)), list(map(_drawable, rows)))
         axes.set_xlabel(x_label)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="x")
         return _element(figure, alt)
+
+
+def svg_dots(names: Sequence[str], series: Mapping[str, Sequence[float | None]], *, x_label: str, alt: str) -> str:
+    """Draw a dot plot as an <svg> element: a row for each name, with a marker for each series; None has no marker.
+
+    Args:
+        series: values of each row by name of the series.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Canvas(figsize=(_INCHES[0], 0.8 + 0.25 * len(names)), layout="constrained")
+        axes = figure.add_subplot()
+        for number, (name, values) in enumerate(series.items()):
+            points = [(value, y) for y, value in enumerate(values) if value is not None]
+            axes.plot(
+                [value for value, _ in points],
+                [y for _, y in points],
+                _MARKERS[number % len(_MARKERS)],
+                color=SERIES[number % len(SERIES)],
+                markersize=5,
+                label=_drawable(name),
+            )
+        axes.set_xlim(left=0.0)
+        axes.set_ylim(len(names) - 0.5, -0.5)  # the first row on top
+        axes.set_yticks(range(len(names)), list(map(_drawable, names)))
+        axes.set_xlabel(x_label)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(axis="both")
+        if len(series) > 1:
+            figure.legend(loc="outside upper left", ncols=2, frameon=False)
+        return _element(figure, alt)
+
+
+def _drawable(name: str) -> str:
+    """A name that matplotlib can draw: undecodable bytes are escaped."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _limits(values: Sequence[float], low: float, high: float) -> tuple[float, float]:
@@ -193,6 +227,25 @@ def forest_plot(title: str, rows: Mapping[str, Sequence[float]], x_label: str) -
     remarks = [*(["lines are 95 % intervals"] if many else ()), *(["thin marks are single seeds"] if few else ())]
     caption = f"{title} ({'; '.join(remarks)})" if remarks else title
     return Figure(alt, caption, svg=svg_forest(rows, x_label=x_label, alt=alt))
+
+
+def dot_chart(
+    title: str, names: Sequence[str], series: Mapping[str, Sequence[float | None]], x_label: str, better: str = ""
+) -> Figure:
+    """Draw a dot plot of values that are at least 0 as a figure of a report; its alternative text gives the values.
+
+    Args:
+        names: of the rows.
+        series: values of each row by name of the series; None has no marker.
+        better: added to the caption, as `less is better`.
+    """
+    parts = []
+    for name, values in series.items():
+        pairs = zip(names, values, strict=True)
+        parts.append(f"{name}: {', '.join(f'{row} {value:.4g}' for row, value in pairs if value is not None)}")
+    alt = f"{title}: {'; '.join(parts)}"
+    svg = svg_dots(names, series, x_label=x_label, alt=alt)
+    return Figure(alt, f"{title} ({better})" if better else title, svg=svg)
 
 
 def band_around(values: Sequence[float], halves: Sequence[float]) -> tuple[list[float], list[float]]:
