@@ -23,7 +23,9 @@ from gan.experiments.classify.config import ClassifyConfig
 @worker_option
 @out_root
 @device_option
-@config_options(ClassifyConfig)
+@config_options(
+    ClassifyConfig, help_texts={"network": "With --generated: your own network that was trained; code runs only if you name it."}
+)
 def classify(
     run: str, jobs: int | None, only: str | None, worker: str | None, root: Path, device: str, **config: Any
 ) -> None:

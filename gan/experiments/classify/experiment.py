@@ -7,12 +7,12 @@ from typing import Any
 
 from gan.config.plugins import require_unchanged
 from gan.data.image_set import ImageSet
-from gan.data.train_test_sets import load_train_and_test
+from gan.data.train_test_sets import load_train_and_test, require_full_batch
 from gan.dynamics.callback import DynamicsCallback
 from gan.dynamics.measure import DynamicsMeter
 from gan.dynamics.probe_batches import ClassifierProbe
-from gan.experiments.classify import loop, results
-from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining, classify_command
+from gan.experiments.classify import generated, loop, results
+from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining, classify_command, real_command
 from gan.experiments.classify.trainer import ClassifierTrainer, count_steps
 from gan.experiments.experiment import Experiment
 from gan.experiments.parallel.worker import work
@@ -51,6 +51,8 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
         if existing and overrides.get("precision") == "auto":
             overrides = {**overrides, "precision": existing.precision}  # as resolved when the run began
         config = (existing or ClassifyConfig()).replace(overrides)
+        if config.generated and Path(config.generated).is_dir():
+            config = config.replace({"generated": str(generated.find_generator(config.generated).path)})
         runtime = resolve_runtime(device, config.precision, deterministic=config.deterministic)
         self._set_plan(config.resolved(runtime.precision), runtime)
 
@@ -63,24 +65,35 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
         return done
 
     def _image_settings(self, plan: ClassifyConfig) -> Mapping[str, Any]:
-        return {name: getattr(plan, name) for name in ("data", "test_data", "data_root", "skip_bad_images")}
+        names = ("data", "test_data", "data_root", "skip_bad_images", "generated")
+        return {name: getattr(plan, name) for name in names}
 
     def _load_images(self) -> tuple[ImageSet, ImageSet]:
-        config = self.requested
-        assert config.channels is not None
-        train, test = load_train_and_test(
-            config.data,
-            resolution=config.resolution,
-            channels=config.channels,
-            test_data=config.test_data,
-            data_root=Path(config.data_root),
-            limit=config.limit,
-            batch=config.batch,
-            skip_bad_images=config.skip_bad_images,
-        )
+        if self.requested.generated:
+            train, test = self._generated_and_real()
+        else:
+            train, test = load_real_images(self.requested)
+        require_full_batch(self.requested.batch, train)
         if self.existing:
             self._require_same_images((train, test))
         return train, test
+
+    def _generated_and_real(self) -> tuple[ImageSet, ImageSet]:
+        """Return generated training images, read from the run's folder if they are there, and real test images."""
+        config, saved = self.requested, self.folder / generated.GENERATED_FILE
+        assert config.generated is not None
+        if self.existing and saved.exists():
+            generator, file = None, generated.find_generator(config.generated)
+        else:
+            generator = generated.TrainingGenerator.open(config, self.runtime.device)
+            file = generator.file
+        if self.existing:
+            generated.require_same_generator(self.run.name, self.existing["data"]["generated"], file)
+        real, test = load_real_images(config)
+        self._generator_record = generated.generator_record(file, real)
+        if generator is None:
+            return generated.read_images(saved, real, str(file.path)), test
+        return generator.images(real, config.num or len(real)), test
 
     def _require_same_images(self, images: tuple[ImageSet, ImageSet]) -> None:
         assert self.existing is not None
@@ -94,7 +107,12 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
         """Load the images and write config.json."""
         train, test = self._load_images()
         records = {"train": resume.image_set_record(train), "test": resume.image_set_record(test)}
+        if self.requested.generated:
+            records["generated"] = self._generator_record
         self._write_config(lambda: {"data": {"classes": list(train.classes), **records}}, (train, test))
+        saved = self.folder / generated.GENERATED_FILE
+        if self.requested.generated and not self.in_worker and not saved.exists():
+            generated.save_images(saved, train)
         return train, test
 
     def build_step(self, training: ClassifyTraining) -> Step:
@@ -177,6 +195,7 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
         plain = _plain_parameters(self.plan, len(existing["data"]["classes"]))
         return {
             "command": classify_command(self.run.name, self.plan),
+            **({"real_command": real_command(self.run.name, self.plan)} if self.plan.generated else {}),
             "rows": results.summarize_classifiers(done, plain, self.plan.trainings()),
             "warnings": provenance_warnings(done),
         }
@@ -185,6 +204,20 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
         from gan.experiments.classify.report import classification_report  # imports matplotlib
 
         return classification_report(record, self.folder)
+
+
+def load_real_images(config: ClassifyConfig) -> tuple[ImageSet, ImageSet]:
+    """Load the training and test images of a resolved configuration; see `load_train_and_test` for the errors."""
+    assert config.channels is not None
+    return load_train_and_test(
+        config.data,
+        resolution=config.resolution,
+        channels=config.channels,
+        test_data=config.test_data,
+        data_root=Path(config.data_root),
+        limit=config.limit,
+        skip_bad_images=config.skip_bad_images,
+    )
 
 
 @cache
