@@ -66,7 +66,7 @@ def load_train_and_test(
     _check_labels("--test-data", test_source, test)
     test = _match_classes(train, test)
     train = _limit(train, limit)
-    require_full_batch(batch, train)
+    require_full_batch(batch, len(train))
     return train, test
 
 
@@ -113,11 +113,11 @@ def class_numbers(classes: Sequence[str], others: Sequence[str], where: str, kin
     return torch.tensor([list(classes).index(name) for name in others])
 
 
-def require_full_batch(batch: int, train: ImageSet) -> None:
-    """Raise a UsageError if a batch has more images than the training set."""
-    if batch > len(train):
+def require_full_batch(batch: int, count: int) -> None:
+    """Raise a UsageError if a batch has more than the `count` training images."""
+    if batch > count:
         raise UsageError(
-            f"--batch {batch}: more than the {counted(len(train), 'training image')}; use --batch {len(train)} or less"
+            f"--batch {batch}: more than the {counted(count, 'training image')}; use --batch {count} or less"
         )
 
 

@@ -23,6 +23,7 @@ from gan.models.classifiers import build_classifier
 from gan.norm_check.runner import require_sound_norms
 from gan.report.document import Report
 from gan.runs import checkpoint, resume
+from gan.runs.own_code import import_own_code
 from gan.runtime import resolve_runtime
 from gan.utils.counted import counted
 from gan.utils.files import prepare_folder
@@ -44,6 +45,7 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
     """
 
     command = result_name = "classify"
+    _generator_record: Mapping[str, Any]
 
     def __init__(self, name: str, overrides: Mapping[str, Any], root: Path, device: str) -> None:
         super().__init__(name, ClassifyConfig.from_dict, root, device)
@@ -73,7 +75,7 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
             train, test = self._generated_and_real()
         else:
             train, test = load_real_images(self.requested)
-        require_full_batch(self.requested.batch, train)
+        require_full_batch(self.requested.batch, len(train))
         if self.existing:
             self._require_same_images((train, test))
         return train, test
@@ -82,18 +84,43 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
         """Return generated training images, read from the run's folder if they are there, and real test images."""
         config, saved = self.requested, self.folder / generated.GENERATED_FILE
         assert config.generated is not None
-        if self.existing and saved.exists():
-            generator, file = None, generated.find_generator(config.generated)
-        else:
-            generator = generated.TrainingGenerator.open(config, self.runtime.device)
-            file = generator.file
-        if self.existing:
-            generated.require_same_generator(self.run.name, self.existing["data"]["generated"], file)
+        if not (self.existing and saved.exists()):
+            generator = self._open_generator()
+            real, test = load_real_images(config)
+            self._generator_record = generated.generator_record(generator.file, real)
+            return generator.images(real, config.num or len(real)), test
+        file = generated.find_generator(config.generated)
+        generated.require_same_generator(self.run.name, self.existing["data"]["generated"], file)
         real, test = load_real_images(config)
-        self._generator_record = generated.generator_record(file, real)
-        if generator is None:
-            return generated.read_images(saved, real, str(file.path)), test
-        return generator.images(real, config.num or len(real)), test
+        return generated.read_images(saved, real, str(file.path)), test
+
+    def _open_generator(self) -> generated.TrainingGenerator:
+        generator = generated.TrainingGenerator.open(self.requested, self.runtime.device)
+        if self.existing:
+            generated.require_same_generator(self.run.name, self.existing["data"]["generated"], generator.file)
+        return generator
+
+    def dry_run(self) -> None:
+        """Print the trainings that are left, their images, and an estimate of time; train and write nothing.
+
+        Raises:
+            UserError: as for `execute`, as far as it shows before a training.
+        """
+        from gan.experiments.classify.dry_run import dry_run_classification
+
+        config, todo = self.requested, self.left()
+        import_own_code(config, self.plugins, f"RUN {self.run.name}")
+        if config.generated:
+            generator = self._open_generator()
+            real, test = load_real_images(config)
+            count = config.num or len(real)
+            require_full_batch(config.batch, count)
+            # As many as a timed step needs, and at least one of each class.
+            train = generator.images(real, min(count, max(config.batch, len(real.classes))))
+        else:
+            train, test = self._load_images()
+            count = len(train)
+        dry_run_classification(config, todo, self.plan.planned, self.runtime, train, test, count)
 
     def _require_same_images(self, images: tuple[ImageSet, ImageSet]) -> None:
         assert self.existing is not None
@@ -106,13 +133,12 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
     def _load_and_record_images(self) -> tuple[ImageSet, ImageSet]:
         """Load the images and write config.json."""
         train, test = self._load_images()
-        records = {"train": resume.image_set_record(train), "test": resume.image_set_record(test)}
-        if self.requested.generated:
+        records: dict[str, Any] = {"train": resume.image_set_record(train), "test": resume.image_set_record(test)}
+        if self.requested.generated and not self.existing:
             records["generated"] = self._generator_record
         self._write_config(lambda: {"data": {"classes": list(train.classes), **records}}, (train, test))
-        saved = self.folder / generated.GENERATED_FILE
-        if self.requested.generated and not self.in_worker and not saved.exists():
-            generated.save_images(saved, train)
+        if self.requested.generated and not self.in_worker:
+            generated.save_images(self.folder / generated.GENERATED_FILE, train)
         return train, test
 
     def build_step(self, training: ClassifyTraining) -> Step:
@@ -249,6 +275,7 @@ def run_classification(
     jobs: int | None = 1,
     only: str | None = None,
     worker: str | None = None,
+    dry_run: bool = False,
 ) -> int | None:
     """Run or resume an experiment: see `Classification` for the arguments and `Experiment.execute` for the result.
 
@@ -256,8 +283,12 @@ def run_classification(
         jobs: see `Experiment.execute`.
         only: the training to train alone; see `Experiment.choose`.
         worker: the work of this process, if `--jobs` has started it; see `parallel.worker`.
+        dry_run: see `Classification.dry_run`.
     """
     classification = Classification(name, overrides, root, device)
     if only is not None:
         classification.choose(only)
+    if dry_run:
+        classification.dry_run()
+        return None
     return classification.execute(jobs) if worker is None else work(classification, worker)

@@ -134,7 +134,13 @@ def require_same_generator(run: str, record: dict[str, Any], file: CheckpointFil
 
 
 def save_images(path: Path, images: ImageSet) -> None:
-    """Write generated images, so that all trainings of a run use the same bytes; a UserError if that fails."""
+    """Write generated images unless the file exists, so that all trainings of a run use the same bytes.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    if path.exists():
+        return
     checkpoint.save_checkpoint(path, {"kind": _KIND, "pixels": images.pixels, "labels": images.labels})
 
 
