@@ -225,7 +225,9 @@ def test_dry_run_writes_nothing(call: Call, gan_run: Path, capsys: pytest.Captur
     ],
 )
 @pytest.mark.parametrize("dry_run", [False, True], ids=["run", "dry run"])
-def test_refusals(call: Call, gan_run: Path, tmp_path: Path, flags: str, code: int, message: str, dry_run: bool) -> None:
+def test_refusals(
+    call: Call, gan_run: Path, tmp_path: Path, flags: str, code: int, message: str, dry_run: bool
+) -> None:
     source = gan_run / "step-00000004.pt"
     state = checkpoint.load_checkpoint(source)
     files = tmp_path / "files"
