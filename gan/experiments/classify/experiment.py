@@ -88,7 +88,9 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
             generator = self._open_generator()
             real, test = load_real_images(config)
             self._generator_record = generated.generator_record(generator.file, real)
-            return generator.images(real, config.num or len(real)), test
+            count = config.num or len(real)
+            require_full_batch(config.batch, count)  # before they are generated
+            return generator.images(real, count), test
         file = generated.find_generator(config.generated)
         generated.require_same_generator(self.run.name, self.existing["data"]["generated"], file)
         real, test = load_real_images(config)
