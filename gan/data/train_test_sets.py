@@ -1,6 +1,7 @@
 """Training and test sets for classifiers, checked before any work is done."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,7 @@ def load_train_and_test(
     _check_labels("--test-data", test_source, test)
     test = _match_classes(train, test)
     train = _limit(train, limit)
-    if batch > len(train):
-        raise UsageError(
-            f"--batch {batch}: more than the {counted(len(train), 'training image')}; use --batch {len(train)} or less"
-        )
+    require_full_batch(batch, len(train))
     return train, test
 
 
@@ -91,18 +89,42 @@ def _hold_out(images: ImageSet) -> tuple[ImageSet, ImageSet]:
     return images.part((~held_out).nonzero().flatten()), images.part(held_out.nonzero().flatten())
 
 
+def class_numbers(classes: Sequence[str], others: Sequence[str], where: str, kind: str) -> Tensor:
+    """Return the number among the training images' classes of each class of other images, int64 (K,).
+
+    Args:
+        classes: names of the training images' classes.
+        others: names of the other images' classes.
+        where: start of the message, such as a flag with its value.
+        kind: how the message calls the other images.
+
+    Raises:
+        UserError: the classes differ; lists those that only one of the two has.
+    """
+    sides = {
+        "training": [name for name in classes if name not in others],
+        kind: [name for name in others if name not in classes],
+    }
+    differences = "; ".join(
+        f"only in the {side} images: {list_names(names, _MAX_LISTED)}" for side, names in sides.items() if names
+    )
+    if differences:
+        raise UserError(f"{where}: its classes differ from the training images' ({differences})")
+    return torch.tensor([list(classes).index(name) for name in others])
+
+
+def require_full_batch(batch: int, count: int) -> None:
+    """Raise a UsageError if a batch has more than the `count` training images."""
+    if batch > count:
+        raise UsageError(
+            f"--batch {batch}: more than the {counted(count, 'training image')}; use --batch {count} or less"
+        )
+
+
 def _match_classes(train: ImageSet, test: ImageSet) -> ImageSet:
     """Renumber the labels of the test set as those of the training set."""
-    only_train = [name for name in train.classes if name not in test.classes]
-    only_test = [name for name in test.classes if name not in train.classes]
-    if only_train or only_test:
-        sides = (("training", only_train), ("test", only_test))
-        differences = "; ".join(
-            f"only in the {side} images: {list_names(names, _MAX_LISTED)}" for side, names in sides if names
-        )
-        raise UserError(f"--test-data {test.name}: its classes differ from the training images' ({differences})")
-    number = torch.tensor([train.classes.index(name) for name in test.classes])
-    return dataclasses.replace(test, labels=number[_labels(test)], classes=train.classes)
+    numbers = class_numbers(train.classes, test.classes, f"--test-data {test.name}", "test")
+    return dataclasses.replace(test, labels=numbers[_labels(test)], classes=train.classes)
 
 
 def _limit(images: ImageSet, limit: int | None) -> ImageSet:

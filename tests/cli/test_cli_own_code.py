@@ -244,3 +244,23 @@ def test_from_python(separately: Call) -> None:
         gan.score(run, num=20, metrics="fid")
     report = gan.score(run, num=20, metrics="fid", features="own.py:features", network="own.py:network")
     assert report.record["results"][0]["protocol"]["extractor"] == "own.py:features"
+
+
+def test_a_classifier_of_generated_images_needs_the_network(separately: Call) -> None:
+    file = write_own()
+    digits = ["--data", "digits", "--channels", "1", "--conditional"]
+    assert separately("train", "g", *TRAIN, *digits, *words(["--network"]))[0] == 0
+    settings = "--model cnn3 --limit 20 --batch 10 --epochs 1 --precision fp32".split()
+    command = ["classify", "r", *settings, "--norms", "none", "--generated", "checkpoints/g"]
+    code, told = separately(*command)
+    assert code == 2 and "add --network own.py:network to the command" in told and not RUN.exists()
+    code, told = separately(*command, *words(["--network"]))
+    assert code == 0, told
+    assert set(json.loads((RUN / "config.json").read_text())["plugins"]) == {"own.py:network"}
+    code, told = separately("classify", "r", "--norms", "sn")
+    assert code == 2 and "add --network own.py:network to the command" in told
+    code, told = separately("classify", "r", "--norms", "sn,bn", "--jobs", "2", *words(["--network"]))
+    assert code == 0, told
+    file.write_text(SOURCE + "# edited\n")
+    code, told = separately("classify", "r", "--norms", "mean", *words(["--network"]))
+    assert code == 1 and "the source of own.py:network has changed" in told

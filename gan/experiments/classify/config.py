@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gan.config.base import Config, config_field, dynamics_field
-from gan.config.choices import CLASSIFIERS, NORMS, PRECISIONS
+from gan.config.choices import CLASSIFIERS, NETWORKS, NORMS, PRECISIONS
 from gan.config.norm_spec import folder_name_clashes, norm_folder_name, parse_norm
 
 CLASSIFY_AUGMENTATIONS = ("auto", "none", "crop", "crop-flip")
@@ -43,6 +43,11 @@ def classify_command(name: str, config: ClassifyConfig) -> str:
     return shlex.join(["msn-gan", "classify", name, *config.flags(ClassifyConfig())])
 
 
+def real_command(name: str, config: ClassifyConfig) -> str:
+    """Return the command of an experiment like one with generated images, on the real training images."""
+    return classify_command(f"{name}-real", dataclasses.replace(config, generated=None, num=None, network=None))
+
+
 @dataclass(frozen=True)
 class ClassifyConfig(Config):
     """Everything that determines the trainings of an experiment, except the machine.
@@ -70,6 +75,19 @@ class ClassifyConfig(Config):
     limit: int | None = config_field(None, "number of training images, balanced over the classes (default: all)", low=2)
     skip_bad_images: bool = config_field(False, "skip images that cannot be read", free=True)
 
+    generated: str | None = config_field(
+        None,
+        "train on images of this class-conditional checkpoint (or the newest of this run), test on real ones: the "
+        "classification accuracy score",
+        free=True,
+    )
+    num: int | None = config_field(
+        None, "number of generated training images (default: as many as real ones, after --limit)", low=2
+    )
+    network: str | None = config_field(
+        None, "the network of the generator, if it is your own", choices=NETWORKS, free=True
+    )
+
     epochs: int = config_field(30, "passes over the training images", low=1)
     batch: int = config_field(128, "images per step", low=1)
     optimizer: str = config_field("adam", "Adam, or SGD with momentum 0.9", choices=("adam", "sgd"))
@@ -95,7 +113,20 @@ class ClassifyConfig(Config):
         problems += folder_name_clashes(self.norms)
         critics = [norm for norm in self.norms if parse_norm(norm).critic]
         problems += [f"--norms {norm}: a critic normalizes a GAN's discriminator, not a classifier" for norm in critics]
-        return problems + [f"--lr {rate}: must be above 0" for rate in self.lr if rate <= 0]
+        problems += [f"--lr {rate}: must be above 0" for rate in self.lr if rate <= 0]
+        if self.generated is None:
+            given = {"--num": self.num, "--network": self.network}
+            problems += [
+                f"{flag} {value}: is for the generator of --generated; give that too"
+                for flag, value in given.items()
+                if value is not None
+            ]
+        return problems
+
+    def _fixed_fields(self, other: ClassifyConfig) -> list[str]:
+        """See `Config._fixed_fields`: another path of the same checkpoint is allowed, real images instead are not."""
+        is_other_kind = (self.generated is None) != (other.generated is None)
+        return [*super()._fixed_fields(other), *(["generated"] if is_other_kind else [])]
 
     def resolved(self, precision: str) -> ClassifyConfig:
         """Return a copy with every `auto` and every default that depends on the data resolved.

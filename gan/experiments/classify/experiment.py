@@ -7,12 +7,12 @@ from typing import Any
 
 from gan.config.plugins import require_unchanged
 from gan.data.image_set import ImageSet
-from gan.data.train_test_sets import load_train_and_test
+from gan.data.train_test_sets import load_train_and_test, require_full_batch
 from gan.dynamics.callback import DynamicsCallback
 from gan.dynamics.measure import DynamicsMeter
 from gan.dynamics.probe_batches import ClassifierProbe
-from gan.experiments.classify import loop, results
-from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining, classify_command
+from gan.experiments.classify import generated, loop, results
+from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining, classify_command, real_command
 from gan.experiments.classify.trainer import ClassifierTrainer, count_steps
 from gan.experiments.experiment import Experiment
 from gan.experiments.parallel.worker import work
@@ -23,6 +23,7 @@ from gan.models.classifiers import build_classifier
 from gan.norm_check.runner import require_sound_norms
 from gan.report.document import Report
 from gan.runs import checkpoint, resume
+from gan.runs.own_code import import_own_code
 from gan.runtime import resolve_runtime
 from gan.utils.counted import counted
 from gan.utils.files import prepare_folder
@@ -44,6 +45,7 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
     """
 
     command = result_name = "classify"
+    _generator_record: Mapping[str, Any]
 
     def __init__(self, name: str, overrides: Mapping[str, Any], root: Path, device: str) -> None:
         super().__init__(name, ClassifyConfig.from_dict, root, device)
@@ -51,6 +53,8 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
         if existing and overrides.get("precision") == "auto":
             overrides = {**overrides, "precision": existing.precision}  # as resolved when the run began
         config = (existing or ClassifyConfig()).replace(overrides)
+        if config.generated and Path(config.generated).is_dir():
+            config = config.replace({"generated": str(generated.find_generator(config.generated).path)})
         runtime = resolve_runtime(device, config.precision, deterministic=config.deterministic)
         self._set_plan(config.resolved(runtime.precision), runtime)
 
@@ -63,24 +67,62 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
         return done
 
     def _image_settings(self, plan: ClassifyConfig) -> Mapping[str, Any]:
-        return {name: getattr(plan, name) for name in ("data", "test_data", "data_root", "skip_bad_images")}
+        names = ("data", "test_data", "data_root", "skip_bad_images", "generated")
+        return {name: getattr(plan, name) for name in names}
 
     def _load_images(self) -> tuple[ImageSet, ImageSet]:
-        config = self.requested
-        assert config.channels is not None
-        train, test = load_train_and_test(
-            config.data,
-            resolution=config.resolution,
-            channels=config.channels,
-            test_data=config.test_data,
-            data_root=Path(config.data_root),
-            limit=config.limit,
-            batch=config.batch,
-            skip_bad_images=config.skip_bad_images,
-        )
+        if self.requested.generated:
+            train, test = self._generated_and_real()
+        else:
+            train, test = load_real_images(self.requested)
+        require_full_batch(self.requested.batch, len(train))
         if self.existing:
             self._require_same_images((train, test))
         return train, test
+
+    def _generated_and_real(self) -> tuple[ImageSet, ImageSet]:
+        """Return generated training images, read from the run's folder if they are there, and real test images."""
+        config, saved = self.requested, self.folder / generated.GENERATED_FILE
+        assert config.generated is not None
+        if not (self.existing and saved.exists()):
+            generator = self._open_generator()
+            real, test = load_real_images(config)
+            self._generator_record = generated.generator_record(generator.file, real)
+            count = config.num or len(real)
+            require_full_batch(config.batch, count)  # before they are generated
+            return generator.images(real, count), test
+        file = generated.find_generator(config.generated)
+        generated.require_same_generator(self.run.name, self.existing["data"]["generated"], file)
+        real, test = load_real_images(config)
+        return generated.read_images(saved, real, str(file.path)), test
+
+    def _open_generator(self) -> generated.TrainingGenerator:
+        generator = generated.TrainingGenerator.open(self.requested, self.runtime.device)
+        if self.existing:
+            generated.require_same_generator(self.run.name, self.existing["data"]["generated"], generator.file)
+        return generator
+
+    def dry_run(self) -> None:
+        """Print the trainings that are left, their images, and an estimate of time; train and write nothing.
+
+        Raises:
+            UserError: as for `execute`, as far as it shows before a training.
+        """
+        from gan.experiments.classify.dry_run import dry_run_classification
+
+        config, todo = self.requested, self.left()
+        import_own_code(config, self.plugins, f"RUN {self.run.name}")
+        if config.generated:
+            generator = self._open_generator()
+            real, test = load_real_images(config)
+            count = config.num or len(real)
+            require_full_batch(config.batch, count)
+            # As many as a timed step needs, and at least one of each class.
+            train = generator.images(real, min(count, max(config.batch, len(real.classes))))
+        else:
+            train, test = self._load_images()
+            count = len(train)
+        dry_run_classification(config, todo, self.plan.planned, self.runtime, train, test, count)
 
     def _require_same_images(self, images: tuple[ImageSet, ImageSet]) -> None:
         assert self.existing is not None
@@ -93,8 +135,12 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
     def _load_and_record_images(self) -> tuple[ImageSet, ImageSet]:
         """Load the images and write config.json."""
         train, test = self._load_images()
-        records = {"train": resume.image_set_record(train), "test": resume.image_set_record(test)}
+        records: dict[str, Any] = {"train": resume.image_set_record(train), "test": resume.image_set_record(test)}
+        if self.requested.generated and not self.existing:
+            records["generated"] = self._generator_record
         self._write_config(lambda: {"data": {"classes": list(train.classes), **records}}, (train, test))
+        if self.requested.generated and not self.in_worker:
+            generated.save_images(self.folder / generated.GENERATED_FILE, train)
         return train, test
 
     def build_step(self, training: ClassifyTraining) -> Step:
@@ -177,6 +223,7 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
         plain = _plain_parameters(self.plan, len(existing["data"]["classes"]))
         return {
             "command": classify_command(self.run.name, self.plan),
+            **({"real_command": real_command(self.run.name, self.plan)} if self.plan.generated else {}),
             "rows": results.summarize_classifiers(done, plain, self.plan.trainings()),
             "warnings": provenance_warnings(done),
         }
@@ -185,6 +232,20 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
         from gan.experiments.classify.report import classification_report  # imports matplotlib
 
         return classification_report(record, self.folder)
+
+
+def load_real_images(config: ClassifyConfig) -> tuple[ImageSet, ImageSet]:
+    """Load the training and test images of a resolved configuration; see `load_train_and_test` for the errors."""
+    assert config.channels is not None
+    return load_train_and_test(
+        config.data,
+        resolution=config.resolution,
+        channels=config.channels,
+        test_data=config.test_data,
+        data_root=Path(config.data_root),
+        limit=config.limit,
+        skip_bad_images=config.skip_bad_images,
+    )
 
 
 @cache
@@ -216,6 +277,7 @@ def run_classification(
     jobs: int | None = 1,
     only: str | None = None,
     worker: str | None = None,
+    dry_run: bool = False,
 ) -> int | None:
     """Run or resume an experiment: see `Classification` for the arguments and `Experiment.execute` for the result.
 
@@ -223,8 +285,12 @@ def run_classification(
         jobs: see `Experiment.execute`.
         only: the training to train alone; see `Experiment.choose`.
         worker: the work of this process, if `--jobs` has started it; see `parallel.worker`.
+        dry_run: see `Classification.dry_run`.
     """
     classification = Classification(name, overrides, root, device)
     if only is not None:
         classification.choose(only)
+    if dry_run:
+        classification.dry_run()
+        return None
     return classification.execute(jobs) if worker is None else work(classification, worker)

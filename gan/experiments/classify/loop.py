@@ -93,6 +93,8 @@ def _finish(trainer: ClassifierTrainer, folder: Path, classes: tuple[str, ...]) 
         # The images by flag; the rule that splits them is in `data.train_test_sets`.
         images = {name: getattr(trainer.config, name) for name in ("data", "test_data", "data_root", "limit")}
         epochs = read_log(folder / LOG)
+        if trainer.config.generated:
+            images["generated"] = trainer.config.generated
         quality = {
             "test_accuracy": epochs[-1]["test_accuracy"] if epochs else None,
             "test_images": len(trainer.test),
