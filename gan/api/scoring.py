@@ -49,6 +49,8 @@ class TargetScores(Mapping[str, float]):
 
     fid_draws: tuple[float, ...] = ()
     """With `repeats`, the FID of each draw of latents of a checkpoint; the first is the score."""
+    as_protocol: str | None = None
+    """The named protocol of the scores, with `as_protocol`."""
 
     def __getitem__(self, key: str) -> float:
         return self.scores[key]
@@ -96,6 +98,7 @@ def score(
     ref: PathLike | None = None,
     metrics: str | Sequence[str] | None = None,
     num: int | None = None,
+    as_protocol: str | Sequence[str] = (),
     seed: int = 0,
     repeats: int = 1,
     features: str = "auto",
@@ -129,6 +132,8 @@ def score(
         metrics: some of "fid", "is", "kid", "pr"; None: all; fid and is with `ref`.
         num: images to score, at least 2; None: all; of a checkpoint as many as `data` has, at most 50,000; of several
             targets the smallest of these numbers.
+        as_protocol: protocols of the literature, such as "50k-train" or ["50k-train", "10k-test"], each of which sets
+            `num`, `split`, `features` and `preprocess` and scores all targets; the names are those of `report --as`.
         seed: of generated images, subsets and splits.
         repeats: draws of latents from each of which the FID of a checkpoint is computed.
         features: "inception", "digits", "classifier:FILE", "dinov2", "dinov2:s", "dinov2:b", "dinov2:g", "clip", or
@@ -182,8 +187,9 @@ def score(
             data=None if data is None else str(data),
             data_root=optional_path(data_root),
             split=split,
-            metrics=_metric_names(metrics),
+            metrics=_names(metrics),
             num=num,
+            as_protocol=_names(as_protocol) or (),
             seed=seed,
             repeats=repeats,
             ref=optional_path(ref),
@@ -205,10 +211,10 @@ def score(
     return ScoreReport(tuple(map(_target_scores, record["results"])), record, folder, tuple(messages))
 
 
-def _metric_names(metrics: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    if metrics is None:
+def _names(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    if given is None:
         return None
-    names = metrics.split(",") if isinstance(metrics, str) else metrics
+    names = given.split(",") if isinstance(given, str) else given
     return tuple(dict.fromkeys(name.strip() for name in names))
 
 
@@ -222,4 +228,5 @@ def _target_scores(result: Mapping[str, Any]) -> TargetScores:
         protocol=Protocol.from_json(result["protocol"]),
         warnings=tuple(result["warnings"]),
         fid_draws=tuple(result.get("repeats", {}).get("fid", ())),
+        as_protocol=result.get("named_protocol"),
     )

@@ -15,7 +15,8 @@ from gan.data.image_set import ImageSet
 from gan.data.loading import load_images
 from gan.distributed import collectives, process_group
 from gan.errors import Diverged, UsageError, UserError
-from gan.evaluation import report_folder
+from gan.evaluation import by_protocol, report_folder
+from gan.evaluation.by_protocol import EvaluationByProtocol, protocol_images
 from gan.evaluation.comparable import (
     HINT,
     check_listings,
@@ -78,7 +79,7 @@ def evaluate(options: EvaluationOptions, out: Path | None, *, overwrite: bool = 
         collectives.on_rank0(lambda: report_folder.require_no_report(out))
     with removing_new_folders(parent):
         collectives.on_rank0(lambda: require_writable(parent, "--out"))
-        evaluation = Evaluation(options)
+        evaluation = _evaluation(options)
         folder = out or collectives.on_rank0(evaluation.default_folder)
         with removing_new_folders(folder / IMAGES_FOLDER):
             evaluation.out = folder
@@ -99,9 +100,13 @@ def score_targets(options: EvaluationOptions) -> dict[str, Any]:
     Raises:
         UsageError, UserError, KeyboardInterrupt: not all targets were scored.
     """
-    evaluation = Evaluation(options)
+    evaluation = _evaluation(options)
     evaluation.run()
     return evaluation.record
+
+
+def _evaluation(options: EvaluationOptions) -> "Evaluation | EvaluationByProtocol":
+    return EvaluationByProtocol(options, Evaluation) if options.as_protocol else Evaluation(options)
 
 
 class Evaluation:
@@ -139,11 +144,12 @@ class Evaluation:
         root = options.data_root or Path(configs[0].data_root if configs else "data")
         self._real: dict[tuple[int, int], ImageSet] = {}  # by resolution and channels
         if self.data and self.metrics != ("is",):
+            by_protocol.require_protocol_split(self.data, root, options)
             for side, channels in dict.fromkeys(entry.shape for entry in entries):
                 images = load_images(
                     self.data, resolution=side, channels=channels, data_root=root, strict_split=True, **set_options
                 )
-                self._real[side, channels] = images
+                self._real[side, channels] = protocol_images(images, options)
         self._references: dict[tuple[int, int], Reference] = {}
         self._scored: dict[tuple[Any, ...], tuple[str, dict[str, Any], list[Tensor]]] = {}
         real = [self._real_count(entry) for entry in entries]
@@ -165,9 +171,9 @@ class Evaluation:
 
     def run(self) -> None:
         """Score all entries; raise a UserError if none can be scored."""
-        for index, entry in enumerate(self.entries):
+        for entry in self.entries:
             try:
-                self._score(index, entry)
+                self._score(entry)
             except Diverged as error:
                 self._skip(entry, error)
         if not self.record["results"] and process_group.is_rank0():
@@ -201,30 +207,32 @@ class Evaluation:
             if "fid" in self.metrics:
                 _ = self.statistics.factor  # fails now rather than after hours of work
 
-    def _score(self, index: int, entry: Target) -> None:
+    def _score(self, entry: Target) -> None:
         """Score one entry and write the record."""
         result, shown = self._score_once(entry)
         if not process_group.is_rank0():
             return
-        if not self.options.mixed_protocols and self.record["results"]:
-            first = self.record["results"][0]
+        first = by_protocol.first_of_protocol(self.record["results"], self.options)
+        if not self.options.mixed_protocols and first:
             protocols = (Protocol.from_json(first["protocol"]), Protocol.from_json(result["protocol"]))
             require_same_protocol(*protocols, (first["name"], entry.name), hint=HINT)
         real = self._real.get(entry.shape)
-        grid = self._write_grids(self.out, index, shown, real) if self.out else None
+        grid = self._write_grids(self.out, shown, real) if self.out else None
         result["warnings"] += target_warnings(entry, real, self.extractor, self.options, self.data)
-        facts = {"target": entry.target, "path": str(entry.path), "kind": entry.kind, "grid": grid, **entry.facts}
-        self.record["results"].append({**result, **facts, "name": entry.name, "log": entry.log and str(entry.log)})
+        facts = {"target": entry.target, "path": str(entry.path), "kind": entry.kind, "grid": grid}
+        facts |= by_protocol.protocol_facts(self.options)
+        log = entry.log and str(entry.log)
+        self.record["results"].append({**result, **facts, **entry.facts, "name": entry.name, "log": log})
         self.write()
 
-    def _write_grids(self, out: Path, index: int, shown: Sequence[Tensor], real: ImageSet | None) -> str:
+    def _write_grids(self, out: Path, shown: Sequence[Tensor], real: ImageSet | None) -> str:
         """Write the grid of an entry and, once, that of the real images; return the former's path in the folder.
 
         Before the first of them, an older report in the folder is removed.
         """
         if not self.record["results"]:
             report_folder.remove_report(out)
-        grid = f"{IMAGES_FOLDER}/{index + 1:03d}.png"
+        grid = f"{IMAGES_FOLDER}/{len(self.record['results']) + 1:03d}.png"
         (out / IMAGES_FOLDER).mkdir(parents=True, exist_ok=True)
         save_grid(out / grid, torch.cat(list(shown)), _GRID_COLUMNS)
         if real is not None and not self.record["real_grid"]:
@@ -249,6 +257,7 @@ class Evaluation:
                 self.metrics,
                 seed=self.options.seed,
                 ema=self.options.ema if generated else None,
+                is_splits=by_protocol.is_splits(self.options),
             )
             if entry.redraw and self.options.repeats > 1:
                 result["repeats"] = self._repeats(entry, result.get("fid"))

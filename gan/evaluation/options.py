@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
+from gan.evaluation.named_protocols import require_no_contradiction
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.score_table import METRICS, require_known_metrics
 
@@ -30,6 +31,8 @@ class EvaluationOptions:
     """Draws of latents from each of which the FID of a checkpoint is computed."""
     ref: Path | None = None
     """Reference statistics to use in place of `data`."""
+    as_protocol: tuple[str, ...] = ()
+    """Names in NAMED_PROTOCOLS, each of which scores all targets."""
     ema: bool = True
     mixed_protocols: bool = False
     skip_bad_images: bool = False
@@ -44,6 +47,7 @@ class EvaluationOptions:
     def check(self) -> None:
         """Raise a UsageError if options contradict each other."""
         require_known_metrics(self.scores)
+        require_no_contradiction(self)
         if self.repeats > 1 and "fid" not in self.scores:
             raise UsageError(f"--repeats {self.repeats}: repeats fid, which --metrics leaves out; add it")
         if self.ref and self.data:
