@@ -65,6 +65,13 @@ class EvaluationByProtocol:
         return self._parts[0].default_folder()
 
 
+def create_evaluation(
+    options: EvaluationOptions, create: Callable[[EvaluationOptions], Evaluation]
+) -> Evaluation | EvaluationByProtocol:
+    """The evaluation that the options ask for; `create` is the class Evaluation."""
+    return EvaluationByProtocol(options, create) if options.as_protocol else create(options)
+
+
 def _merged(records: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str, Any]:
     """One record, without results, of those of several protocols."""
     first = records[0]
@@ -92,8 +99,8 @@ def require_protocol_split(data: str, data_root: Path, options: EvaluationOption
     source = open_source(data, data_root=data_root, split=options.split)
     if source.listing.split_folder is None:
         raise UserError(
-            f"--as {options.as_protocol[0]}: {source.name} has no {options.split} split; put its images into the folders "
-            f"train and {options.split}, or choose a protocol of the training images"
+            f"--as {options.as_protocol[0]}: {source.name} has no {options.split} split; put its images into "
+            f"the folders train and {options.split}, or choose a protocol of the training images"
         )
 
 
@@ -122,7 +129,7 @@ def first_of_protocol(results: Sequence[dict[str, Any]], options: EvaluationOpti
 
 def protocol_facts(options: EvaluationOptions) -> dict[str, str]:
     """The entry of a result that names its protocol; empty without `--as`."""
-    return {"named_protocol": name for name in options.as_protocol}
+    return {"named_protocol": options.as_protocol[0]} if options.as_protocol else {}
 
 
 def is_splits(options: EvaluationOptions) -> int:

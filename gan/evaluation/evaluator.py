@@ -16,7 +16,7 @@ from gan.data.loading import load_images
 from gan.distributed import collectives, process_group
 from gan.errors import Diverged, UsageError, UserError
 from gan.evaluation import by_protocol, report_folder
-from gan.evaluation.by_protocol import EvaluationByProtocol, protocol_images
+from gan.evaluation.by_protocol import create_evaluation, protocol_images
 from gan.evaluation.comparable import (
     HINT,
     check_listings,
@@ -79,7 +79,7 @@ def evaluate(options: EvaluationOptions, out: Path | None, *, overwrite: bool = 
         collectives.on_rank0(lambda: report_folder.require_no_report(out))
     with removing_new_folders(parent):
         collectives.on_rank0(lambda: require_writable(parent, "--out"))
-        evaluation = _evaluation(options)
+        evaluation = create_evaluation(options, Evaluation)
         folder = out or collectives.on_rank0(evaluation.default_folder)
         with removing_new_folders(folder / IMAGES_FOLDER):
             evaluation.out = folder
@@ -100,13 +100,9 @@ def score_targets(options: EvaluationOptions) -> dict[str, Any]:
     Raises:
         UsageError, UserError, KeyboardInterrupt: not all targets were scored.
     """
-    evaluation = _evaluation(options)
+    evaluation = create_evaluation(options, Evaluation)
     evaluation.run()
     return evaluation.record
-
-
-def _evaluation(options: EvaluationOptions) -> "Evaluation | EvaluationByProtocol":
-    return EvaluationByProtocol(options, Evaluation) if options.as_protocol else Evaluation(options)
 
 
 class Evaluation:
@@ -136,7 +132,7 @@ class Evaluation:
 
         set_options: dict[str, Any] = {"split": options.split, "skip_bad_images": options.skip_bad_images}
         listings = list_image_sets([name for name in names if name not in checkpoints], options.split)
-        check_listings(listings.values(), options.num, self.metrics)
+        check_listings(listings.values(), options.num, self.metrics, options.num_source)
         if not options.mixed_protocols:
             runs = [entry for entries in checkpoints.values() for entry in entries]
             require_same_sizes(runs, listings.values(), self.extractor.protocol)
@@ -153,7 +149,9 @@ class Evaluation:
         self._references: dict[tuple[int, int], Reference] = {}
         self._scored: dict[tuple[Any, ...], tuple[str, dict[str, Any], list[Tensor]]] = {}
         real = [self._real_count(entry) for entry in entries]
-        counts, note = images_to_score(entries, real, options.num, equal=not options.mixed_protocols)
+        counts, note = images_to_score(
+            entries, real, options.num, equal=not options.mixed_protocols, source=options.num_source
+        )
         if note:
             say(f"{note}; --num N chooses the number, --mixed-protocols scores all of each")
         self.entries = [replace(entry, count=count) for entry, count in zip(entries, counts, strict=True)]

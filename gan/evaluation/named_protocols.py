@@ -73,8 +73,8 @@ NAMED_PROTOCOLS = {
         "test",
         10_000,
         1,
-        "SN-GAN (arXiv 1802.05957) and SN-GAN with projection (arXiv 1802.05637), by the counts in mimicry's README.md; "
-        "the split of their 10,000 real images is not verified",
+        "SN-GAN (arXiv 1802.05957) and SN-GAN with projection (arXiv 1802.05637), by the counts in mimicry's "
+        "README.md; the split of their 10,000 real images is not verified",
     ),
     "10k-5k-train": NamedProtocol(
         10_000,

@@ -44,6 +44,11 @@ class EvaluationOptions:
         """Names in METRICS, with the default filled in."""
         return self.metrics or (("fid", "is") if self.ref else METRICS)
 
+    @property
+    def num_source(self) -> str:
+        """The flag that set the number of images, for messages."""
+        return f"--as {','.join(self.as_protocol)}:" if self.as_protocol else "--num"
+
     def check(self) -> None:
         """Raise a UsageError if options contradict each other."""
         require_known_metrics(self.scores)

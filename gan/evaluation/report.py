@@ -1,13 +1,14 @@
 """The report of an evaluation: report.md, report.html and charts, made from report.json and the logs of runs."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import stdev
 from typing import Any
 
 from gan.config import plugins
 from gan.dynamics.report import dynamics_findings
+from gan.evaluation.report_notes import reference_notes, set_notes
 from gan.evaluation.training_evaluator import logged_warnings
 from gan.metrics.protocol import Protocol, protocol_differences
 from gan.metrics.score_table import SCORES, Score
@@ -138,23 +139,12 @@ def _notes(record: Mapping[str, Any], scores: Sequence[Score], mixed: bool) -> l
     notes += [f"{line}." for line in record.get("notes", [])]
     notes += [f"Skipped: {line}" for line in record.get("passed_over", [])]
     for reference in (record["reference"], *record.get("other_references", ())):
-        notes += _reference_notes(reference) if reference else ()
-    return notes + [*dict.fromkeys(f"{row['name']}: {note}" for row in results for note in _set_notes(row))]
+        notes += reference_notes(reference) if reference else ()
+    return notes + [*dict.fromkeys(f"{row['name']}: {note}" for row in results for note in set_notes(row))]
 
 
 def _row_name(row: Row) -> str:
     return ", ".join(filter(None, (row["name"], _row_protocol(row))))
-
-
-def _reference_notes(reference: Mapping[str, Any]) -> Iterator[str]:
-    """Notes on the real images: conversions, ignored files, assumptions."""
-    by_size = reference.get("conversions_by_size") or {"": reference["conversions"]}
-    for size, conversions in by_size.items():
-        if conversions:
-            kinds = ", ".join(f"{count:,} {kind}" for kind, count in conversions.items())
-            at_size = f" at {size}" if len(by_size) > 1 else ""
-            yield f"Of the {counted(reference['images'], 'real image')}{at_size}: {kinds}."
-    yield from (f"{reference['name']}: {note}" for note in reference.get("notes", ()))
 
 
 def _logged_notes(results: Sequence[Row]) -> list[str]:
@@ -163,13 +153,6 @@ def _logged_notes(results: Sequence[Row]) -> list[str]:
     known = {line for row in results for line in row["warnings"]}
     lines = dict.fromkeys(line for entry in entries for line in logged_warnings(entry))
     return [f"logged in training: {line}" for line in lines if line not in known]
-
-
-def _set_notes(row: Row) -> Iterator[str]:
-    """Notes on a scored set of images: conversions, ignored files, assumptions."""
-    if row.get("conversions"):
-        yield ", ".join(f"{counted(count, 'image')} {kind}" for kind, count in row["conversions"].items())
-    yield from row.get("notes", ())
 
 
 def _grids(record: Mapping[str, Any], folder: Path) -> list[Figure]:
