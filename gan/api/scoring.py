@@ -53,6 +53,8 @@ class TargetScores(Mapping[str, float]):
     """With `repeats`, the FID of each draw of latents of a checkpoint; the first is the score."""
     classes: tuple[ClassScores, ...] = field(default=(), repr=False)
     """With `per_class`, the scores of each class, in the order of the real images' classes."""
+    as_protocol: str | None = None
+    """The named protocol of the scores, with `as_protocol`."""
 
     def __getitem__(self, key: str) -> float:
         return self.scores[key]
@@ -101,6 +103,7 @@ def score(
     metrics: str | Sequence[str] | None = None,
     held_out: PathLike | None = None,
     num: int | None = None,
+    as_protocol: str | Sequence[str] = (),
     seed: int = 0,
     repeats: int = 1,
     per_class: bool = False,
@@ -137,6 +140,8 @@ def score(
             it has splits.
         num: images to score, at least 2; None: all; of a checkpoint as many as `data` has, at most 50,000; of several
             targets the smallest of these numbers.
+        as_protocol: protocols of the literature, such as "50k-train" or ["50k-train", "10k-test"], each of which sets
+            `num`, `split`, `features` and `preprocess` and scores all targets; the names are those of `report --as`.
         seed: of generated images, subsets and splits.
         repeats: draws of latents from each of which the FID of a checkpoint is computed.
         per_class: also FID, precision and recall of each class, as `classes` of each result; the real images and each
@@ -193,9 +198,10 @@ def score(
             data=None if data is None else str(data),
             data_root=optional_path(data_root),
             split=split,
-            metrics=_metric_names(metrics),
+            metrics=_names(metrics),
             held_out=None if held_out is None else str(held_out),
             num=num,
+            as_protocol=_names(as_protocol) or (),
             seed=seed,
             repeats=repeats,
             per_class=per_class,
@@ -218,10 +224,10 @@ def score(
     return ScoreReport(tuple(map(_target_scores, record["results"])), record, folder, tuple(messages))
 
 
-def _metric_names(metrics: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    if metrics is None:
+def _names(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    if given is None:
         return None
-    names = metrics.split(",") if isinstance(metrics, str) else metrics
+    names = given.split(",") if isinstance(given, str) else given
     return tuple(dict.fromkeys(name.strip() for name in names))
 
 
@@ -236,4 +242,5 @@ def _target_scores(result: Mapping[str, Any]) -> TargetScores:
         warnings=(*result["warnings"], *result.get("class_warnings", ())),
         fid_draws=tuple(result.get("repeats", {}).get("fid", ())),
         classes=tuple(ClassScores(**row) for row in result.get("classes", ())),
+        as_protocol=result.get("named_protocol"),
     )

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from gan.cli.app import Names, device_option, main, network_option, overwrite_option, skip_option, split_option
 from gan.cli.completion import complete_names, complete_path
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
 from gan.distributed import process_group
+from gan.evaluation.named_protocols import NAMED_PROTOCOLS, require_no_contradiction
 from gan.evaluation.options import MOST_GENERATED, EvaluationOptions
 from gan.metrics.score_table import DEFAULT_METRICS, METRICS
 from gan.runs.listing import run_path
@@ -44,6 +46,15 @@ from gan.utils.progress import say
     help="Images to score; a random subset of a folder, zip or npz.  "
     f"[default: all; of a checkpoint as many as --data has, at most {MOST_GENERATED:,}; "
     "of several targets the smallest of these numbers]",
+)
+@click.option(
+    "--as",
+    "as_protocol",
+    type=Names(),
+    default=(),
+    help=f"Score by protocols of the literature, which set --num, --split, --features and --preprocess: "
+    f"{', '.join(NAMED_PROTOCOLS)}. docs/metrics.md says whose scores use them.",
+    shell_complete=complete_names(NAMED_PROTOCOLS),
 )
 @click.option(
     "--seed",
@@ -88,6 +99,7 @@ def report(out: Path | None, overwrite: bool, device: str, targets: tuple[str, .
     Examples: msn-gan report checkpoints/quickstart
               msn-gan report cats-10k.zip other-cats/ --data cats.zip --num 10000
               msn-gan report checkpoints/cats --ref cats-32.npz --features inception
+              msn-gan report checkpoints/cifar --as 50k-train,5k-10k-test
     """
     from gan.evaluation import evaluator
     from gan.evaluation import report as report_pages
@@ -97,6 +109,8 @@ def report(out: Path | None, overwrite: bool, device: str, targets: tuple[str, .
     with process_group.joined_ranks():
         names = tuple(str(run_path(Path(target))) for target in targets)
         options = EvaluationOptions(names, extractor, **flags)
+        if click.get_current_context().get_parameter_source("split") is ParameterSource.COMMANDLINE:
+            require_no_contradiction(options, split=options.split)
         _, error, folder = evaluator.evaluate(options, out, overwrite=overwrite)
         if process_group.is_rank0():
             print_report(report_pages.write_evaluation_report(folder))

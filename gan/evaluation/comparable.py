@@ -15,15 +15,18 @@ from gan.metrics.score import require_enough_images
 HINT = "--mixed-protocols allows different protocols in one report"
 
 
-def check_listings(listings: Iterable[ImageListing], num: int | None, metrics: Sequence[str]) -> None:
+def check_listings(listings: Iterable[ImageListing], num: int | None, metrics: Sequence[str], source: str = "") -> None:
     """Reject image sets by the number of their files, before any image is decoded.
+
+    Args:
+        source: the flag that set `num`, for messages; empty: --num.
 
     Raises:
         UserError: a set has fewer than `num` images, or too few for a metric.
     """
     for listing in listings:
         if num and num > listing.count:
-            raise UserError(f"{listing.path}: has {listing.count:,} images, fewer than --num {num:,}")
+            raise UserError(f"{listing.path}: has {listing.count:,} images, fewer than {source or '--num'} {num:,}")
         require_enough_images(str(listing.path), num or listing.count, metrics)
 
 
@@ -42,7 +45,7 @@ def require_same_sizes(entries: Sequence[Target], listings: Iterable[ImageListin
 
 
 def images_to_score(
-    entries: Sequence[Target], real: Sequence[int | None], num: int | None, *, equal: bool
+    entries: Sequence[Target], real: Sequence[int | None], num: int | None, *, equal: bool, source: str = ""
 ) -> tuple[list[int], str | None]:
     """The number of images to score of each entry, and a sentence if some entries have more images.
 
@@ -53,11 +56,12 @@ def images_to_score(
         real: number of real images of each entry; None if there are none.
         num: the number that the user chose.
         equal: score equal numbers; False: all images of each set.
+        source: the flag that set `num`, for messages; empty: --num.
 
     Raises:
         UserError: a set has fewer than `num` images.
     """
-    counts = [_own_count(entry, available, num) for entry, available in zip(entries, real, strict=True)]
+    counts = [_own_count(entry, available, num, source) for entry, available in zip(entries, real, strict=True)]
     smallest, largest = min(counts), max(counts)
     if smallest == largest or not equal:
         return counts, None
@@ -67,11 +71,11 @@ def images_to_score(
     )
 
 
-def _own_count(entry: Target, real: int | None, num: int | None) -> int:
+def _own_count(entry: Target, real: int | None, num: int | None, source: str) -> int:
     if entry.count is None:
         return num or min(MOST_GENERATED, real or MOST_GENERATED)
     if num and num > entry.count:  # some of the listed images are not readable
-        raise UserError(f"{entry.path}: has {entry.count:,} readable images, fewer than --num {num:,}")
+        raise UserError(f"{entry.path}: has {entry.count:,} readable images, fewer than {source or '--num'} {num:,}")
     return num or entry.count
 
 

@@ -11,7 +11,8 @@ from gan.data.image_set import ImageSet
 from gan.data.loading import load_images
 from gan.distributed import collectives, process_group
 from gan.errors import Diverged, UsageError, UserError
-from gan.evaluation import report_folder
+from gan.evaluation import by_protocol, report_folder
+from gan.evaluation.by_protocol import create_evaluation, protocol_images
 from gan.evaluation.comparable import (
     HINT,
     check_listings,
@@ -74,7 +75,7 @@ def evaluate(options: EvaluationOptions, out: Path | None, *, overwrite: bool = 
         collectives.on_rank0(lambda: report_folder.require_no_report(out))
     with removing_new_folders(parent):
         collectives.on_rank0(lambda: require_writable(parent, "--out"))
-        evaluation = Evaluation(options)
+        evaluation = create_evaluation(options, Evaluation)
         folder = out or collectives.on_rank0(evaluation.default_folder)
         with removing_new_folders(folder / IMAGES_FOLDER):
             evaluation.out = folder
@@ -95,7 +96,7 @@ def score_targets(options: EvaluationOptions) -> dict[str, Any]:
     Raises:
         UsageError, UserError, KeyboardInterrupt: not all targets were scored.
     """
-    evaluation = Evaluation(options)
+    evaluation = create_evaluation(options, Evaluation)
     evaluation.run()
     return evaluation.record
 
@@ -129,7 +130,7 @@ class Evaluation:
 
         set_options: dict[str, Any] = {"split": options.split, "skip_bad_images": options.skip_bad_images}
         listings = list_image_sets([name for name in names if name not in checkpoints], options.split)
-        check_listings(listings.values(), options.num, self.metrics)
+        check_listings(listings.values(), options.num, self.metrics, options.num_source)
         if not options.mixed_protocols:
             runs = [entry for entries in checkpoints.values() for entry in entries]
             require_same_sizes(runs, listings.values(), self.extractor.protocol)
@@ -137,16 +138,19 @@ class Evaluation:
         root = options.data_root or Path(configs[0].data_root if configs else "data")
         self._real: dict[tuple[int, int], ImageSet] = {}  # by resolution and channels
         if self.data and self.metrics != ("is",):
+            by_protocol.require_protocol_split(self.data, root, options)
             for side, channels in dict.fromkeys(entry.shape for entry in entries):
                 images = load_images(
                     self.data, resolution=side, channels=channels, data_root=root, strict_split=True, **set_options
                 )
-                self._real[side, channels] = images
+                self._real[side, channels] = protocol_images(images, options)
         self._held_out = HeldOutSets(options, self.data, self._real, root)
         self._references: dict[tuple[int, int], Reference] = {}
         self._scored: dict[tuple[Any, ...], tuple[str, dict[str, Any], Shown]] = {}
         real = [self._real_count(entry) for entry in entries]
-        counts, note = images_to_score(entries, real, options.num, equal=not options.mixed_protocols)
+        counts, note = images_to_score(
+            entries, real, options.num, equal=not options.mixed_protocols, source=options.num_source
+        )
         if note:
             say(f"{note}; --num N chooses the number, --mixed-protocols scores all of each")
         self.entries = [replace(entry, count=count) for entry, count in zip(entries, counts, strict=True)]
@@ -166,9 +170,9 @@ class Evaluation:
 
     def run(self) -> None:
         """Score all entries; raise a UserError if none can be scored."""
-        for index, entry in enumerate(self.entries):
+        for entry in self.entries:
             try:
-                self._score(index, entry)
+                self._score(entry)
             except Diverged as error:
                 self._skip(entry, error)
         if not self.record["results"] and process_group.is_rank0():
@@ -202,21 +206,22 @@ class Evaluation:
             if "fid" in self.metrics:
                 _ = self.statistics.factor  # fails now rather than after hours of work
 
-    def _score(self, index: int, entry: Target) -> None:
+    def _score(self, entry: Target) -> None:
         """Score one entry and write the record."""
         result, shown = self._score_once(entry)
         if not process_group.is_rank0():
             return
-        if not self.options.mixed_protocols and self.record["results"]:
-            first = self.record["results"][0]
+        first = by_protocol.first_of_protocol(self.record["results"], self.options)
+        if not self.options.mixed_protocols and first:
             protocols = (Protocol.from_json(first["protocol"]), Protocol.from_json(result["protocol"]))
             require_same_protocol(*protocols, (first["name"], entry.name), hint=HINT)
         real = self._real.get(entry.shape)
         result["grid"] = None
         if self.out:
-            write_grids(self.out, index + 1, shown, real, self.record, result)
+            write_grids(self.out, len(self.record["results"]) + 1, shown, real, self.record, result)
         result["warnings"] += target_warnings(entry, real, self.extractor, self.options, self.data)
         facts = {"target": entry.target, "path": str(entry.path), "kind": entry.kind, **entry.facts}
+        facts |= by_protocol.protocol_facts(self.options)
         self.record["results"].append({**result, **facts, "name": entry.name, "log": entry.log and str(entry.log)})
         self.write()
 
@@ -240,6 +245,7 @@ class Evaluation:
                 ema=self.options.ema if generated else None,
                 held_out=self._held_out.measured(entry.shape, self.extractor),
                 labels=labels,
+                is_splits=by_protocol.is_splits(self.options),
             )
             if self.out and "copies" in self.metrics:
                 shown.copies = copy_pictures(result, entry.stream(count), self._real[entry.shape])

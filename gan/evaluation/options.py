@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
+from gan.evaluation.named_protocols import require_no_contradiction
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.score_table import CLASS_METRICS, DEFAULT_METRICS, require_known_metrics
 
@@ -34,6 +35,8 @@ class EvaluationOptions:
     """Score each class too: FID, and precision and recall, as far as they are among the metrics."""
     ref: Path | None = None
     """Reference statistics to use in place of `data`."""
+    as_protocol: tuple[str, ...] = ()
+    """Names in NAMED_PROTOCOLS, each of which scores all targets."""
     ema: bool = True
     mixed_protocols: bool = False
     skip_bad_images: bool = False
@@ -45,9 +48,15 @@ class EvaluationOptions:
         """Names in METRICS, with the default filled in."""
         return self.metrics or (("fid", "is") if self.ref else DEFAULT_METRICS)
 
+    @property
+    def num_source(self) -> str:
+        """The flag that set the number of images, for messages."""
+        return f"--as {','.join(self.as_protocol)}:" if self.as_protocol else "--num"
+
     def check(self) -> None:
         """Raise a UsageError if options contradict each other."""
         require_known_metrics(self.scores)
+        require_no_contradiction(self)
         if self.repeats > 1 and "fid" not in self.scores:
             raise UsageError(f"--repeats {self.repeats}: repeats fid, which --metrics leaves out; add it")
         if self.per_class and self.ref:

@@ -10,7 +10,7 @@ from gan.config import plugins
 from gan.dynamics.report import dynamics_findings
 from gan.evaluation.copies import copy_figures, copy_notes
 from gan.evaluation.per_class_report import class_findings
-from gan.evaluation.training_evaluator import logged_warnings
+from gan.evaluation.report_notes import logged_notes, reference_notes, set_notes
 from gan.metrics.protocol import Protocol, protocol_differences
 from gan.metrics.score_table import REPORT_SCORES, SCORES, Score, fid_text
 from gan.report.charts import Line, band_around, line_chart
@@ -56,7 +56,8 @@ def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
     """
     results: list[Row] = record["results"]
     scores = [score for score in REPORT_SCORES if score.key in results[0]]
-    letters = _protocol_letters(results)
+    named = "protocols" in record
+    letters = [row["named_protocol"] for row in results] if named else _protocol_letters(results)
     mixed = len(set(letters)) > 1
     values = {number: [score.better * row[score.key] for row in results] for number, score in enumerate(scores, 1)}
     classes = class_findings(results, mixed=mixed)
@@ -68,19 +69,19 @@ def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
     spread = [f"FID SD, {draws} draws"] if draws > 1 else []
     table = Table(
         "Scores",
-        ("Target", *(score.header for score in scores), *spread, "Images", *(["Protocol"] if mixed else [])),
+        ("Target", *(score.header for score in scores), *spread, "Images", *(["Protocol"] if mixed or named else [])),
         tuple(
             (
                 row["name"],
                 *(_score_text(score, row) for score in scores),
                 *(_spread_text(row) for _ in spread),
                 f"{row['protocol']['generated_count']:,}",
-                *([letter] if mixed else []),
+                *([letter] if mixed or named else []),
             )
             for row, letter in zip(results, letters, strict=True)
         ),
         frozenset() if mixed else best_cells(values),
-        (*_notes(record, scores, mixed), *_logged_notes(results), *dynamics.notes),
+        (*_notes(record, scores, mixed), *logged_notes(results, _logs(results)), *dynamics.notes),
     )
     return Report(
         title=f"Image quality{against} ({protocol['extractor']} features)",
@@ -103,7 +104,8 @@ def _score_text(score: Score, row: Row) -> str:
     if score.key == "fid":
         return fid_text(value)
     text = f"{value:.{score.digits}f}"
-    if score.spread is None or (score.key == "kid" and row["protocol"]["kid_subsets"] == 1):
+    only_one = {"kid": "kid_subsets", "inception_score": "is_splits"}.get(score.key, "")
+    if score.spread is None or row["protocol"].get(only_one) == 1:
         return text
     return f"{text} ± {score.factor * row[score.spread]:.{score.digits}f}"
 
@@ -132,8 +134,8 @@ def _logs(results: Sequence[Row]) -> list[Path]:
 
 def _notes(record: Mapping[str, Any], scores: Sequence[Score], mixed: bool) -> list[str]:
     results = record["results"]
-    notes = []
-    if mixed:
+    notes = list(record.get("protocols", ()))
+    if mixed and not notes:
         notes.append("The rows have different protocols: compare only rows with the same letter.")
     if any(score.better for score in scores):
         notes.append("↓ less is better, ↑ more is better.")
@@ -144,45 +146,29 @@ def _notes(record: Mapping[str, Any], scores: Sequence[Score], mixed: bool) -> l
             "trainings with other seeds has it in it. Image sets have no latents."
         )
     for warning in dict.fromkeys(line for row in results for line in row["warnings"]):
-        names = [row["name"] for row in results if warning in row["warnings"]]
+        names = [_row_name(row) for row in results if warning in row["warnings"]]
         notes.append(warning if len(names) == len(results) else f"{', '.join(names)}: {warning}")
     notes += [f"{line}." for line in record.get("notes", [])]
     notes += [f"Skipped: {line}" for line in record.get("passed_over", [])]
-    reference = record["reference"]
-    by_size = (reference or {}).get("conversions_by_size") or {"": reference["conversions"] if reference else {}}
-    for size, conversions in by_size.items():
-        if reference and conversions:
-            kinds = ", ".join(f"{count:,} {kind}" for kind, count in conversions.items())
-            at_size = f" at {size}" if len(by_size) > 1 else ""
-            notes.append(f"Of the {counted(reference['images'], 'real image')}{at_size}: {kinds}.")
-    notes += [f"{reference['name']}: {note}" for note in (reference or {}).get("notes", ())]
-    return notes + [f"{row['name']}: {note}" for row in results for note in _set_notes(row)]
+    for reference in (record["reference"], *record.get("other_references", ())):
+        notes += reference_notes(reference) if reference else ()
+    return notes + [*dict.fromkeys(f"{row['name']}: {note}" for row in results for note in set_notes(row))]
 
 
-def _logged_notes(results: Sequence[Row]) -> list[str]:
-    """Warnings about the FID that was logged during training, which a chart shows; not those of the scored targets."""
-    entries = [entry for path in _logs(results) for entry in read_log(path) if "scores" in entry]
-    known = {line for row in results for line in row["warnings"]}
-    lines = dict.fromkeys(line for entry in entries for line in logged_warnings(entry))
-    return [f"logged in training: {line}" for line in lines if line not in known]
-
-
-def _set_notes(row: Row) -> Iterator[str]:
-    """Notes on a scored set of images: conversions, ignored files, assumptions."""
-    if row.get("conversions"):
-        yield ", ".join(f"{counted(count, 'image')} {kind}" for kind, count in row["conversions"].items())
-    yield from row.get("notes", ())
+def _row_name(row: Row) -> str:
+    return ", ".join(filter(None, (row["name"], _row_protocol(row))))
 
 
 def _grids(record: Mapping[str, Any], folder: Path) -> list[Figure]:
     """The grids that exist: real images, then at most `_MAX_GRIDS` of each target, evenly spaced."""
     figures = []
+    first = _row_protocol(record["results"][0])  # others show the same images
     if not record["results"][0]["grid"]:  # scored without an output folder
         return []
     if record["real_grid"]:
         name = Path(record["results"][0]["protocol"]["reference"]).name
         figures.append(Figure(f"Real images of {name}, in a grid", f"Real: {name}", folder / record["real_grid"]))
-    for rows in _by_target(record["results"]):
+    for rows in _by_target([row for row in record["results"] if _row_protocol(row) == first]):
         count = min(len(rows), _MAX_GRIDS)
         step = (len(rows) - 1) / max(1, count - 1)
         for row in (rows[round(index * step)] for index in range(count)):
@@ -199,8 +185,12 @@ def _earlier_copies(results: Sequence[Row], folder: Path) -> Iterator[tuple[str,
 
 
 def _by_target(results: Sequence[Row]) -> list[list[Row]]:
-    targets = dict.fromkeys(row["target"] for row in results)
-    return [[row for row in results if row["target"] == target] for target in targets]
+    targets = dict.fromkeys((row["target"], _row_protocol(row)) for row in results)
+    return [[row for row in results if (row["target"], _row_protocol(row)) == target] for target in targets]
+
+
+def _row_protocol(row: Row) -> str:
+    return str(row.get("named_protocol", ""))
 
 
 def _score_charts(results: Sequence[Row], scores: Sequence[Score]) -> list[Figure]:
@@ -208,7 +198,9 @@ def _score_charts(results: Sequence[Row], scores: Sequence[Score]) -> list[Figur
     runs = [sorted(rows, key=lambda row: row["step"]) for rows in _by_target(results) if len(rows) > 1]
     if not runs:
         return []
-    names = _short_names([rows[0]["target"] for rows in runs])
+    short = _short_names([*dict.fromkeys(rows[0]["target"] for rows in runs)])
+    of_target = dict(zip(dict.fromkeys(rows[0]["target"] for rows in runs), short, strict=True))
+    names = [_row_name({**rows[0], "name": of_target[rows[0]["target"]]}) for rows in runs]
     # Runs with different numbers of images in a step are compared by images.
     rates = {row["images_seen"] / row["step"] for rows in runs for row in rows if row["step"]}
     key, x_label = ("step", "generator steps") if len(rates) == 1 else ("images_seen", "real images seen")
@@ -289,7 +281,7 @@ def _facts(record: Mapping[str, Any], letters: Sequence[str]) -> list[tuple[str,
             text = "; ".join(f"{letter}: {value or '-'}" for letter, value in texts.items())
         if text:
             facts.append((_FACT_NAMES.get(key, key.replace("_", " ")), text))
-    checksums = [(f"SHA-256 of {row['name']}", row["sha256"]) for row in results if row.get("sha256")]
+    checksums = dict.fromkeys((f"SHA-256 of {row['name']}", row["sha256"]) for row in results if row.get("sha256"))
     code = {name: entry for row in results for name, entry in row.get("plugins", {}).items()}
     facts += [("own code of the checkpoints", plugins.describe(code))] if code else []
     return [*facts, ("program", _value_text(record["versions"])), *checksums]

@@ -102,6 +102,7 @@ def score(
     seed: int = 0,
     ema: bool | None = None,
     labels: ClassLabels | None = None,
+    is_splits: int = IS_SPLITS,
     cache: bool = True,
     held_out: HeldOut | None = None,
 ) -> dict[str, Any]:
@@ -115,6 +116,7 @@ def score(
         ema: True if the generator has EMA weights; None if unknown. It is recorded in the protocol.
         labels: classes of the real and of the generated images, to score each class too, from the features of the same
             pass. A `Reference` must then have features.
+        is_splits: number of splits of the Inception score; its standard deviation over one split is 0.
         cache: cache the statistics of the real images.
         held_out: real images that were not trained on, for the C_T of `copies`.
 
@@ -141,7 +143,7 @@ def score(
 
     inception = None
     if "is" in metrics:
-        inception = InceptionScore(generated.count, extractor.classes, splits=IS_SPLITS, seed=seed)
+        inception = InceptionScore(generated.count, extractor.classes, splits=is_splits, seed=seed)
     start = time.monotonic()
     statistics = extract_features(
         generated,
@@ -159,14 +161,14 @@ def score(
     facts["resolution"] = statistics.resolution
     if inception is not None:
         result["inception_score"], result["inception_score_std"] = inception.result()
-        facts["is_splits"] = IS_SPLITS
+        facts["is_splits"] = is_splits
     if real is not None:
         result |= _reference_scores(real, statistics, extractor, metrics, seed, facts, held_out)
         if labels is not None:
             result |= _class_scores(real, statistics, labels, extractor, metrics)
     result["seconds"] = seconds
     result["images_per_second"] = generated.count / seconds
-    result["warnings"] = _warnings(real, generated.count, extractor, metrics)
+    result["warnings"] = _warnings(real, generated.count, extractor, metrics, is_splits)
     if held_out is not None and "copies" in metrics:
         result["warnings"] += held_out.warnings()
     result["protocol"] = replace(extractor.protocol, **facts).to_json()
@@ -240,12 +242,14 @@ def _float64_device(extractor: Extractor) -> str:
     return "cuda" if extractor.protocol.device == "cuda" else "cpu"  # other accelerators have no float64
 
 
-def _warnings(real: Reference | None, count: int, extractor: Extractor, metrics: Sequence[str]) -> list[str]:
+def _warnings(
+    real: Reference | None, count: int, extractor: Extractor, metrics: Sequence[str], is_splits: int
+) -> list[str]:
     lines = list(extractor.warnings)
-    if "is" in metrics and count < IS_SPLITS * min(_IS_SPLIT, _IS_PER_CLASS * extractor.classes):
+    if "is" in metrics and count < is_splits * min(_IS_SPLIT, _IS_PER_CLASS * extractor.classes):
         lines.append(
-            f"Inception score from {count:,} images is biased low: each of its {IS_SPLITS} splits has only "
-            f"{count // IS_SPLITS:,}, too few to estimate the class distribution; compare equal numbers only"
+            f"Inception score from {count:,} images is biased low: each of its {counted(is_splits, 'split')} has only "
+            f"{count // is_splits:,}, too few to estimate the class distribution; compare equal numbers only"
         )
     if extractor.protocol.precision == "bf16":
         lines.append("scored in bf16: these scores compare with others in bf16 only")
