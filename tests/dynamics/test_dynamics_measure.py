@@ -156,7 +156,7 @@ def test_what_is_not_finite_is_null() -> None:
     assert found["layers"]["3"]["sigma"] is not None
 
 
-@pytest.mark.parametrize("model", ["cnn3", "densenet-bc", "resnet18"])
+@pytest.mark.parametrize("model", ["cnn3", "densenet-bc", pytest.param("resnet18", marks=pytest.mark.slow)])
 def test_names_do_not_depend_on_the_norm(model: str) -> None:
     networks = [build_classifier(model, norm, resolution=16, channels=1, classes=3) for norm in LAYER_NORMS]
     names = [list(weighted_layers(network)) for network in networks]

@@ -23,10 +23,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "accumulated": {"norm": "msn", "accumulate": 2, "loss": "logistic"},
     "joint": {"norm": "msn-affine", "d_batch": "joint", "n_dis": 2, "augment": ["color", "translation", "cutout"]},
     "joint-accumulated": {"norm": "bn", "d_batch": "joint", "accumulate": 4, "loss": "relativistic"},
+    "gradnorm-r1": {"norm": "sn+gradnorm", "r1": 0.5, "conditional": True},
     "conditional-r1": {"norm": "bn", "r1": 1.0, "r2": 0.5, "conditional": True, "loss": "relativistic"},
 }
 SLOW = {
     "gradient-penalty": {"norm": "msn", "gradient_penalty": 10.0, "loss": "wgan", "network": "resnet", "accumulate": 2},
+    "gradnorm-penalty": {"norm": "gradnorm", "gradient_penalty": 10.0, "loss": "wgan"},
+    "sn-conv": {"norm": "sn-conv+mean"},
+    "bssn": {"norm": "bssn+group"},
+    "orth": {"norm": "orth+affine-mean", "accumulate": 2},
 }
 NETWORKS = ("generator", "discriminator", "average")
 

@@ -21,6 +21,7 @@ from gan.experiments.compare.rate_settings import RATES, random_setting, setting
 from gan.experiments.compare.tuning import best_of_k, choose_settings
 from gan.training.estimate import Estimate
 from tests.helpers.comparisons import RUN, SMALL, compare, in_jobs, states
+from tests.helpers.runs import plain_chart
 from tests.helpers.states import same_bytes
 
 TUNED: dict[str, Any] = {**SMALL, "steps": 10, "report_every": 10, "norms": ["sn", "msn"], "tune": 2, "then": 2}
@@ -151,7 +152,10 @@ def test_settings_may_be_added_until_one_is_chosen() -> None:
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished comparison with tuning."""
     root = tmp_path_factory.mktemp("tuned")
-    compare(root, **TUNED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gan.report.charts.svg_chart", plain_chart)
+        patch.setattr("gan.report.charts.svg_forest", plain_chart)
+        compare(root, **TUNED)
     return root
 
 
@@ -190,6 +194,7 @@ def test_tuning_alone_tests_nothing(tmp_path: Path, tuned: Path) -> None:
         same_bytes(states(tmp_path, [name], step), states(tuned, [name], step))
 
 
+@pytest.mark.slow
 def test_jobs_train_both_parts(tmp_path: Path, tuned: Path) -> None:
     """The parent chooses the setting and writes it down for the processes of the second part."""
     assert in_jobs(tmp_path, **{**TUNED, "norms": ["sn"], "tune": 1, "then": 1}) is None
