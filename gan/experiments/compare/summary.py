@@ -158,6 +158,9 @@ def comparison_warnings(done: Sequence[Result], plan: ComparePlan) -> list[str]:
     if plan.compare.budget == "seconds":
         lines += _unequal_seconds(done)
     lines += provenance_warnings(done)
+    curves = [result["curve"] for result in done if result["curve"]]
+    if partial := [score.title for score in SCORES if len({score.key in curve for curve in curves}) > 1]:
+        lines.append(f"Not all trainings have these scores, which are not shown: {', '.join(partial)}.")
     for result in done:
         if result["missing"]:
             steps = ", ".join(f"{step:,}" for step in result["missing"])

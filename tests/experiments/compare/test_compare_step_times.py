@@ -159,7 +159,7 @@ def test_unequal_seconds_are_told(tmp_path: Path) -> None:
                 "seconds": seconds,
                 "start": dict.fromkeys(("generator", "discriminator", "inputs")),
             },
-            **{"versions": {}, "runtime": {}},
+            **{"versions": {}, "runtime": {}, "curve": None},
         }
         for norm, seconds in (("sn", 10.0), ("msn", 12.0))
     ]

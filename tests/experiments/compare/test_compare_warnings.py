@@ -22,3 +22,18 @@ def test_few_images_are_a_warning(made: Path) -> None:
     (line,) = [line for line in record["score_warnings"] if line.startswith("FID from 20 images is far too high")]
     for name in ("report.html", "report.md"):
         assert line in (made / RUN / name).read_text()
+
+
+def test_scores_that_some_trainings_lack(copy: Path) -> None:
+    """Trainings of an older version have fewer scores; the tables show those that all have, and say so."""
+    log = copy / RUN / "sn-seed0" / "log.jsonl"
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    for entry in entries:
+        for key in ("density", "coverage"):
+            entry.get("scores", {}).pop(key, None)
+    log.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    record = compare(copy)
+    assert "Not all trainings have these scores, which are not shown: Density, Coverage." in record["warnings"]
+    assert [row["norm"] for row in record["rows"] if "density" not in row["final"]] == ["sn"]
+    assert "density" not in {test["score"] for test in record["paired"]}
+    assert "Density ↑" not in (copy / RUN / "report.md").read_text()
