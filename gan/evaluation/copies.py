@@ -169,11 +169,11 @@ def copy_notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
     measured = [row for row in results if "auth_pct" in row]
     if measured:
         baseline = measured[0].get("auth_pct_held_out")
-        compared = "" if baseline is None else f" ({baseline:.1f} % for the held-out real images)"
+        new = "a third to a half if the images are independent" if baseline is None else f"{baseline:.1f} %"
+        of = "new images of the same distribution" if baseline is None else "the held-out real images"
         notes.append(
             "Authentic: images farther from their nearest real image than that image is from its own nearest real "
-            f"image. Copies have 0 %, new images of the same distribution about a third to a half{compared}, images "
-            "unlike the real ones 100 %: more is not better."
+            f"image. Copies have 0 %, {of} {new}, images unlike the real ones 100 %: more is not better."
         )
     if any("ct" in row for row in measured):
         notes.append(
