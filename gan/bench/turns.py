@@ -11,6 +11,21 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
+def seconds_per_step(step: Callable[[], object], seconds: float, group: int = 1) -> float:
+    """Run steps for at least so many seconds; return the mean seconds of one.
+
+    Args:
+        step: runs one step and waits for the device.
+        group: number of steps that are run together; at least one group is run.
+    """
+    began, steps = time.perf_counter(), 0
+    while steps == 0 or time.perf_counter() - began < seconds:
+        for _ in range(group):
+            step()
+        steps += group
+    return (time.perf_counter() - began) / steps
+
+
 def take_turns(
     items: Sequence[_Item],
     rounds: int,

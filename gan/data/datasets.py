@@ -70,10 +70,14 @@ def open_source(data: str, *, data_root: Path, split: str) -> Source:
         if Path(data).exists():
             warn(f"{data}: using the dataset, not the folder of this name; write ./{data} for the folder")
         return opener(data, data_root, split)
-    path = Path(data).expanduser()
-    if not data or not path.exists():
-        raise UsageError(f"--data {data}: no such folder, zip or npz, and not a dataset ({', '.join(DATASETS)})")
-    return open_path(path, split=split)
+    require_images(data, "--data")
+    return open_path(Path(data).expanduser(), split=split)
+
+
+def require_images(data: str, flag: str) -> None:
+    """Raise a UsageError that names the flag if there is no dataset of this name, and no such folder or file."""
+    if data not in DATASETS and not (data and Path(data).expanduser().exists()):
+        raise UsageError(f"{flag} {data}: no such folder, zip or npz, and not a dataset ({', '.join(DATASETS)})")
 
 
 def count_classes(data: str) -> int:

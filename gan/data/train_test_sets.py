@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan.data.datasets import DATASETS
+from gan.data.datasets import require_images
 from gan.data.image_set import ImageSet
 from gan.data.loading import load_images
 from gan.data.source import list_names
@@ -45,10 +45,8 @@ def load_train_and_test(
         UserError: labels are missing, or the classes of the two sets differ.
     """
     test_source = test_data or data
-    if test_data and test_data not in DATASETS and not Path(test_data).expanduser().exists():
-        raise UsageError(
-            f"--test-data {test_data}: no such folder, zip or npz, and not a dataset ({', '.join(DATASETS)})"
-        )
+    if test_data:
+        require_images(test_data, "--test-data")
 
     def load(source: str, split: str) -> ImageSet:
         options: dict[str, Any] = {"data_root": data_root, "split": split, "skip_bad_images": skip_bad_images}

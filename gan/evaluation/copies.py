@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan.data.datasets import DATASETS
+from gan.data.datasets import require_images
 from gan.data.image_set import ImageSet
 from gan.data.loading import load_images
 from gan.distributed import collectives, process_group
@@ -49,10 +49,7 @@ class HeldOutSets:
         self._measured: dict[Shape, HeldOut] = {}
         if name is None:
             return
-        if name not in DATASETS and not Path(name).expanduser().exists():
-            raise UsageError(
-                f"--held-out {name}: no such folder, zip or npz, and not a dataset ({', '.join(DATASETS)})"
-            )
+        require_images(name, "--held-out")
         for (side, channels), training in real.items():
             images = load_images(
                 name,
@@ -164,7 +161,7 @@ def _ratio(value: float | None) -> str:
 
 
 def copy_notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What AuthPct and C_T mean, for the results in report.json that have them."""
+    """Notes that explain AuthPct and C_T, if results in report.json have them."""
     notes = []
     measured = [row for row in results if "auth_pct" in row]
     if measured:

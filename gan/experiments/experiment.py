@@ -160,8 +160,7 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
     def train(self, jobs: int | None = 1) -> int | None:
         """Run the requested trainings that are not done; return the signal that stopped them, or None.
 
-        Args:
-            jobs: see `execute`.
+        `jobs` is that of `execute`.
 
         Raises:
             UserError: the images or the user's own code differ from those that the run began with, the user has not

@@ -133,7 +133,7 @@ def _gaussian(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArr
 
 
 def _missing(scores: Sequence[ClassScores], metrics: Sequence[str], neighbours: int) -> Iterator[str]:
-    """Which classes lack a score, and how many images it needs."""
+    """Lines on the classes without a score: the number of images that it needs, and their names."""
     needs = (("fid", "FID needs", 2), ("pr", "precision and recall need", neighbours + 1))
     for metric, text, least in needs:
         classes = [row for row in scores if row.fewest < least]

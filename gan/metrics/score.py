@@ -281,10 +281,7 @@ def require_enough_images(name: str, count: int, metrics: Sequence[str]) -> None
 
 
 def _check(
-    generated: ImageStream,
-    real: ImageStream | Reference | None,
-    metrics: Sequence[str],
-    labels: ClassLabels | None,
+    generated: ImageStream, real: ImageStream | Reference | None, metrics: Sequence[str], labels: ClassLabels | None
 ) -> None:
     """Reject everything that can be rejected before features are extracted."""
     require_known_metrics(metrics)

@@ -1,4 +1,4 @@
-"""`report --metrics copies`: copies are told from new images, and shown beside the images that they copy."""
+"""`report --metrics copies`: low scores for copies, and figures of copies beside the images that they copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AuthPct and C_T: as brute force computes them; copies are told from new samples."""
+"""AuthPct and C_T against brute force, and their values for copies and for new samples."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from gan.config.plugins import file_entry, require_unchanged
+from gan.config.train_config import TrainConfig
 from gan.data.image_set import ImageSet
-from gan.errors import Diverged, UsageError, UserError
+from gan.errors import Diverged, UserError
 from gan.evaluation import training_evaluator
 from gan.experiments.compare import options, results, summary
 from gan.experiments.compare.dry_run import dry_run_comparison
@@ -21,7 +22,7 @@ from gan.experiments.compare.rate_settings import LR_GRID
 from gan.experiments.compare.resume import is_finished, resume_problem
 from gan.experiments.compare.step_times import measure_step_times
 from gan.experiments.compare.training_memory import TrainingMemory
-from gan.experiments.compare.tuning import choice_text, choose_settings, tuning_record
+from gan.experiments.compare.tuning import choice_text, choose_settings, require_tuned, tuning_record
 from gan.experiments.experiment import Experiment
 from gan.experiments.parallel.worker import work
 from gan.experiments.plan import Step
@@ -43,6 +44,7 @@ from gan.training.trainer import Trainer
 from gan.utils.cores import threads_of
 from gan.utils.progress import say, warn, working
 
+_CPU = torch.device("cpu")  # the other devices are for the trainings
 _PAGES_SECONDS = 60.0  # between two updates of the pages while trainings continue
 
 
@@ -84,13 +86,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
     def choose(self, cell: str) -> None:
         """See `Experiment.choose`; a training of --then needs the tuning of its arm to be complete."""
         self._choose_settings()
-        arm = cell.rpartition("/")[0]
-        if self.plan.compare.then and arm in {arm.name for arm in self.plan.arms} - self.plan.chosen.keys():
-            done = len(select_results(self.results(), norm=arm))
-            raise UsageError(
-                f"--only {cell}: the tuning of {arm} is not complete ({done} of {self.plan.compare.tune} settings); "
-                f"train the others first, such as --only {self.plan.random_settings[0]}/{arm}/0"
-            )
+        require_tuned(cell, self.results(), self.plan)
         super().choose(cell)
 
     def train(self, jobs: int | None = 1) -> int | None:
@@ -158,17 +154,18 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
             threads=None if jobs == 1 else threads_of(jobs or 1),
         )
         self._set_plan(replace(self.requested, step_times={**plan.step_times, **times}), self.runtime)
-        data = self._load_images()
-        trainer = Trainer(arms[reference], Runtime(torch.device("cpu"), self.runtime.bf16), data)
-        self._write_config(lambda: comparison_facts(trainer), data)  # another process may have measured other times
+        self._write_plan(arms[reference])  # another process may have measured other times
 
     def _begin(self, todo: list[ComparedTraining]) -> None:
-        cpu = Runtime(torch.device("cpu"), self.runtime.bf16)  # the devices are for the trainings
-        self._check_trainings(training_evaluator.training_extractor(self.requested.train, cpu.device))
-        data = self._load_images()
-        trainer = Trainer(self.plan.config_of(todo[0]), cpu, data)
-        self._write_config(lambda: comparison_facts(trainer), data)
+        self._check_trainings(training_evaluator.training_extractor(self.requested.train, _CPU))
+        self._write_plan(self.plan.config_of(todo[0]))
         self._images = None  # each process loads its own
+
+    def _write_plan(self, config: TrainConfig) -> None:
+        """Write config.json before the first training, with facts of networks of this config on the CPU."""
+        data = self._load_images()
+        trainer = Trainer(config, Runtime(_CPU, self.runtime.bf16), data)
+        self._write_config(lambda: comparison_facts(trainer), data)
 
     def build_step(self, training: ComparedTraining) -> Step:
         """See `Experiment.build_step`."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from statistics import median
 
 import torch
 
-from gan.bench.turns import take_turns
+from gan.bench.turns import seconds_per_step, take_turns
 from gan.config.train_config import TrainConfig
 from gan.errors import Diverged, UserError
 from gan.experiments.plan import Step
@@ -66,12 +66,15 @@ class _Timer:
         # Steps after which penalties that are not in every update of D have had their share.
         self._group = config.penalty_every // math.gcd(config.penalty_every, config.n_dis)
         self._step = build(name)
-        self._run(1 + cuda_graph.WARM_UP)
-
-    def _run(self, steps: int) -> None:
-        try:
-            for _ in range(steps):
+        with self._named():
+            for _ in range(1 + cuda_graph.WARM_UP):
                 self._step()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Turn a divergence into a UserError that names the arm."""
+        try:
+            yield
         except Diverged as error:
             raise UserError(
                 f"--budget seconds: the time of a step of {self._name} cannot be measured, as it diverges at once "
@@ -80,8 +83,5 @@ class _Timer:
 
     def turn(self) -> float:
         """Run steps for a turn; return the seconds of one."""
-        began, steps = time.perf_counter(), 0
-        while steps == 0 or time.perf_counter() - began < _SECONDS:
-            self._run(self._group)
-            steps += self._group
-        return (time.perf_counter() - began) / steps
+        with self._named():
+            return seconds_per_step(self._step, _SECONDS, self._group)

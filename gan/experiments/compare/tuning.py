@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from scipy.special import bdtr  # scipy.stats has it too, and takes a second to load
 
 from gan.config.base import flag_name
+from gan.errors import UsageError
 from gan.experiments.compare.plan import ComparePlan
 from gan.experiments.compare.rate_settings import random_setting
 from gan.experiments.summary import Result, select_results
@@ -70,6 +71,25 @@ def choose_settings(done: Sequence[Result], plan: ComparePlan) -> dict[str, str 
     return chosen
 
 
+def require_tuned(cell: str, done: Sequence[Result], plan: ComparePlan) -> None:
+    """Check that the setting of a training of --then is chosen.
+
+    Args:
+        cell: value of `--only`; those of other trainings pass.
+        done: results of trainings.
+
+    Raises:
+        UsageError: the tuning of its arm is not complete.
+    """
+    arm = cell.rpartition("/")[0]
+    if plan.compare.then and arm in {arm.name for arm in plan.arms} - plan.chosen.keys():
+        count = len(_fids_of(done, arm, plan))
+        raise UsageError(
+            f"--only {cell}: the tuning of {arm} is not complete ({count} of {plan.compare.tune} settings); "
+            f"train the others first, such as --only {plan.random_settings[0]}/{arm}/0"
+        )
+
+
 def choice_text(arm: str, setting: str | None, count: int) -> str:
     """Return a line that says which setting is chosen for an arm.
 
@@ -87,7 +107,7 @@ def setting_text(name: str) -> str:
 
 
 def tuning_record(done: Sequence[Result], plan: ComparePlan) -> dict[str, Any]:
-    """What report.json has of the tuning: `settings`, and for each arm `fids`, `best` and `curve`.
+    """The entry `tuning` of report.json: `settings`, and for each arm `fids`, `best` and `curve`.
 
     `fids` has the final FID under each setting that is trained, None if it diverged; `best` is the name of the setting
     with the lowest, None if there is none; `curve` has a `BestOfK` for each k as a dict.

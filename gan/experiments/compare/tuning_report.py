@@ -16,7 +16,7 @@ _FID = SCORES[0]
 _UNBOUNDED = 1e9  # FID that stands for an upper end that so few settings do not bound; charts cut it off
 
 Tuning = Mapping[str, Any]
-"""What `tuning.tuning_record` returns."""
+"""The entry `tuning` of report.json, made by `tuning.tuning_record`."""
 
 
 def _fid(value: float) -> str:

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import torch
 
+from gan.bench.turns import seconds_per_step
 from gan.experiments.experiment import Experiment
 from gan.experiments.locks import training_lock
 from gan.utils.listener import Listener, Progress, listening
@@ -114,9 +115,5 @@ def _measure(experiment: Experiment[Any, Any, Any], channel: _Channel) -> None:
         threads, seconds = line.split()
         torch.set_num_threads(int(threads))
         step()  # with the new number of threads
-        began, steps = time.monotonic(), 0
-        while steps == 0 or time.monotonic() - began < float(seconds):
-            step()
-            steps += 1
-        rate = steps / (time.monotonic() - began)
+        rate = 1 / seconds_per_step(step, float(seconds))
         channel.send(measured={"rate": rate, "memory": peak_memory_bytes(experiment.runtime.device)})

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from gan.bench import turns
 from gan.config.train_config import TrainConfig
 from gan.errors import Diverged, UsageError, UserError
 from gan.experiments.compare import experiment, step_times
@@ -44,7 +45,7 @@ class Clock:
 
 def test_times_are_ratios_of_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(step_times.time, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(turns.time, "perf_counter", lambda: clock.now)
     monkeypatch.setattr(step_times, "_ROUNDS", 4)
     config = TrainConfig()
     seconds = {"first": 0.01, "slow": 0.03, "fast": 0.005}
@@ -64,7 +65,7 @@ def test_times_are_ratios_of_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rare_penalties_have_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
     """With penalties in every 4th update of D and two updates in a step, turns are of two steps or more."""
     clock = Clock()
-    monkeypatch.setattr(step_times.time, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(turns.time, "perf_counter", lambda: clock.now)
     monkeypatch.setattr(step_times, "_ROUNDS", 1)
     config = TrainConfig().replace({"r1": 0.1, "penalty_every": 4, "n_dis": 2})
     measure_step_times([("a", config)], ("b", TrainConfig()), lambda name: clock.step(name, 10.0))
