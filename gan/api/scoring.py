@@ -17,15 +17,16 @@ from gan.config.choices import FEATURES
 from gan.errors import UsageError
 from gan.evaluation import evaluator
 from gan.evaluation import report as pages
+from gan.evaluation.named_protocols import require_no_contradiction
 from gan.evaluation.options import EvaluationOptions
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.per_class import ClassScores
 from gan.metrics.protocol import Protocol
-from gan.metrics.score_table import REPORT_SCORES
+from gan.metrics.score_table import SCORES
 from gan.report.terminal import print_report
 from gan.utils.progress import is_shown, say
 
-_KEYS = [key for column in REPORT_SCORES for key in (column.key, column.spread) if key]
+_KEYS = [key for column in SCORES for key in (column.key, column.spread) if key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,7 @@ def score(
     *,
     data: PathLike | None = None,
     data_root: PathLike | None = None,
-    split: str = "train",
+    split: str | None = None,
     ref: PathLike | None = None,
     metrics: str | Sequence[str] | None = None,
     held_out: PathLike | None = None,
@@ -133,9 +134,10 @@ def score(
         targets: one or several: a checkpoint, a run (all its checkpoints), or a folder, zip or npz of images.
         data: real images: a name, folder or zip; None: the training images of the checkpoints.
         data_root: folder of named datasets.
-        split: "train" or "test".
+        split: "train" or "test"; None: "train", or that of `as_protocol`.
         ref: statistics in place of `data`, a .npz of `data stats`.
-        metrics: some of "fid", "is", "kid", "pr" and "copies"; None: the first four; fid and is with `ref`.
+        metrics: some of "fid", "is", "kid", "pr", "fid-infinity" and "copies", or "all"; None: the first four; with
+            `ref` fid and is.
         held_out: real images that were not trained on, for the C_T of copies: a name, folder or zip; its test split, if
             it has splits.
         num: images to score, at least 2; None: all; of a checkpoint as many as `data` has, at most 50,000; of several
@@ -144,8 +146,8 @@ def score(
             `num`, `split`, `features` and `preprocess` and scores all targets; the names are those of `report --as`.
         seed: of generated images, subsets and splits.
         repeats: draws of latents from each of which the FID of a checkpoint is computed.
-        per_class: also FID, precision and recall of each class, as `classes` of each result; the real images and each
-            target must have labels of the same class names.
+        per_class: also FID, precision, recall, density and coverage of each class, as `classes` of each result; the
+            real images and each target must have labels of the same class names.
         features: "inception", "digits", "classifier:FILE", "dinov2", "dinov2:s", "dinov2:b", "dinov2:g", "clip", or
             your own as "file.py:name"; "auto": digits for the digits, else inception.
         preprocess: for Inception: "pytorch-fid", "torch-fidelity" or "clean"; None: pytorch-fid.
@@ -178,7 +180,7 @@ def score(
         if not names:
             raise UsageError("TARGET: give at least one")
         check_device(device)
-        check_choice("--split", split, ("train", "test"))
+        check_choice("--split", split or "train", ("train", "test"))
         check_choice("--precision", precision, ("fp32", "bf16"))
         check_int("--num", num, 2)
         check_int("--seed", seed, 0, 2**32 - 1)
@@ -197,7 +199,7 @@ def score(
             extractor=extractor,
             data=None if data is None else str(data),
             data_root=optional_path(data_root),
-            split=split,
+            split=split or "train",
             metrics=_names(metrics),
             held_out=None if held_out is None else str(held_out),
             num=num,
@@ -211,6 +213,7 @@ def score(
             skip_bad_images=skip_bad_images,
             network=(network,) if isinstance(network, str) else tuple(network),
         )
+        require_no_contradiction(options, split=split)
         if out is None:
             record, folder = evaluator.score_targets(options), None
             if is_shown():

@@ -61,6 +61,7 @@ class SharedSettings(TypedDict, total=False):
     report_every: int | None
     report_num: int | None
     report_repeats: int | None
+    report_metrics: Sequence[str] | None
     features: str | None
 
 

@@ -30,8 +30,8 @@ from gan.utils.progress import say
 @click.option(
     "--metrics",
     type=Names(),
-    help=f"Some of {','.join(METRICS)}.  [default: {','.join(DEFAULT_METRICS)}; fid,is with --ref]",
-    shell_complete=complete_names(METRICS),
+    help=f"Some of {','.join(METRICS)}, or all.  [default: {','.join(DEFAULT_METRICS)}; fid,is with --ref]",
+    shell_complete=complete_names((*METRICS, "all")),
 )
 @click.option(
     "--held-out",
@@ -73,7 +73,8 @@ from gan.utils.progress import say
 @click.option(
     "--per-class",
     is_flag=True,
-    help="Also FID, precision and recall of each class, if the real images and each TARGET have labels.",
+    help="Also FID, precision, recall, density and coverage of each class, if the real images and each TARGET have "
+    "labels.",
 )
 @extractor_flags
 @network_option

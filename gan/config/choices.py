@@ -37,6 +37,7 @@ FEATURES = FeatureRegistry(
     group="msn_gan.features",
     adapt="gan.metrics.own_extractor:own_extractor",
 )
+METRICS = ("fid", "is", "kid", "pr", "fid-infinity", "copies")  # gan.metrics.score_table: METRICS
 EXPORT_FORMATS = ("onnx", "safetensors", "torch-export")  # gan.export.formats: FORMATS
 DEVICES = ("auto", "cpu", "cuda", "mps")  # gan.runtime: resolve_device
 PRECISIONS = ("auto", "fp32", "bf16")  # gan.runtime: resolve_runtime

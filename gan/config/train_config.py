@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan.config.base import Config, config_field, dynamics_field
-from gan.config.choices import AUGMENTATIONS, FEATURES, LOSSES, NETWORKS, NORMS, PRECISIONS, RESOLUTIONS
+from gan.config.choices import AUGMENTATIONS, FEATURES, LOSSES, METRICS, NETWORKS, NORMS, PRECISIONS, RESOLUTIONS
 from gan.config.plugins import OwnCode
 
 
@@ -77,6 +77,12 @@ class TrainConfig(Config):
     report_repeats: int = config_field(
         1, "draws of latents from each of which the FID of the last step is computed", low=1, free=True
     )
+    report_metrics: tuple[str, ...] = config_field(
+        (),
+        "metrics of these scores, fid among them (default: fid,is; of a comparison fid,is,kid,pr)",
+        choices=METRICS,
+        free=True,
+    )
     features: str = config_field(
         "auto",
         "feature extractor of the scores: inception, digits, classifier:FILE, dinov2, dinov2:s, :b or :g, or clip; "
@@ -99,6 +105,8 @@ class TrainConfig(Config):
             problems.append(f"--norm-layers {','.join(map(str, self.norm_layers))} must be numbers from 1")
         if self.loss == "relativistic" and self.gradient_penalty:
             problems.append("--gradient-penalty belongs to --loss wgan; with --loss relativistic use --r1 and --r2")
+        if self.report_metrics and "fid" not in self.report_metrics:
+            problems.append(f"--report-metrics {','.join(self.report_metrics)}: add fid, which decides the best step")
         if self.penalty_every > 1 and not (self.r1 or self.r2 or self.gradient_penalty):
             problems.append(f"--penalty-every {self.penalty_every} needs a penalty: --r1, --r2 or --gradient-penalty")
         return problems

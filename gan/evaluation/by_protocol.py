@@ -15,7 +15,7 @@ from gan.errors import UserError
 from gan.evaluation.image_streams import random_part
 from gan.evaluation.named_protocols import NAMED_PROTOCOLS, describe, options_of
 from gan.evaluation.options import EvaluationOptions
-from gan.metrics.score import IS_SPLITS
+from gan.metrics.score_checks import IS_SPLITS
 from gan.utils.counted import counted
 
 if typing.TYPE_CHECKING:

@@ -10,7 +10,7 @@ from gan.evaluation.options import MOST_GENERATED
 from gan.evaluation.targets import ImageListing, Target
 from gan.metrics.feature_pass import content_hash
 from gan.metrics.protocol import Protocol, require_same_protocol
-from gan.metrics.score import require_enough_images
+from gan.metrics.score_checks import require_enough_images
 
 HINT = "--mixed-protocols allows different protocols in one report"
 

@@ -39,7 +39,8 @@ from gan.evaluation.targets import (
 from gan.metrics.feature_pass import keeping_images
 from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.metrics.reference import Reference, load_statistics
-from gan.metrics.score import available_metrics, measure_reference, require_enough_images, score
+from gan.metrics.score import measure_reference, score
+from gan.metrics.score_checks import available_metrics, require_enough_images
 from gan.runs.run_dir import default_output_name
 from gan.utils.files import removing_new_folders, require_writable, write_json
 from gan.utils.progress import say, warn
@@ -125,7 +126,7 @@ class Evaluation:
         if not (self.data or options.ref or self.metrics == ("is",)):
             raise UsageError("--data: name the real images (or --ref FILE.npz), or ask for --metrics is alone")
         self._load_extractor()
-        self.metrics = available_metrics(self.metrics, self.extractor, chosen=options.metrics is not None)
+        self.metrics = available_metrics(self.metrics, self.extractor, chosen=options.metrics not in (None, ("all",)))
         options = self.options = replace(options, metrics=self.metrics)
 
         set_options: dict[str, Any] = {"split": options.split, "skip_bad_images": options.skip_bad_images}
@@ -200,7 +201,7 @@ class Evaluation:
         extractor_options = options.extractor
         if self.statistics and self.statistics.protocol:
             extractor_options = extractor_options.like(self.statistics.protocol)
-        self.extractor = create_extractor(extractor_options, self.data)
+        self.extractor = create_extractor(extractor_options, self.data, is_fixed=bool(options.as_protocol))
         if self.statistics:
             self.statistics.check(self.extractor)
             if "fid" in self.metrics:

@@ -8,7 +8,13 @@ from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.evaluation.named_protocols import require_no_contradiction
 from gan.metrics.extractor import ExtractorOptions
-from gan.metrics.score_table import CLASS_METRICS, DEFAULT_METRICS, require_known_metrics
+from gan.metrics.score_table import (
+    CLASS_METRICS,
+    DEFAULT_METRICS,
+    METRICS,
+    NEED_REAL_FEATURES,
+    require_known_metrics,
+)
 
 MOST_GENERATED = 50_000  # default number of generated images, at most
 
@@ -24,7 +30,7 @@ class EvaluationOptions:
     data_root: Path | None = None
     split: str = "train"
     metrics: tuple[str, ...] | None = None
-    """Names in METRICS; None: DEFAULT_METRICS, or fid and is with `ref`."""
+    """Names in METRICS; None: DEFAULT_METRICS, or fid and is with `ref`; `all` alone: all that can be computed."""
     num: int | None = None
     seed: int = 0
     repeats: int = 1
@@ -45,7 +51,9 @@ class EvaluationOptions:
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """Names in METRICS, with the default filled in."""
+        """Names in METRICS, with the default and `all` filled in."""
+        if self.metrics == ("all",):
+            return tuple(name for name in METRICS if not (self.ref and name in NEED_REAL_FEATURES))
         return self.metrics or (("fid", "is") if self.ref else DEFAULT_METRICS)
 
     @property
@@ -67,7 +75,7 @@ class EvaluationOptions:
             )
         if self.ref and self.data:
             raise UsageError("--ref replaces --data; give only one of them")
-        if self.ref and {"kid", "pr", "copies"} & set(self.scores):
+        if self.ref and NEED_REAL_FEATURES & set(self.scores):
             raise UsageError(
                 "--ref: kid, pr and copies need the real images (--data); statistics are enough for fid only"
             )

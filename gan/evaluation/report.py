@@ -10,9 +10,9 @@ from gan.config import plugins
 from gan.dynamics.report import dynamics_findings
 from gan.evaluation.copies import copy_figures, copy_notes
 from gan.evaluation.per_class_report import class_findings
-from gan.evaluation.report_notes import logged_notes, reference_notes, set_notes
+from gan.evaluation.report_notes import error_notes, logged_notes, reference_notes, set_notes
 from gan.metrics.protocol import Protocol, protocol_differences
-from gan.metrics.score_table import REPORT_SCORES, SCORES, Score, fid_text
+from gan.metrics.score_table import SCORES, Score, fid_text
 from gan.report.charts import Line, band_around, line_chart
 from gan.report.document import Figure, Report, Table, best_cells
 from gan.report.write import write_report
@@ -25,6 +25,7 @@ _FACT_NAMES = {
     "engine": "scoring version",
     "quantisation": "images rounded to",
     "ema": "EMA generator",
+    "fid_infinity_subsets": "subsets of FID∞",
     "neighbours": "k of precision and recall",
     "density_neighbours": "k of density and coverage",
     "ct_cells": "cells of C_T",
@@ -55,7 +56,7 @@ def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
         folder: contains the grids; logs are read from the paths in the record.
     """
     results: list[Row] = record["results"]
-    scores = [score for score in REPORT_SCORES if score.key in results[0]]
+    scores = [score for score in SCORES if score.key in results[0]]
     named = "protocols" in record
     letters = [row["named_protocol"] for row in results] if named else _protocol_letters(results)
     mixed = len(set(letters)) > 1
@@ -101,13 +102,14 @@ def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
 
 def _score_text(score: Score, row: Row) -> str:
     value = score.factor * row[score.key]
-    if score.key == "fid":
-        return fid_text(value)
-    text = f"{value:.{score.digits}f}"
+    if score.key.startswith("fid"):
+        text = fid_text(value)
+    else:
+        text = f"{value:.{score.digits}f}"
     only_one = {"kid": "kid_subsets", "inception_score": "is_splits"}.get(score.key, "")
     if score.spread is None or row["protocol"].get(only_one) == 1:
         return text
-    return f"{text} ± {score.factor * row[score.spread]:.{score.digits}f}"
+    return f"{text} ± {score.factor * row[score.spread]:.{max(score.digits, len(text.partition('.')[2]))}f}"
 
 
 def _spread_text(row: Row) -> str:
@@ -139,12 +141,7 @@ def _notes(record: Mapping[str, Any], scores: Sequence[Score], mixed: bool) -> l
         notes.append("The rows have different protocols: compare only rows with the same letter.")
     if any(score.better for score in scores):
         notes.append("↓ less is better, ↑ more is better.")
-    notes += copy_notes(results)
-    if draws := record["settings"].get("repeats"):
-        notes.append(
-            f"FID SD: the standard deviation of FID over {draws} draws of latents of one generator. The spread over "
-            "trainings with other seeds has it in it. Image sets have no latents."
-        )
+    notes += [*copy_notes(results), *error_notes(record)]
     for warning in dict.fromkeys(line for row in results for line in row["warnings"]):
         names = [_row_name(row) for row in results if warning in row["warnings"]]
         notes.append(warning if len(names) == len(results) else f"{', '.join(names)}: {warning}")

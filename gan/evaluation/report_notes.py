@@ -27,6 +27,20 @@ def set_notes(row: Mapping[str, Any]) -> Iterator[str]:
     yield from row.get("notes", ())
 
 
+def error_notes(record: Mapping[str, Any]) -> Iterator[str]:
+    """Notes on the columns that show the error of a FID."""
+    if any("fid_infinity" in row for row in record["results"]):
+        yield (
+            "FID∞: extrapolated to infinitely many generated images, ± half of its 95 % interval over draws of these "
+            "images. The FID of N images is higher by about a constant divided by N."
+        )
+    if draws := record["settings"].get("repeats"):
+        yield (
+            f"FID SD: the standard deviation of FID over {draws} draws of latents of one generator. The spread over "
+            "trainings with other seeds has it in it. Image sets have no latents."
+        )
+
+
 def logged_notes(results: Sequence[Mapping[str, Any]], logs: Iterable[Path]) -> list[str]:
     """Warnings about the FID that was logged during training, which a chart shows; not those of the scored targets."""
     entries = [entry for path in logs for entry in read_log(path) if "scores" in entry]

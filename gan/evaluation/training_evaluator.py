@@ -20,7 +20,8 @@ from gan.metrics.feature_pass import ImageStream
 from gan.metrics.frechet import count_warning
 from gan.metrics.protocol import Protocol, protocol_differences
 from gan.metrics.reference import Reference
-from gan.metrics.score import available_metrics, measure_reference, score
+from gan.metrics.score import measure_reference, score
+from gan.metrics.score_checks import available_metrics, require_logits
 from gan.metrics.score_table import SCORES
 from gan.runs import log
 from gan.runs.run_dir import RunDirectory
@@ -38,7 +39,7 @@ def training_extractor(config: TrainConfig, device: torch.device, *, otherwise: 
 
     options = ExtractorOptions(features=config.features, device=device.type)
     try:
-        return create_extractor(options, config.data, otherwise=otherwise)
+        extractor = create_extractor(options, config.data, otherwise=otherwise)
     except CodeNotNamed as error:
         if not config.features.startswith("classifier:"):
             raise
@@ -46,6 +47,15 @@ def training_extractor(config: TrainConfig, device: torch.device, *, otherwise: 
             f"--features {config.features}: was trained under a norm of your own, which only `report`, `data stats` "
             "and `export` can load (--norm)"
         ) from error
+    require_logits(config.report_metrics, extractor, "--report-metrics")
+    return extractor
+
+
+def training_metrics(
+    config: TrainConfig, extractor: Extractor, default: Sequence[str] = ("fid", "is")
+) -> tuple[str, ...]:
+    """The metrics of a run's scores: those of `report_metrics`, or the default as far as the extractor allows."""
+    return config.report_metrics or available_metrics(default, extractor)
 
 
 def training_reference(data: ImageSet, extractor: Extractor, metrics: Sequence[str]) -> Reference:
@@ -85,7 +95,7 @@ class TrainingEvaluator:
     Args:
         data: the training images, which are the real ones.
         classes: of the generator; 0 if it is unconditional.
-        metrics: names in `gan.metrics.score_table.DEFAULT_METRICS`, fid among them.
+        metrics: those of `training_metrics`.
         reference: returns the real side, measured for these metrics, if several runs share it.
         said: warnings that were already printed, if several runs share them; new ones are added.
     """
@@ -98,7 +108,7 @@ class TrainingEvaluator:
         data: ImageSet,
         classes: int,
         *,
-        metrics: Sequence[str] = ("fid", "is"),
+        metrics: Sequence[str],
         reference: Callable[[], Reference] | None = None,
         said: set[str] | None = None,
     ) -> None:
@@ -106,7 +116,7 @@ class TrainingEvaluator:
         self._run = run
         self._extractor = extractor
         self._classes = classes
-        self._metrics = available_metrics(metrics, extractor)
+        self._metrics = metrics
         self._said = set() if said is None else said
         self._reference = reference or cache(lambda: training_reference(data, extractor, metrics))
 
@@ -170,5 +180,5 @@ class TrainingEvaluator:
 
 
 def format_scores(scores: dict[str, Any]) -> str:
-    """FID, and the Inception score if there is one, in one line."""
-    return ", ".join(f"{column.title} {column.format(scores)}" for column in SCORES[:2] if column.key in scores)
+    """FID, FID∞ and the Inception score, as far as there are, in one line."""
+    return ", ".join(f"{column.title} {column.format(scores)}" for column in SCORES[:3] if column.key in scores)

@@ -32,7 +32,9 @@ EXTRACTORS: dict[str, Callable[[ExtractorOptions], Extractor]] = {
 _WITHOUT_FILE = ("digits", "classifier")  # built-in names that do not take a file of weights by its flag
 
 
-def create_extractor(options: ExtractorOptions, data: str | None = None, *, otherwise: str = "") -> Extractor:
+def create_extractor(
+    options: ExtractorOptions, data: str | None = None, *, otherwise: str = "", is_fixed: bool = False
+) -> Extractor:
     """Create the chosen extractor, its weights loaded and checked. Call it before long work.
 
     Among several ranks of a machine one goes first, since it may download weights.
@@ -40,6 +42,7 @@ def create_extractor(options: ExtractorOptions, data: str | None = None, *, othe
     Args:
         data: the real images; their name decides which extractor is the default.
         otherwise: how the command works without an extractor, for the message that weights are missing.
+        is_fixed: a protocol demands this extractor, so that the message names no other.
 
     Raises:
         UsageError: no such extractor, or an option that it does not have.
@@ -65,7 +68,8 @@ def create_extractor(options: ExtractorOptions, data: str | None = None, *, othe
         try:
             return FEATURES.load(name)(options)
         except NoWeights as error:
-            raise UserError("; ".join(filter(None, (str(error), _other_features(data), otherwise)))) from error
+            others = "" if is_fixed else _other_features(data)
+            raise UserError("; ".join(filter(None, (str(error), others, otherwise)))) from error
 
     with working(f"loading the {name} extractor"):
         return collectives.first_local_rank_first(create)

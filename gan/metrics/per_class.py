@@ -1,4 +1,4 @@
-"""FID, precision and recall of each class, from the features and labels of real and of generated images
+"""FID, precision, recall, density and coverage of each class, from features and labels
 
 Each class is scored as a set of its own: the real images of a class against the generated images of the same class,
 with the formulas of `gan.metrics.frechet` and `gan.metrics.precision_recall`. float64.
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gan.metrics.frechet import STABLE_COUNT, covariance_factor, frechet_distance
 from gan.metrics.moments import FeatureMoments
-from gan.metrics.precision_recall import precision_recall
+from gan.metrics.precision_recall import DENSITY_NEIGHBOURS, manifold_scores, precision_recall
 from gan.metrics.score_table import CLASS_METRICS
 from gan.utils.counted import counted
 
@@ -45,6 +45,10 @@ class ClassScores:
     """Share of the generated images inside the manifold of the real ones, 0 to 1."""
     recall: float | None = None
     """Share of the real images inside the manifold of the generated ones, 0 to 1."""
+    density: float | None = None
+    """At least 0; see `gan.metrics.precision_recall`."""
+    coverage: float | None = None
+    """0 to 1."""
 
     @property
     def fewest(self) -> int:
@@ -68,8 +72,9 @@ def class_scores(
         real, generated: features (N1, D) and (N2, D); may be memory-mapped.
         labels: classes of all these images.
         metrics: names of metrics; those that are not in CLASS_METRICS are ignored.
-        neighbours: the k of precision and recall; a class with no more than k images on a side has neither.
-        device: of precision and recall; it must support float64.
+        neighbours: the k of precision and recall; a class with no more than k images on a side has neither. One with
+            no more than DENSITY_NEIGHBOURS real images has no density and coverage.
+        device: of the distances; it must support float64.
         advance: called with 1 after each class.
 
     Raises:
@@ -84,13 +89,18 @@ def class_scores(
     for number, name in enumerate(labels.classes):
         own_real = real[np.flatnonzero(labels.real == number)]
         own_generated = generated[np.flatnonzero(labels.generated == number)]
-        fid = precision = recall = None
-        fewest = min(len(own_real), len(own_generated))
+        fewest, found = min(len(own_real), len(own_generated)), {}
         if "fid" in metrics and fewest >= 2:
-            fid = frechet_distance(*_gaussian(own_real), *_gaussian(own_generated))
+            found["fid"] = frechet_distance(*_gaussian(own_real), *_gaussian(own_generated))
         if "pr" in metrics and fewest > neighbours:
-            precision, recall = precision_recall(own_real, own_generated, neighbours, device=device)
-        scores.append(ClassScores(name, len(own_real), len(own_generated), fid, precision, recall))
+            if len(own_real) > DENSITY_NEIGHBOURS:
+                manifold = manifold_scores(own_real, own_generated, neighbours=neighbours, device=device)
+                found |= manifold._asdict()
+            else:
+                found["precision"], found["recall"] = precision_recall(
+                    own_real, own_generated, neighbours, device=device
+                )
+        scores.append(ClassScores(name, len(own_real), len(own_generated), **found))
         advance(1)
     return scores
 

@@ -21,6 +21,7 @@ _LABELS = {
     "is_splits": "Inception score splits",
     "kid_subsets": "KID subsets",
     "kid_subset_size": "KID subset sizes",
+    "fid_infinity_subsets": "subsets of FID∞",
     "neighbours": "k of precision and recall",
     "density_neighbours": "k of density and coverage",
     "held_out_content": "held-out images",
@@ -62,6 +63,8 @@ class Protocol:
     ema: bool | None = None
     """True for the EMA generator, False for the trained one; None for images from files."""
     is_splits: int | None = None
+    fid_infinity_subsets: int | None = None
+    """Number of subsets whose FIDs are extrapolated to FID∞."""
     kid_subsets: int | None = None
     kid_subset_size: int | None = None
     neighbours: int | None = None
@@ -80,7 +83,8 @@ class Protocol:
     held_out: str | None = None
     """Name of the held-out images."""
     seed: int | None = None
-    """Of the Inception score's splits, KID's subsets, the images shown by `copies`, and the random part of a set."""
+    """Of the Inception score's splits, the subsets of KID and FID∞, the images
+    shown by `copies`, and the random part of a set."""
     batch_size: int | None = None
     device: str | None = None
     versions: dict[str, str] = field(default_factory=dict)

@@ -6,44 +6,30 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from gan.distributed import collectives, process_group
-from gan.errors import UsageError, UserError
+from gan.metrics import fid_infinity
 from gan.metrics.copies import HeldOut, copy_facts, copy_scores
 from gan.metrics.extractor import Extractor
 from gan.metrics.feature_pass import FeatureStatistics, ImageStream, content_hash, extract_features
-from gan.metrics.frechet import count_warning, covariance_factor, frechet_distance
+from gan.metrics.frechet import covariance_factor, frechet_distance
 from gan.metrics.inception_score import InceptionScore
 from gan.metrics.kid import kernel_distance
 from gan.metrics.per_class import ClassLabels, class_scores, class_warnings
 from gan.metrics.precision_recall import DENSITY_NEIGHBOURS, NEIGHBOURS, manifold_scores
 from gan.metrics.reference import Reference, cache_reference, load_cached_reference, reference_cache_path
-from gan.metrics.score_table import require_known_metrics
-from gan.utils.counted import counted
-from gan.utils.progress import progress, say, working
+from gan.metrics.score_checks import (
+    IS_SPLITS,
+    KID_SUBSET_SIZE,
+    NEED_GENERATED_FEATURES,
+    NEED_REFERENCE,
+    check_inputs,
+    require_enough_images,
+    require_logits,
+    score_warnings,
+)
+from gan.metrics.score_table import NEED_REAL_FEATURES, require_known_metrics
+from gan.utils.progress import progress, working
 
-IS_SPLITS = 10
 KID_SUBSETS = 100
-KID_SUBSET_SIZE = 1000
-
-_IS_SPLIT, _IS_PER_CLASS = 500, 10  # images of a split in all and per class, below which a warning is given
-
-_NO_LOGITS = "--metrics is: needs logits, and {} returns features only; leave it out"
-
-_NEED_REFERENCE = {"fid", "kid", "pr", "copies"}
-_NEED_FEATURES = {"kid", "pr", "copies"}  # need the features of every image, real and generated
-
-
-def available_metrics(metrics: Sequence[str], extractor: Extractor, *, chosen: bool = False) -> tuple[str, ...]:
-    """The metrics that an extractor can compute: without logits, no Inception score, which a message says.
-
-    Args:
-        chosen: the user chose the metrics; then a UsageError is raised instead.
-    """
-    if "is" not in metrics or extractor.classes:
-        return tuple(metrics)
-    if chosen:
-        raise UsageError(_NO_LOGITS.format(extractor.name))
-    say(f"{extractor.name} returns features without logits: the Inception score is left out")
-    return tuple(name for name in metrics if name != "is")
 
 
 def measure_reference(
@@ -59,7 +45,7 @@ def measure_reference(
     Several ranks call it together; only rank 0 gets the features themselves.
 
     Args:
-        metrics: the metrics that it is for; all but fid and is need the features of every image, which are not cached.
+        metrics: the metrics that it is for; kid, pr and copies need the features of every image, which are not cached.
         keep_features: keep the features of every image for any metrics, as scores of each class need them.
         cache: read statistics of the same pixels from the cache, or write them to it.
 
@@ -69,7 +55,7 @@ def measure_reference(
     """
     require_known_metrics(metrics)
     require_enough_images(real.name, real.count, ())
-    keep_features = keep_features or bool(_NEED_FEATURES & set(metrics))
+    keep_features = keep_features or bool(NEED_REAL_FEATURES & set(metrics))
     if cache and not keep_features:
         path = reference_cache_path(content_hash(real), real.count, extractor)
         cached = collectives.on_rank0(lambda: load_cached_reference(path, real.name, real.split, extractor))
@@ -121,8 +107,9 @@ def score(
         held_out: real images that were not trained on, for the C_T of `copies`.
 
     Returns:
-        A dict fit for JSON: `name`; for the given metrics `fid`, `inception_score` and `inception_score_std`, `kid` and
-        `kid_std`, `precision`, `recall`, `density` and `coverage`, and those of `copy_scores`; with `labels` also
+        A dict fit for JSON: `name`; for the given metrics `fid`, `fid_infinity` and `fid_infinity_interval`,
+        `inception_score` and `inception_score_std`, `kid` and `kid_std`, `precision`, `recall`, `density` and
+        `coverage`, and those of `copy_scores`; with `labels` also
         `classes`, a list with the fields of `ClassScores` of each class, and `class_warnings`, a list of lines;
         `seconds` and `images_per_second` of the pass over the generated images; `warnings`, a list of lines;
         `protocol`, for `Protocol.from_json`. It is empty on ranks other than 0.
@@ -131,10 +118,9 @@ def score(
         UsageError: no such metric, or real images are needed but not given.
         UserError: images or reference cannot be used.
     """
-    _check(generated, real, metrics, labels)
-    if "is" in metrics and not extractor.classes:
-        raise UsageError(_NO_LOGITS.format(extractor.name))
-    if not _NEED_REFERENCE & set(metrics):
+    check_inputs(generated, real, metrics, labels)
+    require_logits(metrics, extractor)
+    if not NEED_REFERENCE & set(metrics):
         real = None
     if isinstance(real, ImageStream):
         real = measure_reference(real, extractor, metrics, keep_features=labels is not None, cache=cache)
@@ -148,7 +134,7 @@ def score(
     statistics = extract_features(
         generated,
         extractor,
-        keep_features=labels is not None or bool(_NEED_FEATURES & set(metrics)),
+        keep_features=labels is not None or bool(NEED_GENERATED_FEATURES & set(metrics)),
         inception_score=inception,
         required_size=(real.resolution, real.name) if real else (None, ""),
     )
@@ -168,7 +154,7 @@ def score(
             result |= _class_scores(real, statistics, labels, extractor, metrics)
     result["seconds"] = seconds
     result["images_per_second"] = generated.count / seconds
-    result["warnings"] = _warnings(real, generated.count, extractor, metrics, is_splits)
+    result["warnings"] = score_warnings(real, generated.count, extractor, metrics, is_splits)
     if held_out is not None and "copies" in metrics:
         result["warnings"] += held_out.warnings()
     result["protocol"] = replace(extractor.protocol, **facts).to_json()
@@ -192,6 +178,12 @@ def _reference_scores(
         with working("FID"):
             factor = covariance_factor(generated.moments.covariance)
             scores["fid"] = frechet_distance(real.mean, real.factor, generated.moments.mean, factor)
+    if "fid-infinity" in metrics:
+        assert generated.features is not None
+        facts |= {"fid_infinity_subsets": fid_infinity.SUBSETS}
+        with progress("FID∞", fid_infinity.SUBSETS, "subset") as advance:
+            found = fid_infinity.fid_infinity(real.mean, real.factor, generated.features, seed=seed, advance=advance)
+        scores |= {"fid_infinity": found.fid, "fid_infinity_interval": found.interval}
     if real.features is None or generated.features is None:
         return scores
     device = _float64_device(extractor)
@@ -208,10 +200,10 @@ def _reference_scores(
         facts |= {"neighbours": NEIGHBOURS, "density_neighbours": DENSITY_NEIGHBOURS}
         with progress("precision and recall", 2 * len(real.features) + len(generated.features), "row") as advance:
             nearest = real.nearest_distances(device, advance)
-            found = manifold_scores(
+            manifold = manifold_scores(
                 real.features, generated.features, device=device, advance=advance, real_nearest=nearest
             )
-            scores |= found._asdict()
+        scores |= manifold._asdict()
     if "copies" in metrics:
         facts |= copy_facts(held_out)
         scores |= copy_scores(real, generated.features, held_out, seed=seed, device=device)
@@ -240,59 +232,3 @@ def _class_scores(
 def _float64_device(extractor: Extractor) -> str:
     """The device for distances: that of the extractor if it supports float64."""
     return "cuda" if extractor.protocol.device == "cuda" else "cpu"  # other accelerators have no float64
-
-
-def _warnings(
-    real: Reference | None, count: int, extractor: Extractor, metrics: Sequence[str], is_splits: int
-) -> list[str]:
-    lines = list(extractor.warnings)
-    if "is" in metrics and count < is_splits * min(_IS_SPLIT, _IS_PER_CLASS * extractor.classes):
-        lines.append(
-            f"Inception score from {count:,} images is biased low: each of its {counted(is_splits, 'split')} has only "
-            f"{count // is_splits:,}, too few to estimate the class distribution; compare equal numbers only"
-        )
-    if extractor.protocol.precision == "bf16":
-        lines.append("scored in bf16: these scores compare with others in bf16 only")
-    if real is None:
-        return lines
-    fewest = min(count, real.count or count)
-    if real.protocol is None:
-        lines.append(f"{real.name} was written by another program: its preprocessing is unknown and may be different")
-    if "fid" in metrics and (warning := count_warning(fewest, extractor.dimension)):
-        lines.append(warning)
-    if "kid" in metrics and fewest < KID_SUBSET_SIZE:
-        lines.append(f"KID over subsets of {fewest} images: too few for the usual {KID_SUBSET_SIZE:,}")
-    elif "kid" in metrics and fewest < 2 * KID_SUBSET_SIZE:
-        lines.append(
-            f"KID's ± is too small: its subsets, {KID_SUBSET_SIZE:,} of {fewest:,} images, share most of their images"
-        )
-    return lines
-
-
-def require_enough_images(name: str, count: int, metrics: Sequence[str]) -> None:
-    """Raise a UserError if there are fewer images than the metrics need."""
-    for minimum, metric, purpose in (
-        (IS_SPLITS, "is", "the Inception score"),
-        (max(NEIGHBOURS, DENSITY_NEIGHBOURS) + 1, "pr", "--metrics pr"),
-        (2, None, "a score"),  # one image has no variance
-    ):
-        if count < minimum and (metric is None or metric in metrics):
-            raise UserError(f"{name}: {counted(count, 'image')}; {purpose} needs at least {minimum}")
-
-
-def _check(
-    generated: ImageStream, real: ImageStream | Reference | None, metrics: Sequence[str], labels: ClassLabels | None
-) -> None:
-    """Reject everything that can be rejected before features are extracted."""
-    require_known_metrics(metrics)
-    if labels is not None and isinstance(real, Reference) and real.features is None:
-        raise UsageError(f"--per-class: needs the real images, {real.name} has statistics only")
-    if real is None and _NEED_REFERENCE & set(metrics):
-        raise UsageError(f"--metrics {','.join(metrics)}: needs real images (--data) to score {generated.name}")
-    if isinstance(real, Reference) and real.features is None and _NEED_FEATURES & set(metrics):
-        raise UsageError(
-            f"--metrics {','.join(metrics)}: kid, pr and copies need the real images, {real.name} has statistics only"
-        )
-    require_enough_images(generated.name, generated.count, metrics)
-    if real is not None and real.count:
-        require_enough_images(real.name, real.count, [name for name in metrics if name != "is"])

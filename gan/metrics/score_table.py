@@ -8,8 +8,11 @@ from gan.errors import UsageError
 DEFAULT_METRICS = ("fid", "is", "kid", "pr")
 """Fréchet distance, Inception score, kernel distance; precision, recall, density and coverage."""
 
-METRICS = (*DEFAULT_METRICS, "copies")
-"""All metrics. `copies`, computed on request only: AuthPct and C_T, which tell copies of training images."""
+METRICS = (*DEFAULT_METRICS, "fid-infinity", "copies")
+"""All metrics. On request only: FID∞, and `copies`, AuthPct and C_T, which tell copies of training images."""
+
+NEED_REAL_FEATURES = {"kid", "pr", "copies"}
+"""The metrics that need the features of every real image, not its statistics alone."""
 
 CLASS_METRICS = ("fid", "pr")
 """The metrics that can be computed for each class."""
@@ -28,7 +31,7 @@ class Score(NamedTuple):
     digits: int = 2
     """Digits after the decimal point."""
     spread: str | None = None
-    """Key of its standard deviation, if it has one."""
+    """Key of its standard deviation, or of the half-width of its 95 % interval, if it has one."""
 
     @property
     def header(self) -> str:
@@ -48,31 +51,31 @@ class Score(NamedTuple):
 
 SCORES = (
     Score("fid", "FID", -1),
+    Score("fid_infinity", "FID∞", -1, spread="fid_infinity_interval"),
     Score("inception_score", "Inception score", 1, spread="inception_score_std"),
     Score("kid", "KID × 10³", -1, factor=1e3, spread="kid_std"),
     Score("precision", "Precision", 1, digits=3),
     Score("recall", "Recall", 1, digits=3),
     Score("density", "Density", 1, digits=3),
     Score("coverage", "Coverage", 1, digits=3),
+    Score("auth_pct", "Authentic, %", 0, digits=1),
+    Score("ct", "C_T", 0),
 )
-"""Scores of DEFAULT_METRICS, which `train` and `compare` log."""
-
-REPORT_SCORES = (*SCORES, Score("auth_pct", "Authentic, %", 0, digits=1), Score("ct", "C_T", 0))
-"""Scores of METRICS, which `report` shows."""
+"""All scores of METRICS, in the order of tables; the first is the FID."""
 
 
 def fid_text(value: float) -> str:
     """A FID for tables, with two decimals, or four below 1."""
-    return f"{value:,.2f}" if value >= 1 else f"{abs(value):.4f}"
+    return f"{value:,.2f}" if value >= 1 else f"{round(value, 4) + 0.0:.4f}"  # + 0.0: no -0
 
 
 def measured_scores(trainings: Iterable[Mapping[str, Any]]) -> tuple[Score, ...]:
-    """The scores that all trainings of a comparison have in their `curve`; all of SCORES if none has a curve.
+    """The scores that all trainings of a comparison have in their `curve`; the FID if none has a curve.
 
     Trainings of an older version lack the scores that came later.
     """
     curves = [training["curve"] for training in trainings if training["curve"]]
-    return tuple(score for score in SCORES if all(score.key in curve for curve in curves))
+    return tuple(score for score in SCORES if all(score.key in curve for curve in curves)) if curves else SCORES[:1]
 
 
 def require_known_metrics(metrics: Sequence[str]) -> None:

@@ -175,7 +175,16 @@ def _train(
         f"{counted(len(data), 'image')} of {data.name}"
     )
     evaluator = (
-        training_evaluator.TrainingEvaluator(config, run, extractor, data, trainer.classes) if extractor else None
+        training_evaluator.TrainingEvaluator(
+            config,
+            run,
+            extractor,
+            data,
+            trainer.classes,
+            metrics=training_evaluator.training_metrics(config, extractor),
+        )
+        if extractor
+        else None
     )
     dynamics = dynamics_callback(trainer, run, meter)
     try:

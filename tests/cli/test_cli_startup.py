@@ -88,7 +88,7 @@ def test_the_script_of_a_shell(shell: str, monkeypatch: pytest.MonkeyPatch, caps
         ("train --data ca", ["file,ca"]),
         ("train --steps ", []),
         ("compare r --norms sn,ms", ["plain,sn,msn", "plain,sn,msn-affine"]),
-        ("report --metrics f", ["plain,fid"]),
+        ("report --metrics f", ["plain,fid", "plain,fid-infinity"]),
         ("report check", ["file,check"]),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from gan.config import choices
 from gan.export.formats import FORMATS
 from gan.metrics.extractors import EXTRACTORS
+from gan.metrics.score_table import METRICS
 from gan.models import NETWORKS
 from gan.models.classifiers import CLASSIFIERS
 from gan.models.dcgan import BOTTOM
@@ -30,6 +31,7 @@ from gan.norm import NORMS
         (choices.AUGMENTATIONS.names, AUGMENTATIONS),
         (choices.EXPORT_FORMATS, FORMATS),
         (choices.FEATURES.names, EXTRACTORS),
+        (choices.METRICS, METRICS),
     ],
 )
 def test_names_are_those_of_the_table(names: tuple[object, ...], table: Collection[object]) -> None:

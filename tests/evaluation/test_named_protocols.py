@@ -168,6 +168,15 @@ def test_from_python(run: Path, data: Path) -> None:
     assert [scores.protocol.generated_count for scores in report] == [40, 20]
     with pytest.raises(UsageError, match="--as 40-train: contradicts --num 9"):
         gan.score(run, num=9, as_protocol=["40-train"], device="cpu")
+    with pytest.raises(UsageError, match="contradicts --split train"):
+        gan.score(run, split="train", as_protocol=["20-30-test"], device="cpu")
+
+
+def test_the_real_ones_name_no_other_features_if_the_weights_are_missing(run: Path, data: Path, tmp_path: Path) -> None:
+    missing = ExtractorOptions(device="cpu", weights=tmp_path / "none.pth")
+    with pytest.raises(UserError) as raised:
+        evaluator.score_targets(EvaluationOptions((str(run),), missing, str(data), as_protocol=("50k-train",)))
+    assert "none.pth" in str(raised.value) and "classify" not in str(raised.value)
 
 
 def test_the_command(call: Call, run: Path, data: Path) -> None:

@@ -160,7 +160,7 @@ def test_pages(conditional: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     (table,) = report.tables
     assert table.heading == "Scores of each class" and [row[0] for row in table.rows] == [str(n) for n in range(10)]
     assert table.header[:4] == ("Class", "Real images", "r, step 4: images", "r, step 4: FID ↓")
-    assert not any("step 2" in name for name in table.header) and table.header[-1] == "set.zip: Recall ↑"
+    assert not any("step 2" in name for name in table.header) and table.header[-1] == "set.zip: Coverage ↑"
     notes = "\n".join(table.notes)
     assert "Of a run, the last checkpoint is shown" in notes and "singular" in notes and "shown as -" in notes
     generated = record["results"][1]["classes"]

@@ -12,6 +12,7 @@ import torch
 from gan.config.resolve import resolve_config
 from gan.config.train_config import TrainConfig
 from gan.data.image_set import ImageSet
+from gan.errors import UsageError
 from gan.evaluation import training_evaluator
 from gan.metrics.frechet import count_warning
 from gan.metrics.protocol import Protocol
@@ -94,7 +95,7 @@ def test_scoring_changes_nothing_of_the_run(
         on_snapshot = None
         if every:
             extractor = training_evaluator.training_extractor(settings, runtime.device)
-            on_snapshot = training_evaluator.TrainingEvaluator(settings, run, extractor, data, 0)
+            on_snapshot = training_evaluator.TrainingEvaluator(settings, run, extractor, data, 0, metrics=("fid", "is"))
         run_training_loop(job, run, on_snapshot=on_snapshot)
         states.append(job.state())
         drawn.append(torch.get_rng_state())
@@ -109,3 +110,29 @@ def test_a_recipe_scores_its_own_data_only() -> None:
     assert resolve_config(None, None, {}).report_every == 1000
     assert resolve_config(None, None, {"data": "cats.zip"}).report_every == 0
     assert resolve_config(None, None, {"data": "cats.zip", "report_every": 9}).report_every == 9
+
+
+def test_metrics_of_the_training_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are in the log, in TensorBoard and in best.json, and those of `report`."""
+    trained(
+        tmp_path, channels=1, report_every=2, report_num=40, steps=2, report_metrics=("fid", "fid-infinity", "copies")
+    )
+    run = RunDirectory("r", tmp_path)
+    scores = training_evaluator.logged_scores(run)[2]["scores"]
+    assert list(scores) == ["fid", "fid_infinity", "fid_infinity_interval", "auth_pct"]
+    assert "step 2: FID" in (told := capsys.readouterr().err) and ", FID∞ " in told
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.checkpoints)).Reload()
+    assert {"scores/fid_infinity", "scores/auth_pct"} <= {*events.Tags()["scalars"]}
+    best = json.loads((run.checkpoints / "best.json").read_text())
+    assert best["fid_infinity"] == scores["fid_infinity"]
+    record = ask(tmp_path / "out", run.checkpoints / "step-00000002.pt", num=40, metrics=("fid-infinity", "copies"))
+    assert record["results"][0]["fid_infinity"] == scores["fid_infinity"]
+
+
+def test_metrics_without_fid_are_refused() -> None:
+    with pytest.raises(UsageError, match="--report-metrics kid: add fid"):
+        TrainConfig(report_metrics=("kid",))
+    with pytest.raises(UsageError, match="--report-metrics speed: choose from fid, is, kid, pr, fid-infinity"):
+        TrainConfig(report_metrics=("fid", "speed"))

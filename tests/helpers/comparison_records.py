@@ -55,9 +55,13 @@ def comparison_record(fids: FinalFids | Mapping[str, FinalFids], baseline: str |
     }
 
 
+DEFAULT_SCORES = ("fid", "inception_score", "kid", "precision", "recall", "density", "coverage")
+"""Keys of the scores of a comparison without --report-metrics."""
+
+
 def _training(arm: str, seed: int, setting: str, fid: float | None) -> dict[str, Any]:
     steps = [100, 200]
-    scores = {score.key: [0.5, 0.5 + 0.01 * seed] for score in SCORES[1:]}
+    scores = {score.key: [0.5, 0.5 + 0.01 * seed] for score in SCORES[1:] if score.key in DEFAULT_SCORES}
     curve = {"step": steps, "images": steps, "seconds": steps, "fid": [2 * (fid or 50.0), fid or 50.0], **scores}
     final = {key: values[-1] for key, values in curve.items()}
     return {

@@ -22,7 +22,8 @@ from gan.metrics.dinov2_network import SIZES, Dinov2, Dinov2Size, load_dinov2
 from gan.metrics.extractor import Extractor, ExtractorOptions
 from gan.metrics.extractors import create_extractor
 from gan.metrics.feature_pass import ImageStream
-from gan.metrics.score import available_metrics, score
+from gan.metrics.score import score
+from gan.metrics.score_checks import available_metrics
 from gan.metrics.weights_file import locate_weights
 from gan.utils import optional_packages
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gan.metrics.frechet import covariance_factor, frechet_distance
 from gan.metrics.per_class import ClassLabels, ClassScores, class_scores, class_warnings
-from gan.metrics.precision_recall import precision_recall
+from gan.metrics.precision_recall import manifold_scores, precision_recall
 
 CLASSES = ("a", "b", "c")
 
@@ -34,7 +34,8 @@ def test_a_class_scores_what_it_scores_alone() -> None:
         own_real, own = real[real_labels == number], generated[labels == number]
         assert (row.real_count, row.generated_count) == (len(own_real), len(own))
         assert row.fid == pytest.approx(frechet_distance(*gaussian(own_real), *gaussian(own)), rel=1e-10)
-        assert (row.precision, row.recall) == precision_recall(own_real, own, 3)
+        manifold = manifold_scores(own_real, own)
+        assert (row.precision, row.recall, row.density, row.coverage) == manifold
 
 
 def test_real_and_generated_are_not_swapped() -> None:
@@ -62,6 +63,10 @@ def test_few_images_of_a_class() -> None:
     one, three, none = class_scores(real, real[:4], ClassLabels(CLASSES, labels, few))
     assert (one.fid, one.precision, one.recall) == (None, None, None)
     assert three.fid is not None and three.precision is three.recall is None
+    five = class_scores(real[:5], real, ClassLabels(("a",), np.zeros(5, int), np.zeros(100, int)))[0]
+    assert (five.precision, five.recall) == precision_recall(
+        real[:5], real, 3
+    ) and five.density is five.coverage is None
     assert none == ClassScores("c", int((labels == 2).sum()), 0)
     *_, note = class_warnings([one, three, none], 2)
     assert note == (

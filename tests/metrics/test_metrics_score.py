@@ -242,3 +242,20 @@ class TestBadInput:
         for images in (pictures(20).float(), pictures(20, channels=4), pictures(20)[:, 0]):
             with pytest.raises(ValueError, match="uint8"):
                 score(stream(images), None, digits, ("is",))
+
+
+def test_fid_infinity_needs_no_features_of_the_real_images(
+    digits: DigitsExtractor, stream: Stream, pair: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    """Statistics of a file are enough; too few images for the features are told."""
+    real = measure_reference(stream(pair[0]), digits, cache=False)
+    assert real.features is None
+    save_statistics(tmp_path / "real.npz", real)
+    result = score(stream(pair[1]), load_statistics(tmp_path / "real.npz"), digits, ("fid", "fid-infinity"))
+    assert 0 < result["fid_infinity_interval"] < result["fid"]
+    assert result["fid_infinity"] < result["fid"]
+    assert Protocol.from_json(result["protocol"]).fid_infinity_subsets == 15
+    few = score(stream(pair[1][:100]), real, digits, ("fid-infinity",))["warnings"]
+    assert few[-1].startswith("FID∞ from 100 images is not unbiased: its smallest subset, 50 images")
+    with pytest.raises(UserError, match="3 images; FID∞ needs at least 4"):
+        score(stream(pair[1][:3]), real, digits, ("fid-infinity",))

@@ -19,7 +19,7 @@ BUDGETS = ("images", "steps", "seconds")
 # Fields in which arms may not differ: the images, the meaning of a seed, and the scores.
 EQUAL = (
     *("data", "data_root", "skip_bad_images", "resolution", "channels"),
-    *("seed", "report_every", "report_num", "report_repeats", "features"),
+    *("seed", "report_every", "report_num", "report_repeats", "report_metrics", "features"),
 )
 # What a seed decides at the start of a training, and the fields on which it depends.
 START = {

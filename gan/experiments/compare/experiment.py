@@ -30,7 +30,6 @@ from gan.experiments.provenance import write_result
 from gan.experiments.summary import select_results
 from gan.metrics.extractor import Extractor
 from gan.metrics.reference import Reference
-from gan.metrics.score import available_metrics
 from gan.metrics.score_table import DEFAULT_METRICS
 from gan.models import build_discriminator
 from gan.norm_check.runner import require_sound_norms
@@ -185,7 +184,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
         extractor = training_evaluator.training_extractor(self.requested.train, self.runtime.device)
         self._check_trainings(extractor)
         data = self._load_images()
-        self._metrics = available_metrics(DEFAULT_METRICS, extractor)
+        self._metrics = training_evaluator.training_metrics(self.requested.train, extractor, DEFAULT_METRICS)
         reference = cache(lambda: training_evaluator.training_reference(data, extractor, self._metrics))
         written = 0.0
         for number, training in enumerate(todo, 1):

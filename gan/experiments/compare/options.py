@@ -96,7 +96,7 @@ def build_plan(
         raise UsageError("--report-every 0: a comparison needs scores; give the steps between evaluations")
     own_arms = existing.own_arms if existing and not (arms or "norms" in values) else ()
     shared = train.replace(PER_TRAINING)
-    scores = {key: getattr(shared, key) for key in ("report_every", "report_num", "report_repeats")}
+    scores = {key: getattr(shared, key) for key in ("report_every", "report_num", "report_repeats", "report_metrics")}
     for arm, config in configs.items():
         own = arm_of(arm, config.replace(scores), shared)
         own_arms += (with_equal_images(own, shared) if compare.budget == "images" else own,)

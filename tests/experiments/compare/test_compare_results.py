@@ -22,7 +22,6 @@ from gan.experiments.compare.options import build_plan, compare_command
 from gan.experiments.compare.plan import ComparedTraining, ComparePlan
 from gan.experiments.compare.rate_settings import LR_GRID
 from gan.metrics.extractor import ExtractorOptions
-from gan.metrics.score_table import SCORES
 from gan.models import build_discriminator, build_generator, count_parameters
 from gan.runs import checkpoint
 from gan.runs import log as runlog
@@ -30,6 +29,7 @@ from gan.runs.run_dir import RunDirectory
 from gan.sampling import sample
 from gan.training import train
 from gan.training.trainer import Trainer
+from tests.helpers.comparison_records import DEFAULT_SCORES
 from tests.helpers.comparisons import BOTH, RUN, SMALL, compare, states
 from tests.helpers.pages import Page
 from tests.helpers.runs import command_line
@@ -50,9 +50,9 @@ def test_results(made: Path) -> None:
             assert [entry["step"] for entry in scored] == [2, 4] == result["curve"]["step"]
             assert result["curve"]["images"] == [16, 32] and 0 < result["curve"]["seconds"][0]
             assert result["curve"]["seconds"] == [entry["seconds"] for entry in scored]
-            for score in SCORES:
-                assert result["curve"][score.key] == [entry["scores"][score.key] for entry in scored]
-                assert result["final"][score.key] == result["curve"][score.key][1]
+            for score in DEFAULT_SCORES:
+                assert result["curve"][score] == [entry["scores"][score] for entry in scored]
+                assert result["final"][score] == result["curve"][score][1]
             assert result["best"]["fid"] == min(result["curve"]["fid"]) and result["missing"] == []
         for kind in ("final", "best"):
             a, b = (result[kind]["fid"] for result in own)
