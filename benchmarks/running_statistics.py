@@ -26,8 +26,7 @@ from gan.data.image_set import ImageSet
 from gan.data.train_test_sets import load_train_and_test
 from gan.experiments.classify.trainer import evaluate_classifier
 from gan.models.classifiers import Classifier, classifier_from_state
-from gan.norm import Centering
-from gan.norm.layer_types import BATCH_NORMS
+from gan.norm import retake_running_statistics
 from gan.runs import checkpoint
 from gan.runtime import Runtime, resolve_runtime
 from gan.utils.markdown_table import markdown_table
@@ -69,11 +68,7 @@ def accuracies(
     for indices in shuffled(test, batch):
         logits = network(to_float(test.fetch(indices)))
         correct += int((logits.argmax(1) == test.labels[indices]).sum())
-    norms = [module for module in network.modules() if isinstance(module, (Centering, *BATCH_NORMS))]
-    for count, indices in enumerate(shuffled(train, _BATCH), 1):
-        for norm in norms:
-            norm.momentum = 1 / count  # a mean over all batches so far
-        network(to_float(train.fetch(indices)))
+    retake_running_statistics(network, ((to_float(train.fetch(indices)),) for indices in shuffled(train, _BATCH)))
     _, recomputed = evaluate_classifier(network, test, runtime)
     return running, recomputed, correct / len(test)
 

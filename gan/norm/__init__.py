@@ -24,6 +24,7 @@ from .gradient import gradient_normalized
 from .norms import CRITICS, FEATURE_NORMS, NORMS, WEIGHT_MAPS, Norm, compose
 from .orthogonalization import Orthogonal
 from .power_iteration import power_iterate, sigmas, spectral_norms
+from .running_statistics import has_running_statistics, retake_running_statistics
 from .spectral import SpectralNorm
 from .weight_maps import (
     bidirectional_spectral_norm,
@@ -50,8 +51,10 @@ __all__ = [
     "convolution_spectral_norm",
     "fold",
     "gradient_normalized",
+    "has_running_statistics",
     "orthogonal",
     "power_iterate",
+    "retake_running_statistics",
     "settle_input_sizes",
     "sigmas",
     "spectral_norm",

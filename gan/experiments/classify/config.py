@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gan.config.base import Config, config_field, dynamics_field
 from gan.config.choices import CLASSIFIERS, NETWORKS, NORMS, PRECISIONS
@@ -14,6 +14,8 @@ from gan.config.norm_spec import folder_name_clashes, norm_folder_name, parse_no
 
 CLASSIFY_AUGMENTATIONS = ("auto", "none", "crop", "crop-flip")
 _GREY = ("digits", "mnist", "fashion-mnist")
+_DEEP = ("resnet18", "densenet-bc")  # whose running means lag behind their weights: docs/results/paper.md
+_PRECISE_STATS = 50
 _NOT_MIRRORED = ("svhn",)  # a mirrored digit is no digit
 
 
@@ -103,6 +105,13 @@ class ClassifyConfig(Config):
         choices=CLASSIFY_AUGMENTATIONS,
     )
 
+    precise_stats: int | None = config_field(
+        None,
+        "training batches over which the running statistics of msn and bn are taken anew before each test, with the "
+        f"weights of that moment; 0: those of training (default: {_PRECISE_STATS} for resnet18 and densenet-bc, else 0)",
+        low=0,
+    )
+
     precision: str = config_field("auto", "bf16 autocast or fp32; auto is bf16 where it is faster", choices=PRECISIONS)
     deterministic: bool = config_field(False, "bit-identical runs on CUDA too; slower")
 
@@ -147,8 +156,19 @@ class ClassifyConfig(Config):
             channels=channels,
             decay={"adam": "none", "sgd": "cosine"}[self.optimizer] if self.decay == "auto" else self.decay,
             augment=augment if self.augment == "auto" else self.augment,
+            precise_stats=self._precise_stats(),
             precision=precision,
         )
+
+    def _precise_stats(self) -> int:
+        if self.precise_stats is not None:
+            return self.precise_stats
+        return _PRECISE_STATS if self.model in _DEEP else 0
+
+    @classmethod
+    def from_file(cls, values: Mapping[str, Any]) -> ClassifyConfig:
+        """The config of an existing run; one of an older version has no `precise_stats` and took none."""
+        return cls.from_dict({"precise_stats": 0, **values})
 
     def trainings(self) -> Iterator[ClassifyTraining]:
         """Yield all trainings, one seed after another, so that a stopped experiment has results of every norm."""

@@ -48,7 +48,7 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
     _generator_record: Mapping[str, Any]
 
     def __init__(self, name: str, overrides: Mapping[str, Any], root: Path, device: str) -> None:
-        super().__init__(name, ClassifyConfig.from_dict, root, device)
+        super().__init__(name, ClassifyConfig.from_file, root, device)
         existing = self.existing["config"] if self.existing else None
         if existing and overrides.get("precision") == "auto":
             overrides = {**overrides, "precision": existing.precision}  # as resolved when the run began

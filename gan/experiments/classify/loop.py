@@ -89,7 +89,7 @@ def _finish(trainer: ClassifierTrainer, folder: Path, classes: tuple[str, ...]) 
     if trainer.diverged is not None:
         diverged = {"step": trainer.diverged, "epoch": trainer.epoch_of(trainer.diverged)}
     else:
-        state = classifier_state(trainer.network, trainer.config.model, trainer.training.norm, classes)
+        state = classifier_state(trainer.network_to_test(), trainer.config.model, trainer.training.norm, classes)
         # The images by flag; the rule that splits them is in `data.train_test_sets`.
         images = {name: getattr(trainer.config, name) for name in ("data", "test_data", "data_root", "limit")}
         epochs = read_log(folder / LOG)

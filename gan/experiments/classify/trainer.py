@@ -1,5 +1,6 @@
 """Trainer of a classifier: network, optimizer, position, and one training step."""
 
+import copy
 import math
 import statistics
 import time
@@ -16,8 +17,8 @@ from gan.data.image_set import ImageSet
 from gan.errors import UserError
 from gan.experiments.classify.batches import TrainingBatches, ordered_batches
 from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining
-from gan.models.classifiers import build_classifier
-from gan.norm import power_iterate
+from gan.models.classifiers import Classifier, build_classifier
+from gan.norm import has_running_statistics, power_iterate, retake_running_statistics
 from gan.runtime import Runtime
 
 MOMENTUM = 0.9  # of SGD
@@ -128,7 +129,7 @@ class ClassifierTrainer:
         images, loss, correct = self._sums
         if not all(torch.isfinite(weight).all() for weight in self.network.parameters()):
             self.diverged = self.step
-        test_loss, test_accuracy = evaluate_classifier(self.network, self.test, self.runtime)
+        test_loss, test_accuracy = evaluate_classifier(self.network_to_test(), self.test, self.runtime)
         step_seconds = statistics.median(self._times)
         entry = {
             "step": self.step,
@@ -145,6 +146,17 @@ class ClassifierTrainer:
         }
         self._sums, self._times = [0.0, 0.0, 0.0], []
         return entry
+
+    def network_to_test(self) -> Classifier:
+        """The network, or a copy with running statistics taken anew over the last batches (`precise_stats`)."""
+        count = min(self.config.precise_stats or 0, self.step)
+        if not count or not has_running_statistics(self.network):
+            return self.network
+        network = copy.deepcopy(self.network)
+        batches = ((self.batches.at(step).images,) for step in range(self.step - count, self.step))
+        with self.runtime.autocast(), parametrize.cached():
+            retake_running_statistics(network, batches)
+        return network
 
     def state(self) -> dict[str, Any]:
         """Return the state of the training, for `gan.runs.checkpoint.save_checkpoint`."""

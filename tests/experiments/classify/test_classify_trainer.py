@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ from gan.data.image_set import ImageSet
 from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining
 from gan.experiments.classify.trainer import ClassifierTrainer, count_steps, evaluate_classifier
 from gan.models.classifiers import build_classifier
-from gan.norm import power_iterate
+from gan.norm import power_iterate, retake_running_statistics
 from gan.runtime import Runtime
 
 Make = Callable[..., ClassifierTrainer]
@@ -148,3 +149,32 @@ def test_losses_read_late_name_the_same_step(make: Make) -> None:
     assert trainer.diverged is None
     trainer.read_losses()
     assert trainer.diverged == 2
+
+
+def test_precise_statistics_are_used_in_tests_alone(make: Make) -> None:
+    """The training goes on as without them, bit for bit; the tested network has those of the last batches."""
+    precise, plain = make("msn", precise_stats=3), make("msn", precise_stats=0)
+    entries = []
+    for trainer in (precise, plain):
+        for _ in range(4):
+            trainer.train_step()
+        entries.append(trainer.end_epoch())
+        trainer.train_step()
+    assert entries[0]["test_loss"] != entries[1]["test_loss"]
+    assert plain.network_to_test() is plain.network
+    for name, value in precise.network.state_dict().items():
+        assert torch.equal(value, plain.network.state_dict()[name]), name
+    expected = copy.deepcopy(precise.network)
+    batches = Batches(precise.test, 7, 0)
+    retake_running_statistics(expected, ((batches.at(step).images,) for step in (2, 3, 4)))
+    for name, value in precise.network_to_test().state_dict().items():
+        torch.testing.assert_close(value, expected.state_dict()[name], msg=name)
+    assert make("sn", precise_stats=3).network_to_test() is not None
+
+
+@pytest.mark.parametrize("model, expected", [("vgg7", 0), ("densenet-bc", 50), ("resnet18", 50)])
+def test_precise_statistics_are_the_default_of_deep_networks(model: str, expected: int) -> None:
+    assert ClassifyConfig(model=model).resolved("fp32").precise_stats == expected
+    assert ClassifyConfig(model=model, precise_stats=7).resolved("fp32").precise_stats == 7
+    older = {key: value for key, value in ClassifyConfig(model=model).to_dict().items() if key != "precise_stats"}
+    assert ClassifyConfig.from_file(older).resolved("fp32").precise_stats == 0

@@ -1,0 +1,52 @@
+"""Running statistics taken anew with the final weights: "precise" statistics, Wu and Johnson 2021, arXiv 2105.07576
+
+In training, the running means and variances of batch norm, and the running means of MSN, are exponential averages over
+the last ten batches or so (momentum 0.1). The weights changed meanwhile, so they lag behind; and ten batches are few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .centering import Centering
+from .layer_types import BATCH_NORMS
+
+
+def has_running_statistics(network: nn.Module) -> bool:
+    """True if a layer of the network has running statistics."""
+    return bool(_layers(network))
+
+
+@torch.no_grad()
+def retake_running_statistics(network: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
+    """Replace the running statistics of a network by the mean of those of whole batches, with its present weights.
+
+    The means of batch norm and of `Centering`, and the variances of batch norm (ddof 1), each with equal weight for
+    every batch. The weights, and the vectors of power iteration, do not change. The network keeps its mode and the
+    layers their momentum.
+
+    Args:
+        batches: arguments of the network for each forward pass; without any, nothing changes.
+    """
+    layers = _layers(network)
+    momenta = [layer.momentum for layer in layers]
+    was_training = network.training
+    network.train()
+    try:
+        for count, arguments in enumerate(batches, 1):
+            for layer in layers:
+                layer.momentum = 1 / count  # the first batch replaces what was there
+            network(*arguments)
+    finally:
+        network.train(was_training)
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
+
+def _layers(network: nn.Module) -> list[Any]:
+    kinds = (Centering, *BATCH_NORMS)
+    return [layer for layer in network.modules() if isinstance(layer, kinds) and layer.running_mean is not None]
