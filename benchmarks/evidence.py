@@ -1,0 +1,256 @@
+"""Compare discriminator controls over many seeds by two feature extractors, and keep what is done as small JSON files
+
+    python benchmarks/evidence.py --data cifar10-train.zip --features classifier:vgg7.pt \
+        --second classifier:resnet18.pt --seeds 8 --jobs 2 --keep docs/results/evidence
+
+Trains the arms of `ARMS`, one seed of all arms after another, with `msn-gan compare`, which scores each training by
+--features. Then the last checkpoint of each new training is scored by --second, and all that is small goes into one
+JSON file for each training in --keep. Trainings that have a file there are not repeated: the command continues on any
+machine where the last one stopped. With --table it trains nothing and prints the tables of what is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+import gan
+from gan.dynamics.callback import DYNAMICS_LOG
+from gan.dynamics.samples import MEAN_DRIFT, SampledRun
+from gan.errors import UserError
+from gan.experiments.compare.paired_test import holm, paired_test
+from gan.utils.confidence import confidence_interval
+from gan.utils.files import atomic_write, write_json
+from gan.utils.markdown_table import markdown_table
+from gan.utils.progress import say
+
+RUN = "evidence"
+ARMS: dict[str, dict[str, Any]] = {
+    "sn": {"norm": "sn"},
+    "msn": {"norm": "msn"},
+    "msn-joint": {"norm": "msn", "d_batch": "joint"},
+    "mean": {"norm": "mean"},
+    "none": {"norm": "none"},
+    "none-r1": {"norm": "none", "r1": 0.5, "penalty_every": 4},
+    "wgan-gp": {"norm": "none", "loss": "wgan", "gradient_penalty": 10.0},
+    "sn-conv": {"norm": "sn-conv"},
+    "sn-conv-mean": {"norm": "sn-conv+mean"},
+    "bssn": {"norm": "bssn"},
+    "gradnorm": {"norm": "gradnorm"},
+}
+"""Settings of each arm, in the order in which they are dropped last."""
+
+_CONFIG, _SMALL = "config.json", ("config.json", "result.json")
+_LOGS = ("log.jsonl", DYNAMICS_LOG)
+_SCORES = (("first", "fid"), ("second", "fid"), ("first", "precision"), ("first", "recall"), ("first", "coverage"))
+_RESAMPLES = 10_000  # of the interval of a correlation
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark with these command-line arguments."""
+    flags = parse(arguments)
+    kept = Path(flags.keep)
+    try:
+        if not flags.table:
+            for seeds in range(1, flags.seeds + 1):
+                train_and_keep(flags, seeds, kept)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    print("\n\n".join(tables(read_kept(kept))))
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="digits", help="the images, as in `msn-gan train`")
+    parser.add_argument("--preset", default="best", help="what the arms share")
+    parser.add_argument("--steps", type=int, default=2400, help="steps of each training")
+    parser.add_argument("--features", default="digits", help="extractor of the scores during training")
+    parser.add_argument("--second", default="digits", help="extractor of the second score of the last checkpoint")
+    parser.add_argument("--num", type=int, default=5000, help="images of a score")
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM", help=", ".join(ARMS))
+    parser.add_argument("--jobs", default="2", help="trainings at a time")
+    parser.add_argument("--out", type=Path, default=Path("."), help="folder of checkpoints/ and samples/")
+    parser.add_argument("--keep", type=Path, required=True, help="folder of the JSON files")
+    parser.add_argument("--table", action="store_true", help="print the tables of --keep alone")
+    return parser.parse_args(arguments)
+
+
+def train_and_keep(flags: argparse.Namespace, seeds: int, kept: Path) -> None:
+    """Train all arms with the seeds 0 to `seeds` - 1, but for those that are kept; score and keep the new ones.
+
+    Raises:
+        UserError: as `gan.compare`.
+    """
+    restore(kept, flags.out)
+    every = max(1, flags.steps // 4)
+    settings: dict[str, Any] = {"data": flags.data, "steps": flags.steps, "features": flags.features}
+    settings |= {"report_every": every, "report_num": flags.num, "log_every": every, "dynamics": every // 2 or 1}
+    settings |= {"sample_every": flags.steps, "checkpoint_every": flags.steps, "keep": 1}
+    arms = {name: ARMS[name] for name in flags.arms}
+    jobs = flags.jobs if flags.jobs == "auto" else int(flags.jobs)
+    folder = flags.out / "checkpoints" / RUN
+    if folder.exists():
+        done = gan.compare(RUN, arms=arms, seeds=seeds, jobs=jobs, out=flags.out, verbose=True)
+    else:
+        preset = flags.preset
+        done = gan.compare(
+            RUN, arms=arms, seeds=seeds, jobs=jobs, out=flags.out, preset=preset, verbose=True, **settings
+        )
+    kept.mkdir(parents=True, exist_ok=True)
+    shutil.copy(folder / _CONFIG, kept / _CONFIG)
+    for training in done.record["trainings"]:
+        file = kept / f"{training['folder']}.json"
+        if file.exists():
+            continue
+        second = None
+        if training["final"]:
+            newest = max((folder / training["folder"]).glob("step-*.pt"))
+            second = second_scores(newest, flags)
+            newest.unlink()
+        content = {**small_files(folder / training["folder"]), "second": second, "training": training}
+        with atomic_write(file) as opened:
+            opened.write(json.dumps(content, separators=(",", ":")).encode())
+        say(f"kept {file}")
+
+
+def second_scores(checkpoint: Path, flags: argparse.Namespace) -> dict[str, float]:
+    """FID, precision, recall, density and coverage of a checkpoint by the second extractor."""
+    found = gan.score(
+        checkpoint, data=flags.data, num=flags.num, features=flags.second, metrics=["fid", "pr"], verbose=True
+    )
+    return dict(found[0].scores)
+
+
+def small_files(folder: Path) -> dict[str, Any]:
+    """The JSON files and logs of a training, by name."""
+    files: dict[str, Any] = {name: json.loads((folder / name).read_text()) for name in _SMALL}
+    for name in _LOGS:
+        if (folder / name).exists():
+            files[name] = [json.loads(line) for line in (folder / name).read_text().splitlines()]
+    return files
+
+
+def restore(kept: Path, out: Path) -> None:
+    """Write the small files of all kept trainings where `compare` looks for them, unless they are there."""
+    if not (kept / _CONFIG).exists():
+        return
+    folder = out / "checkpoints" / RUN
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / _CONFIG).exists():
+        shutil.copy(kept / _CONFIG, folder / _CONFIG)
+    for file in kept.glob("*-seed*.json"):
+        own = folder / file.stem
+        if own.exists():
+            continue
+        own.mkdir()
+        content = json.loads(file.read_text())
+        for name in _SMALL:
+            write_json(own / name, content[name])
+        for name in _LOGS:
+            if name in content:
+                (own / name).write_text("".join(json.dumps(entry) + "\n" for entry in content[name]))
+
+
+def read_kept(kept: Path) -> dict[str, dict[int, dict[str, Any]]]:
+    """The kept trainings by arm, in the order of ARMS, and seed."""
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for file in sorted(kept.glob("*-seed*.json")):
+        content = json.loads(file.read_text())
+        found.setdefault(content["training"]["norm"], {})[content["training"]["seed"]] = content
+    return {arm: found[arm] for arm in ARMS if arm in found}
+
+
+def value_of(training: Mapping[str, Any], which: str, score: str) -> float | None:
+    """A score of the last step by the first or the second extractor; None if the training diverged."""
+    scores = training["training"]["final"] if which == "first" else training["second"]
+    return None if scores is None else scores.get(score)
+
+
+def tables(kept: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> Iterator[str]:
+    """Markdown tables: scores of each arm, tests of all pairs by both extractors, and drift against FID."""
+    rows = []
+    for arm, trainings in kept.items():
+        cells = [arm, len(trainings), sum(not training["training"]["final"] for training in trainings.values())]
+        for which, score in _SCORES:
+            values = [value for each in trainings.values() if (value := value_of(each, which, score)) is not None]
+            digits = 2 if score == "fid" else 3
+            cells.append(interval_text(values, digits))
+        seconds = [training["training"]["seconds"] for training in trainings.values()]
+        rows.append([*cells, f"{fmean(seconds):.0f}"])
+    names = ["FID", "FID, second extractor", "precision", "recall", "coverage"]
+    yield markdown_table(["arm", "seeds", "diverged", *names, "seconds"], rows, align_right=True)
+    for which in ("first", "second"):
+        yield pairs_table(kept, which)
+    yield from correlations(kept)
+
+
+def interval_text(values: Sequence[float], digits: int) -> str:
+    """Mean ± half-width of the 95 % interval."""
+    if not values:
+        return "-"
+    mean, half = confidence_interval(values)
+    return f"{mean:.{digits}f}" if half is None else f"{mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def pairs_table(kept: Mapping[str, Mapping[int, Mapping[str, Any]]], which: str) -> str:
+    """Exact sign-flip tests of the FID of all pairs of arms, paired by seed, with Holm's correction."""
+    tests = []
+    for first, second in combinations(kept, 2):
+        pairs = []
+        for seed in kept[first].keys() & kept[second].keys():
+            values = [value_of(kept[arm][seed], which, "fid") for arm in (first, second)]
+            if None not in values:
+                pairs.append(values)
+        if pairs:
+            tests.append((f"{second} − {first}", paired_test(*zip(*pairs, strict=True))))
+    corrected = holm([test["p"] for _, test in tests])
+    rows = [
+        [name, test["seeds"], interval_text(test["differences"], 2), f"{test['p']:.4f}", f"{p:.3f}"]
+        for (name, test), p in sorted(zip(tests, corrected, strict=True), key=lambda item: item[0][1]["p"])
+    ]
+    header = [f"FID by the {which} extractor", "seeds", "difference", "p", "p after Holm"]
+    return markdown_table(header, rows, align_right=True)
+
+
+def correlations(kept: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> Iterator[str]:
+    """Spearman's correlation of the drift of layer means and the final FID, over all trainings, with its interval."""
+    pairs = []
+    for trainings in kept.values():
+        for training in trainings.values():
+            if entries := training.get(DYNAMICS_LOG):
+                drift = SampledRun("", tuple(entries)).late(MEAN_DRIFT)
+                fid = value_of(training, "first", "fid")
+                if drift is not None and fid is not None:
+                    pairs.append((drift, fid))
+    if len(pairs) < 4:
+        return
+    values = np.array(pairs)
+    rng = np.random.default_rng(0)
+    resampled = [spearman(values[rng.integers(0, len(values), len(values))]) for _ in range(_RESAMPLES)]
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    yield (
+        f"Drift of layer means and FID over {len(pairs)} trainings: Spearman's correlation {spearman(values):.2f}, "
+        f"95 % bootstrap interval {low:.2f} to {high:.2f}."
+    )
+
+
+def spearman(pairs: np.ndarray[Any, Any]) -> float:
+    """Spearman's rank correlation of the two columns."""
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+
+
+if __name__ == "__main__":
+    main()

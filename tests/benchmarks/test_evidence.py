@@ -1,0 +1,58 @@
+"""The comparison over many seeds: what is kept, what is continued, and the tables."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import evidence
+import pytest
+
+from gan.experiments.compare.paired_test import paired_test
+
+
+def _kept(folder: Path, arm: str, seed: int, fid: float | None, drift: float) -> None:
+    """A file as of a training."""
+    scores = {"fid": fid, "precision": 0.5, "recall": 0.4, "coverage": 0.3}
+    samples = [{"step": step, "activations": {"a": {"drift": drift}}, "layers": {}} for step in (0, 50, 100)]
+    content = {
+        "training": {"norm": arm, "seed": seed, "final": None if fid is None else scores, "seconds": 10.0},
+        "second": None if fid is None else {**scores, "fid": 2 * fid},
+        "dynamics.jsonl": samples,
+    }
+    folder.mkdir(exist_ok=True)
+    (folder / f"{arm}-seed{seed}.json").write_text(json.dumps(content))
+
+
+def test_tables(tmp_path: Path) -> None:
+    fids: dict[str, list[float | None]] = {"sn": [10.0, 12.0, 11.0], "msn": [13.0, 14.0, None]}
+    for arm, values in fids.items():
+        for seed, fid in enumerate(values):
+            _kept(tmp_path, arm, seed, fid, drift=fid or 0.0)
+    scores, first, second, drift = evidence.tables(evidence.read_kept(tmp_path))
+    row = next(line for line in scores.splitlines() if line.startswith("| msn"))
+    assert row.startswith("| msn | 3 | 1 | 13.50 ") and row.endswith("| 10 |")
+    test = paired_test([10.0, 12.0], [13.0, 14.0])
+    assert f"| msn − sn | 2 | {evidence.interval_text(test['differences'], 2)} | {test['p']:.4f} |" in first
+    assert "| msn − sn | 2 | 5.00" in second
+    assert drift.startswith("Drift of layer means and FID over 5 trainings: Spearman's correlation 1.00")
+
+
+@pytest.mark.slow
+def test_it_continues_from_the_kept_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(seeds: int) -> str:
+        small: list[Any] = ["--preset", "quickstart", "--steps", 8, "--num", 40, "--arms", "sn", "msn", "--jobs", 1]
+        evidence.main([*map(str, [*small, "--seeds", seeds, "--out", tmp_path, "--keep", tmp_path / "kept"])])
+        return capsys.readouterr().err
+
+    run(1)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "kept").glob("*-seed0.json")}
+    assert sorted(before) == ["msn-seed0.json", "sn-seed0.json"]
+    shutil.rmtree(tmp_path / "checkpoints")
+    told = run(2)
+    assert "sn, seed 1" in told and "seed 0\n" not in told
+    assert all((tmp_path / "kept" / name).read_bytes() == content for name, content in before.items())
+    report = json.loads((tmp_path / "checkpoints" / "evidence" / "report.json").read_text())
+    assert len(report["trainings"]) == 4
