@@ -25,7 +25,10 @@ EQUAL = (
 START = {
     "generator": ("network", "g_width", "latent_dim", "conditional"),
     "discriminator": ("network", "d_width", "conditional"),
-    "inputs": ("batch", "n_dis", "latent_dim", "conditional", "flip", "augment", "gradient_penalty"),
+    "inputs": (
+        *("batch", "n_dis", "latent_dim", "conditional", "flip", "gradient_penalty"),
+        *("augment", "augment_p", "augment_p_end"),
+    ),
 }
 
 
