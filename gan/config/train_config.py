@@ -141,7 +141,9 @@ class TrainConfig(Config):
             choices = ", ".join(flag_name(f"{name}_end") for name in SCHEDULED)
             problems.append(f"--schedule-images {self.schedule_images}: nothing is scheduled; give one of {choices}")
         if self.decay != "none" and (rates := [flag for flag in ends if flag in ("--g-lr-end", "--d-lr-end")]):
-            problems.append(f"--decay {self.decay} and {', '.join(rates)} schedule the same rate; leave out one of them")
+            problems.append(
+                f"--decay {self.decay} and {', '.join(rates)} schedule the same rate; leave out one of them"
+            )
         return problems
 
     def schedules(self) -> dict[str, tuple[float, float]]:

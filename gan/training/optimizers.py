@@ -57,12 +57,13 @@ class DeviceBeta2Adam(torch.optim.Adam):
         """Update all parameters that have a gradient. `closure` must be None."""
         assert closure is None
         for group in self.param_groups:
-            if parameters := [parameter for parameter in group["params"] if parameter.grad is not None]:
-                self._update(parameters, group)
+            pairs = [(parameter, parameter.grad) for parameter in group["params"] if parameter.grad is not None]
+            if pairs:
+                parameters, gradients = zip(*pairs, strict=True)
+                self._update(parameters, gradients, group)
 
-    def _update(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
+    def _update(self, parameters: tuple[Tensor, ...], gradients: tuple[Tensor, ...], group: dict[str, Any]) -> None:
         beta1, beta2, rate = group["betas"][0], group["beta2"], group["lr"]
-        gradients = [parameter.grad for parameter in parameters]
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter] = {
@@ -80,7 +81,7 @@ class DeviceBeta2Adam(torch.optim.Adam):
         roots = torch._foreach_sqrt(squares)
         torch._foreach_div_(roots, [(1 - beta2**step).sqrt() for step in steps])
         torch._foreach_add_(roots, group["eps"])
-        torch._foreach_div_(roots, [(beta1**step - 1) / rate for step in steps])
+        torch._foreach_div_(roots, [rate / (beta1**step - 1) for step in steps])
         torch._foreach_addcdiv_(parameters, means, roots)
 
 
