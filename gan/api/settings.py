@@ -36,6 +36,7 @@ class SharedSettings(TypedDict, total=False):
     g_width: int | None
     d_width: int | None
     norm_layers: Sequence[int] | None
+    freeze_d: int | None
     loss: str | None
     r1: float | None
     r2: float | None

@@ -50,6 +50,8 @@ class TrainConfig(Config):
         None, "hidden convolutions (from 1, such as 4,6,7) with the full norm; the others get that of an output layer"
     )
 
+    freeze_d: int = config_field(0, "number of D's blocks, nearest the image first, that are not trained", low=0)
+
     loss: str = config_field("hinge", "GAN loss", choices=LOSSES)
     r1: float = config_field(0.0, "weight γ of the R1 penalty, γ/2 E|∇D(real)|²", low=0)
     r2: float = config_field(0.0, "weight γ of the R2 penalty, γ/2 E|∇D(fake)|²", low=0)

@@ -18,6 +18,7 @@ from gan.distributed import data_parallel
 from gan.distributed.sync_batch_norm import synchronize_batch_statistics
 from gan.errors import UsageError, UserError
 from gan.models import build_discriminator, build_generator
+from gan.models.freezing import freeze_blocks
 from gan.norm import sigmas
 from gan.runtime import Runtime
 from gan.training import cuda_graph
@@ -36,7 +37,8 @@ class Trainer:
     """The networks, their optimizers and the position of a run.
 
     Raises:
-        UsageError: the batch is larger than the set, the ranks cannot share it, or a conditional run has no labels.
+        UsageError: the batch is larger than the set, the ranks cannot share it, a conditional run has no labels, or D
+            has fewer blocks than are to be frozen.
     """
 
     def __init__(self, config: TrainConfig, runtime: Runtime, data: ImageSet) -> None:
@@ -51,6 +53,7 @@ class Trainer:
         self.inputs = InputSampler(config, runtime, data, self.classes)
         self.generator = runtime.place(build_generator(config, self.classes))
         self.discriminator = runtime.place(build_discriminator(config, self.classes))
+        freeze_blocks(self.discriminator, config.freeze_d)
         self.ema = ExponentialMovingAverage(self.generator, config.ema_half_life, config.ema_rampup)
         captured = cuda_graph.is_captured(config, runtime)
         self.g_optimizer = adam(self.generator, config.g_lr, config, runtime.device, captured=captured)
