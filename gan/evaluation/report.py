@@ -25,6 +25,7 @@ _FACT_NAMES = {
     "engine": "scoring version",
     "quantisation": "images rounded to",
     "ema": "EMA generator",
+    "standing_stats": "batches behind G's batch-norm statistics",
     "neighbours": "k of precision and recall",
     "density_neighbours": "k of density and coverage",
     "ct_cells": "cells of C_T",

@@ -9,6 +9,7 @@ import torch
 
 # First keys of `random_stream`, one for each use of random numbers. Saved runs depend on the numbers.
 WEIGHTS, LATENTS, INTERPOLATION, SAMPLES, ORDER, FLIPS, CROPS, AUGMENTATION, PART, TUNING, DRAWS, COPIES = range(12)
+STANDING = 12
 
 
 _seeding = threading.RLock()  # two threads that build networks would draw from each other's stream
