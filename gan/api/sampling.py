@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias, overload
 
@@ -132,6 +132,7 @@ def sample(
     seed: int = 0,
     label: str | int | None = None,
     truncation: float | None = None,
+    standing_stats: int = 0,
     ema: bool = True,
     best: bool = False,
     device: str = "auto",
@@ -151,6 +152,7 @@ def sample(
     seed: int = 0,
     label: str | int | None = None,
     truncation: float | None = None,
+    standing_stats: int = 0,
     ema: bool = True,
     best: bool = False,
     device: str = "auto",
@@ -170,6 +172,7 @@ def sample(
     seed: int = 0,
     label: str | int | None = None,
     truncation: float | None = None,
+    standing_stats: int = 0,
     ema: bool = True,
     best: bool = False,
     device: str = "auto",
@@ -189,6 +192,7 @@ def sample(
         checkpoint, ema, best, device, network: see `load_generator`.
         num: number of images, N; None: 64, or 8 walks with `interpolate`.
         seed, label, truncation: see `Generator.sample`.
+        standing_stats: batches of latents over which the statistics of batch norms are taken anew; 0: as trained.
         out: a .png grid, a folder, a .zip, or with `interpolate` a .png, .gif or .webp.
         grid: columns of the grid.
         interpolate: walk between latents in so many frames each.
@@ -209,7 +213,8 @@ def sample(
     arguments = {"checkpoint": path, "num": num, "seed": seed, "out": target}
     with api_call("sample", arguments, progress, verbose):
         check_device(device)
-        options = _options(num, seed, label, truncation)
+        check_int("--standing-stats", standing_stats, 0)
+        options = replace(_options(num, seed, label, truncation), standing_stats=standing_stats)
         check_int("--grid", grid, 1)
         check_int("--interpolate", interpolate, 2)
         if target is not None:
@@ -219,6 +224,7 @@ def sample(
                 columns=grid,
                 label=options.label,
                 truncation=truncation,
+                standing_stats=standing_stats,
                 frames=interpolate,
                 ema=ema,
                 best=best,

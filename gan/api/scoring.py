@@ -116,6 +116,7 @@ def score(
     allow_other_weights: bool = False,
     batch: int | None = None,
     ema: bool = True,
+    standing_stats: int = 0,
     mixed_protocols: bool = False,
     skip_bad_images: bool = False,
     device: str = "auto",
@@ -158,6 +159,7 @@ def score(
         allow_other_weights: accept weights of Inception or CLIP that were not published.
         batch: images in a batch of the extractor; None: a size that suits the device.
         ema: score the EMA generator, not the trained one.
+        standing_stats: batches of latents over which the statistics of G's batch norms are taken anew; 0: as trained.
         mixed_protocols: allow scores with different protocols in one report.
         skip_bad_images: skip images that cannot be read.
         device: "auto", "cpu", "cuda" or "mps".
@@ -186,6 +188,7 @@ def score(
         check_int("--seed", seed, 0, 2**32 - 1)
         check_int("--repeats", repeats, 1)
         check_int("--batch", batch, 1)
+        check_int("--standing-stats", standing_stats, 0)
         plugins.allow(FEATURES.references(features))
         norms = (norm,) if isinstance(norm, str) else tuple(norm)
         if features_weights is not None and inception_weights is not None:
@@ -209,6 +212,7 @@ def score(
             per_class=per_class,
             ref=optional_path(ref),
             ema=ema,
+            standing_stats=standing_stats,
             mixed_protocols=mixed_protocols,
             skip_bad_images=skip_bad_images,
             network=(network,) if isinstance(network, str) else tuple(network),

@@ -28,15 +28,20 @@ class SharedSettings(TypedDict, total=False):
     conditional: bool | None
     flip: bool | None
     augment: Sequence[str] | None
+    augment_p: float | None
+    augment_p_end: float | None
     skip_bad_images: bool | None
     network: str | None
     latent_dim: int | None
     g_width: int | None
     d_width: int | None
     norm_layers: Sequence[int] | None
+    freeze_d: int | None
     loss: str | None
     r1: float | None
     r2: float | None
+    r1_end: float | None
+    r2_end: float | None
     gradient_penalty: float | None
     penalty_every: int | None
     steps: int | None
@@ -48,8 +53,13 @@ class SharedSettings(TypedDict, total=False):
     d_lr: float | None
     beta1: float | None
     beta2: float | None
+    g_lr_end: float | None
+    d_lr_end: float | None
+    beta2_end: float | None
+    schedule_images: int | None
     decay: str | None
     ema_half_life: float | None
+    ema_half_life_end: float | None
     ema_rampup: float | None
     precision: str | None
     deterministic: bool | None

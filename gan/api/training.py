@@ -104,6 +104,7 @@ def train(
     preset: str | None = None,
     config: PathLike | None = None,
     resume: bool = False,
+    init: PathLike | None = None,
     out: PathLike = ".",
     device: str = "auto",
     progress: ProgressCallback | None = None,
@@ -121,6 +122,7 @@ def train(
         preset: base config, such as "quickstart" or "best"; None: chosen from the images; "quickstart" without `data`.
         config: TOML or JSON file of config fields. Settings override it, and it overrides the preset.
         resume: continue the run from its newest checkpoint.
+        init: checkpoint or run whose weights a new run starts from, where names and shapes fit.
         out: folder of checkpoints/ and samples/.
         device: "auto", "cpu", "cuda" or "mps".
         progress: called with a `Progress` at the start of each piece of work, and after each step.
@@ -137,7 +139,8 @@ def train(
         Diverged: a loss or gradient is not finite.
         KeyboardInterrupt: Ctrl-C, after a checkpoint if the training had begun.
     """
-    arguments = {"name": name, "preset": preset, "config": config, "resume": resume, "out": out, "device": device}
+    arguments = {"name": name, "preset": preset, "config": config, "resume": resume, "init": init, "out": out}
+    arguments["device"] = device
     with api_call("train", {**arguments, **settings}, progress, verbose, writes_run=True) as messages:
         check_device(device)
         run, stopped = train_run(
@@ -149,6 +152,7 @@ def train(
             dry_run=False,
             root=Path(out),
             device=device,
+            init=optional_path(init),
         )
     raise_stopped(stopped, f"checkpoint saved; gan.train({run.name!r}, resume=True) continues the run")
     return TrainedRun(run.name, run.root, stopped, tuple(messages))

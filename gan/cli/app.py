@@ -126,6 +126,15 @@ class _Commands(click.Group):
             _fail(f"{type(error).__name__}: {error}; this is a bug, msn-gan --debug COMMAND shows the traceback", 1)
 
 
+standing_stats_option = click.option(
+    "--standing-stats",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Take the statistics of G's batch norms anew, over N batches of 64 latents.",
+)
+
+
 def _announce_loading() -> None:
     """Print a line if torch is still being imported, which takes seconds when its files are not in memory."""
     spec = getattr(sys.modules.get("torch"), "__spec__", None)

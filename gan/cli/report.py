@@ -6,7 +6,16 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from gan.cli.app import Names, device_option, main, network_option, overwrite_option, skip_option, split_option
+from gan.cli.app import (
+    Names,
+    device_option,
+    main,
+    network_option,
+    overwrite_option,
+    skip_option,
+    split_option,
+    standing_stats_option,
+)
 from gan.cli.completion import complete_names, complete_path
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
 from gan.distributed import process_group
@@ -79,6 +88,7 @@ from gan.utils.progress import say
 @extractor_flags
 @network_option
 @click.option("--ema/--no-ema", default=True, show_default=True, help="Score the EMA generator, or the trained one.")
+@standing_stats_option
 @click.option("--mixed-protocols", is_flag=True, help="Allow scores with different protocols in one report.")
 @skip_option
 @click.option(

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from gan.cli.app import device_option, main, network_option, overwrite_option
+from gan.cli.app import device_option, main, network_option, overwrite_option, standing_stats_option
 from gan.distributed import process_group
 from gan.errors import UsageError
 from gan.runs.listing import run_path
@@ -27,6 +27,7 @@ from gan.runs.listing import run_path
     help="Write a run's sample grids, step by step, as a .gif or .webp instead.",
 )
 @click.option("--ema/--no-ema", default=True, show_default=True, help="The EMA generator, or the trained one.")
+@standing_stats_option
 @network_option
 @overwrite_option
 @device_option

@@ -13,6 +13,7 @@ from gan.config.base import user_values
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.distributed import process_group
+from gan.runs.listing import run_path
 
 
 @main.command()
@@ -23,6 +24,11 @@ from gan.distributed import process_group
     shell_complete=complete_names(PRESETS),
 )
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Config fields from a TOML or JSON file.")
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    help="Start from the weights of a checkpoint or run, where names and shapes fit.",
+)
 @click.option("--resume", is_flag=True, help="Resume RUN from its newest checkpoint.")
 @click.option(
     "--dry-run", is_flag=True, help="Print settings and sizes, and estimate time, memory and disk; train nothing."
@@ -35,6 +41,7 @@ def train(
     run: str | None,
     preset: str | None,
     file: Path | None,
+    init: Path | None,
     resume: bool,
     dry_run: bool,
     verbose: bool,
@@ -67,6 +74,7 @@ def train(
             root=root,
             device=device,
             verbose=verbose,
+            init=run_path(init) if init else None,
         )
     if stopped is not None:
         sys.exit(128 + stopped)

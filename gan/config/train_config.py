@@ -3,9 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gan.config.base import Config, config_field, dynamics_field
+from gan.config.base import Config, config_field, dynamics_field, flag_name
 from gan.config.choices import AUGMENTATIONS, FEATURES, LOSSES, METRICS, NETWORKS, NORMS, PRECISIONS, RESOLUTIONS
 from gan.config.plugins import OwnCode
+
+# Fields with an end, NAME_end, which they reach after `schedule_images` images.
+SCHEDULED = ("g_lr", "d_lr", "beta2", "r1", "r2", "ema_half_life", "augment_p")
+PENALTIES = ("r1", "r2", "gradient_penalty")
+
+
+def _end(name: str, low: float = 0) -> Any:
+    return config_field(None, f"the value of {flag_name(name)} after --schedule-images (default: constant)", low=low)
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,8 @@ class TrainConfig(Config):
         "differentiable augmentations (DiffAugment) of all images that D gets, in order",
         choices=AUGMENTATIONS,
     )
+    augment_p: float = config_field(1.0, "probability with which each augmentation is applied to an image", low=0)
+    augment_p_end: float | None = _end("augment_p")
     skip_bad_images: bool = config_field(False, "skip images that cannot be read", free=True)
 
     network: str = config_field("dcgan", "architecture of the generator and discriminator", choices=NETWORKS)
@@ -40,9 +50,13 @@ class TrainConfig(Config):
         None, "hidden convolutions (from 1, such as 4,6,7) with the full norm; the others get that of an output layer"
     )
 
+    freeze_d: int = config_field(0, "number of D's blocks, nearest the image first, that are not trained", low=0)
+
     loss: str = config_field("hinge", "GAN loss", choices=LOSSES)
     r1: float = config_field(0.0, "weight γ of the R1 penalty, γ/2 E|∇D(real)|²", low=0)
     r2: float = config_field(0.0, "weight γ of the R2 penalty, γ/2 E|∇D(fake)|²", low=0)
+    r1_end: float | None = _end("r1")
+    r2_end: float | None = _end("r2")
     gradient_penalty: float = config_field(0.0, "weight λ of the WGAN-GP penalty (10 is usual)", low=0)
     penalty_every: int = config_field(1, "penalties in every Nth update of D only, with N times the weight", low=1)
 
@@ -57,9 +71,18 @@ class TrainConfig(Config):
     d_lr: float = config_field(2e-4, "Adam's learning rate for D", low=0)
     beta1: float = config_field(0.5, "Adam's β1", low=0)
     beta2: float = config_field(0.999, "Adam's β2", low=0)
+    g_lr_end: float | None = _end("g_lr")
+    d_lr_end: float | None = _end("d_lr")
+    beta2_end: float | None = _end("beta2")
+    schedule_images: int | None = config_field(
+        None, "images over which all values with an end change, along half a cosine; constant from then on", low=1
+    )
     decay: str = config_field("none", "learning-rate schedule: constant, or linearly to 0", choices=("none", "linear"))
     ema_half_life: float = config_field(10_000.0, "half-life of the EMA generator, in images; 0: no averaging", low=0)
-    ema_rampup: float = config_field(0.05, "bound of the EMA half-life, as a fraction of the images seen", low=0)
+    ema_half_life_end: float | None = _end("ema_half_life")
+    ema_rampup: float = config_field(
+        0.05, "bound of the EMA half-life, as a fraction of the images seen; unused with --ema-half-life-end", low=0
+    )
 
     seed: int = config_field(0, "seed of weights, data order and latents", low=0)
     precision: str = config_field("auto", "bf16 autocast or fp32; auto: bf16 where it is faster", choices=PRECISIONS)
@@ -101,15 +124,51 @@ class TrainConfig(Config):
             problems.append(f"--accumulate {self.accumulate} does not divide --batch {self.batch}")
         if self.beta1 >= 1 or self.beta2 >= 1:
             problems.append(f"--beta1 {self.beta1} and --beta2 {self.beta2} must be below 1")
+        problems += self._schedule_problems()
         if self.norm_layers is not None and min(self.norm_layers, default=0) < 1:
             problems.append(f"--norm-layers {','.join(map(str, self.norm_layers))} must be numbers from 1")
         if self.loss == "relativistic" and self.gradient_penalty:
             problems.append("--gradient-penalty belongs to --loss wgan; with --loss relativistic use --r1 and --r2")
         if self.report_metrics and "fid" not in self.report_metrics:
             problems.append(f"--report-metrics {','.join(self.report_metrics)}: add fid, which decides the best step")
-        if self.penalty_every > 1 and not (self.r1 or self.r2 or self.gradient_penalty):
+        if self.penalty_every > 1 and not self.penalties():
             problems.append(f"--penalty-every {self.penalty_every} needs a penalty: --r1, --r2 or --gradient-penalty")
         return problems
+
+    def _schedule_problems(self) -> list[str]:
+        problems = []
+        if self.beta2_end is not None and self.beta2_end >= 1:
+            problems.append(f"--beta2-end {self.beta2_end}: must be below 1")
+        for name, value in (("augment_p", self.augment_p), ("augment_p_end", self.augment_p_end)):
+            if value is not None and value > 1:
+                problems.append(f"{flag_name(name)} {value}: is a probability, at most 1")
+        if self.gates_augmentations() and not self.augment:
+            problems.append("--augment-p and --augment-p-end need --augment")
+        ends = [flag_name(f"{name}_end") for name in SCHEDULED if getattr(self, f"{name}_end") is not None]
+        if ends and self.schedule_images is None:
+            problems.append(f"{', '.join(ends)}: needs --schedule-images N, the number of images to reach it")
+        if self.schedule_images is not None and not ends:
+            choices = ", ".join(flag_name(f"{name}_end") for name in SCHEDULED)
+            problems.append(f"--schedule-images {self.schedule_images}: nothing is scheduled; give one of {choices}")
+        if self.decay != "none" and (rates := [flag for flag in ends if flag in ("--g-lr-end", "--d-lr-end")]):
+            problems.append(
+                f"--decay {self.decay} and {', '.join(rates)} schedule the same rate; leave out one of them"
+            )
+        return problems
+
+    def schedules(self) -> dict[str, tuple[float, float]]:
+        """First and last value of the fields that change over `schedule_images`."""
+        pairs = {name: (getattr(self, name), getattr(self, f"{name}_end")) for name in SCHEDULED}
+        return {name: (start, end) for name, (start, end) in pairs.items() if end is not None}
+
+    def penalties(self) -> list[str]:
+        """The penalties whose weight is above 0 at some time, of r1, r2 and gradient_penalty."""
+        schedules = self.schedules()
+        return [name for name in PENALTIES if max(schedules.get(name, (getattr(self, name),))) > 0]
+
+    def gates_augmentations(self) -> bool:
+        """Whether an augmentation may be left out for an image."""
+        return self.augment_p != 1 or self.augment_p_end is not None
 
     def own_code(self) -> list[OwnCode]:
         """See `Config.own_code`; the feature extractor counts only if the run is scored."""

@@ -25,14 +25,15 @@ class GradientAverager:
     the same graph there, so that these sums do not mix with those of centering and batch norm.
 
     Args:
-        network: the gradients of its parameters are averaged.
+        network: the gradients of its parameters are averaged, but of those that are frozen now.
         passes: backward passes that accumulate a gradient; the sums start in the last one.
     """
 
     def __init__(self, network: nn.Module, passes: int = 1) -> None:
         self._passes = passes
         self._buckets: list[list[nn.Parameter]] = [[]]
-        for parameter in reversed(list(network.parameters())):  # gradients are ready from the last layer to the first
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        for parameter in reversed(trained):  # gradients are ready from the last layer to the first
             if sum(p.nbytes for p in self._buckets[-1]) >= _BUCKET_BYTES:
                 self._buckets.append([])
             self._buckets[-1].append(parameter)

@@ -116,9 +116,7 @@ class Evaluation:
         self.metrics = options.scores
         names = unique_targets(options.targets)
         device = options.extractor.device
-        checkpoints = read_checkpoint_targets(
-            names, ema=options.ema, seed=options.seed, device=device, network=options.network
-        )
+        checkpoints = read_checkpoint_targets(names, options, device)
         if options.per_class:
             require_labelled(entry for entries in checkpoints.values() for entry in entries)
         configs = [entries[-1].config for entries in checkpoints.values() if entries[-1].config]

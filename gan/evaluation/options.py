@@ -44,6 +44,8 @@ class EvaluationOptions:
     as_protocol: tuple[str, ...] = ()
     """Names in NAMED_PROTOCOLS, each of which scores all targets."""
     ema: bool = True
+    standing_stats: int = 0
+    """Batches of latents over which the statistics of a generator's batch norms are taken anew; 0: as trained."""
     mixed_protocols: bool = False
     skip_bad_images: bool = False
     network: tuple[str, ...] = ()

@@ -48,6 +48,7 @@ def new_record(
         "seed": options.seed,
         "ema": options.ema,
         "mixed_protocols": options.mixed_protocols,
+        **({"standing_stats": options.standing_stats} if options.standing_stats else {}),
         **({"repeats": options.repeats} if options.repeats > 1 else {}),
         **({"held_out": options.held_out} if options.held_out else {}),
         **({"per_class": True} if options.per_class else {}),

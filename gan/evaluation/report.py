@@ -26,6 +26,7 @@ _FACT_NAMES = {
     "quantisation": "images rounded to",
     "ema": "EMA generator",
     "fid_infinity_subsets": "subsets of FID∞",
+    "standing_stats": "batches behind G's batch-norm statistics",
     "neighbours": "k of precision and recall",
     "density_neighbours": "k of density and coverage",
     "ct_cells": "cells of C_T",

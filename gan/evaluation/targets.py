@@ -18,6 +18,7 @@ from gan.data.source import BadImage
 from gan.distributed import collectives
 from gan.errors import UsageError, UserError
 from gan.evaluation.image_streams import generator_stream, indexed_stream, random_part
+from gan.evaluation.options import EvaluationOptions
 from gan.evaluation.repeats import draw_seed
 from gan.metrics.feature_pass import ImageStream
 from gan.runs import checkpoint
@@ -28,6 +29,7 @@ from gan.runs.own_code import import_named_code, require_used
 from gan.runtime import resolve_device
 from gan.sampling import generate
 from gan.sampling.load_generator import restore_generator, weights_entry
+from gan.sampling.standing_stats import use_standing_statistics
 from gan.utils.progress import warn
 
 
@@ -95,22 +97,20 @@ def unique_targets(targets: Sequence[str]) -> tuple[str, ...]:
     return tuple(unique.values())
 
 
-def read_checkpoint_targets(
-    targets: Sequence[str], *, ema: bool, seed: int, device: str, network: Sequence[str] = ()
-) -> dict[str, list[Target]]:
+def read_checkpoint_targets(targets: Sequence[str], options: EvaluationOptions, device: str) -> dict[str, list[Target]]:
     """Read the checkpoints and runs among targets, as entries by target; check that the other targets exist.
 
     Each file is read here for its metadata. The first stays in memory until it is scored; the others are read again
     then, since the checkpoints of a run may not fit into memory together.
 
     Args:
-        network: networks of the user's own, as in `--network`, whose code may run.
+        options: `ema`, `seed`, `standing_stats` and `network` are used.
 
     Raises:
         UsageError: a target does not exist, or is of a kind that cannot be scored.
         UserError: a checkpoint is damaged, or all checkpoints of a run are.
     """
-    reader = _CheckpointReader(ema=ema, seed=seed, device=device, network=network)
+    reader = _CheckpointReader(options, device)
     entries: dict[str, list[Target]] = {}
     for target in targets:
         path = Path(target).expanduser()
@@ -127,7 +127,7 @@ def read_checkpoint_targets(
         elif path.is_file() and path.suffix.lower() not in (".zip", ".npz"):
             raise UsageError(f"TARGET {target}: is not a checkpoint (.pt), run, folder, .zip or .npz")
     networks = [entry.config.network for runs in entries.values() for entry in runs if entry.config]
-    require_used(NETWORKS, network, networks, "the checkpoints")
+    require_used(NETWORKS, options.network, networks, "the checkpoints")
     return entries
 
 
@@ -173,10 +173,10 @@ def resolve_targets(
 class _CheckpointReader:
     """Makes targets of checkpoint files, and keeps the first file in memory until it is scored."""
 
-    def __init__(self, *, ema: bool, seed: int, device: str, network: Sequence[str]) -> None:
+    def __init__(self, options: EvaluationOptions, device: str) -> None:
         # Resolved before files are read: on a CPU, freed memory is then reused, which makes reading faster.
-        self._ema, self._seed, self._device = ema, seed, resolve_device(device)
-        self._network = network
+        self._ema, self._seed, self._device = options.ema, options.seed, resolve_device(device)
+        self._network, self._standing_stats = options.network, options.standing_stats
         self._first: Path | None = None
         self._in_memory: CheckpointFile | None = None
 
@@ -233,10 +233,11 @@ class _CheckpointReader:
             in_memory, self._in_memory = self._in_memory, None
         file = collectives.on_rank0(lambda: in_memory or checkpoint.read_checkpoint(path))
         generator, config, classes = restore_generator(file, ema=self._ema, device=self._device, network=self._network)
-        seed = draw_seed(self._seed, draw)
-        return generator_stream(
-            generator, count, seed, name=str(path), latent_dim=config.latent_dim, classes=len(classes)
-        )
+        seed, inputs = draw_seed(self._seed, draw), {"latent_dim": config.latent_dim, "classes": len(classes)}
+        if self._standing_stats:
+            use_standing_statistics(generator, self._standing_stats, seed, **inputs)
+        stream = generator_stream(generator, count, seed, name=str(path), **inputs)
+        return replace(stream, protocol={"standing_stats": self._standing_stats})
 
 
 def _image_set_target(path: Path, images: ImageSet, seed: int) -> Target:

@@ -2,10 +2,10 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -35,6 +35,8 @@ class ImageStream:
     batches: Callable[[], Iterable[Tensor]] = field(repr=False)
     split: str | None = None
     """Split of the dataset."""
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `Protocol` that say how the images were generated."""
 
 
 @dataclass(frozen=True, eq=False)

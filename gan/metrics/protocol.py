@@ -18,6 +18,7 @@ _LABELS = {
     "reference_content": "reference images",
     "generated_count": "image counts",
     "ema": "EMA",
+    "standing_stats": "numbers of batches behind standing statistics",
     "is_splits": "Inception score splits",
     "kid_subsets": "KID subsets",
     "kid_subset_size": "KID subset sizes",
@@ -62,6 +63,8 @@ class Protocol:
     """Width x height of the images, such as `32x32`."""
     ema: bool | None = None
     """True for the EMA generator, False for the trained one; None for images from files."""
+    standing_stats: int | None = None
+    """Batches of latents behind the statistics of the generator's batch norms; 0: as trained; None: unknown."""
     is_splits: int | None = None
     fid_infinity_subsets: int | None = None
     """Number of subsets whose FIDs are extrapolated to FID∞."""

@@ -143,7 +143,7 @@ def score(
         return {}
 
     result: dict[str, Any] = {"name": generated.name}
-    facts: dict[str, Any] = {"generated_count": generated.count, "ema": ema, "seed": seed}
+    facts: dict[str, Any] = {**generated.protocol, "generated_count": generated.count, "ema": ema, "seed": seed}
     facts["resolution"] = statistics.resolution
     if inception is not None:
         result["inception_score"], result["inception_score_std"] = inception.result()

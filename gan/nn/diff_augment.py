@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Augmentation = tuple[Callable[[Tensor, Tensor], Tensor], int]
+Augmentation = tuple[Callable[..., Tensor], int]
 """A function of images (N, C, H, W) and uniform numbers (N, K) in [0, 1), and K."""
 
 _MAX_SHIFT = 1 / 8  # as a fraction of the side of an image
@@ -68,7 +68,8 @@ def check_augmentation(augmentation: Augmentation, channels: int, resolution: in
     function, count = augmentation
     images = torch.zeros(2, channels, resolution, resolution, requires_grad=True)
     with torch.enable_grad():
-        augmented = function(images, torch.full((2, count), 0.5))
+        probability = (1.0,) if _takes_probability(function) else ()
+        augmented = function(images, torch.full((2, count), 0.5), *probability)
     if not isinstance(augmented, Tensor) or augmented.shape != images.shape:
         form = tuple(augmented.shape) if isinstance(augmented, Tensor) else type(augmented).__name__
         raise TypeError(f"returned {form} for images {tuple(images.shape)}; it must return images of the same shape")
@@ -81,17 +82,40 @@ def count_uniforms(augmentations: Sequence[Augmentation]) -> int:
     return sum(count for _, count in augmentations)
 
 
-def apply_augmentations(images: Tensor, uniform: Tensor, augmentations: Sequence[Augmentation]) -> Tensor:
+def count_gates(augmentations: Sequence[Augmentation]) -> int:
+    """Number of further uniform numbers per image that augmentations need if they may be left out."""
+    return sum(not _takes_probability(function) for function, _ in augmentations)
+
+
+def apply_augmentations(
+    images: Tensor, uniform: Tensor, augmentations: Sequence[Augmentation], p: float | Tensor | None = None
+) -> Tensor:
     """Apply augmentations in turn to images (N, C, H, W) in [-1, 1].
 
     Args:
-        uniform: (N, `count_uniforms(augmentations)`) in [0, 1).
+        uniform: (N, K) in [0, 1), where K is `count_uniforms(augmentations)`; with `p`, further
+            `count_gates(augmentations)` numbers follow.
+        p: probability with which each augmentation is applied to an image, a number or a scalar tensor: where the
+            augmentation's own further number is less than p. None: all are applied. A function with the attribute
+            `takes_probability` gets p, or 1.0, as its third argument instead, and decides by its own numbers.
     """
-    start = 0
+    start, gate = 0, count_uniforms(augmentations)
     for augment, count in augmentations:
-        images = augment(images, uniform[:, start : start + count])
+        numbers = uniform[:, start : start + count]
         start += count
+        if _takes_probability(augment):
+            images = augment(images, numbers, 1.0 if p is None else p)
+        elif p is None:
+            images = augment(images, numbers)
+        else:
+            applied = (uniform[:, gate] < p).view(-1, 1, 1, 1)  # (N,) -> (N, 1, 1, 1)
+            images = torch.where(applied, augment(images, numbers), images)
+            gate += 1
     return images
+
+
+def _takes_probability(function: Callable[..., Tensor]) -> bool:
+    return bool(getattr(function, "takes_probability", False))
 
 
 def _source_positions(size: int, uniform: Tensor) -> Tensor:

@@ -26,23 +26,28 @@ def retake_running_statistics(network: nn.Module, batches: Iterable[tuple[Tensor
     """Replace the running statistics of a network by the mean of those of whole batches, with its present weights.
 
     The means of batch norm and of `Centering`, and the variances of batch norm (ddof 1), each with equal weight for
-    every batch. The weights, and the vectors of power iteration, do not change. The network keeps its mode and the
-    layers their momentum.
+    every batch. Meanwhile only these layers are in training mode. The weights, and the vectors of power iteration, do
+    not change; the network keeps its mode and the layers their momentum.
 
     Args:
         batches: arguments of the network for each forward pass; without any, nothing changes.
     """
     layers = _layers(network)
     momenta = [layer.momentum for layer in layers]
-    was_training = network.training
-    network.train()
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    for layer in layers:
+        layer.train()
     try:
         for count, arguments in enumerate(batches, 1):
             for layer in layers:
                 layer.momentum = 1 / count  # the first batch replaces what was there
+                if count == 1 and isinstance(layer, BATCH_NORMS):
+                    layer.reset_running_stats()  # also its count of batches
             network(*arguments)
     finally:
-        network.train(was_training)
+        for module, mode in modes:
+            module.training = mode
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
 

@@ -120,6 +120,10 @@ class RunDirectory:
         """True if config.json records that the run had a checkpoint."""
         return bool(self._read_config().get("checkpointed"))
 
+    def has_entry(self, key: str) -> bool:
+        """True if config.json has an entry besides the config."""
+        return key in self._read_config()
+
     def _read_config(self) -> dict[str, Any]:
         """Content of config.json; empty if it cannot be read."""
         try:

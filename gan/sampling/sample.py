@@ -17,6 +17,7 @@ from gan.sampling import generate, writers
 from gan.sampling.grids import save_class_grid, save_grid
 from gan.sampling.interpolation import interpolate
 from gan.sampling.load_generator import LoadedGenerator, load_generator
+from gan.sampling.standing_stats import use_standing_statistics
 from gan.utils.files import require_new
 from gan.utils.progress import progress, say
 
@@ -45,6 +46,8 @@ class SampleOptions:
     best: bool = False
     """Of a run, take the checkpoint with the lowest FID, not the newest."""
     device: str = "auto"
+    standing_stats: int = 0
+    """Batches of latents over which the statistics of batch norms are taken anew; 0: those of the checkpoint."""
     overwrite: bool = False
     """Replace a file, or a folder of sampled images, that exists."""
     network: tuple[str, ...] = ()
@@ -69,6 +72,7 @@ def write_samples(path: Path, out: Path | None, options: SampleOptions) -> Path:
     target = out or _default_out(path, f"{'walk' if is_walk else 'sample'}-seed-{options.seed}.png")
     collectives.on_rank0(lambda: _check_out(target, walks=is_walk, overwrite=options.overwrite))
     generator = load_generator(path, ema=options.ema, device=options.device, best=options.best, network=options.network)
+    _apply_standing_stats(generator, options)
     label = _class_index(options.label, generator.classes)
     count = options.num or (_IMAGES if options.frames is None else 8)
     columns = options.columns or math.ceil(math.sqrt(count))
@@ -97,7 +101,7 @@ def sample_tensor(generator: LoadedGenerator, options: SampleOptions, path: Path
     """Generate the images of `write_samples`, uint8 (N, C, H, W) on the CPU, and write nothing.
 
     Args:
-        options: `num`, `seed`, `label` and `truncation` are used.
+        options: `num`, `seed`, `label`, `truncation` and `standing_stats` are used.
         path: the checkpoint or run of the generator, for messages.
 
     Raises:
@@ -106,8 +110,21 @@ def sample_tensor(generator: LoadedGenerator, options: SampleOptions, path: Path
     """
     _check_truncation(options.truncation)
     label = _class_index(options.label, generator.classes)
+    _apply_standing_stats(generator, options)
     with _naming_checkpoint(path):
         return torch.cat([images for images, _ in _images(generator, options.num or _IMAGES, label, options)])
+
+
+def _apply_standing_stats(generator: LoadedGenerator, options: SampleOptions) -> None:
+    if options.standing_stats:
+        use_standing_statistics(
+            generator.network,
+            options.standing_stats,
+            options.seed,
+            latent_dim=generator.config.latent_dim,
+            classes=len(generator.classes),
+            truncation=options.truncation,
+        )
 
 
 @contextmanager

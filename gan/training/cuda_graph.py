@@ -35,11 +35,16 @@ def why_not_captured(config: TrainConfig, ranks: int = 1) -> str | None:
         return "several ranks exchange sums within a step"
     if config.deterministic:
         return "--deterministic chooses its kernels at each call"
-    if config.r1 or config.r2 or config.gradient_penalty:
+    if config.penalties():
         return "--r1, --r2 and --gradient-penalty differentiate twice"
     if NORMS.load(config.norm).critic is not None:
         return f"--norm {config.norm} differentiates twice"
     return None
+
+
+def is_captured(config: TrainConfig, runtime: Runtime) -> bool:
+    """Whether `capture_if_possible` makes a CUDA graph of the steps of a run."""
+    return runtime.device.type == "cuda" and why_not_captured(config, runtime.ranks) is None
 
 
 def capture_if_possible(step: Step, config: TrainConfig, runtime: Runtime) -> Step:

@@ -10,6 +10,7 @@ from gan.data.datasets import DATASETS, count_classes, open_source
 from gan.data.notes import listing_notes, say_notes
 from gan.distributed import collectives, process_group
 from gan.models import count_parameters
+from gan.models.freezing import describe_frozen
 from gan.runs.run_dir import RunDirectory
 from gan.runtime import Runtime
 from gan.training.estimate import estimate_run, noise_images
@@ -85,6 +86,7 @@ def describe_networks(trainer: Trainer) -> str:
     return (
         f"{trainer.config.network} with {trainer.config.norm}: G {count_parameters(trainer.generator):,} and "
         f"D {count_parameters(trainer.discriminator):,} parameters"
+        f"{describe_frozen(trainer.discriminator, trainer.config.freeze_d)}"
     )
 
 

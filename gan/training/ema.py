@@ -29,9 +29,14 @@ class ExponentialMovingAverage:
         self._copied: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
 
     @torch.no_grad()
-    def update(self, network: nn.Module, batch: int, images_seen: int) -> None:
-        """Move the average towards `network`, trained on `batch` more images and `images_seen` in all."""
-        half_life = min(self.half_life, self.rampup * images_seen)
+    def update(self, network: nn.Module, batch: int, images_seen: int, scheduled: float | None = None) -> None:
+        """Move the average towards `network`, trained on `batch` more images and `images_seen` in all.
+
+        Args:
+            scheduled: half-life of this update, in images, in place of that of the constructor and its bound: a
+                schedule that rises from 0 needs no ramp-up.
+        """
+        half_life = min(self.half_life, self.rampup * images_seen) if scheduled is None else scheduled
         decay = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
         if network is not self._source:  # listing the tensors takes longer than a GPU needs for the update
             self._source = network

@@ -4,7 +4,7 @@ Nothing here waits for the device or copies to it (but the check for finite valu
 CUDA graph can capture the whole step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gan.config.choices import LOSSES, NORMS
-from gan.config.train_config import TrainConfig
+from gan.config.train_config import PENALTIES, TrainConfig
 from gan.distributed import data_parallel
 from gan.nn.convolutions import separate_input_gradients
 from gan.nn.diff_augment import apply_augmentations
@@ -57,13 +57,31 @@ class GANStep:
         self.check_finite = check_finite
         self.norm = NORMS.load(config.norm)
         self.loss = LOSSES.load(config.loss)
-        self._differentiates_images = bool(config.r1 or config.r2 or config.gradient_penalty or self.norm.critic)
+        self._penalties = config.penalties()
+        self._differentiates_images = bool(self._penalties or self.norm.critic)
+        self._values: dict[str, float | Tensor] = {name: getattr(config, name) for name in (*PENALTIES, "augment_p")}
+        # On the device, where a captured step reads the value of each replay.
+        self._scheduled = {
+            name: torch.tensor(start, device=runtime.device)
+            for name, (start, _) in config.schedules().items()
+            if name in self._values
+        }
+        self._values |= self._scheduled
         self.reuses_latents = config.n_dis == 1 and config.loss in _REUSE_FAKE
         # With accumulation, the graph of the whole fake batch would have to stay in memory.
         self._reuses_fake = self.reuses_latents and config.accumulate == 1
         if runtime.ranks > 1:
             self._g_gradients = data_parallel.GradientAverager(self.generator, config.accumulate)
             self._d_gradients = data_parallel.GradientAverager(self.discriminator, config.accumulate)
+
+    def set_scheduled(self, values: Mapping[str, float]) -> None:
+        """Set the scheduled weights of penalties and probability of augmentations for the next step.
+
+        Args:
+            values: by field of the config; others are ignored.
+        """
+        for name, value in self._scheduled.items():
+            value.fill_(values[name])
 
     def __call__(self, step: int, inputs: list[StepInputs]) -> None:
         """Run a step.
@@ -90,17 +108,15 @@ class GANStep:
     ) -> None:
         """Update D on real and fake images; a penalized update also has the penalties of those that skip them."""
         config = self.config
-        r1, r2, gradient_penalty = (
-            config.penalty_every * weight if penalized else 0.0
-            for weight in (config.r1, config.r2, config.gradient_penalty)
-        )
+        penalties = self._penalties if penalized else []
+        weights = {name: config.penalty_every * self._values[name] for name in penalties}
         power_iterate(self.discriminator)
         self.d_optimizer.zero_grad()
         total = torch.zeros((), device=self.runtime.device)
         random = self._parts((update.interpolation, update.augmentation))
         for x, g, (interpolation, augmentation) in zip(self._parts(real), self._parts(fake), random, strict=True):
-            x[0].requires_grad_(r1 > 0)
-            g[0].requires_grad_(r2 > 0)
+            x[0].requires_grad_("r1" in weights)
+            g[0].requires_grad_("r2" in weights)
             d_real, d_fake = self._augment(x, augmentation, 0), self._augment(g, augmentation, 1)
             real_logits, fake_logits = self._discriminate(d_real, d_fake)
             loss = self.loss.discriminator(real_logits, fake_logits)
@@ -111,12 +127,13 @@ class GANStep:
                 d_fake=fake_logits.mean(),
                 d_accuracy=(real_logits > fake_logits).float().mean(),
             )
-            if r1:
-                loss = loss + r1 / 2 * squared_gradient(real_logits, x[0])
-            if r2:
-                loss = loss + r2 / 2 * squared_gradient(fake_logits, g[0])
-            if gradient_penalty:
-                loss = loss + gradient_penalty * self._interpolation_penalty(d_real, d_fake[0], interpolation)
+            if "r1" in weights:
+                loss = loss + weights["r1"] / 2 * squared_gradient(real_logits, x[0])
+            if "r2" in weights:
+                loss = loss + weights["r2"] / 2 * squared_gradient(fake_logits, g[0])
+            if "gradient_penalty" in weights:
+                penalty = self._interpolation_penalty(d_real, d_fake[0], interpolation)
+                loss = loss + weights["gradient_penalty"] * penalty
             (loss / config.accumulate).backward()
             total += loss.detach() / config.accumulate
         if self.runtime.ranks > 1:
@@ -165,7 +182,8 @@ class GANStep:
         """Augmented images: `use` is 0 for D's real, 1 for D's fake and 2 for G's images."""
         if uniforms is None:
             return images
-        return apply_augmentations(images[0], uniforms[:, use], self.inputs.augmentations), images[1]
+        p = self._values["augment_p"] if self.config.gates_augmentations() else None
+        return apply_augmentations(images[0], uniforms[:, use], self.inputs.augmentations, p), images[1]
 
     def _generate(self, latents: ImagesAndLabels) -> Tensor:
         with self.runtime.autocast():

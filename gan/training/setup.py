@@ -16,6 +16,7 @@ from gan.dynamics.measure import DynamicsMeter
 from gan.dynamics.probe_batches import DiscriminatorProbe
 from gan.errors import UsageError
 from gan.models import count_parameters
+from gan.runs import checkpoint
 from gan.runs.resume import image_set_record, require_same_images
 from gan.runs.run_dir import RunDirectory
 from gan.training.loop import save_real_images
@@ -69,6 +70,16 @@ def begin_or_resume(
                 f"resuming with {counted(now, 'thread')} instead of {before}: results may differ by rounding; "
                 f"OMP_NUM_THREADS={before} gives the same bytes"
             )
+
+
+def save_transferred(trainer: Trainer, run: RunDirectory) -> None:
+    """Save a checkpoint of step 0 of a run with `--init`, so that resuming it never needs the source.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    state = trainer.state()
+    collectives.on_rank0(lambda: checkpoint.save_checkpoint(checkpoint.checkpoint_path(run.checkpoints, 0), state))
 
 
 def _config_entries(trainer: Trainer) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from gan.data.batches import Batches, to_float
 from gan.data.device_resident import pixels_on_gpu
 from gan.data.image_set import ImageSet
 from gan.distributed import process_group
-from gan.nn.diff_augment import check_augmentation, count_uniforms
+from gan.nn.diff_augment import check_augmentation, count_gates, count_uniforms
 from gan.runtime import Runtime
 from gan.utils.random_streams import AUGMENTATION, INTERPOLATION, LATENTS, random_stream
 
@@ -116,7 +116,12 @@ class InputSampler:
         if not self.config.augment:
             return None
         stream = random_stream(self.config.seed, AUGMENTATION, step, update)
-        return self._own(torch.rand(self.config.batch, 3, count_uniforms(self.augmentations), generator=stream))
+        batch = self.config.batch
+        uniforms = torch.rand(batch, 3, count_uniforms(self.augmentations), generator=stream)
+        if self.config.gates_augmentations():  # drawn last, so that the strengths are those of --augment-p 1
+            gates = torch.rand(batch, 3, count_gates(self.augmentations), generator=stream)
+            uniforms = torch.cat([uniforms, gates], 2)
+        return self._own(uniforms)
 
     def _latents(self, step: int, update: int) -> ImagesAndLabels:
         stream = random_stream(self.config.seed, LATENTS, step, update)

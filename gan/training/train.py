@@ -21,6 +21,7 @@ from gan.evaluation import training_evaluator
 from gan.metrics.extractor import Extractor
 from gan.norm_check.runner import require_sound_norms
 from gan.runs import checkpoint
+from gan.runs.checkpoint import CheckpointFile
 from gan.runs.command_line import location_flags, program_name
 from gan.runs.lock import exclusive_lock
 from gan.runs.own_code import import_own_code
@@ -28,9 +29,15 @@ from gan.runs.resume import edited_flags, load_resumed
 from gan.runs.run_dir import RunDirectory
 from gan.runtime import Runtime, resolve_runtime
 from gan.training import dry_run as trial
-from gan.training import loop
+from gan.training import loop, transfer
 from gan.training.recipe import choose_recipe, is_chosen_from_images, name_of_data, say_losses, say_recipe
-from gan.training.setup import begin_or_resume, dynamics_callback, dynamics_meter, load_training_images
+from gan.training.setup import (
+    begin_or_resume,
+    dynamics_callback,
+    dynamics_meter,
+    load_training_images,
+    save_transferred,
+)
 from gan.training.trainer import Trainer
 from gan.utils.counted import counted
 from gan.utils.progress import say, warn
@@ -55,6 +62,7 @@ def train_run(
     root: Path,
     device: str,
     verbose: bool = False,
+    init: Path | None = None,
 ) -> TrainOutcome:
     """Start or resume a run and train it. Several ranks call it together; rank 0 alone reads and writes its files.
 
@@ -63,10 +71,13 @@ def train_run(
         preset, file, overrides: see `gan.config.resolve.resolve_config`.
         root: folder that contains checkpoints/ and samples/.
         verbose: with dry_run, print all fields of the config.
+        init: checkpoint or run whose weights a new run starts from; see `gan.training.transfer`.
 
     Raises:
         UserError: a problem that the user can fix.
     """
+    if init and resume:
+        raise UsageError(f"--init {init}: a resumed run has its weights already; leave it out, or start a new run")
     run, config, state, is_done = collectives.on_rank0(
         lambda: _resolve_run(name, preset, file, overrides, root, resume, dry_run, device)
     )
@@ -76,6 +87,7 @@ def train_run(
     if not is_done:
         import_own_code(config, state and state.get("plugins"), f"RUN {run.name}")
         require_sound_norms([config.norm])
+    source = transfer.read_source(init) if init else None
     torch.default_generator.manual_seed(config.seed)  # nothing draws from it, but its state is part of the checkpoint
     if dry_run:
         trial.dry_run(config, runtime, run, verbose=verbose)
@@ -93,7 +105,7 @@ def train_run(
         extractor = training_evaluator.training_extractor(config, runtime.device, otherwise=otherwise)
     with ExitStack() as lock:
         collectives.on_rank0(lambda: _lock_folders(run, lock, resume))
-        return TrainOutcome(run, _train(run, config, state, runtime, extractor))
+        return TrainOutcome(run, _train(run, config, state, runtime, extractor, source))
 
 
 def _resolve_run(
@@ -132,6 +144,11 @@ def _resolve_run(
     config = resolve_resumed_config(saved, preset, file, overrides, run=run.name, started=state is not None)
     require_data(config)
     if state is None:
+        if run.has_entry("init"):
+            raise UserError(
+                f"RUN {run.name}: was stopped before it had saved the weights of --init; remove {run.checkpoints} and "
+                "start it again"
+            )
         return run, config, None, False
     if flags := edited_flags(run, saved, config):
         warn(
@@ -160,16 +177,20 @@ def _train(
     state: dict[str, Any] | None,
     runtime: Runtime,
     extractor: Extractor | None,
+    source: CheckpointFile | None,
 ) -> int | None:
     try:
         data = load_training_images(config)
         trainer = Trainer(config, runtime, data)
+        taken = {"init": transfer.take_weights(trainer, source)} if source else None
         meter = dynamics_meter(trainer)
     except BaseException:
         if process_group.is_rank0():
             run.remove_empty_samples()
         raise
-    begin_or_resume(trainer, run, state)
+    begin_or_resume(trainer, run, state, taken)
+    if taken:
+        save_transferred(trainer, run)
     say(
         f"{run.name}: {trial.describe_networks(trainer)}, {trial.describe_runtime(runtime)}, "
         f"{counted(len(data), 'image')} of {data.name}"

@@ -18,6 +18,7 @@ from gan.distributed import data_parallel
 from gan.distributed.sync_batch_norm import synchronize_batch_statistics
 from gan.errors import UsageError, UserError
 from gan.models import build_discriminator, build_generator
+from gan.models.freezing import freeze_blocks
 from gan.norm import sigmas
 from gan.runtime import Runtime
 from gan.training import cuda_graph
@@ -25,7 +26,8 @@ from gan.training.ema import ExponentialMovingAverage
 from gan.training.gan_step import GANStep
 from gan.training.health import FLAG_MEANINGS, Health, require_finite_means
 from gan.training.meters import MetricMeans
-from gan.training.optimizers import adam, set_rate
+from gan.training.optimizers import adam, set_beta2, set_rate
+from gan.training.schedules import Schedules
 from gan.training.step_inputs import InputSampler
 from gan.utils import environment
 from gan.utils.progress import warn
@@ -35,7 +37,8 @@ class Trainer:
     """The networks, their optimizers and the position of a run.
 
     Raises:
-        UsageError: the batch is larger than the set, the ranks cannot share it, or a conditional run has no labels.
+        UsageError: the batch is larger than the set, the ranks cannot share it, a conditional run has no labels, or D
+            has fewer blocks than are to be frozen.
     """
 
     def __init__(self, config: TrainConfig, runtime: Runtime, data: ImageSet) -> None:
@@ -50,9 +53,12 @@ class Trainer:
         self.inputs = InputSampler(config, runtime, data, self.classes)
         self.generator = runtime.place(build_generator(config, self.classes))
         self.discriminator = runtime.place(build_discriminator(config, self.classes))
+        freeze_blocks(self.discriminator, config.freeze_d)
         self.ema = ExponentialMovingAverage(self.generator, config.ema_half_life, config.ema_rampup)
-        self.g_optimizer = adam(self.generator, config.g_lr, config, runtime.device)
-        self.d_optimizer = adam(self.discriminator, config.d_lr, config, runtime.device)
+        captured = cuda_graph.is_captured(config, runtime)
+        self.g_optimizer = adam(self.generator, config.g_lr, config, runtime.device, captured=captured)
+        self.d_optimizer = adam(self.discriminator, config.d_lr, config, runtime.device, captured=captured)
+        self.schedules = Schedules(config)
         if runtime.ranks > 1:
             synchronize_batch_statistics(self.generator)
             synchronize_batch_statistics(self.discriminator)
@@ -89,20 +95,29 @@ class Trainer:
                 check would wait for the device, `log_entry` and `state` raise it.
         """
         began = time.monotonic()
-        self._set_learning_rates()
+        values = self._set_scheduled()
         self._run_step(self.step, self.inputs.step_inputs(self.step, own_latents=not self.gan_step.reuses_latents))
         self.step += 1
         self.metrics.steps += 1
-        self.ema.update(self.generator, self.config.n_dis * self.config.batch, self.images_seen)
+        per_step = self.config.n_dis * self.config.batch
+        self.ema.update(self.generator, per_step, self.images_seen, values.get("ema_half_life"))
         self.seconds += time.monotonic() - began
 
-    def _set_learning_rates(self) -> None:
+    def _set_scheduled(self) -> dict[str, float]:
+        """Set all values that change for the next step; returns those of `--schedule-images`."""
         config = self.config
-        if config.decay == "none":
-            return  # the optimizers were made with them
-        remaining = 1 - self.step / config.steps
-        set_rate(self.g_optimizer, config.g_lr * remaining)
-        set_rate(self.d_optimizer, config.d_lr * remaining)
+        if config.decay != "none":
+            remaining = 1 - self.step / config.steps
+            set_rate(self.g_optimizer, config.g_lr * remaining)
+            set_rate(self.d_optimizer, config.d_lr * remaining)
+        values = self.schedules.at(self.images_seen)
+        for optimizer, rate in ((self.g_optimizer, "g_lr"), (self.d_optimizer, "d_lr")):
+            if rate in values:
+                set_rate(optimizer, values[rate])
+            if "beta2" in values:
+                set_beta2(optimizer, values["beta2"])
+        self.gan_step.set_scheduled(values)
+        return values
 
     def synchronize(self) -> None:
         """Wait for the device to finish its steps, and count the wait as time spent in steps."""
@@ -119,18 +134,20 @@ class Trainer:
         return means
 
     def log_entry(self) -> dict[str, Any]:
-        """One line of the log: means since the last one, σ of every layer, health flags."""
+        """One line of the log: means since the last one, scheduled values of the last step, all σ, health flags."""
         means = self._metric_means()
         for name in self.health.update(self.metrics.steps, means["d_accuracy"], means["variety"]):
             warn(f"step {self.step}: {name}: {FLAG_MEANINGS[name]}")
         self.metrics.clear()
         (images, seconds), self._last_logged = self._last_logged, (self.images_seen, self.seconds)
+        last = self.schedules.at((self.step - 1) * self.config.n_dis * self.config.batch)
         return {
             "step": self.step,
             "images": self.images_seen,
             "seconds": round(self.seconds, 3),
             "images_per_second": round((self.images_seen - images) / (self.seconds - seconds), 1),
             **means,
+            **({"scheduled": last} if last else {}),
             "sigma": sigmas(self.discriminator),
             "health": list(self.health.flagged),
         }

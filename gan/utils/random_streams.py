@@ -8,21 +8,8 @@ import numpy as np
 import torch
 
 # First keys of `random_stream`, one for each use of random numbers. Saved runs depend on the numbers.
-(
-    WEIGHTS,
-    LATENTS,
-    INTERPOLATION,
-    SAMPLES,
-    ORDER,
-    FLIPS,
-    CROPS,
-    AUGMENTATION,
-    PART,
-    TUNING,
-    DRAWS,
-    COPIES,
-    FID_INFINITY,
-) = range(13)
+WEIGHTS, LATENTS, INTERPOLATION, SAMPLES, ORDER, FLIPS, CROPS, AUGMENTATION, PART, TUNING, DRAWS, COPIES = range(12)
+FID_INFINITY, STANDING = 12, 13
 
 
 _seeding = threading.RLock()  # two threads that build networks would draw from each other's stream

@@ -68,6 +68,15 @@ def test_all_problems_come_in_one_message() -> None:
         ({"norm_layers": [0, 2]}, "must be numbers from 1"),
         ({"penalty_every": 16}, "--penalty-every 16 needs a penalty"),
         ({"resolution": 33}, "--resolution 33: choose from 32, 48, 64, 128 for --network dcgan"),
+        ({"r1_end": 0.1, "g_lr_end": 0.0}, "^--g-lr-end, --r1-end: needs --schedule-images N"),
+        ({"schedule_images": 10}, "^--schedule-images 10: nothing is scheduled; give one of --g-lr-end, --d-lr-end"),
+        ({"schedule_images": 0, "r1_end": 0.1}, "^--schedule-images 0: must be at least 1$"),
+        ({"schedule_images": 10, "r1_end": -0.1}, "^--r1-end -0.1: must be at least 0$"),
+        ({"schedule_images": 10, "beta2_end": 1.0}, "^--beta2-end 1.0: must be below 1$"),
+        ({"augment": ["color"], "augment_p": 1.5}, "^--augment-p 1.5: is a probability, at most 1$"),
+        ({"augment": ["color"], "augment_p_end": 2.0, "schedule_images": 1}, "^--augment-p-end 2.0: is a probability"),
+        ({"augment_p": 0.5}, "^--augment-p and --augment-p-end need --augment$"),
+        ({"schedule_images": 10, "d_lr_end": 0.1, "decay": "linear"}, "^--decay linear and --d-lr-end schedule the"),
         ({"nrom": "sn"}, "unknown config fields: nrom"),
         ({"steps": True}, "--steps True: is not of type int"),
         ({"g_lr": float("nan")}, "--g-lr nan: is not of type float"),
@@ -108,3 +117,11 @@ def test_bad_files(tmp_path: Path, name: str, text: str | None) -> None:
         (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=f"--config .*{name}"):
         read_config_file(tmp_path / name)
+
+
+def test_a_penalty_that_starts_at_0_is_one() -> None:
+    rising = TrainConfig().replace({"r2_end": 1.0, "schedule_images": 10, "penalty_every": 2})
+    assert rising.penalties() == ["r2"] and rising.schedules() == {"r2": (0.0, 1.0)}
+    assert TrainConfig().penalties() == [] and TrainConfig().replace({"r1": 1.0}).penalties() == ["r1"]
+    falling = TrainConfig().replace({"r1": 1.0, "r1_end": 0.0, "schedule_images": 10})
+    assert falling.penalties() == ["r1"]

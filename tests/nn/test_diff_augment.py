@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gan.nn.diff_augment import AUGMENTATIONS, apply_augmentations, color, count_uniforms, cutout, translation
+from gan.nn.diff_augment import (
+    AUGMENTATIONS,
+    apply_augmentations,
+    check_augmentation,
+    color,
+    count_gates,
+    count_uniforms,
+    cutout,
+    translation,
+)
 
 ALL = tuple(AUGMENTATIONS.values())
 
@@ -64,3 +73,37 @@ def test_changes_are_functions_of_their_numbers(names: tuple[str, ...]) -> None:
     parts = torch.cat([apply_augmentations(x[i : i + 1], uniform[i : i + 1], augmentations) for i in range(5)])
     torch.testing.assert_close(whole, parts, rtol=1e-12, atol=1e-12)
     assert (whole is x) == (not names)
+
+
+def test_each_augmentation_is_applied_to_an_image_with_its_own_probability() -> None:
+    """One further number for each image and augmentation decides; p may be a tensor, as in a captured step."""
+    x = images(400)[:, :, :8, :8]
+    generator = torch.Generator().manual_seed(3)
+    uniform = torch.rand(400, count_uniforms(ALL) + count_gates(ALL), generator=generator, dtype=torch.float64)
+    p = torch.tensor(0.3, dtype=torch.float64)
+    ours, start = apply_augmentations(x, uniform, ALL, p), 0
+    expected = x.clone()
+    for number, (augment, count) in enumerate(ALL):
+        for i in range(400):
+            if uniform[i, 7 + number] < 0.3:
+                expected[i : i + 1] = augment(expected[i : i + 1], uniform[i : i + 1, start : start + count])
+        start += count
+    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+    unchanged = int((ours == x).all(3).all(2).all(1).sum())
+    assert 400 * 0.7**3 - 4 * 9.5 < unchanged < 400 * 0.7**3 + 4 * 9.5  # 4 standard deviations
+    torch.testing.assert_close(apply_augmentations(x, uniform, ALL, 0.0), x, rtol=0, atol=0)
+    torch.testing.assert_close(apply_augmentations(x, uniform, ALL, 1.0), apply_augmentations(x, uniform, ALL))
+
+
+def test_an_augmentation_may_take_the_probability_itself() -> None:
+    def brighten(images: torch.Tensor, uniform: torch.Tensor, p: float | torch.Tensor) -> torch.Tensor:
+        return images + (uniform[:, 0] < p).view(-1, 1, 1, 1)
+
+    brighten.takes_probability = True  # type: ignore[attr-defined]
+    check_augmentation((brighten, 1), 3, 16)
+    pair = [(brighten, 1), ALL[2]]
+    assert (count_uniforms(pair), count_gates(pair)) == (3, 1)
+    x, uniform = images(2), torch.tensor([[0.2, 0.5, 0.5, 0.9], [0.7, 0.5, 0.5, 0.9]])
+    expected = x + torch.tensor([1.0, 0.0]).view(-1, 1, 1, 1)
+    torch.testing.assert_close(apply_augmentations(x, uniform, pair, 0.5), expected, rtol=0, atol=0)
+    torch.testing.assert_close(apply_augmentations(x, uniform[:, :1], pair[:1]), x + 1, rtol=0, atol=0)

@@ -23,6 +23,11 @@ from gan.training.trainer import Trainer
 Make = Callable[..., TrainConfig]
 MakeImages = Callable[..., ImageSet]
 
+SCHEDULED: dict[str, object] = {
+    **{"beta2": 0.9, "beta2_end": 0.99, "g_lr_end": 1e-4, "schedule_images": 50},
+    **{"augment": ("color",), "augment_p": 0.0, "augment_p_end": 1.0},
+}
+
 
 @dataclass
 class StandIn:
@@ -59,7 +64,14 @@ def same_weights(first: Trainer, second: Trainer) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"n_dis": 2, "flip": True, "conditional": True}, {"decay": "linear"}, {"augment": ("color", "cutout")}],
+    [
+        {},
+        {"n_dis": 2, "flip": True, "conditional": True},
+        {"decay": "linear"},
+        {"augment": ("color", "cutout")},
+        {"augment": ("color", "cutout"), "augment_p": 0.0, "augment_p_end": 1.0, "schedule_images": 50},
+        {"r1": 1.0, "r1_end": 0.0, "r2": 0.0, "r2_end": 2.0, "schedule_images": 50},
+    ],
 )
 def test_replayed_steps_take_new_inputs(
     tiny: Make, image_set: MakeImages, runtime: Runtime, settings: dict[str, object]
@@ -116,6 +128,8 @@ def test_where_capturing_fails_training_goes_on(
         ({}, None),
         ({"r1": 1.0}, "differentiate twice"),
         ({"loss": "wgan", "gradient_penalty": 10.0}, "differentiate twice"),
+        ({"r2_end": 1.0, "schedule_images": 9}, "differentiate twice"),
+        ({"beta2_end": 0.99, "schedule_images": 9}, None),
         ({"deterministic": True}, "--deterministic"),
     ],
 )
@@ -134,6 +148,7 @@ def test_several_ranks_are_an_obstacle(tiny: Make) -> None:
         {"norm": "msn"},
         {"norm": "msn", "network": "resnet", "loss": "hinge", "n_dis": 2, "conditional": True, "flip": True},
         {"norm": "sn", "accumulate": 2, "augment": ("color", "translation", "cutout")},
+        {"norm": "none", "augment": ("color", "cutout"), "augment_p_end": 0.5, "r1_end": 1.0, "schedule_images": 50},
         {"norm": "bn", "loss": "relativistic", "d_batch": "joint"},
         {"norm": "in", "loss": "wgan", "n_dis": 2},
         {"norm": "mean", "network": "resnet", "loss": "lsgan"},
@@ -162,7 +177,7 @@ def test_a_step_works_on_the_device_alone(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("settings", [{}, {"n_dis": 2, "decay": "linear", "norm": "msn", "loss": "hinge"}])
+@pytest.mark.parametrize("settings", [{}, {"n_dis": 2, "decay": "linear", "norm": "msn", "loss": "hinge"}, SCHEDULED])
 def test_cuda_graph_is_the_step_kernel_by_kernel(
     tiny: Make, image_set: MakeImages, settings: dict[str, object]
 ) -> None:

@@ -43,3 +43,13 @@ def test_running_statistics_are_averaged_and_counts_copied() -> None:
     assert average.network[1].num_batches_tracked == 1
     assert not average.network.training
     assert not any(parameter.requires_grad for parameter in average.network.parameters())
+
+
+def test_a_scheduled_half_life_has_no_bound() -> None:
+    first, second = network(), network()
+    average = ExponentialMovingAverage(first, half_life=1e6, rampup=0.05)
+    expected = first[0].weight.detach() * 0.25 + second[0].weight.detach() * 0.75
+    average.update(second, batch=64, images_seen=64, scheduled=32.0)
+    torch.testing.assert_close(average.network[0].weight, expected)
+    average.update(second, batch=64, images_seen=128, scheduled=0.0)
+    torch.testing.assert_close(average.network[0].weight, second[0].weight, rtol=0, atol=0)

@@ -25,6 +25,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "joint-accumulated": {"norm": "bn", "d_batch": "joint", "accumulate": 4, "loss": "relativistic"},
     "gradnorm-r1": {"norm": "sn+gradnorm", "r1": 0.5, "conditional": True},
     "conditional-r1": {"norm": "bn", "r1": 1.0, "r2": 0.5, "conditional": True, "loss": "relativistic"},
+    "scheduled-frozen": {
+        **{"norm": "sn", "freeze_d": 2, "r1": 0.0, "r1_end": 1.0, "beta2_end": 0.9, "schedule_images": 20},
+        **{"augment": ["color"], "augment_p": 0.2, "augment_p_end": 0.7, "ema_half_life_end": 50.0},
+    },
 }
 SLOW = {
     "gradient-penalty": {"norm": "msn", "gradient_penalty": 10.0, "loss": "wgan", "network": "resnet", "accumulate": 2},

@@ -25,7 +25,10 @@ EQUAL = (
 START = {
     "generator": ("network", "g_width", "latent_dim", "conditional"),
     "discriminator": ("network", "d_width", "conditional"),
-    "inputs": ("batch", "n_dis", "latent_dim", "conditional", "flip", "augment", "gradient_penalty"),
+    "inputs": (
+        *("batch", "n_dis", "latent_dim", "conditional", "flip", "gradient_penalty"),
+        *("augment", "augment_p"),
+    ),
 }
 
 
@@ -68,6 +71,7 @@ def arm_of(name: str, config: TrainConfig, shared: TrainConfig) -> Arm:
         UsageError: the name cannot name a folder, or a field differs that arms may not differ in.
     """
     require_folder_name(name, "--arm")
+    config = _with_ends_of(config, shared)
     settings = {
         item.name: getattr(config, item.name)
         for item in fields(TrainConfig)
@@ -76,6 +80,22 @@ def arm_of(name: str, config: TrainConfig, shared: TrainConfig) -> Arm:
     if unequal := [flag_name(key) for key in EQUAL if key in settings]:
         raise UsageError(f"--arm {name}: {', '.join(unequal)} must be equal for all arms; give it without --arm")
     return Arm(name, settings)
+
+
+def _with_ends_of(config: TrainConfig, shared: TrainConfig) -> TrainConfig:
+    """The config with an end for each value that is scheduled in the shared one, as no flag removes an end.
+
+    A value that was constant gets itself as its end.
+    """
+    missing = shared.schedules().keys() - config.schedules().keys()
+    if config.decay != "none":
+        missing -= {"g_lr", "d_lr"}
+    if not config.augment:
+        missing -= {"augment_p"}
+    if not missing:
+        return config
+    ends = {f"{name}_end": getattr(config, name) for name in missing}
+    return config.replace({"schedule_images": config.schedule_images or shared.schedule_images, **ends})
 
 
 def images_of(config: TrainConfig) -> int:
@@ -143,6 +163,8 @@ def start_fields(part: str, config: TrainConfig) -> tuple[Any, ...]:
     values = {name: getattr(config, name) for name in START[part]}
     if "gradient_penalty" in values:
         values["gradient_penalty"] = values["gradient_penalty"] > 0  # it needs further random numbers
+    if "augment_p" in values:
+        values["augment_p"] = config.gates_augmentations()  # likewise
     return tuple(values.values())
 
 

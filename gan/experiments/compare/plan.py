@@ -123,6 +123,10 @@ class ComparePlan:
         for arm in self.own_arms if self.compare.lr_grid else ():
             if rates := [flag_name(key) for key in RATES if key in arm.settings]:
                 lines.append(f"--arm {arm.name}: {', '.join(rates)} is set by --lr-grid; leave out one or the other")
+        if by := "--lr-grid" if self.compare.lr_grid else "--tune" if self.compare.tune else "":
+            scheduled = {name for arm in self.arms for name in arm.config(self.train).schedules()}
+            if ends := [flag_name(f"{name}_end") for name in RATES if name in scheduled]:
+                lines.append(f"{by}, {', '.join(ends)}: both set learning rates and betas; leave out one or the other")
         if self.compare.tune and not lines:
             lines += self._tuning_problems()
         if lines:

@@ -19,6 +19,7 @@ from tests.helpers.commands import Call
 from tests.helpers.comparisons import RUN, SMALL
 
 R1 = {"norm": "none", "r1": 0.1}
+SCHEDULED = {"r1_end": 0.5, "schedule_images": 16}
 GP = {"norm": "none", "loss": "wgan", "gradient_penalty": 10.0, "n_dis": 2}
 
 
@@ -81,6 +82,20 @@ def test_the_command_says_the_same() -> None:
     assert "--steps 2" not in command, "the budget chooses the steps of an arm"
 
 
+def test_arms_may_have_schedules() -> None:
+    built = plan({"a": {"r1": 1.0}, "b": {"r1": 1.0, "r1_end": 0.1}, "c": {"schedule_images": 9}}, **SCHEDULED)
+    configs = [built.config_of(training) for training in built.trainings()][:3]
+    assert [config.schedules()["r1"] for config in configs] == [(1.0, 0.5), (1.0, 0.1), (0.0, 0.5)]
+    assert [config.schedule_images for config in configs] == [16, 16, 9]
+    assert "--r1-end 0.1" in compare_command("r", built) and ComparePlan.from_dict(built.to_dict()) == built
+
+
+def test_an_arm_with_a_constant_preset_says_so_by_an_equal_end() -> None:
+    """No flag removes the end that the arms share."""
+    shared = plan({"a": R1}, **SCHEDULED).train
+    assert arm_of("x", shared.replace({"r1_end": None, "schedule_images": None}), shared).settings == {"r1_end": 0.0}
+
+
 @pytest.mark.parametrize(
     "arms, given, message",
     [
@@ -94,6 +109,8 @@ def test_the_command_says_the_same() -> None:
         ({"a": R1, "b": R1}, {}, "--arm b: has the same settings as a"),
         ({"sn": R1}, {"norms": ["sn"]}, "--arm sn: is given twice"),
         ({"a": R1}, {"baseline": "b"}, "--baseline b: is no arm; choose from a"),
+        ({"a": R1}, {"lr_grid": True, "g_lr_end": 0.0, "schedule_images": 9}, "--lr-grid, --g-lr-end: both set"),
+        ({"a": {"beta2_end": 0.9, "schedule_images": 9}}, {"tune": 2}, "--tune, --beta2-end: both set"),
         ({"a": {"d_lr": 0.1}}, {"lr_grid": True}, "--arm a: --d-lr is set by --lr-grid"),
     ],
 )
