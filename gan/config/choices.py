@@ -8,12 +8,17 @@ from gan.config.registry import FeatureRegistry, Registry
 
 NETWORKS = Registry(
     "--network",
-    ("dcgan", "sngan-cnn", "resnet"),
+    ("dcgan", "sngan-cnn", "resnet", "r3gan"),
     table="gan.models:NETWORKS",
     group="msn_gan.networks",
     adapt="gan.models:own_network",
 )
-RESOLUTIONS = (32, 48, 64, 128)  # gan.models: BOTTOM of dcgan, SHAPES of resnet
+RESOLUTIONS = {  # gan.models: BOTTOM of dcgan, SHAPES of resnet, WIDTHS of r3gan
+    "dcgan": (32, 48, 64, 128),
+    "sngan-cnn": (32, 48, 64, 128),
+    "resnet": (32, 48, 64, 128, 256),
+    "r3gan": (32, 64, 128, 256),
+}
 CLASSIFIERS = ("cnn3", "vgg7", "densenet-bc", "resnet18")  # gan.models.classifiers: CLASSIFIERS
 NORMS = NormRegistry("--norm")
 LOSSES = Registry(

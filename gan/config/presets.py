@@ -74,6 +74,49 @@ _BEST_64 = dataclasses.replace(
 )
 
 
+# brownvc/R3GAN, train.py: CIFAR10, FFHQ-64 and FFHQ-256. Trained for as many images as its schedules have.
+_R3GAN = TrainConfig(
+    preset="r3gan",
+    data="cifar10",
+    network="r3gan",
+    latent_dim=64,
+    norm="none",
+    loss="relativistic",
+    flip=True,
+    batch=512,
+    steps=40_000,
+    r1=0.05,
+    r1_end=0.005,
+    r2=0.05,
+    r2_end=0.005,
+    g_lr=2e-4,
+    g_lr_end=5e-5,
+    d_lr=2e-4,
+    d_lr_end=5e-5,
+    beta1=0.0,
+    beta2=0.9,
+    beta2_end=0.99,
+    ema_half_life=0.0,
+    ema_half_life_end=5e6,
+    schedule_images=20_000_000,
+    sample_every=500,
+    checkpoint_every=1000,
+)
+_R3GAN_64 = dataclasses.replace(
+    _R3GAN,
+    preset="r3gan-64",
+    data="",
+    resolution=64,
+    batch=256,
+    steps=80_000,
+    r1=2.0,
+    r1_end=0.2,
+    r2=2.0,
+    r2_end=0.2,
+    ema_half_life_end=5e5,
+)
+
+
 PRESETS: dict[str, TrainConfig] = {
     "quickstart": _QUICKSTART,
     "msn-dcgan": _PUBLISHED_DCGAN,
@@ -86,10 +129,16 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     "resnet-64": dataclasses.replace(_PUBLISHED_RESNET, preset="resnet-64", data="", resolution=64),
     "resnet-128": dataclasses.replace(_PUBLISHED_RESNET, preset="resnet-128", data="", resolution=128),
+    "resnet-256": dataclasses.replace(_PUBLISHED_RESNET, preset="resnet-256", data="", resolution=256),
     "sngan-projection": dataclasses.replace(_PUBLISHED_RESNET, preset="sngan-projection", conditional=True),
     "best": _BEST,
     "best-64": _BEST_64,
     "best-128": dataclasses.replace(_BEST_64, preset="best-128", resolution=128, g_width=16, d_width=16),
+    "r3gan": _R3GAN,
+    "r3gan-64": _R3GAN_64,
+    "r3gan-256": dataclasses.replace(
+        _R3GAN_64, preset="r3gan-256", resolution=256, r1=150.0, r1_end=15.0, r2=150.0, r2_end=15.0
+    ),
 }
 
 

@@ -117,8 +117,8 @@ class TrainConfig(Config):
 
     def _contradictions(self) -> list[str]:
         problems = []
-        if self.network in NETWORKS.names and self.resolution not in RESOLUTIONS:
-            sizes = ", ".join(map(str, RESOLUTIONS))
+        if self.resolution not in RESOLUTIONS.get(self.network, (self.resolution,)):
+            sizes = ", ".join(map(str, RESOLUTIONS[self.network]))
             problems.append(f"--resolution {self.resolution}: choose from {sizes} for --network {self.network}")
         if self.batch % self.accumulate:
             problems.append(f"--accumulate {self.accumulate} does not divide --batch {self.batch}")

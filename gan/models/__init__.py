@@ -10,9 +10,11 @@ from torch import nn
 from gan.config import choices, plugins
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
+from gan.models import dcgan, r3gan
 from gan.models.blocks import DiscriminatorNorm
-from gan.models.dcgan import WIDTH, DCGANDiscriminator, DCGANGenerator
+from gan.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan.models.own_network import check_discriminator, check_generator
+from gan.models.r3gan import R3GANDiscriminator, R3GANGenerator
 from gan.models.resnet import SHAPES, ResNetDiscriminator, ResNetGenerator
 from gan.norm import settle_input_sizes
 from gan.utils.random_streams import WEIGHTS, random_stream, seeded_globally
@@ -31,6 +33,7 @@ NETWORKS: dict[str, Network] = {
     "dcgan": Network(DCGANGenerator, DCGANDiscriminator),
     "sngan-cnn": Network(partial(DCGANGenerator, linear_stem=True), DCGANDiscriminator),
     "resnet": Network(ResNetGenerator, ResNetDiscriminator),
+    "r3gan": Network(R3GANGenerator, R3GANDiscriminator),
 }
 
 
@@ -94,7 +97,8 @@ def published_widths(config: TrainConfig) -> dict[str, int]:
     if config.network == "resnet":
         shape = SHAPES[config.resolution]
         return {"g_width": shape.generator_width, "d_width": shape.discriminator_width}
-    return {"g_width": WIDTH, "d_width": WIDTH}
+    width = r3gan.WIDTH if config.network == "r3gan" else dcgan.WIDTH
+    return {"g_width": width, "d_width": width}
 
 
 def count_parameters(network: nn.Module) -> int:

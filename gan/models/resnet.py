@@ -1,4 +1,6 @@
-"""ResNet generator and discriminator of Miyato et al. 2018 (arXiv 1802.05957, tables 4 to 6) for 32 to 128 pixels.
+"""ResNet generator and discriminator of Miyato et al. 2018 (arXiv 1802.05957, tables 4 to 6) for 32 to 256 pixels.
+
+The channels at 256 pixels are those of BigGAN (Brock et al. 2019, arXiv 1809.11096, appendix B).
 
 Upsampling is nearest neighbour, downsampling a 2×2 mean. Both commute with the 1×1 convolution of a shortcut, which is
 applied to the smaller map: the same result for a quarter of the work. The 3×3 convolution after the upsampling and, if
@@ -34,6 +36,7 @@ SHAPES = {
     48: Shape(6, (8, 4, 2, 1), 64, (1, 2, 4, 8, 16), 1, 64),
     64: Shape(4, (16, 8, 4, 2, 1), 64, (1, 2, 4, 8, 16), 0, 64),
     128: Shape(4, (16, 16, 8, 4, 2, 1), 64, (1, 2, 4, 8, 16, 16), 1, 64),
+    256: Shape(4, (16, 16, 8, 8, 4, 2, 1), 64, (1, 2, 4, 8, 8, 16, 16), 1, 64),
 }
 
 

@@ -19,7 +19,7 @@ from gan.utils.counted import counted
 from gan.utils.progress import say, warn
 
 _CPU_PRESETS = {32: "best", 48: "best-64", 64: "best-64", 128: "best-128"}
-_GPU_PRESETS = {32: "sngan-resnet", 48: "sngan-resnet-stl10", 64: "resnet-64", 128: "resnet-128"}
+_GPU_PRESETS = {32: "sngan-resnet", 48: "sngan-resnet-stl10", 64: "resnet-64", 128: "resnet-128", 256: "resnet-256"}
 _MOST_CROPPED = 1 / 3  # share of a picture, on average, beyond which cropping is a warning
 _MOST_ENLARGED = 2  # factor beyond which enlarging is a warning
 
@@ -53,19 +53,20 @@ def choose_recipe(values: Mapping[str, Any], device: str) -> tuple[str, dict[str
         UsageError, UserError: the images do not exist or cannot be listed, or there is no such device.
     """
     data = values["data"]
+    on_gpu = resolve_device(device).type == "cuda"
+    presets = _GPU_PRESETS if on_gpu else _CPU_PRESETS
     if data in SHAPES:
         side, channels = SHAPES[data]
         reason = f"{data} has images of {side}×{side} pixels in {_colour(channels)}"
     else:
         survey = survey_images(open_source(data, data_root=Path(), split="train"))
-        side = int(np.median(survey.short_sides)) if survey.count else RESOLUTIONS[0]
+        side = int(np.median(survey.short_sides)) if survey.count else min(presets)
         channels = 1 if survey.count and survey.grey.all() else 3
         reason = (
             f"{data} has {survey.total:,} images in {_colour(channels)}, with short sides of {_sides(survey)} pixels"
         )
-    chosen = {"resolution": min(RESOLUTIONS, key=lambda size: abs(np.log(size / side))), "channels": channels, **values}
-    on_gpu = resolve_device(device).type == "cuda"
-    preset = (_GPU_PRESETS if on_gpu else _CPU_PRESETS).get(chosen["resolution"], "best")  # others are refused later
+    chosen = {"resolution": min(presets, key=lambda size: abs(np.log(size / side))), "channels": channels, **values}
+    preset = presets.get(chosen["resolution"], "best")  # others are refused later
     return preset, chosen, f"{reason}, and this machine has {'a' if on_gpu else 'no'} GPU"
 
 
@@ -103,7 +104,8 @@ def loss_warnings(survey: Survey, config: TrainConfig) -> Iterator[str]:
         yield f"cropping to squares leaves out {survey.cropped:.0%} of a picture on average; crop the images beforehand"
     factors = config.resolution / survey.short_sides
     if enlarged := int((factors > _MOST_ENLARGED).sum()):
-        smaller = max((size for size in RESOLUTIONS if size <= np.median(survey.short_sides)), default=RESOLUTIONS[0])
+        sizes = RESOLUTIONS.get(config.network, RESOLUTIONS["dcgan"])
+        smaller = max((size for size in sizes if size <= np.median(survey.short_sides)), default=sizes[0])
         advice = f"; --resolution {smaller} enlarges less" if smaller < config.resolution else ""
         yield (
             f"{enlarged:,} {of_all} {'is' if enlarged == 1 else 'are'} enlarged more than twofold, "

@@ -13,6 +13,7 @@ from gan.metrics.score_table import METRICS
 from gan.models import NETWORKS
 from gan.models.classifiers import CLASSIFIERS
 from gan.models.dcgan import BOTTOM
+from gan.models.r3gan import WIDTHS
 from gan.models.resnet import SHAPES
 from gan.nn.diff_augment import AUGMENTATIONS
 from gan.nn.losses import LOSSES
@@ -23,8 +24,11 @@ from gan.norm import NORMS
     "names, table",
     [
         (choices.NETWORKS.names, NETWORKS),
-        (choices.RESOLUTIONS, BOTTOM),
-        (choices.RESOLUTIONS, SHAPES),
+        (choices.RESOLUTIONS, NETWORKS),
+        (choices.RESOLUTIONS["dcgan"], BOTTOM),
+        (choices.RESOLUTIONS["sngan-cnn"], BOTTOM),
+        (choices.RESOLUTIONS["resnet"], SHAPES),
+        (choices.RESOLUTIONS["r3gan"], WIDTHS),
         (choices.CLASSIFIERS, CLASSIFIERS),
         (choices.NORMS.names, NORMS),
         (choices.LOSSES.names, LOSSES),
