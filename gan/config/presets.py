@@ -117,6 +117,31 @@ _R3GAN_64 = dataclasses.replace(
 )
 
 
+# For a CPU: narrow, with small batches, penalties in every fourth update and settings that do not change.
+_R3GAN_NARROW = TrainConfig(
+    preset="r3gan-narrow",
+    data="cifar10",
+    network="r3gan",
+    latent_dim=64,
+    g_width=48,
+    d_width=48,
+    norm="none",
+    loss="relativistic",
+    flip=True,
+    batch=16,
+    steps=20_000,
+    r1=0.05,
+    r2=0.05,
+    penalty_every=4,
+    g_lr=5e-4,
+    d_lr=5e-4,
+    beta1=0.0,
+    beta2=0.9,
+    sample_every=500,
+    checkpoint_every=1000,
+)
+
+
 PRESETS: dict[str, TrainConfig] = {
     "quickstart": _QUICKSTART,
     "msn-dcgan": _PUBLISHED_DCGAN,
@@ -135,6 +160,7 @@ PRESETS: dict[str, TrainConfig] = {
     "best-64": _BEST_64,
     "best-128": dataclasses.replace(_BEST_64, preset="best-128", resolution=128, g_width=16, d_width=16),
     "r3gan": _R3GAN,
+    "r3gan-narrow": _R3GAN_NARROW,
     "r3gan-64": _R3GAN_64,
     "r3gan-256": dataclasses.replace(
         _R3GAN_64, preset="r3gan-256", resolution=256, r1=150.0, r1_end=15.0, r2=150.0, r2_end=15.0
