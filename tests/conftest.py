@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,12 @@ TINY = {
     "checkpoint_every": 2,
     "precision": "fp32",
 }
+
+
+def pytest_collection_finish() -> None:
+    """Leave torch and the collected tests out of garbage collections, of which a comparison makes several."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
