@@ -134,13 +134,15 @@ class Trainer:
         return means
 
     def log_entry(self) -> dict[str, Any]:
-        """One line of the log: means since the last one, scheduled values of the last step, all σ, health flags."""
+        """One line of the log: means since the last one, scheduled or adapted values, all σ, health flags."""
         means = self._metric_means()
         for name in self.health.update(self.metrics.steps, means["d_accuracy"], means["variety"]):
             warn(f"step {self.step}: {name}: {FLAG_MEANINGS[name]}")
         self.metrics.clear()
         (images, seconds), self._last_logged = self._last_logged, (self.images_seen, self.seconds)
         last = self.schedules.at((self.step - 1) * self.config.n_dis * self.config.batch)
+        if self.gan_step.adaptive:
+            last["augment_p"] = self.gan_step.adaptive.p.item()
         return {
             "step": self.step,
             "images": self.images_seen,
@@ -186,6 +188,7 @@ class Trainer:
             "threads": torch.get_num_threads(),
             "health": self.health.state(),
             "noted": self.metrics.state(),
+            **({"adaptive": self.gan_step.adaptive.state_dict()} if self.gan_step.adaptive else {}),
             **file_entry(self.plugins),
         }
 
@@ -202,6 +205,8 @@ class Trainer:
             self.step, self.seconds = state["step"], state["seconds"]
             self._last_logged = (self.images_seen, self.seconds)
             self.metrics.load_state(state["noted"])
+            if self.gan_step.adaptive:
+                self.gan_step.adaptive.load_state_dict(state["adaptive"])
             torch.set_rng_state(state["rng"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[0]
