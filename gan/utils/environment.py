@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from gan import __version__
+
 
 def time_work(work: Callable[[], object], device: torch.device) -> float:
     """Seconds that `work` takes, including the kernels that it starts on a GPU."""
@@ -55,8 +57,8 @@ def package_versions(*packages: str) -> dict[str, str]:
 
 def program_versions() -> dict[str, str]:
     """Versions of the program, Python and the packages that affect results, and the git commit of a clone."""
-    versions = package_versions("msn-gan", "torch", "torchvision", "numpy", "pillow")
-    versions["platform"] = platform.platform()
+    packages = package_versions("torch", "torchvision", "numpy", "pillow")
+    versions = {"msn-gan": __version__, **packages, "platform": platform.platform()}
     source = Path(__file__).parents[2]
     if (source / ".git").exists():
         command = ["git", "-C", str(source), "rev-parse", "HEAD"]
