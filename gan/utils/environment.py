@@ -118,7 +118,7 @@ def environment_lines() -> Iterator[tuple[str, str]]:
 
 def _cpu_features() -> str:
     """The features of the CPU that decide the speed of training and of 8-bit networks."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.9 lacks it
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.9 lacks it
     if not capabilities:
         return "not reported by this version of torch"
     found = [name.upper().replace("_", "-") for name in _CPU_FEATURES if capabilities.get(name)]
