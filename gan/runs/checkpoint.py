@@ -154,7 +154,8 @@ def restore_weights(network: nn.Module, state: dict[str, Any], entry: str, path:
     try:
         network.load_state_dict(state[entry])
     except (RuntimeError, KeyError) as error:
-        raise UserError(f"{path}: the weights do not fit the config ({str(error).splitlines()[0]})") from error
+        reason = f"the weights do not fit the config: {str(error).splitlines()[0]}"
+        raise does_not_fit(path, reason, state, "train again under another name") from error
 
 
 def set_aside_later(folder: Path, step: int) -> None:

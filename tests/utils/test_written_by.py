@@ -60,6 +60,10 @@ def classifier(folder: Path) -> None:
     classifier_from_state({**NEWER, **state, "weights": {}}, folder / "x.pt")
 
 
+def weights_of_a_network(folder: Path) -> None:
+    checkpoint.restore_weights(torch.nn.Linear(2, 3), {**NEWER, "generator": {}}, "generator", folder / "x.pt")
+
+
 def comparison(folder: Path) -> None:
     path = folder / "checkpoints/r/config.json"
     path.parent.mkdir(parents=True)
@@ -91,6 +95,7 @@ def statistics(folder: Path) -> None:
     [
         (newer_schema, "upgrade msn-gan"),
         (config_of_a_run, "use that version, or train again under another name"),
+        (weights_of_a_network, "use that version, or train again under another name"),
         (classifier, "use that version, or train the classifier again"),
         (comparison, "use that version, or choose another name"),
         (result_of_a_training, "remove this folder to train it again"),
