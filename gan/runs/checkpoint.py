@@ -48,6 +48,10 @@ class CheckpointFile(NamedTuple):
     """Of the whole file, hex."""
 
 
+class NewerSchemaError(UserError):
+    """A checkpoint has a format that this version does not know. It is intact, unlike other files that are refused."""
+
+
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint atomically: to a temporary file beside it, flushed to the disk, then renamed.
 
@@ -115,7 +119,7 @@ def _read_checkpoint(path: Path) -> CheckpointFile:
     if not isinstance(schema, int):
         raise UserError(f"{path}: is not an msn-gan checkpoint (it has no schema version)")
     if schema > SCHEMA:
-        raise UserError(
+        raise NewerSchemaError(
             f"{path}: has the newer schema {schema}, this version reads up to {SCHEMA} ({written_by(state)}); "
             "upgrade msn-gan"
         )
@@ -127,12 +131,15 @@ def newest_checkpoint(folder: Path) -> CheckpointFile | None:
     """Read the newest valid checkpoint of a run, skipping invalid ones with a message; None if there is none.
 
     Raises:
+        NewerSchemaError: a newer version of the program went on with the run; its progress is not to be trained again.
         UserError: there are checkpoints, but none is valid.
     """
     paths = list_checkpoints(folder)
     for path in reversed(paths):
         try:
             return read_checkpoint(path)
+        except NewerSchemaError:
+            raise
         except UserError as error:
             warn(f"{error}; falling back to the previous one")
     if paths:

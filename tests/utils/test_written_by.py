@@ -21,6 +21,8 @@ from gan.metrics.reference import load_statistics
 from gan.models.classifiers import classifier_from_state
 from gan.runs import checkpoint
 from gan.runs.checkpoint import train_config_of
+from gan.runs.resume import load_resumed
+from gan.runs.run_dir import RunDirectory
 from gan.utils.written_by import written_by
 
 NEWER = {"program": "msn-gan 9.8.7"}
@@ -53,6 +55,22 @@ def newer_schema(folder: Path) -> None:
 
 def config_of_a_run(folder: Path) -> None:
     train_config_of({**NEWER, "kind": "gan", "config": {"unheard_of": 1}}, folder / "x.pt")
+
+
+def newest_of_a_run(folder: Path) -> None:
+    """An earlier checkpoint that can be read is not taken instead."""
+    checkpoint.save_checkpoint(folder / "step-00000001.pt", {"kind": "gan"})
+    with pytest.MonkeyPatch.context() as newer:
+        newer.setattr(checkpoint, "SCHEMA", 99)
+        checkpoint.save_checkpoint(folder / "step-00000002.pt", NEWER)
+    checkpoint.newest_checkpoint(folder)
+
+
+def run_without_checkpoints(folder: Path) -> None:
+    run = RunDirectory("r", folder)
+    run.create()
+    run.config_path.write_text(json.dumps({"config": {"unheard_of": 1}, "versions": {"msn-gan": "9.8.7"}}))
+    load_resumed(run)
 
 
 def classifier(folder: Path) -> None:
@@ -94,6 +112,8 @@ def statistics(folder: Path) -> None:
     "refused, remedy",
     [
         (newer_schema, "upgrade msn-gan"),
+        (newest_of_a_run, "upgrade msn-gan"),
+        (run_without_checkpoints, "use that version, or remove the folder"),
         (config_of_a_run, "use that version, or train again under another name"),
         (weights_of_a_network, "use that version, or train again under another name"),
         (classifier, "use that version, or train the classifier again"),
