@@ -4,9 +4,10 @@
     python tools/release.py --packages present --tests tests/cli     # a part of the tests, with installed packages
     python tools/release.py --no-tests
 
-The archives are built twice from the committed files, with the time of the commit, and must be equal byte for byte. The
-wheel is built from the source archive. Then the examples of `--help` run with the wheel (`tools/wheel_examples.py`), and
-the tests run from the unpacked source archive. What is uploaded lies in `dist/`; nothing is uploaded or tagged.
+The archives are built twice from the committed files, with the time of the commit, and must be equal byte for byte.
+The wheel is built from the source archive. Then the examples of `--help` run with the wheel
+(`tools/wheel_examples.py`), and the tests run from the unpacked source archive. Archives and notes are written to
+`dist/`; nothing is uploaded or tagged.
 """
 
 from __future__ import annotations
@@ -57,9 +58,8 @@ def require_clean(root: Path) -> None:
     changed = git(root, "status", "--porcelain").splitlines()
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        sys.exit(
-            f"{root}: not all is committed: {', '.join(line[3:] for line in changed[:3])}{more}; commit or remove it"
-        )
+        names = ", ".join(line[3:] for line in changed[:3])
+        sys.exit(f"{root}: has uncommitted changes: {names}{more}; commit or remove them")
 
 
 def version_of(root: Path) -> str:

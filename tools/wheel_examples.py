@@ -23,7 +23,7 @@ ADDED = {
     "train": _SMALL,
     "report": "--features digits --num 20",
     "compare": "--dry-run --steps 4 --batch 8",
-    "classify": "--dry-run",
+    "classify": "--test-data test.zip --batch 8 --dry-run",
     "bench": "--seconds 1 --batch 2 --device cpu",
 }
 """Flags after each example of a command; the last of a repeated flag counts."""
@@ -37,7 +37,7 @@ _FIRST = (
     "sample checkpoints/cats --num 20 --out cats-10k.zip",
     "data stats cats.zip --out cats-32.npz --features digits --resolution 32",
     "export checkpoints/cats --out exports/cats.onnx",
-    "export checkpoints/cats --int8 --out exports/cats-int8.onnx",
+    "export checkpoints/cats --int8 --features digits --out exports/cats-int8.onnx",
 )
 """Commands that make the files which examples of others name."""
 _IMAGES = """
@@ -129,8 +129,8 @@ def adapted(line: str) -> list[str]:
     if program != "msn-gan":
         raise SystemExit(f"{line}: does not begin with msn-gan")
     words = [REPLACED.get(word, word) for word in words]
-    if words[0] == "bench" and "--onnx" in words:
-        return words
+    if (words[0] == "bench" and "--onnx" in words) or words[:2] == ["classify", "digits"]:
+        return [*words, *(["--dry-run"] if words[0] == "classify" else [])]
     return [*words, *ADDED.get(words[0], "").split()]
 
 
