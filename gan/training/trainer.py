@@ -16,7 +16,7 @@ from gan.config.train_config import TrainConfig
 from gan.data.image_set import ImageSet
 from gan.distributed import data_parallel
 from gan.distributed.sync_batch_norm import synchronize_batch_statistics
-from gan.errors import UsageError, UserError
+from gan.errors import UsageError
 from gan.models import build_discriminator, build_generator
 from gan.models.freezing import freeze_blocks
 from gan.norm import sigmas
@@ -31,6 +31,7 @@ from gan.training.schedules import Schedules
 from gan.training.step_inputs import InputSampler
 from gan.utils import environment
 from gan.utils.progress import warn
+from gan.utils.written_by import does_not_fit
 
 
 class Trainer:
@@ -193,7 +194,7 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint of the same run; a UserError if it is of other networks."""
+        """Continue from a checkpoint of the same run; a UserError if it is of other networks or another version."""
         try:
             self.generator.load_state_dict(state["generator"])
             self.discriminator.load_state_dict(state["discriminator"])
@@ -210,4 +211,5 @@ class Trainer:
             torch.set_rng_state(state["rng"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"the checkpoint was written by a run of other networks ({reason})") from error
+            reason = f"it is of other networks, or their state has changed: {reason}"
+            raise does_not_fit("the checkpoint", reason, state, "train again under another name") from error
