@@ -22,12 +22,12 @@ _SMALL = "--steps 4 --batch 8 --g-width 4 --d-width 4 --latent-dim 8 --report-ev
 ADDED = {
     "train": _SMALL,
     "report": "--features digits --num 20",
-    "compare": "--dry-run --steps 4 --batch 8",
+    "compare": "--dry-run --steps 20 --batch 8",
     "classify": "--test-data test.zip --batch 8 --dry-run",
     "bench": "--seconds 1 --batch 2 --device cpu",
 }
 """Flags after each example of a command; the last of a repeated flag counts."""
-REPLACED = {"cifar10": "train.zip", "10000": "20", "densenet-bc": "cnn3", "inception": "digits"}
+REPLACED = {"cifar10": "train.zip", "10000": "20", "16": "2", "densenet-bc": "cnn3", "inception": "digits"}
 """Words: data that would be downloaded, and what takes long."""
 LEFT_OUT = {"msn-gan report checkpoints/cifar --as 50k-train,5k-10k-test": "needs the 60,000 images of CIFAR-10"}
 _FIRST = (
