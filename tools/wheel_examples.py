@@ -27,13 +27,13 @@ ADDED = {
     "classify": "--test-data test.zip --batch 8 --dry-run",
     "bench": "--seconds 1 --batch 2 --device cpu",
 }
-"""Flags after each example of a command; the last of a repeated flag counts. 20 steps: all settings of --tune divide them."""
+"""Flags after each example of a command; the last of a repeated flag counts. All settings of --tune divide 20 steps."""
 REPLACED = {"cifar10": "train.zip", "10000": "20", "16": "2", "densenet-bc": "cnn3", "inception": "digits"}
 """Words: data that would be downloaded, and what takes long."""
 LEFT_OUT = {"msn-gan report checkpoints/cifar --as 50k-train,5k-10k-test": "needs the 60,000 images of CIFAR-10"}
 _FIRST = (
     f"train quickstart --preset quickstart {_SMALL} --sample-every 2",
-    f"train cats --preset quickstart --data cats.zip {_SMALL}",
+    f"train cats --preset quickstart --channels 3 --data cats.zip {_SMALL}",
     f"train cifar --preset quickstart --data train.zip --conditional --channels 3 {_SMALL}",
     "sample checkpoints/cats --num 20 --out cats-10k.zip",
     "data stats cats.zip --out cats-32.npz --features digits --resolution 32",
@@ -92,9 +92,9 @@ def check(wheel: Path, folder: Path, packages: str) -> int:
     if missing := set(LEFT_OUT) - set(examples):
         raise SystemExit(f"LEFT_OUT: not an example of --help: {', '.join(missing)}")
     examples = [line for line in examples if line not in LEFT_OUT]
-    comparing = folder / "comparing"
     others = folder / "others"
-    for part in (comparing, others):
+    own = {name: folder / name for name in ("compare", "train")}  # runs of the names that the commands of _FIRST use
+    for part in (others, *own.values()):
         part.mkdir()
         run(python, "-c", _IMAGES, folder=part)
     shutil.copy(ROOT / "examples" / "my_norm.py", others)
@@ -102,7 +102,7 @@ def check(wheel: Path, folder: Path, packages: str) -> int:
         run(*program, *line.split(), folder=others)
     for line in examples:
         words = adapted(line)
-        run(*program, *words, folder=comparing if words[0] == "compare" else others)
+        run(*program, *words, folder=own.get(words[0], others))
     return len(examples)
 
 
