@@ -32,6 +32,10 @@ RECIPES: dict[str, dict[str, Any]] = {
     "gradnorm": {"norm": "sn+gradnorm", "network": "resnet"},
     "gradnorm r1": {"norm": "gradnorm", "r1": 0.1},
     "norm_layers": {"norm": "sn-conv+mean", "norm_layers": (2, 3)},
+    "freeze_d": {"freeze_d": 2, "norm": "sn"},
+    "scheduled": {"schedule_images": 1000, "g_lr_end": 1e-5, "beta2_end": 0.999, "ema_half_life_end": 100.0},
+    "scheduled penalties": {"schedule_images": 1000, "r1": 1.0, "r1_end": 0.1, "beta2_end": 0.99, "norm": "none"},
+    "scheduled augment": {"schedule_images": 1000, "augment": ("cutout",), "augment_p": 0.0, "augment_p_end": 0.3},
     "deterministic": {"deterministic": True, "augment": ("translation",)},
     **{loss: {"loss": loss, "norm": "sn", "channels": 1} for loss in LOSSES},
 }
@@ -45,9 +49,9 @@ def train(config: TrainConfig, runtime: Runtime, steps: int = 2) -> Trainer:
         inputs = trainer.inputs.step_inputs(step, own_latents=not trainer.gan_step.reuses_latents)
         assert all(tensor.device == runtime.device for update in inputs for tensor in update.tensors())
         with DeviceOnly():
-            trainer._set_learning_rates()
+            scheduled = trainer._set_scheduled()
             trainer.gan_step(step, inputs)
-            trainer.ema.update(trainer.generator, config.batch, config.batch)
+            trainer.ema.update(trainer.generator, config.batch, config.batch, scheduled.get("ema_half_life"))
         trainer.step += 1
         trainer.metrics.steps += 1
     return trainer
@@ -79,5 +83,5 @@ def test_a_checkpoint_and_a_line_of_the_log(gpu: Runtime, tiny: Tiny) -> None:
     again.load_state(state)
     for trained in (trainer, again):
         assert {value.device for value in trained.metrics._sums.values()} == {gpu.device}
-        entry = trained.log_entry()[0]
+        entry = trained.log_entry()
         assert math.isfinite(entry["loss_d"])
