@@ -1,5 +1,7 @@
 """Samples on the fake device; latents and labels are drawn on the CPU, and the images returned to it, by design.
 
+Truncated latents are drawn there until all lie within the bounds, which needs their values: they have no test here.
+
 Truncated latents, drawn again until all are within the bounds, need their values; they are on the CPU too.
 """
 
