@@ -25,7 +25,7 @@ from tests.helpers.fake_device import device_only, fake_images
 RUNS: dict[str, dict[str, Any]] = {
     "separate": {"norm": "sn"},
     "joint": {"norm": "bn", "d_batch": "joint"},
-    "conditional": {"network": "resnet", "norm": "none", "conditional": True},
+    "conditional": {"norm": "none", "conditional": True},
     "critic": {"norm": "gradnorm"},
 }
 

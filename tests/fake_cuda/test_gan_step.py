@@ -40,7 +40,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "deterministic": {"deterministic": True, "augment": ("translation",)},
     **{loss: {"loss": loss, "channels": 1} for loss in LOSSES},
 }
-BF16 = ("msn", "resnet", "conditional penalties", "gradnorm r1", "scheduled augment")
+BF16 = ("msn", "conditional", "joint penalties", "gradnorm r1", "scheduled augment")
 CASES = [(recipe, "fp32") for recipe in RECIPES] + [(recipe, "bf16") for recipe in BF16]
 Tiny = Callable[..., TrainConfig]
 
