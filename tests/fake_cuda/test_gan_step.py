@@ -8,10 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from gan.config.train_config import TrainConfig
 from gan.nn.losses import LOSSES
 from gan.runtime import Runtime
+from gan.training.health import variety
 from gan.training.trainer import Trainer
 from tests.helpers.fake_device import device_only, fake_images
 
@@ -86,3 +88,10 @@ def test_a_checkpoint_and_a_line_of_the_log(gpu: Runtime, tiny: Tiny) -> None:
         assert {value.device for value in trained.metrics._sums.values()} == {gpu.device}
         entry = trained.log_entry()
         assert math.isfinite(entry["loss_d"])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_variety_stays_on_the_device(count: int, gpu: Runtime) -> None:
+    images = torch.ones(count, 3, 8, 8, device=gpu.device)
+    with device_only():
+        assert variety(images, images).shape == ()

@@ -11,9 +11,7 @@ from gan.runtime import Runtime
 from tests.helpers.fake_device import device_only
 
 
-@pytest.mark.parametrize(
-    ("model", "norm"), [("cnn3", "msn"), ("cnn3", "bn"), pytest.param("sngan-resnet", "sn", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("model", "norm"), [("cnn3", "msn"), ("cnn3", "bn"), ("sngan-projection", "none")])
 def test_a_workload_stays_on_the_device(model: str, norm: str, gpu: Runtime) -> None:
     workload = Workload(model, norm, 2, replace(gpu, bf16=norm == "bn"))
     with device_only():
