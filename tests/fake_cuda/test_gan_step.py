@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from gan.config.train_config import TrainConfig
+from gan.nn import affine_warp
 from gan.nn.losses import LOSSES
 from gan.runtime import Runtime
 from gan.training.health import variety
@@ -39,6 +40,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "scheduled": {"schedule_images": 1000, "g_lr_end": 1e-5, "beta2_end": 0.999, "ema_half_life_end": 100.0},
     "scheduled penalties": {"schedule_images": 1000, "r1": 1.0, "r1_end": 0.1, "beta2_end": 0.99},
     "scheduled augment": {"schedule_images": 1000, "augment": ("cutout",), "augment_p": 0.0, "augment_p_end": 0.3},
+    "ada": {"augment": ("ada",), "ada_target": 0.6},
+    "r3gan": {"network": "r3gan", "g_width": 8, "d_width": 8, "norm": "msn", "r1": 0.1, "augment": ("ada-r3gan",)},
     "deterministic": {"deterministic": True, "augment": ("translation",)},
     **{loss: {"loss": loss, "channels": 1} for loss in LOSSES},
 }
@@ -47,9 +50,20 @@ CASES = [(recipe, "fp32") for recipe in RECIPES] + [(recipe, "bf16") for recipe 
 Tiny = Callable[..., TrainConfig]
 
 
+@pytest.fixture(autouse=True)
+def _filters_of_ada() -> Iterator[None]:
+    """Fake tensors must not outlive their mode, in the cache of filters."""
+    affine_warp._filters.cache_clear()
+    with torch.backends.cudnn.flags(enabled=False):  # cuDNN's grid sampler has no fake implementation
+        yield
+    affine_warp._filters.cache_clear()
+
+
 def train(config: TrainConfig, runtime: Runtime) -> Trainer:
     """Train on the device alone. Each step is called directly: a CUDA graph would need a driver."""
     trainer = Trainer(config, runtime, fake_images(channels=config.channels))
+    for side in [config.resolution] if {"ada", "ada-r3gan"} & {*config.augment} else []:
+        affine_warp._filters(side, torch.float32, runtime.device)  # from the host in the first step, then kept
     for step in range(config.steps):
         inputs = trainer.inputs.step_inputs(step, own_latents=not trainer.gan_step.reuses_latents)
         assert all(tensor.device == runtime.device for update in inputs for tensor in update.tensors())
