@@ -9,22 +9,21 @@ from tests.documentation.pages import Block
 from tests.documentation.shell import Command
 
 # The one way in which commands are shortened: these flags follow those of the page, and the last value of a flag holds.
-_NETWORK = "--steps 2 --batch 8 --g-width 4 --d-width 4 --latent-dim 8 --checkpoint-every 2 --sample-every 2 --n-dis 1"
+_NETWORK = "--steps 2 --batch 8 --g-width 4 --d-width 4 --latent-dim 8 --checkpoint-every 2 --sample-every 1"
 _SCORES = "--report-every 2 --report-num 30 --precision fp32"
 SHORT = {
     "train": f"{_NETWORK} {_SCORES}",
     "compare": f"{_NETWORK} {_SCORES} --seeds 1",
-    "classify": "--epochs 1 --seeds 1 --limit 60 --batch 20 --precision fp32",
+    "classify": "--epochs 1 --seeds 1 --limit 20 --batch 10 --precision fp32",
     "report": "--num 30",
     "bench": "--rounds 1 --batch 2 --no-memory",
 }
 # As above, but only for commands that have the flag: others refuse it, or do something else with it.
 SHORT_IF_GIVEN = {
-    "compare": {"--tune": "2", "--then": "1", "--jobs": "2"},
+    "compare": {"--tune": "2", "--then": "1", "--jobs": "2", "--only": "--seeds 2"},
     "train": {"--schedule-images": "16", "--dynamics": "1"},
     "classify": {"--dynamics": "1"},
     "sample": {"--num": "9"},
-    "export": {"--int8": "--num 30"},
     "bench": {"--onnx": "--runs 10"},
 }
 
@@ -42,6 +41,10 @@ NOT_RUN = {
     "msn-gan compare tuned --preset msn-dcgan": "trains on CIFAR-10 in processes that would download it",
     "msn-gan bench --models densenet-bc": "a DenseNet takes minutes on a CPU; tests/bench/ runs smaller networks",
     "msn-gan bench --models best,sngan-resnet": "15 norms of two full ResNets take minutes on a CPU",
+    "msn-gan classify resnet18": "two minutes on a CPU, over the digits' 360 test images; README.md runs a resnet18",
+    "msn-gan classify densenet-bc": "two minutes on a CPU; tests/experiments/classify/ trains one on few images",
+    "msn-gan train cats --norm soft": "tests/test_example_package.py installs the package of the norm, and trains",
+    "msn-gan compare cats-norms": "needs the package of the norm, as above",
     "python benchmarks/": "a measurement of minutes to hours; tests/benchmarks/ runs the scripts on small sizes",
 }
 
@@ -56,12 +59,10 @@ NO_CODE = {
 # Commands that use the name of a run which the page has already used for another one: that one is removed before.
 OTHER_RUN = {
     "msn-gan train cats --preset msn-dcgan --norm msn --data cats.zip",
-    "msn-gan classify mine",
-    "msn-gan compare mine --norms",
     "msn-gan train soft --norm my_norm.py:soft --config",
 }
 
-# What a page takes for granted, made by commands before its own, which are shortened like them.
+# What a page takes for granted, made by commands of msn-gan, shortened like the others, and by cp.
 BEFORE = {
     "README.md": ["train --preset quickstart", "train cifar --data cifar10 --conditional"],
     "docs/recipes.md": ["train faces --data theirs"],
@@ -70,7 +71,8 @@ BEFORE = {
         "classify features --model vgg7 --data cifar10-train.zip --test-data cifar10-test.zip --norms bn --lr 0.1"
     ],
     "docs/results/cifar10.md": [
-        "classify vgg --model vgg7 --data cifar10-train.zip --test-data cifar10-test.zip --norms bn --lr 0.1"
+        "classify vgg --model vgg7 --data cifar10-train.zip --test-data cifar10-test.zip --norms bn --lr 0.1",
+        "cp checkpoints/vgg/bn-lr0.1-seed0/classifier.pt vgg7.pt",
     ],
 }
 
