@@ -25,19 +25,22 @@ READ = 1.0
 """Every number that is read from a tensor."""
 
 _aten = torch.ops.aten
+_READS = (_aten._local_scalar_dense.default, _aten.item.default)  # the latter in inference mode
+# Steps of optimizers, in place. They have no implementation for fake tensors.
+_FUSED = (_aten._fused_adam_.default, _aten._fused_adam_.tensor_lr, _aten._fused_sgd_.default)
 
 
 class _Values(TorchDispatchMode):
     """What fake tensors cannot do for want of values: a number that is read is 1, and every position is nonzero."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is _aten._local_scalar_dense.default:
+        if func in _READS:
             return READ if args[0].is_floating_point() else args[0].dtype == torch.bool or int(READ)
         if func is _aten.nonzero.default:
             return torch.empty(args[0].numel(), args[0].dim(), dtype=torch.int64, device=args[0].device)
         if func is _aten._pin_memory.default:  # which needs a driver
             return args[0].clone()
-        if func is _aten._fused_adam_.tensor_lr:  # it has no implementation for fake tensors
+        if func in _FUSED:
             devices = {value.device for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)}
             if len(devices) > 1:
                 raise RuntimeError(f"{func}: tensors on {devices}")
@@ -63,7 +66,7 @@ class DeviceOnly(TorchDispatchMode):
     """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is _aten._local_scalar_dense.default:
+        if func in _READS:
             raise HostTensorError(f"a number is read from a tensor {tuple(args[0].shape)}")
         result = func(*args, **(kwargs or {}))
         for value in tree_leaves((args, kwargs, result)):
@@ -94,8 +97,9 @@ def fake_cuda() -> Iterator[torch.device]:
         patch.setattr(torch.autograd, "backward", python_autograd.backward)
         patch.setattr(torch.autograd, "grad", python_autograd.grad)
         patch.setattr(nn.Module, "_apply", _move)
-        patch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)  # autocast asks it
         patch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+        patch.setattr(torch.cuda, "synchronize", lambda device=None: None)
+        patch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)  # autocast asks it
         patch.setattr(torch.cuda, "mem_get_info", lambda device=None: (64 * 10**9, 64 * 10**9))
         yield CUDA
 
