@@ -22,8 +22,8 @@ SETTINGS = {
 
 @pytest.mark.parametrize(
     ("model", "resident"),
-    [("cnn3", True), ("cnn3", False), ("vgg7", False), ("resnet18", True)]
-    + [pytest.param("densenet-bc", True, marks=pytest.mark.slow)],
+    [("cnn3", True), ("cnn3", False)]
+    + [pytest.param(model, True, marks=pytest.mark.slow) for model in ("vgg7", "resnet18", "densenet-bc")],
 )
 def test_an_epoch(model: str, resident: bool, gpu: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     if not resident:

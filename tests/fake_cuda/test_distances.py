@@ -40,7 +40,9 @@ def test_precision_and_recall(features: tuple[Tensor, Tensor], gpu: Runtime) -> 
 @pytest.mark.parametrize("subsets", [2, 100], ids=["subsets", "all pairs"])
 def test_kid(subsets: int, gpu: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """From arrays, whose values a fake tensor does not get."""
-    monkeypatch.setattr(torch, "from_numpy", lambda array: torch.zeros(array.shape, dtype=getattr(torch, array.dtype.name)))
+    monkeypatch.setattr(
+        torch, "from_numpy", lambda array: torch.zeros(array.shape, dtype=getattr(torch, array.dtype.name))
+    )
     real, generated = (np.zeros((count, 4), np.float32) for count in (50, 40))
     mean, deviation = kid.kernel_distance(real, generated, subsets, 20, device=gpu.device)
     assert (mean, deviation) == (1, 0)  # of the number that every read returns

@@ -1,4 +1,4 @@
-"""Samples of training dynamics on the fake device, up to the numbers that are read from it.
+"""Samples of training dynamics on the fake device.
 
 `activation_drift` selects the channels that vary, on the CPU by design and by their values, so it has none here.
 """
@@ -39,9 +39,9 @@ def test_a_sample_of_a_discriminator(recipe: str, gpu: Runtime, tiny: Callable[.
     classes = 3 if config.conditional else 0
     generator, discriminator = (gpu.place(build(config, classes)) for build in (build_generator, build_discriminator))
     probe = DiscriminatorProbe(config, fake_images(), classes, generator, gpu.device)
-    sample = DynamicsMeter(discriminator, probe, {}).sample(full=True)
+    sample = DynamicsMeter(discriminator, probe, {}).sample(full=False)
     assert sample["loss"] == 1  # the number that every read returns
-    assert sample["layers"] and sample["spectra"]
+    assert sample["layers"]
 
 
 def test_a_sample_of_a_classifier(gpu: Runtime) -> None:

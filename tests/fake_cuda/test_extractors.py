@@ -40,7 +40,7 @@ def features(extractor: BatchedExtractor, size: int, dimension: int) -> None:
     assert found.shape == (6, dimension)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float32, marks=pytest.mark.slow)])
 def test_inception(dtype: torch.dtype, gpu: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nn.Module, "load_state_dict", lambda module, state: None)
     monkeypatch.setattr(pytorch_fid.inception, "load_state_dict_from_url", lambda *args, **options: {})
@@ -63,7 +63,7 @@ def test_digits(gpu: Runtime) -> None:
     features(prepared(DigitsExtractor, gpu, _network=network), 32, 64)
 
 
-@pytest.mark.parametrize("model", ["cnn3", "vgg7", "resnet18"])
+@pytest.mark.parametrize("model", ["cnn3", "vgg7"])
 def test_a_classifier(model: str, gpu: Runtime) -> None:
     network = build_classifier(model, "msn", resolution=32, channels=3, classes=3, seed=0).to(gpu.device).eval()
     features(prepared(ClassifierExtractor, gpu, _network=network.requires_grad_(False)), 48, network.dimension)

@@ -106,6 +106,8 @@ def test_the_backward_pass_is_that_of_torch(
             monkeypatch.setattr(torch.autograd, "grad", python_autograd.grad)
         trainer = Trainer(config, runtime, image_set())
         trainer.train_step()
-        states.append([weight.grad for network in (trainer.generator, trainer.discriminator) for weight in network.parameters()])
+        states.append(
+            [weight.grad for network in (trainer.generator, trainer.discriminator) for weight in network.parameters()]
+        )
     for own, torchs in zip(*states, strict=True):
         torch.testing.assert_close(own, torchs, rtol=1e-4, atol=1e-7)

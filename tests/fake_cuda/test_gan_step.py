@@ -23,7 +23,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "n_dis": {"n_dis": 3, "decay": "linear", "norm": "sn", "loss": "lsgan"},
     "accumulate": {"accumulate": 2, "loss": "relativistic", "d_batch": "joint"},
     "conditional": {"network": "resnet", "conditional": True, "d_batch": "joint", "precision": "bf16"},
-    "conditional penalties": {"conditional": True, "r1": 0.1, "r2": 0.1, "norm": "ln"},
+    "conditional penalties": {"conditional": True, "r2": 0.1, "norm": "ln"},
     "penalty_every": {"r1": 0.1, "norm": "none", "penalty_every": 2, "precision": "bf16"},
     "joint penalties": {"d_batch": "joint", "r1": 0.1, "r2": 0.1, "norm": "sn", "loss": "relativistic"},
     "gradient penalty": {"loss": "wgan", "gradient_penalty": 10.0, "norm": "in"},

@@ -6,6 +6,7 @@ it would on a GPU, so a tensor that was made on the CPU by mistake is found on a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -93,7 +94,15 @@ def _move(network: nn.Module, convert: Callable[[Tensor], Tensor], recurse: bool
 @contextmanager
 def fake_cuda() -> Iterator[torch.device]:
     """Within the block all new tensors are fake, and the device in its value works as a GPU with 64 GB of memory."""
-    with pytest.MonkeyPatch.context() as patch, _FakeMode(allow_fallback_kernels=False), _Values():
+    if torch.cuda.is_available():
+        pytest.skip("torch would use the GPU of this machine")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        warnings.catch_warnings(),
+        _FakeMode(allow_fallback_kernels=False),
+        _Values(),
+    ):
+        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # by deep copies
         patch.setattr(torch.autograd, "backward", python_autograd.backward)
         patch.setattr(torch.autograd, "grad", python_autograd.grad)
         patch.setattr(nn.Module, "_apply", _move)
