@@ -30,6 +30,8 @@ class SharedSettings(TypedDict, total=False):
     augment: Sequence[str] | None
     augment_p: float | None
     augment_p_end: float | None
+    ada_target: float | None
+    ada_images: int | None
     skip_bad_images: bool | None
     network: str | None
     latent_dim: int | None

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
-from gan import __version__
+from gan.cli.version import version_options
 from gan.config import plugins
 from gan.config.choices import DEVICES
 from gan.distributed import process_group
@@ -175,11 +175,13 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="msn-gan")
+@version_options
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
-def main(ctx: click.Context, debug: bool) -> None:
+def main(ctx: click.Context, debug: bool, verbose: bool) -> None:
     """Train GANs with spectral and mean spectral normalization, sample from them, and compare normalizations."""
+    if verbose:
+        raise UsageError("--verbose: is for --version; leave it out")
     if ctx.invoked_subcommand not in OVER_RANKS and process_group.launched_ranks() > 1:
         raise UsageError(
             f"{ctx.invoked_subcommand}: runs in one process; torchrun is for {', '.join(sorted(OVER_RANKS))}"

@@ -30,7 +30,7 @@ LOSSES = Registry(
 )
 AUGMENTATIONS = Registry(
     "--augment",
-    ("color", "translation", "cutout"),
+    ("color", "translation", "cutout", "ada", "ada-r3gan"),
     table="gan.nn.diff_augment:AUGMENTATIONS",
     group="msn_gan.augmentations",
     adapt="gan.nn.diff_augment:own_augmentation",

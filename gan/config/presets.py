@@ -98,6 +98,9 @@ _R3GAN = TrainConfig(
     beta2_end=0.99,
     ema_half_life=0.0,
     ema_half_life_end=5e6,
+    augment=("ada-r3gan",),
+    augment_p=0.0,
+    augment_p_end=0.55,
     schedule_images=20_000_000,
     sample_every=500,
     checkpoint_every=1000,
@@ -114,6 +117,7 @@ _R3GAN_64 = dataclasses.replace(
     r2=2.0,
     r2_end=0.2,
     ema_half_life_end=5e5,
+    augment_p_end=0.3,
 )
 
 

@@ -35,6 +35,13 @@ class TrainConfig(Config):
     )
     augment_p: float = config_field(1.0, "probability with which each augmentation is applied to an image", low=0)
     augment_p_end: float | None = _end("augment_p")
+    ada_target: float | None = config_field(
+        None,
+        "adapt the probability of the augmentations, from 0, so that the mean sign of D's real logits, or of their "
+        "difference to fake ones, is this (0.6 is usual)",
+        low=0,
+    )
+    ada_images: int = config_field(500_000, "real images in which --ada-target can raise p from 0 to 1", low=1)
     skip_bad_images: bool = config_field(False, "skip images that cannot be read", free=True)
 
     network: str = config_field("dcgan", "architecture of the generator and discriminator", choices=NETWORKS)
@@ -143,7 +150,12 @@ class TrainConfig(Config):
             if value is not None and value > 1:
                 problems.append(f"{flag_name(name)} {value}: is a probability, at most 1")
         if self.gates_augmentations() and not self.augment:
-            problems.append("--augment-p and --augment-p-end need --augment")
+            problems.append("--augment-p, --augment-p-end and --ada-target need --augment")
+        if self.ada_target is not None:
+            if self.ada_target > 1:
+                problems.append(f"--ada-target {self.ada_target}: is a mean of signs, at most 1")
+            if self.augment_p != 1 or self.augment_p_end is not None:
+                problems.append("--ada-target: decides --augment-p; leave out that and --augment-p-end")
         ends = [flag_name(f"{name}_end") for name in SCHEDULED if getattr(self, f"{name}_end") is not None]
         if ends and self.schedule_images is None:
             problems.append(f"{', '.join(ends)}: needs --schedule-images N, the number of images to reach it")
@@ -168,7 +180,7 @@ class TrainConfig(Config):
 
     def gates_augmentations(self) -> bool:
         """Whether an augmentation may be left out for an image."""
-        return self.augment_p != 1 or self.augment_p_end is not None
+        return self.augment_p != 1 or self.augment_p_end is not None or self.ada_target is not None
 
     def own_code(self) -> list[OwnCode]:
         """See `Config.own_code`; the feature extractor counts only if the run is scored."""

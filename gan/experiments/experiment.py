@@ -23,6 +23,7 @@ from gan.runtime import Runtime
 from gan.utils.counted import counted
 from gan.utils.files import prepare_folder, write_json
 from gan.utils.progress import say, working
+from gan.utils.written_by import does_not_fit
 
 PlanT = TypeVar("PlanT", bound=Plan)
 TrainingT = TypeVar("TrainingT", bound=Training)
@@ -68,8 +69,7 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
         if not path.exists() and not any(item.name[0] != "." for item in self.folder.glob("*")):
             return None
         try:
-            content = json.loads(path.read_text())
-            kind = content.get("kind", "train")
+            kind = (content := json.loads(path.read_text())).get("kind", "train")
         except (OSError, ValueError, AttributeError) as error:
             raise UserError(f"{path}: cannot be read ({error}); choose another name, or remove the folder") from error
         if kind != self.command:
@@ -78,7 +78,7 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
             plugins.require_unchanged(content.get("plugins"), {}, path)  # its form
             return {**content, "config": self._parse_plan(content["config"])}
         except (KeyError, TypeError, AttributeError, UsageError) as error:
-            raise UserError(f"{path}: does not fit this version of msn-gan ({error}); choose another name") from error
+            raise does_not_fit(path, error, content, "choose another name") from error
 
     def _set_plan(self, requested: PlanT, runtime: Runtime) -> None:
         """Set `requested`, and `plan`, which has the existing trainings of the run too.
@@ -145,8 +145,8 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
 
     def command_words(self, flags: list[str]) -> list[str]:
         """The command that resumes the run, as words after the program's name, with these flags."""
-        words = [self.command, self.run.name, *plugins.flag_words(self.plan.own_code())]
-        return [*words, *location_flags(self.run.root, self._device), *flags]
+        own_code, location = plugins.flag_words(self.plan.own_code()), location_flags(self.run.root, self._device)
+        return [self.command, self.run.name, *own_code, *location, *flags]
 
     def locked(self, training: TrainingT) -> AbstractContextManager[None]:
         """Lock one training of several; that of `--only` is locked already."""

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import UserError
+from gan.runs.listing import read_object
 from gan.runtime import Runtime
 from gan.utils.counted import counted
 from gan.utils.environment import hardware_info, program_versions
 from gan.utils.files import write_json
+from gan.utils.written_by import written_by
 
 RESULT = "result.json"
 REMEDY = "remove this folder to train it again"
@@ -45,7 +47,16 @@ def refuse_damaged(folder: Path, file: str = "files") -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise UserError(f"{folder}: damaged {file} ({type(error).__name__}: {error}); {REMEDY}") from error
+        raise UserError(
+            f"{folder}: damaged {file} ({type(error).__name__}: {error}; {_written_by(folder)}); {REMEDY}"
+        ) from error
+
+
+def _written_by(folder: Path) -> str:
+    """The version that wrote the files of a training; in `classify`, config.json is that of the experiment."""
+    paths = (folder / RESULT, folder / "config.json", folder.parent / "config.json")
+    contents = [read_object(path) for path in paths]
+    return written_by(next((content for content in contents if "versions" in content), {}))
 
 
 def provenance_warnings(done: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from gan import __version__
 from gan.errors import UserError
 from gan.utils.environment import package_versions
 
@@ -123,7 +124,8 @@ def protocol_differences(first: Protocol, second: Protocol, fields: tuple[str, .
         if a is not None and b is not None and a != b:
             label = _LABELS.get(name) or name.replace("_", " ").removesuffix("s") + "s"
             a, b = (value[:12] if len(value) == 64 else value for value in (str(a), str(b)))  # hashes by their start
-            differences.append(f"{label}: {a} and {b}")
+            programs = [protocol.versions.get("msn-gan") for protocol in (first, second)] if name == "engine" else []
+            differences.append(f"{label}: {a} and {b}" + _programs(programs))
     return differences
 
 
@@ -137,5 +139,10 @@ def require_same_protocol(
 
 
 def feature_versions() -> dict[str, str]:
-    """Versions of the packages that features depend on."""
-    return package_versions("torch", "torchvision", "pytorch-fid")
+    """Versions of the program and of the packages that features depend on."""
+    return {"msn-gan": __version__, **package_versions("torch", "torchvision", "pytorch-fid")}
+
+
+def _programs(versions: list[str | None]) -> str:
+    """The versions of the program in words, if they differ: ` (msn-gan 0.3.0 and 0.1.0)`."""
+    return f" (msn-gan {' and '.join(version or 'unknown' for version in versions)})" if len(set(versions)) > 1 else ""

@@ -18,13 +18,15 @@ from gan.errors import UserError
 from gan.metrics.extractor import Extractor
 from gan.metrics.frechet import covariance_factor
 from gan.metrics.precision_recall import DENSITY_NEIGHBOURS, NEIGHBOURS, nearest_distances
-from gan.metrics.protocol import FEATURE_FIELDS, Protocol, require_same_protocol
+from gan.metrics.protocol import FEATURE_FIELDS, Protocol, feature_versions, require_same_protocol
 from gan.utils import files
 from gan.utils.counted import counted
 from gan.utils.files import atomic_write
 from gan.utils.progress import warn
+from gan.utils.written_by import written_by
 
 _RECORD = "msn_gan"  # our own entry of the npz
+_REMEDY = "compute them again with `msn-gan data stats`"
 _ASYMMETRY = 1e-6  # relative to the largest entry; tolerance for statistics saved as float32
 
 
@@ -83,6 +85,7 @@ def save_statistics(path: Path, reference: Reference) -> None:
     """Write a reference atomically as npz: `mu` and `sigma`, which pytorch-fid reads, `n`, and our own record."""
     record = {name: getattr(reference, name) for name in ("name", "content", "split", "resolution")}
     record["protocol"] = reference.protocol.to_json() if reference.protocol else None
+    record["versions"] = feature_versions()
     entries: dict[str, Any] = {"mu": reference.mean, "sigma": reference.covariance, _RECORD: json.dumps(record)}
     if reference.count is not None:
         entries["n"] = reference.count
@@ -96,6 +99,7 @@ def load_statistics(path: Path) -> Reference:
     Raises:
         UserError: it is not such a file, or its values cannot be a mean and a covariance.
     """
+    record: dict[str, Any] = {}
     try:
         content = path.read_bytes()
         with np.load(path, allow_pickle=False) as entries:
@@ -111,7 +115,8 @@ def load_statistics(path: Path) -> Reference:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: not reference statistics, or damaged ({error})") from error
+        program, remedy = (f"; {written_by(record)}", f"; {_REMEDY}") if record else ("", "")
+        raise UserError(f"{path}: not reference statistics, or damaged ({error}{program}){remedy}") from error
     if problem := _problem(mean, covariance, count):
         raise UserError(f"{path}: {problem}")
     return Reference(

@@ -22,6 +22,7 @@ from gan.models.norms import create_norm
 from gan.models.resnet_classifier import ResNet18
 from gan.norm import Norm, compose
 from gan.utils.random_streams import WEIGHTS, random_stream, seeded_globally
+from gan.utils.written_by import does_not_fit
 
 CLASSIFIER_KIND = "classifier"
 CNN3_SLOPE = 0.1  # negative slope of its LeakyReLU
@@ -187,7 +188,7 @@ def classifier_from_state(state: Mapping[str, Any], where: object) -> Classifier
         network.load_state_dict(state["weights"])
     except (KeyError, TypeError, AttributeError, RuntimeError, UsageError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{where}: does not fit this version of msn-gan, or is damaged ({reason})") from error
+        raise does_not_fit(where, reason, state, "train the classifier again") from error
     return network.eval()
 
 

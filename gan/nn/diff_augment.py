@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan.nn.ada import UNIFORMS, ada, ada_r3gan
+
 Augmentation = tuple[Callable[..., Tensor], int]
 """A function of images (N, C, H, W) and uniform numbers (N, K) in [0, 1), and K."""
 
@@ -48,6 +50,8 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "color": (color, 3),
     "translation": (translation, 2),
     "cutout": (cutout, 2),
+    "ada": (ada, UNIFORMS),
+    "ada-r3gan": (ada_r3gan, UNIFORMS),
 }
 
 

@@ -3,13 +3,14 @@
 A file is the output of `torch.save`, followed by a line with its SHA-256. torch ignores that line, so any program can
 open a checkpoint with `torch.load(path, weights_only=True)`.
 
-It contains a dict with `schema` (the version) and `kind`. A checkpoint of kind `gan` is the result of
-`gan.training.trainer.Trainer.state`. One of kind `classifier` (`gan.models.classifiers.classifier_state`) has `model`
-(a name in CLASSIFIERS), `norm` (a name in NORMS), `classes` (a list of names), `channels` (1 or 3), `resolution`
-(pixels) and `weights` (the network's state dict); its inputs are in [-1, 1]. Further entries are allowed: `classify`
-adds `training`, the provenance of the network, with its test accuracy in `quality`. During training it keeps
-checkpoints of kind `classifier-training` (`gan.experiments.classify.trainer`). If a network or its training needs the
-user's own code, `plugins` describes the sources (`gan.config.plugins`); it is never imported because of that entry.
+It contains a dict with `schema` (the version of this format), `program` (`msn-gan` and its version) and `kind`. A
+checkpoint of kind `gan` is the result of `gan.training.trainer.Trainer.state`. One of kind `classifier`
+(`gan.models.classifiers.classifier_state`) has `model` (a name in CLASSIFIERS), `norm` (a name in NORMS), `classes` (a
+list of names), `channels` (1 or 3), `resolution` (pixels) and `weights` (the network's state dict); its inputs are in
+[-1, 1]. Further entries are allowed: `classify` adds `training`, the provenance of the network, with its test accuracy
+in `quality`. During training it keeps checkpoints of kind `classifier-training`
+(`gan.experiments.classify.trainer`). If a network or its training needs the user's own code, `plugins` describes the
+sources (`gan.config.plugins`); it is never imported because of that entry.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from gan import __version__
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError, UserError
 from gan.runs.checkpoint_names import checkpoint_path as checkpoint_path
@@ -29,6 +31,7 @@ from gan.runs.checkpoint_names import list_checkpoints as list_checkpoints
 from gan.utils.counted import counted
 from gan.utils.files import atomic_write
 from gan.utils.progress import warn, working
+from gan.utils.written_by import PROGRAM_KEY, does_not_fit, written_by
 
 CLASSIFIER_FILE = "classifier.pt"  # in the folder of each training of `classify`
 SCHEMA = 1
@@ -45,18 +48,22 @@ class CheckpointFile(NamedTuple):
     """Of the whole file, hex."""
 
 
+class NewerSchemaError(UserError):
+    """A checkpoint has a format that this version does not know. It is intact, unlike other files that are refused."""
+
+
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint atomically: to a temporary file beside it, flushed to the disk, then renamed.
 
     Args:
         path: final path; an existing file there is replaced only by the complete new one.
-        state: tensors, numbers, strings and containers of them; `schema` is added.
+        state: tensors, numbers, strings and containers of them; `schema` and `program` are added.
 
     Raises:
         UserError: the file cannot be written, for example because the disk is full. No partial file is left.
     """
     buffer = io.BytesIO()
-    torch.save({"schema": SCHEMA, **state}, buffer)
+    torch.save({"schema": SCHEMA, PROGRAM_KEY: f"msn-gan {__version__}", **state}, buffer)
     body = buffer.getbuffer()
     footer = _footer(hashlib.sha256(body).hexdigest())
     try:
@@ -112,7 +119,10 @@ def _read_checkpoint(path: Path) -> CheckpointFile:
     if not isinstance(schema, int):
         raise UserError(f"{path}: is not an msn-gan checkpoint (it has no schema version)")
     if schema > SCHEMA:
-        raise UserError(f"{path}: was written by a newer msn-gan (schema {schema}, this one reads {SCHEMA}); upgrade")
+        raise NewerSchemaError(
+            f"{path}: has the newer schema {schema}, this version reads up to {SCHEMA} ({written_by(state)}); "
+            "upgrade msn-gan"
+        )
     sha256.update(footer)
     return CheckpointFile(path, state, sha256.hexdigest())
 
@@ -121,12 +131,15 @@ def newest_checkpoint(folder: Path) -> CheckpointFile | None:
     """Read the newest valid checkpoint of a run, skipping invalid ones with a message; None if there is none.
 
     Raises:
+        NewerSchemaError: a newer version of the program went on with the run; its progress is not to be trained again.
         UserError: there are checkpoints, but none is valid.
     """
     paths = list_checkpoints(folder)
     for path in reversed(paths):
         try:
             return read_checkpoint(path)
+        except NewerSchemaError:
+            raise
         except UserError as error:
             warn(f"{error}; falling back to the previous one")
     if paths:
@@ -148,7 +161,8 @@ def restore_weights(network: nn.Module, state: dict[str, Any], entry: str, path:
     try:
         network.load_state_dict(state[entry])
     except (RuntimeError, KeyError) as error:
-        raise UserError(f"{path}: the weights do not fit the config ({str(error).splitlines()[0]})") from error
+        reason = f"the weights do not fit the config: {str(error).splitlines()[0]}"
+        raise does_not_fit(path, reason, state, "train again under another name") from error
 
 
 def set_aside_later(folder: Path, step: int) -> None:
@@ -199,4 +213,4 @@ def train_config_of(state: dict[str, Any], path: Path) -> TrainConfig:
     try:
         return TrainConfig.from_dict(state["config"])
     except (KeyError, UsageError) as error:
-        raise UserError(f"{path}: the config does not fit this version of msn-gan: {error}") from error
+        raise does_not_fit(path, f"its config: {error}", state, "train again under another name") from error

@@ -9,8 +9,10 @@ from gan.data.image_set import ImageSet
 from gan.errors import UsageError, UserError
 from gan.runs import checkpoint
 from gan.runs.checkpoint import train_config_of
+from gan.runs.listing import read_object
 from gan.runs.log import LOG, read_log
 from gan.runs.run_dir import RunDirectory
+from gan.utils.written_by import does_not_fit
 
 
 def image_set_record(images: ImageSet) -> dict[str, Any]:
@@ -62,7 +64,9 @@ def load_resumed(run: RunDirectory) -> tuple[TrainConfig, dict[str, Any] | None]
         return train_config_of(newest.state, newest.path), newest.state
     try:
         config = _written_config(run)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, UsageError) as error:
+        raise does_not_fit(run.config_path, error, read_object(run.config_path), "remove the folder") from error
+    except (OSError, ValueError) as error:
         raise UserError(f"{run.config_path}: cannot be read ({error}); remove the folder and start again") from error
     require_no_lost_checkpoints(run, config)
     return config, None

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import torch
 
-from gan.config.choices import NORMS
 from gan.config.train_config import TrainConfig
 from gan.runtime import Runtime
 from gan.training.step_inputs import StepInputs
@@ -35,10 +34,8 @@ def why_not_captured(config: TrainConfig, ranks: int = 1) -> str | None:
         return "several ranks exchange sums within a step"
     if config.deterministic:
         return "--deterministic chooses its kernels at each call"
-    if config.penalties():
-        return "--r1, --r2 and --gradient-penalty differentiate twice"
-    if NORMS.load(config.norm).critic is not None:
-        return f"--norm {config.norm} differentiates twice"
+    if config.penalties() and config.penalty_every > 1:
+        return f"--penalty-every {config.penalty_every} makes steps differ"
     return None
 
 

@@ -19,6 +19,7 @@ from gan.nn.diff_augment import apply_augmentations
 from gan.nn.losses import squared_gradient, unit_gradient
 from gan.norm import power_iterate
 from gan.runtime import Runtime
+from gan.training.ada_control import adaptive_probability
 from gan.training.health import gradient_norm, require_finite, variety
 from gan.training.meters import MetricMeans
 from gan.training.optimizers import frozen
@@ -26,6 +27,8 @@ from gan.training.step_inputs import ImagesAndLabels, InputSampler, StepInputs
 
 # Losses whose generator step can reuse the fake batch that D was just updated on, as DCGAN does.
 _REUSE_FAKE = ("logistic", "hinge")
+# Losses of which the sign of a logit alone says nothing.
+_WITHOUT_BOUNDARY = ("relativistic", "wgan", "lsgan")
 
 
 class GANStep:
@@ -67,6 +70,10 @@ class GANStep:
             if name in self._values
         }
         self._values |= self._scheduled
+        self.adaptive = adaptive_probability(config, runtime.device)
+        """Decides the probability of the augmentations, with --ada-target."""
+        if self.adaptive:
+            self._values["augment_p"] = self.adaptive.p
         self.reuses_latents = config.n_dis == 1 and config.loss in _REUSE_FAKE
         # With accumulation, the graph of the whole fake batch would have to stay in memory.
         self._reuses_fake = self.reuses_latents and config.accumulate == 1
@@ -127,6 +134,8 @@ class GANStep:
                 d_fake=fake_logits.mean(),
                 d_accuracy=(real_logits > fake_logits).float().mean(),
             )
+            if self.adaptive:
+                self.adaptive.update(real_logits, fake_logits if config.loss in _WITHOUT_BOUNDARY else None)
             if "r1" in weights:
                 loss = loss + weights["r1"] / 2 * squared_gradient(real_logits, x[0])
             if "r2" in weights:

@@ -16,7 +16,7 @@ from gan.config.train_config import TrainConfig
 from gan.data.image_set import ImageSet
 from gan.distributed import data_parallel
 from gan.distributed.sync_batch_norm import synchronize_batch_statistics
-from gan.errors import UsageError, UserError
+from gan.errors import UsageError
 from gan.models import build_discriminator, build_generator
 from gan.models.freezing import freeze_blocks
 from gan.norm import sigmas
@@ -31,6 +31,7 @@ from gan.training.schedules import Schedules
 from gan.training.step_inputs import InputSampler
 from gan.utils import environment
 from gan.utils.progress import warn
+from gan.utils.written_by import does_not_fit
 
 
 class Trainer:
@@ -134,13 +135,15 @@ class Trainer:
         return means
 
     def log_entry(self) -> dict[str, Any]:
-        """One line of the log: means since the last one, scheduled values of the last step, all σ, health flags."""
+        """One line of the log: means since the last one, scheduled or adapted values, all σ, health flags."""
         means = self._metric_means()
         for name in self.health.update(self.metrics.steps, means["d_accuracy"], means["variety"]):
             warn(f"step {self.step}: {name}: {FLAG_MEANINGS[name]}")
         self.metrics.clear()
         (images, seconds), self._last_logged = self._last_logged, (self.images_seen, self.seconds)
         last = self.schedules.at((self.step - 1) * self.config.n_dis * self.config.batch)
+        if self.gan_step.adaptive:
+            last["augment_p"] = self.gan_step.adaptive.p.item()
         return {
             "step": self.step,
             "images": self.images_seen,
@@ -186,11 +189,12 @@ class Trainer:
             "threads": torch.get_num_threads(),
             "health": self.health.state(),
             "noted": self.metrics.state(),
+            **({"adaptive": self.gan_step.adaptive.state_dict()} if self.gan_step.adaptive else {}),
             **file_entry(self.plugins),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint of the same run; a UserError if it is of other networks."""
+        """Continue from a checkpoint of the same run; a UserError if it is of other networks or another version."""
         try:
             self.generator.load_state_dict(state["generator"])
             self.discriminator.load_state_dict(state["discriminator"])
@@ -202,7 +206,10 @@ class Trainer:
             self.step, self.seconds = state["step"], state["seconds"]
             self._last_logged = (self.images_seen, self.seconds)
             self.metrics.load_state(state["noted"])
+            if self.gan_step.adaptive:
+                self.gan_step.adaptive.load_state_dict(state["adaptive"])
             torch.set_rng_state(state["rng"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"the checkpoint was written by a run of other networks ({reason})") from error
+            reason = f"it is of other networks, or their state has changed: {reason}"
+            raise does_not_fit("the checkpoint", reason, state, "train again under another name") from error

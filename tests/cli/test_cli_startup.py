@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import startup
 
+from gan import __version__
 from gan.cli import app, main
 from gan.config.choices import NORMS
 from gan.config.presets import PRESETS
@@ -66,6 +67,23 @@ def test_a_signal_while_torch_is_imported(
 
     monkeypatch.setattr("gan.training.train.train_run", run)
     assert call("train") == (code, f"msn-gan: {message}\n")
+
+
+@pytest.mark.parametrize("words", [("--version", "--verbose"), ("-v", "--version")])
+def test_the_verbose_version(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(list(words))
+    output = capsys.readouterr().out
+    assert not end.value.code and output.startswith(f"msn-gan {__version__}\n")
+    for name in ("Python:", "packages:", "CPU:", "threads:", "cache folder:"):
+        assert f"\n{name}" in output
+
+
+def test_the_plain_version_and_a_lone_verbose(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"msn-gan, version {__version__}\n"
+    assert call("--verbose", "runs") == (2, "msn-gan: --verbose: is for --version; leave it out\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -12,7 +12,7 @@ from gan import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-_OTHERS = {"--help", "--index-url", "--logdir"}  # of click, pip and TensorBoard
+_OTHERS = {"--help", "--index-url", "--logdir", "--packages", "--tests"}  # of click, pip, TensorBoard and tools/
 _SLURM = "--array --cpus-per-task --gpus --gpus-per-node --job-name --nodes --ntasks-per-node --signal --time"
 _TORCHRUN = (
     "--master-addr --master-port --nnodes --node-rank --no-python --nproc-per-node --standalone --shutdown-timeout"

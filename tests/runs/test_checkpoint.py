@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gan import __version__
 from gan.errors import UserError
 from gan.runs import checkpoint
 
@@ -27,6 +28,7 @@ def saved(tmp_path: Path) -> Path:
 def test_round_trip(saved: Path) -> None:
     state = checkpoint.load_checkpoint(saved)
     torch.testing.assert_close(state.pop("weights"), STATE["weights"], rtol=0, atol=0)
+    assert state.pop("program") == f"msn-gan {__version__}"
     assert state == {"schema": checkpoint.SCHEMA, "kind": "gan", "step": 3, "names": ["x", "y"]}
     assert saved.name == "step-00000003.pt"
     assert os.listdir(saved.parent) == [saved.name]
@@ -90,7 +92,7 @@ def test_newer_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as newer:
         newer.setattr(checkpoint, "SCHEMA", 99)
         checkpoint.save_checkpoint(path, STATE)
-    with pytest.raises(UserError, match=r"newer msn-gan \(schema 99, this one reads 1\); upgrade"):
+    with pytest.raises(UserError, match=r"the newer schema 99, this version reads up to 1 .*; upgrade msn-gan"):
         checkpoint.load_checkpoint(path)
 
 

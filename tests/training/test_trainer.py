@@ -258,7 +258,7 @@ def test_batch_larger_than_the_set(tiny: Make, image_set: MakeImages, runtime: R
 
 def test_state_of_another_network_is_refused(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
     state = Trainer(tiny(), runtime, image_set()).state()
-    with pytest.raises(UserError, match="run of other networks"):
+    with pytest.raises(UserError, match="it is of other networks"):
         Trainer(tiny(d_width=5), runtime, image_set()).load_state(state)
 
 

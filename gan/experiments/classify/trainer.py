@@ -14,12 +14,12 @@ from torch.nn.utils import parametrize
 from gan.config import plugins
 from gan.config.choices import NORMS
 from gan.data.image_set import ImageSet
-from gan.errors import UserError
 from gan.experiments.classify.batches import TrainingBatches, ordered_batches
 from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining
 from gan.models.classifiers import Classifier, build_classifier
 from gan.norm import has_running_statistics, power_iterate, retake_running_statistics
 from gan.runtime import Runtime
+from gan.utils.written_by import does_not_fit
 
 MOMENTUM = 0.9  # of SGD
 _READ_EVERY = 20  # steps between two reads of the losses on an asynchronous device, for which a read waits
@@ -189,7 +189,8 @@ class ClassifierTrainer:
             self._sums, self._times = list(state["sums"]), list(state["times"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"{where}: was written by another training ({reason})") from error
+            reason = f"it is of another training, or its state has changed: {reason}"
+            raise does_not_fit(where, reason, state, "remove the training's folder to train it again") from error
 
 
 def count_steps(config: ClassifyConfig, images: int) -> int:

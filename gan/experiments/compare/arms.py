@@ -27,7 +27,7 @@ START = {
     "discriminator": ("network", "d_width", "conditional"),
     "inputs": (
         *("batch", "n_dis", "latent_dim", "conditional", "flip", "gradient_penalty"),
-        *("augment", "augment_p"),
+        *("augment", "augment_p", "ada_target"),
     ),
 }
 

@@ -11,8 +11,10 @@ from gan.metrics.extractor import Extractor
 from gan.metrics.protocol import FEATURE_FIELDS, Protocol, protocol_differences
 from gan.runs import checkpoint, log
 from gan.runs.checkpoint import train_config_of
+from gan.runs.listing import read_object
 from gan.runs.resume import require_no_lost_checkpoints
 from gan.runs.run_dir import RunDirectory
+from gan.utils.written_by import written_by
 
 
 def is_finished(run: RunDirectory, config: TrainConfig) -> bool:
@@ -70,7 +72,8 @@ def _config_differences(run: RunDirectory, config: TrainConfig) -> list[str]:
     try:
         written = TrainConfig.from_dict(json.loads(run.config_path.read_text())["config"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as error:
-        raise UserError(f"{run.config_path}: cannot be read ({error}); {REMEDY}") from error
+        program = written_by(read_object(run.config_path))
+        raise UserError(f"{run.config_path}: cannot be read ({error}; {program}); {REMEDY}") from error
     lines = training_differences(written, config)
     if not lines and not is_finished(run, config) and checkpoint.list_checkpoints(run.checkpoints):
         try:
