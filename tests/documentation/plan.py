@@ -5,6 +5,8 @@ Every shell command of every page is run in order, with the flags of `SHORT` aft
 
 from __future__ import annotations
 
+import re
+
 from tests.documentation.pages import Block
 from tests.documentation.shell import Command
 
@@ -53,8 +55,8 @@ NO_CODE = {
     "v ← Wᵀu": "an equation",
     "h = W̄ ∗ g": "an equation",
     "value(n) =": "an equation",
-    "msn-gan: ": "a message of the program",
 }
+_MESSAGE = re.compile(r"\S+: ")  # such as `msn-gan: ...` or `cats.zip: ...`: no command begins so
 
 # Commands that use the name of a run which the page has already used for another one: that one is removed before.
 OTHER_RUN = {
@@ -84,7 +86,8 @@ def reason_not_run(command: Command) -> str | None:
 
 def is_code(block: Block) -> bool:
     """Whether a block is something that runs; False for equations, messages and diagrams."""
-    return block.kind != "mermaid" and not block.text.startswith(tuple(NO_CODE))
+    is_text = block.text.startswith(tuple(NO_CODE)) or (block.kind == "sh" and _MESSAGE.match(block.text))
+    return block.kind != "mermaid" and not is_text
 
 
 def shortened(arguments: list[str]) -> list[str]:
