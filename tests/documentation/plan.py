@@ -31,8 +31,7 @@ SHORT_IF_GIVEN = {
 
 # What begins with these words is not run. Its flags are still parsed by the program's own parser (test_commands.py).
 NOT_RUN = {
-    "make train": "installs packages from the network; its training is that of `msn-gan train --preset quickstart`",
-    "make test": "installs packages from the network, and runs this test",
+    "make ": "installs packages from the network; `make train` is `msn-gan train --preset quickstart`",
     "python3 -m venv": "has an effect only with the command after it, which downloads",
     "pip install": "installs packages from the network",
     "tensorboard": "a server that runs until it is stopped",
