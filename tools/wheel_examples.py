@@ -33,7 +33,7 @@ LEFT_OUT = {"msn-gan report checkpoints/cifar --as 50k-train,5k-10k-test": "need
 _FIRST = (
     f"train quickstart --preset quickstart {_SMALL} --sample-every 2",
     f"train cats --preset quickstart --data cats.zip {_SMALL}",
-    f"train cifar --preset quickstart --data train.zip --conditional {_SMALL}",
+    f"train cifar --preset quickstart --data train.zip --conditional --channels 3 {_SMALL}",
     "sample checkpoints/cats --num 20 --out cats-10k.zip",
     "data stats cats.zip --out cats-32.npz --features digits --resolution 32",
     "export checkpoints/cats --out exports/cats.onnx",
