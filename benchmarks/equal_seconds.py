@@ -1,6 +1,6 @@
 """Compare image quality after equal training times: the textbook's recipe and configurations of this program.
 
-    python benchmarks/equal_seconds.py --data cifar10-train.zip --features classifier:vgg7.pt --seconds 300 1800 \
+    python benchmarks/equal_seconds.py --seconds 300 1800 --data cifar10-train.zip --features classifier:vgg7.pt \
         "--preset msn-dcgan" "--preset msn-dcgan --g-width 32 --d-width 32 --flip"
 
 Each argument holds flags of `msn-gan train`. Programs take turns of `--turn` seconds, every other round in reverse

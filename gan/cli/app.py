@@ -25,7 +25,7 @@ OVER_RANKS = {"train", "sample", "report"}
 """Commands that several ranks can run together."""
 
 
-_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
+_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 _QUIET_SECONDS = 1.0  # of loading torch without a line
 _LIKENESS = 0.8  # of a suggestion to what was typed, by difflib's ratio
 _OUT_OF_MEMORY = "not enough memory: use a smaller --batch, --num or network"

@@ -1,12 +1,12 @@
 """A report as Markdown."""
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from gan.report.document import Report, Table
 from gan.report.template import render_template
+from gan.utils.files import relative_path
 from gan.utils.markdown_table import markdown_table
 
 
@@ -18,7 +18,7 @@ def markdown_page(report: Report, folder: Path, chart_files: Sequence[Path]) -> 
         chart_files: files of `report.first_charts` and `report.charts`, relative to the folder.
     """
     filters: dict[str, Callable[..., str]] = {
-        "relative": lambda path: Path(os.path.relpath(path, folder)).as_posix(),
+        "relative": lambda path: relative_path(Path(path), folder),
         "scores": _score_table,
         "facts": partial(markdown_table, ("field", "value")),
     }

@@ -41,7 +41,10 @@ def program_name() -> str:
         return "msn-gan"  # the script is the caller's
     if not sys.argv[0].endswith(".py"):
         return "msn-gan"
-    python = os.path.relpath(sys.executable)
+    try:
+        python = os.path.relpath(sys.executable)
+    except ValueError:  # Windows: it is on another drive
+        python = sys.executable
     script = "-m gan" if Path(sys.argv[0]).name == "__main__.py" else sys.argv[0]
     return f"{'python' if python.startswith('..') else python} {script}"
 

@@ -113,6 +113,14 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def relative_path(path: Path, folder: Path) -> str:
+    """A path relative to a folder, with forward slashes; on another drive of Windows the absolute path."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return path.absolute().as_posix()
+
+
 def require_folder_name(name: str, flag: str, *, nested: bool = False) -> None:
     """Raise a UsageError, which names the flag, unless a name can name a folder, or nested folders separated by /."""
     if not all(map(_FOLDER_NAME.fullmatch, name.split("/") if nested else [name])):

@@ -1,6 +1,6 @@
 """Ctrl-C, SIGTERM and SIGHUP during training: finish the step, save a checkpoint, stop. A second one stops at once.
 
-With several ranks, the training loop makes all of them stop at the same step.
+On Windows Ctrl-Break does the same. With several ranks, the training loop makes all of them stop at the same step.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import Any
 
 from gan.utils.progress import say
 
-# Windows has no SIGHUP, which is sent when a terminal is closed.
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+STOP_SIGNALS: tuple[int, ...] = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
+)
+"""Signals that stop a training. A closed terminal sends SIGHUP, or SIGBREAK on Windows, where Ctrl-Break does too."""
 STOPPING = "stopping after this step and a checkpoint; a second signal stops at once"
 _REPEAT_WINDOW = 2.0  # seconds in which a rank may get one signal twice: from SLURM, and forwarded by torchrun
 
@@ -38,7 +40,7 @@ class StopSignals:
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is not threading.main_thread():
             return self
-        for number in _SIGNALS:
+        for number in STOP_SIGNALS:
             if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) != signal.SIG_IGN:
                 self._previous_handlers[number] = signal.signal(number, self._handle)  # but not SIGHUP under nohup
         return self

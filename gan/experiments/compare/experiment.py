@@ -41,6 +41,7 @@ from gan.training import loop
 from gan.training.setup import begin_or_resume, dynamics_callback, dynamics_meter, load_training_images
 from gan.training.trainer import Trainer
 from gan.utils.cores import threads_of
+from gan.utils.files import relative_path
 from gan.utils.progress import say, warn, working
 
 _CPU = torch.device("cpu")  # the other devices are for the trainings
@@ -255,7 +256,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
             "warnings": summary.comparison_warnings(done, self.plan),
             "score_warnings": list(dict.fromkeys(line for result in done for line in result["score_warnings"])),
             "protocol": next((result["protocol"] for result in done if result["protocol"]), None),
-            "real_grid": next((results.relative(path, self.folder) for path in real_grids if path.exists()), None),
+            "real_grid": next((relative_path(path, self.folder) for path in real_grids if path.exists()), None),
         }
 
     def _build_report(self, record: Mapping[str, Any]) -> Report:

@@ -1,7 +1,6 @@
 """Results of the trainings of a comparison, read from `result.json`, `config.json` and `log.jsonl` of each."""
 
 import json
-import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.metrics.score_table import SCORES
 from gan.runs import log
 from gan.runs.run_dir import RunDirectory
+from gan.utils.files import relative_path
 
 _MAX_POINTS = 200  # per logged curve; longer ones are averaged in groups
 _LOGGED = ("grad_norm_d", "grad_norm_g")
@@ -165,9 +165,4 @@ def _grid(run: RunDirectory, last: int, folder: Path) -> dict[str, Any] | None:
     """Return step and path of the newest sample grid up to step `last`."""
     steps = [int(path.stem.removeprefix("step-")) for path in run.samples.glob(_GRIDS)]
     step = max((step for step in steps if step <= last), default=None)
-    return None if step is None else {"step": step, "path": relative(run.sample_path(step), folder)}
-
-
-def relative(path: Path, folder: Path) -> str:
-    """Return a path relative to a folder, with forward slashes."""
-    return Path(os.path.relpath(path, folder)).as_posix()
+    return None if step is None else {"step": step, "path": relative_path(run.sample_path(step), folder)}

@@ -17,6 +17,7 @@ import torch
 from gan.experiments.experiment import Experiment
 from gan.experiments.plan import Training
 from gan.utils.cores import threads_of
+from gan.utils.signals import STOP_SIGNALS
 
 # Imports from the same places as this process does, whatever the working folder contains.
 _START = (
@@ -24,6 +25,7 @@ _START = (
     "from gan.__main__ import run; run()"
 )
 _ERROR = "msn-gan: "
+_CTRL_BREAK_EXIT = 0xC000013A  # of a Windows process that Ctrl-Break ended before it could handle it
 
 Event = tuple["WorkerProcess", dict[str, Any] | None]
 """A message of a worker; None: the worker has ended."""
@@ -55,7 +57,9 @@ class WorkerProcess:
             encoding="utf-8",
             errors="replace",
             bufsize=1,
-            start_new_session=True,  # Ctrl-C in a terminal reaches the parent alone, which passes it on
+            # Ctrl-C in a terminal reaches the parent alone, which passes it on.
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -92,8 +96,11 @@ class WorkerProcess:
             pass
 
     def stop(self) -> None:
-        """Send SIGTERM: it saves a checkpoint and ends. SIGINT would print a traceback while Python starts."""
-        self._process.terminate()
+        """Send SIGTERM: it saves a checkpoint and ends. SIGINT would print a traceback while Python starts.
+
+        On Windows SIGTERM cannot be handled; there it is Ctrl-Break, which arrives as SIGBREAK.
+        """
+        self._process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
 
     def kill(self) -> None:
         """End it at once, and wait for that."""
@@ -102,9 +109,11 @@ class WorkerProcess:
 
     @property
     def was_stopped(self) -> bool:
-        """True if the ended process was stopped by SIGINT, SIGTERM or SIGHUP, or by its parent's end."""
-        numbers = [getattr(signal, name, 0) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
-        return self._process.returncode in (code for number in numbers if number for code in (-number, 128 + number))
+        """True if the ended process was stopped by a signal that ends training, or by its parent's end."""
+        return self._process.returncode in (
+            *(code for number in STOP_SIGNALS for code in (-number, 128 + number)),
+            _CTRL_BREAK_EXIT,
+        )
 
     def failure(self) -> str | None:
         """Description of the failure of an ended process; None if it succeeded."""

@@ -49,7 +49,7 @@ class _Channel:
             except (OSError, ValueError):  # the parent is gone; ValueError: and this is the second attempt
                 if not self._file.closed:
                     self._file = open(os.devnull, "w")
-                    os.kill(os.getpid(), signal.SIGTERM)
+                    signal.raise_signal(signal.SIGTERM)  # os.kill would end the process at once on Windows
 
     def message(self, text: str) -> None:
         """Send a message that is not also one of the parent: about this training, or after it has begun."""

@@ -10,7 +10,7 @@ import pytest
 
 from gan import cli
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _OTHERS = {"--help", "--index-url", "--logdir", "--packages", "--tests"}  # of click, pip, TensorBoard and tools/
 _SLURM = "--array --cpus-per-task --gpus --gpus-per-node --job-name --nodes --ntasks-per-node --signal --time"

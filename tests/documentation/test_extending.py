@@ -15,7 +15,7 @@ from gan.cli import main
 from gan.norm import power_iterate
 from tests.helpers.commands import Call
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 FILES = {text.split("\n")[0].removeprefix("# "): text for kind, text in BLOCKS if kind != "sh"}
