@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from gan.config.train_config import TrainConfig
+from gan.dynamics import measure, probe_batches
 from gan.dynamics.matrix_stats import operator_norm, singular_values
 from gan.dynamics.measure import DynamicsMeter, GradientStatistics
 from gan.dynamics.probe_batches import ClassifierProbe, DiscriminatorProbe
@@ -34,7 +35,9 @@ RUNS: dict[str, dict[str, Any]] = {
 def test_a_discriminator(
     run: str, gpu: Runtime, tiny: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gan.dynamics.measure.operator_norm", partial(operator_norm, iterations=2))  # not 50
+    for module in (measure, probe_batches):
+        monkeypatch.setattr(module, "PARTS", 2)
+    monkeypatch.setattr(measure, "operator_norm", partial(operator_norm, iterations=2))  # not 50
     config = tiny(**RUNS[run], batch=2)
     classes = 3 if config.conditional else 0
     generator = gpu.place(build_generator(config, classes))

@@ -79,10 +79,10 @@ def test_a_feature_norm_of_other_layers(name: str, shape: tuple[int, ...], gpu: 
         assert module.eval()(x).device == gpu.device
 
 
-@pytest.mark.parametrize("name", [*WEIGHT_MAPS, *FEATURE_NORMS])
+@pytest.mark.parametrize("name", [*WEIGHT_MAPS, *FEATURE_NORMS, "sn(gain=learned)"])
 def test_a_norm_of_a_layer_made_on_the_device(name: str, gpu: Runtime) -> None:
     """Its parameters and state are made on the device of the weight."""
-    layer = NORMS[name].hidden(nn.Conv2d(3, 4, 3, device=gpu.device))
+    layer = REGISTRY.load(name).hidden(nn.Conv2d(3, 4, 3, device=gpu.device))
     x = torch.randn(2, 3, 8, 8, device=gpu.device)
     assert layer(x).device == gpu.device
     power_iterate(layer)
