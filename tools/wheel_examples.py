@@ -22,18 +22,19 @@ _SMALL = "--steps 4 --batch 8 --g-width 4 --d-width 4 --latent-dim 8 --report-ev
 ADDED = {
     "train": _SMALL,
     "report": "--features digits --num 20",
-    "compare": "--dry-run --steps 4 --batch 8",
+    "compare": "--dry-run --steps 20 --batch 8 --g-width 4 --d-width 4 --latent-dim 8",
+    "data stats": "--features digits --overwrite",
     "classify": "--test-data test.zip --batch 8 --dry-run",
     "bench": "--seconds 1 --batch 2 --device cpu",
 }
-"""Flags after each example of a command; the last of a repeated flag counts."""
-REPLACED = {"cifar10": "train.zip", "10000": "20", "densenet-bc": "cnn3", "inception": "digits"}
+"""Flags after each example of a command; the last of a repeated flag counts. All settings of --tune divide 20 steps."""
+REPLACED = {"cifar10": "train.zip", "10000": "20", "16": "2", "densenet-bc": "cnn3", "inception": "digits"}
 """Words: data that would be downloaded, and what takes long."""
 LEFT_OUT = {"msn-gan report checkpoints/cifar --as 50k-train,5k-10k-test": "needs the 60,000 images of CIFAR-10"}
 _FIRST = (
     f"train quickstart --preset quickstart {_SMALL} --sample-every 2",
-    f"train cats --preset quickstart --data cats.zip {_SMALL}",
-    f"train cifar --preset quickstart --data train.zip --conditional {_SMALL}",
+    f"train cats --preset quickstart --channels 3 --data cats.zip {_SMALL}",
+    f"train cifar --preset quickstart --data train.zip --conditional --channels 3 {_SMALL}",
     "sample checkpoints/cats --num 20 --out cats-10k.zip",
     "data stats cats.zip --out cats-32.npz --features digits --resolution 32",
     "export checkpoints/cats --out exports/cats.onnx",
@@ -55,7 +56,11 @@ for name in ("photos", "other-cats", "cats", "train", "test"):
 for name in ("cats", "train", "test"):
     with zipfile.ZipFile(f"{name}.zip", "w") as file:
         for path in sorted(Path(name).rglob("*.png")):
-            file.write(path, path.relative_to(name))
+            if name == "train":  # with both splits, as CIFAR-10 has
+                file.write(path, Path("test", path.relative_to(name)))
+                file.write(path, path)
+            else:
+                file.write(path, path.relative_to(name))
 """
 
 
@@ -87,9 +92,9 @@ def check(wheel: Path, folder: Path, packages: str) -> int:
     if missing := set(LEFT_OUT) - set(examples):
         raise SystemExit(f"LEFT_OUT: not an example of --help: {', '.join(missing)}")
     examples = [line for line in examples if line not in LEFT_OUT]
-    comparing = folder / "comparing"
     others = folder / "others"
-    for part in (comparing, others):
+    own = {name: folder / name for name in ("compare", "train")}  # runs of the names that the commands of _FIRST use
+    for part in (others, *own.values()):
         part.mkdir()
         run(python, "-c", _IMAGES, folder=part)
     shutil.copy(ROOT / "examples" / "my_norm.py", others)
@@ -97,7 +102,7 @@ def check(wheel: Path, folder: Path, packages: str) -> int:
         run(*program, *line.split(), folder=others)
     for line in examples:
         words = adapted(line)
-        run(*program, *words, folder=comparing if words[0] == "compare" else others)
+        run(*program, *words, folder=own.get(words[0], others))
     return len(examples)
 
 
@@ -131,7 +136,8 @@ def adapted(line: str) -> list[str]:
     words = [REPLACED.get(word, word) for word in words]
     if (words[0] == "bench" and "--onnx" in words) or words[:2] == ["classify", "digits"]:
         return [*words, *(["--dry-run"] if words[0] == "classify" else [])]
-    return [*words, *ADDED.get(words[0], "").split()]
+    added = ADDED.get(" ".join(words[:2]), ADDED.get(words[0], ""))
+    return [*words, *added.split()]
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def check(spec: str, path: Path | None, overwrite: bool, device: str) -> None:
 
     \b
     Examples: msn-gan norm check sn+mean
-              msn-gan norm check my_norm.py:centered_wn --json check.json
+              msn-gan norm check my_norm.py:soft --json check.json
     """
     if path:
         require_new_in_folder(path, "--json", overwrite=overwrite)

@@ -10,7 +10,7 @@ import torch
 from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining
 from gan.experiments.classify.trainer import ClassifierTrainer
 from gan.runtime import Runtime
-from tests.helpers.fake_device import DeviceOnly, fake_images
+from tests.helpers.fake_device import device_only, fake_images
 
 SETTINGS = {
     "cnn3": {"optimizer": "sgd", "augment": "crop-flip"},
@@ -22,8 +22,8 @@ SETTINGS = {
 
 @pytest.mark.parametrize(
     ("model", "resident"),
-    [("cnn3", True), ("cnn3", False)]
-    + [pytest.param(model, True, marks=pytest.mark.slow) for model in ("vgg7", "resnet18", "densenet-bc")],
+    [("cnn3", True), ("cnn3", False), ("vgg7", False)]
+    + [pytest.param(model, True, marks=pytest.mark.slow) for model in ("resnet18", "densenet-bc")],
 )
 def test_an_epoch(model: str, resident: bool, gpu: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     if not resident:
@@ -37,5 +37,5 @@ def test_an_epoch(model: str, resident: bool, gpu: Runtime, monkeypatch: pytest.
     entry = trainer.end_epoch()
     assert entry["train_loss"] == 1  # the number that every read returns
     assert all(value.device == gpu.device for value in trainer.network.state_dict().values())
-    with DeviceOnly(), torch.no_grad():
+    with device_only(), torch.no_grad():
         assert trainer.network(torch.randn(8, 3, 32, 32, device=gpu.device)).device == gpu.device

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from gan.metrics import kid
-from gan.metrics.authenticity import auth_pct, copying_ratios, nearest
+from gan.metrics.authenticity import auth_pct, copying_ratios, nearest, nearest_in
+from gan.metrics.distances import squared_distances
 from gan.metrics.precision_recall import manifold_scores, nearest_distances, precision_recall
 from gan.runtime import Runtime
+from tests.helpers.fake_device import device_only
 
 CPU = torch.device("cpu")
 WHERE = ["memory", "device"]
@@ -37,20 +39,24 @@ def test_precision_and_recall(features: tuple[Tensor, Tensor], gpu: Runtime) -> 
     precision_recall(real, generated, device=gpu.device)
 
 
-@pytest.mark.parametrize("subsets", [2, 100], ids=["subsets", "all pairs"])
-def test_kid(subsets: int, gpu: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From arrays, whose values a fake tensor does not get."""
-    monkeypatch.setattr(
-        torch, "from_numpy", lambda array: torch.zeros(array.shape, dtype=getattr(torch, array.dtype.name))
-    )
-    real, generated = (np.zeros((count, 4), np.float32) for count in (50, 40))
-    mean, deviation = kid.kernel_distance(real, generated, subsets, 20, device=gpu.device)
-    assert (mean, deviation) == (1, 0)  # of the number that every read returns
-
-
 def test_nearest_images(features: tuple[Tensor, Tensor], gpu: Runtime) -> None:
     found = nearest(*features, device=gpu.device)
     assert found.indices.device == found.squared_distance.device == CPU
     radii = nearest_distances(features[0], 1, gpu.device)[:, 0]
     auth_pct(found, radii)
     assert copying_ratios(found, radii).shape == (1100,)
+
+
+@pytest.mark.parametrize("all_pairs", [True, False])
+def test_kid(all_pairs: bool, gpu: Runtime) -> None:
+    real, generated = np.ones((60, 4), np.float32), np.ones((40, 4), np.float32)
+    subsets, size = (10, 20) if all_pairs else (2, 10)
+    mean, deviation = kid.kernel_distance(real, generated, subsets, size, device=gpu.device)
+    assert (mean, deviation) == (1, 0)  # the number that every read returns
+
+
+def test_distances_stay_on_the_device(gpu: Runtime) -> None:
+    x, y = torch.randn(6, 4, device=gpu.device).double(), torch.randn(5, 4, device=gpu.device).double()
+    with device_only():
+        assert squared_distances(x, y).shape == (6, 5)
+        assert nearest_in([y, y], x).indices.device == gpu.device

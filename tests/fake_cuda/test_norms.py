@@ -12,7 +12,7 @@ from gan.config.choices import NORMS as REGISTRY
 from gan.norm import NORMS, fold, power_iterate, sigmas
 from gan.norm.norms import FEATURE_NORMS, WEIGHT_MAPS, Norm
 from gan.runtime import Runtime
-from tests.helpers.fake_device import DeviceOnly
+from tests.helpers.fake_device import device_only
 
 COMPOSED = [
     "sn(gain=2)+mean",
@@ -53,7 +53,7 @@ def test_a_norm_stays_on_the_device(name: str, gpu: Runtime) -> None:
     network(images)  # after which sn-conv knows the size of its inputs
     power_iterate(network)  # of sn-conv, which allocates nothing from here on
     precision = replace(gpu, bf16=name in COMPOSED)
-    with DeviceOnly():
+    with device_only():
         power_iterate(network)
         with precision.autocast():
             logits = norm.logits(network, images)
@@ -74,15 +74,15 @@ def test_a_feature_norm_of_other_layers(name: str, shape: tuple[int, ...], gpu: 
     layer: nn.Module = nn.Linear(6, 24) if linear else nn.Conv1d(6, 24, 3)
     module = gpu.place(FEATURE_NORMS[name](layer)) if linear else FEATURE_NORMS[name](layer).to(gpu.device)
     x = torch.randn(shape, device=gpu.device)
-    with DeviceOnly():
+    with device_only():
         module(x).sum().backward()
         assert module.eval()(x).device == gpu.device
 
 
-@pytest.mark.parametrize("name", WEIGHT_MAPS)
-def test_a_weight_map_of_a_layer_made_on_the_device(name: str, gpu: Runtime) -> None:
-    """The state of a norm is made on the device of the weight."""
-    layer = WEIGHT_MAPS[name](nn.Conv2d(3, 4, 3, device=gpu.device))
+@pytest.mark.parametrize("name", [*WEIGHT_MAPS, *FEATURE_NORMS])
+def test_a_norm_of_a_layer_made_on_the_device(name: str, gpu: Runtime) -> None:
+    """Its parameters and state are made on the device of the weight."""
+    layer = NORMS[name].hidden(nn.Conv2d(3, 4, 3, device=gpu.device))
     x = torch.randn(2, 3, 8, 8, device=gpu.device)
     assert layer(x).device == gpu.device
     power_iterate(layer)

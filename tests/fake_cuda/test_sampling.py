@@ -1,5 +1,7 @@
 """Samples on the fake device; latents and labels are drawn on the CPU, and the images returned to it, by design.
 
+Truncated latents are drawn there until all lie within the bounds, which needs their values: they have no test here.
+
 Truncated latents, drawn again until all are within the bounds, need their values; they are on the CPU too.
 """
 
@@ -15,7 +17,7 @@ from gan.models import build_generator
 from gan.runtime import Runtime
 from gan.sampling.generate import latents, render, sample_images, to_uint8
 from gan.sampling.interpolation import interpolate
-from tests.helpers.fake_device import DeviceOnly
+from tests.helpers.fake_device import device_only
 
 CPU = torch.device("cpu")
 
@@ -29,7 +31,7 @@ def test_images_of_a_generator(network: str, classes: int, gpu: Runtime, tiny: C
         assert (labels is None) == (not classes)
     z = torch.randn(3, 8, device=gpu.device)
     y = torch.zeros(3, dtype=torch.int64, device=gpu.device) if classes else None
-    with DeviceOnly(), torch.no_grad():
+    with device_only(), torch.no_grad():
         assert to_uint8(generator.eval()(z, y)).device == gpu.device
 
 

@@ -7,15 +7,15 @@ it would on a GPU, so a tensor that was made on the CPU by mistake is found on a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gan.data.image_set import ImageSet, InMemory
@@ -31,14 +31,28 @@ _READS = (_aten._local_scalar_dense.default, _aten.item.default)  # the latter i
 _FUSED = (_aten._fused_adam_.default, _aten._fused_adam_.tensor_lr, _aten._fused_sgd_.default)
 
 
-class _Values(TorchDispatchMode):
-    """What fake tensors cannot do for want of values: a number that is read is 1, and every position is nonzero."""
+class HostTensorError(AssertionError):
+    """A tensor was made on the CPU, or read, where everything must stay on the device."""
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+
+class _FakeMode(FakeTensorMode):
+    """torch's mode, and what it cannot do for want of values: a number that is read is 1, every position is nonzero.
+
+    Operations of the CPU and reads are errors within `device_only`.
+    """
+
+    device_only = False
+    _depth = 0  # above 0, an operation is a part of another one
+
+    def dispatch(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _READS:
+            if self.device_only:
+                raise HostTensorError(f"a number is read from a tensor {tuple(args[0].shape)}")
             return READ if args[0].is_floating_point() else args[0].dtype == torch.bool or int(READ)
         if func is _aten.nonzero.default:
-            return torch.empty(args[0].numel(), args[0].dim(), dtype=torch.int64, device=args[0].device)
+            return args[0].new_empty((args[0].numel(), args[0].dim()), dtype=torch.int64)
+        if func is _aten.index.Tensor:
+            args = (args[0], [part for index in args[1] for part in _positions(index)])
         if func is _aten._pin_memory.default:  # which needs a driver
             return args[0].clone()
         if func in _FUSED:
@@ -46,34 +60,41 @@ class _Values(TorchDispatchMode):
             if len(devices) > 1:
                 raise RuntimeError(f"{func}: tensors on {devices}")
             return None
-        return func(*args, **(kwargs or {}))
-
-
-class _FakeMode(FakeTensorMode):
-    """A mode that stays the same one in deep copies of its tensors."""
+        self._depth += 1
+        try:
+            result = super().dispatch(func, types, args, kwargs)
+        finally:
+            self._depth -= 1
+        if self.device_only and not self._depth:
+            for value in (*args, *(kwargs or {}).values(), result):
+                for tensor in value if isinstance(value, (list, tuple)) else (value,):
+                    if isinstance(tensor, Tensor) and tensor.device.type == "cpu":
+                        raise HostTensorError(f"{func} on {tensor.device}: {tensor.dtype} {tuple(tensor.shape)}")
+        return result
 
     def __deepcopy__(self, memo: object) -> _FakeMode:
-        return self
+        return self  # copies of its tensors are its own, too
 
 
-class HostTensorError(AssertionError):
-    """A tensor was made on the CPU, or read, where everything must stay on the device."""
+def _positions(index: Tensor | None) -> Sequence[Tensor | None]:
+    """An index as integers: a mask selects every position."""
+    is_mask = index is not None and index.dtype == torch.bool
+    return index.nonzero().unbind(1) if is_mask else (index,)
 
 
-class DeviceOnly(TorchDispatchMode):
-    """Raise a HostTensorError if an operation returns a tensor on the CPU, copies one from there, or reads a number.
+@contextmanager
+def device_only() -> Iterator[None]:
+    """Raise a HostTensorError if an operation has a tensor on the CPU as argument or result, or reads a number.
 
     A CUDA graph cannot capture such operations, and each waits for the device.
     """
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in _READS:
-            raise HostTensorError(f"a number is read from a tensor {tuple(args[0].shape)}")
-        result = func(*args, **(kwargs or {}))
-        for value in tree_leaves((args, kwargs, result)):
-            if isinstance(value, Tensor) and value.device.type == "cpu":
-                raise HostTensorError(f"{func} on {value.device}: {value.dtype} {tuple(value.shape)}")
-        return result
+    mode = detect_fake_mode()
+    assert isinstance(mode, _FakeMode), "device_only works within fake_cuda alone"
+    mode.device_only = True
+    try:
+        yield
+    finally:
+        mode.device_only = False
 
 
 def _move(network: nn.Module, convert: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
@@ -94,15 +115,8 @@ def _move(network: nn.Module, convert: Callable[[Tensor], Tensor], recurse: bool
 @contextmanager
 def fake_cuda() -> Iterator[torch.device]:
     """Within the block all new tensors are fake, and the device in its value works as a GPU with 64 GB of memory."""
-    if torch.cuda.is_available():
-        pytest.skip("torch would use the GPU of this machine")
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        warnings.catch_warnings(),
-        _FakeMode(allow_fallback_kernels=False),
-        _Values(),
-    ):
-        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # by deep copies
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), _FakeMode(allow_fallback_kernels=False):
+        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # by copy.deepcopy
         patch.setattr(torch.autograd, "backward", python_autograd.backward)
         patch.setattr(torch.autograd, "grad", python_autograd.grad)
         patch.setattr(nn.Module, "_apply", _move)
