@@ -15,14 +15,20 @@ _NETWORK = "--steps 2 --batch 8 --g-width 4 --d-width 4 --latent-dim 8 --checkpo
 _SCORES = "--report-every 2 --report-num 30 --precision fp32"
 SHORT = {
     "train": f"{_NETWORK} {_SCORES}",
-    "compare": f"{_NETWORK} {_SCORES} --seeds 1",
+    "compare": f"{_NETWORK} {_SCORES}",
     "classify": "--epochs 1 --seeds 1 --limit 20 --batch 10 --precision fp32",
     "report": "--num 30",
     "bench": "--rounds 1 --batch 2 --no-memory",
 }
 # As above, but only for commands that have the flag: others refuse it, or do something else with it.
 SHORT_IF_GIVEN = {
-    "compare": {"--tune": "2", "--then": "1", "--jobs": "2", "--only": "--seeds 2"},
+    "compare": {
+        "--tune": "--tune 2 --steps 10 --report-every 10",
+        "--then": "1",
+        "--jobs": "2",
+        "--seeds": "1",
+        "--only": "--seeds 2",
+    },
     "train": {"--schedule-images": "16", "--dynamics": "1"},
     "classify": {"--dynamics": "1"},
     "sample": {"--num": "9"},
@@ -43,7 +49,7 @@ NOT_RUN = {
     "msn-gan bench --models densenet-bc": "a DenseNet takes minutes on a CPU; tests/bench/ runs smaller networks",
     "msn-gan bench --models best,sngan-resnet": "15 norms of two full ResNets take minutes on a CPU",
     "msn-gan classify resnet18": "two minutes on a CPU, over the digits' 360 test images; README.md runs a resnet18",
-    "msn-gan classify densenet-bc": "two minutes on a CPU; tests/experiments/classify/ trains one on few images",
+    "msn-gan classify densenet-bc": "two minutes on a CPU, as above; tests/models/ runs its layers",
     "msn-gan train cats --norm soft": "tests/test_example_package.py installs the package of the norm, and trains",
     "msn-gan compare cats-norms": "needs the package of the norm, as above",
     "python benchmarks/": "a measurement of minutes to hours; tests/benchmarks/ runs the scripts on small sizes",
@@ -57,9 +63,8 @@ NO_CODE = {
 }
 _MESSAGE = re.compile(r"\S+: ")  # such as `msn-gan: ...` or `cats.zip: ...`: no command begins so
 
-# Commands that use the name of a run which the page has already used for another one: that one is removed before.
+# Commands that use the name of a run which the page has used for another one before: that one is removed.
 OTHER_RUN = {
-    "msn-gan train cats --preset msn-dcgan --norm msn --data cats.zip",
     "msn-gan train soft --norm my_norm.py:soft --config",
 }
 

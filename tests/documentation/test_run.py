@@ -59,6 +59,8 @@ PARAMETERS = [
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("page", PARAMETERS)
 def test_the_commands_of_a_page(page: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not commands_of(page):
+        pytest.skip("all of its commands are in NOT_RUN")
     put_in_place(tmp_path, page, monkeypatch)
     for line in BEFORE.get(page, ()):
         words = shlex.split(line)
