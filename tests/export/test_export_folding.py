@@ -25,7 +25,8 @@ _INPUT_NORMS = ("ln", "in", "group")
 
 def narrow(name: str) -> tuple[TrainConfig, int]:
     """The preset with few channels, and its number of classes."""
-    config = PRESETS[name].replace({"g_width": 4, "d_width": 4, "latent_dim": 8})
+    width = 4 if PRESETS[name].network != "r3gan" else 64  # a multiple of which fits all of its resolutions
+    config = PRESETS[name].replace({"g_width": width, "d_width": width, "latent_dim": 8})
     return config, 3 if config.conditional else 0
 
 

@@ -121,14 +121,9 @@ def test_resume_is_exact(tiny: Make, image_set: MakeImages, bf16: bool) -> None:
     same_bytes(*states)
 
 
-def test_its_steps_are_not_captured(tiny: Make, image_set: MakeImages, capsys: pytest.CaptureFixture[str]) -> None:
-    config = tiny(norm="sn+gradnorm")
-    assert cuda_graph.why_not_captured(config) == "--norm sn+gradnorm differentiates twice"
-    assert cuda_graph.why_not_captured(tiny(norm="msn")) is None
-    step = Trainer(tiny(norm="sn+gradnorm"), Runtime(torch.device("cpu"), bf16=False), image_set()).gan_step
-    device = Runtime(torch.device("cuda"), bf16=False)
-    assert cuda_graph.capture_if_possible(step, tiny(norm="sn+gradnorm"), device) is step
-    assert "not as one CUDA graph: --norm sn+gradnorm differentiates twice" in capsys.readouterr().err
+def test_its_steps_may_be_captured(tiny: Make) -> None:
+    """If torch cannot capture the second differentiation, `CUDAGraphRunner` says so and runs kernel by kernel."""
+    assert cuda_graph.why_not_captured(tiny(norm="sn+gradnorm")) is None
 
 
 @pytest.mark.parametrize(
