@@ -87,10 +87,17 @@ def print_results(curves: dict[str, list[dict[int, float]]], args: argparse.Name
     rows = []
     for step in sorted(set.intersection(*(set(curve) for curve in curves["bf16"] + curves["fp32"]))):
         bf16, fp32 = ([curve[step] for curve in curves[precision]] for precision in PRECISIONS)
-        difference = confidence_interval([a - b for a, b in zip(bf16, fp32, strict=True)])
+        mean, half = confidence_interval([a - b for a, b in zip(bf16, fp32, strict=True)])
         spread = [statistics.stdev(values) if len(values) > 1 else float("nan") for values in (bf16, fp32)]
         listed = [", ".join(f"{value:.2f}" for value in values) for values in (bf16, fp32)]
-        rows.append([step, *listed, difference.text(), f"{spread[0]:.2f}, {spread[1]:.2f}"])
+        rows.append(
+            [
+                step,
+                *listed,
+                f"{mean:.2f}{'' if half is None else f' ± {half:.2f}'}",
+                f"{spread[0]:.2f}, {spread[1]:.2f}",
+            ]
+        )
     header = ["step", "FID in bf16", "FID in fp32", "mean difference", "standard deviation between seeds, bf16, fp32"]
     print(markdown_table(header, rows))
     if args.json:

@@ -19,6 +19,12 @@ SHORT = {
     "classify": "--epochs 1 --seeds 1 --limit 20 --batch 10 --precision fp32",
     "report": "--num 30",
     "bench": "--rounds 1 --batch 2 --no-memory",
+    "benchmarks/bf16_quality.py": "--steps 2 --seeds 2 --width 4 --num 30",
+    "benchmarks/equal_seconds.py": "--seconds 1 --turn 1 --num 30 --workers 1 --device cpu",
+    "benchmarks/kept_memory.py": "--rounds 1 --steps 1",
+    "benchmarks/metric_time.py": "--real 1000 --generated 1000 --dimension 16 --network-images 2",
+    "benchmarks/startup.py": "--rounds 1",
+    "benchmarks/train_speed.py": "--rounds 1 --steps 1 --warmup 1 --batch 4 --workers 1",
 }
 # As above, but only for commands that have the flag: others refuse it, or do something else with it.
 SHORT_IF_GIVEN = {
@@ -34,6 +40,10 @@ SHORT_IF_GIVEN = {
     "sample": {"--num": "9"},
     "bench": {"--onnx": "--runs 10"},
 }
+# Under torchrun: the flags of torchrun itself, and more flags of the command, whose ranks are processes without
+# the stand-ins for downloaded networks.
+SHORT_TORCHRUN = "--nproc-per-node 2"
+SHORT_OVER_RANKS = {"train": "--device cpu --report-every 0", "sample": "--device cpu", "report": "--features digits"}
 
 # What begins with these words is not run. Its flags are still parsed by the program's own parser (test_commands.py).
 NOT_RUN = {
@@ -41,9 +51,9 @@ NOT_RUN = {
     "python3 -m venv": "has an effect only with the command after it, which downloads",
     "pip install": "installs packages from the network",
     "tensorboard": "a server that runs until it is stopped",
-    "torchrun": "needs several GPUs or machines; tests/distributed/ runs the same commands over CPU processes",
+    "torchrun --nnodes 2": "needs two machines; tests/distributed/ runs the same commands over CPU processes",
     "msn-gan report checkpoints/cifar --as": "50,000 images in Inception features: hours on a CPU",
-    "msn-gan compare cats --preset sngan-dcgan --data cats.zip --norms sn,msn --seeds 5 --jobs": "the processes of "
+    "msn-gan compare norms --preset sngan-dcgan --data cats.zip --norms sn,msn --seeds 5 --jobs": "the processes of "
     "--jobs would download Inception's weights; tests/experiments/parallel/ runs --jobs",
     "msn-gan compare tuned --preset msn-dcgan": "trains on CIFAR-10 in processes that would download it",
     "msn-gan bench --models densenet-bc": "a DenseNet takes minutes on a CPU; tests/bench/ runs smaller networks",
@@ -52,7 +62,9 @@ NOT_RUN = {
     "msn-gan classify densenet-bc": "two minutes on a CPU, as above; tests/models/ runs its layers",
     "msn-gan train cats --norm soft": "tests/test_example_package.py installs the package of the norm, and trains",
     "msn-gan compare cats-norms": "needs the package of the norm, as above",
-    "python benchmarks/": "a measurement of minutes to hours; tests/benchmarks/ runs the scripts on small sizes",
+    "python benchmarks/fid_speed.py": "three programs with Inception, two minutes on a CPU",
+    "python benchmarks/dynamics_cost.py": "six full networks, three minutes on a CPU",
+    "python benchmarks/running_statistics.py": "needs the DenseNet of a command that is not run",
 }
 
 # Indented blocks that are no commands, by their first words.
@@ -95,7 +107,7 @@ def is_code(block: Block) -> bool:
 
 
 def shortened(arguments: list[str]) -> list[str]:
-    """Arguments of msn-gan, followed by those that make the command short."""
+    """Arguments of msn-gan or of python, followed by those that make the command short."""
     if "--help" in arguments:
         return arguments
     name = arguments[0]
@@ -106,3 +118,12 @@ def shortened(arguments: list[str]) -> list[str]:
         if flag in arguments:
             found += value.split() if value.startswith("--") else [flag, value]
     return found
+
+
+def shortened_torchrun(arguments: list[str]) -> list[str]:
+    """Arguments of torchrun, those that make it short, and the shortened command that each rank runs."""
+    program = arguments.index("msn_gan.py")
+    start = program - 1 if arguments[program - 1] == "--" else program
+    command = arguments[program + 1 :]
+    own = [*arguments[:start], *SHORT_TORCHRUN.split(), "--", arguments[program]]
+    return [*own, *shortened(command), *SHORT_OVER_RANKS[command[0]].split()]

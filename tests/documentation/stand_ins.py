@@ -18,6 +18,7 @@ from tests.documentation.pages import ROOT, blocks
 FOLDERS = ("cats", "theirs", "photos", "TARGET")
 ZIPS = ("cats", "cats-test", "kittens", "ours", "train", "test", "cifar10-train", "cifar10-test")
 _IMAGES, _CLASSES = 40, 4
+_MORE_IMAGES = {"cifar10-train.zip": 80}  # a script of benchmarks/ trains with batches of 64
 
 
 class Downloaded(DigitsExtractor):
@@ -47,7 +48,7 @@ def put_in_place(folder: Path, page: str, patch: pytest.MonkeyPatch) -> None:
     for number, name in enumerate((*FOLDERS, *(f"{name}.zip" for name in ZIPS))):
         where = folder / name.removesuffix(".zip") if name in FOLDERS else folder / "zipped" / name.removesuffix(".zip")
         rng = np.random.default_rng(number)
-        for image in range(_IMAGES):
+        for image in range(_MORE_IMAGES.get(name, _IMAGES)):
             path = where / f"class {image % _CLASSES}" / f"{image}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.documentation.pages import PAGES, ROOT, blocks
-from tests.documentation.plan import BEFORE, OTHER_RUN, is_code, reason_not_run, shortened
+from tests.documentation.plan import BEFORE, OTHER_RUN, is_code, reason_not_run, shortened, shortened_torchrun
 from tests.documentation.shell import Command, commands
 from tests.documentation.stand_ins import put_in_place
 from tests.helpers.commands import Call
@@ -27,7 +28,10 @@ def commands_of(page: str) -> list[Command]:
 
 
 def run_python(*words: str) -> tuple[int, str]:
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+    """Run Python; scripts of the repository are found from any folder."""
+    found = [str(ROOT / word) if word == "msn_gan.py" or word.startswith("benchmarks/") else word for word in words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, *found], capture_output=True, text=True, env=environment)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -45,8 +49,10 @@ def run(call: Call, command: Command) -> tuple[int, str]:
         if str(command).startswith(tuple(OTHER_RUN)):
             shutil.rmtree(Path("checkpoints", arguments[1]))
         return call(*shortened(arguments))
+    if program == "torchrun":
+        return run_python("-m", "torch.distributed.run", *shortened_torchrun(arguments))
     assert program == "python", command
-    return run_python(*arguments)
+    return run_python(*shortened(arguments))
 
 
 PARAMETERS = [
