@@ -1,6 +1,5 @@
 """The `compare` command."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.experiments.compare.plan import PER_TRAINING, CompareConfig
+from gan.runs.command_line import split_words
 
 _HELP_TEXTS = {"report_every": "Steps between scores of the EMA generator.  [scoring takes a fifth of the time]"}
 
@@ -111,7 +111,7 @@ def _parse_arms(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         if name in arms:
             raise UsageError(f"--arm {name}: is given twice; choose another name for one of them")
         try:
-            values = _arm_flags.make_context(f"--arm {name}", shlex.split(flags)).params
+            values = _arm_flags.make_context(f"--arm {name}", split_words(flags)).params
         except (click.ClickException, ValueError) as error:
             message = error.format_message() if isinstance(error, click.ClickException) else str(error)
             raise UsageError(f"--arm {name}: {message}") from error

@@ -35,6 +35,20 @@ def command_text() -> str:
     return _call.get() or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
+def split_words(text: str) -> list[str]:
+    """Split the text of a command line into words, as a POSIX shell does; on Windows a backslash separates folders.
+
+    Raises:
+        ValueError: a quotation is not closed.
+    """
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    if os.name == "nt":
+        lexer.escape = ""
+    return list(lexer)
+
+
 def program_name() -> str:
     """The command that starts this program: its installed name, or the interpreter and script of a clone."""
     if _call.get() is not None:

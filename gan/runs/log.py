@@ -29,7 +29,7 @@ class RunLogger:
     def __init__(self, folder: Path, step: int) -> None:
         path = folder / LOG
         truncate_log(path, step)
-        self._file = open(path, "a", encoding="utf-8")
+        self._file = open(path, "a", encoding="utf-8", newline="\n")
         self._board = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, entry: dict[str, Any]) -> None:
@@ -90,7 +90,7 @@ def truncate_log(path: Path, step: int) -> int:
 def append_entry(path: Path, entry: dict[str, Any]) -> None:
     """Append one line to a JSON Lines file; its numbers are finite. A UserError if it cannot be written."""
     try:
-        with open(path, "a", encoding="utf-8") as file:
+        with open(path, "a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")
     except OSError as error:
         raise _write_error(path, error) from error

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ from gan.errors import UsageError, UserError
 
 PARTIAL = ".partial"
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
+_NO_WINDOWS_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.", re.IGNORECASE)
+_REPLACE_SECONDS = 2.0
 
 
 def cache_folder(part: str) -> Path:
@@ -44,7 +47,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        _replace(partial, path)
         _sync_folder(path.parent)
     except BaseException as error:
         with suppress(OSError):
@@ -80,13 +83,13 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         yield partial
         if overwrite and path.exists():
             old = path.with_name(f".{path.name}.{os.getpid()}.old{PARTIAL}")
-            os.replace(path, old)
-            os.replace(partial, path)
+            _replace(path, old)
+            _replace(partial, path)
             shutil.rmtree(old)
         else:
             with suppress(FileNotFoundError):
                 path.rmdir()
-            os.replace(partial, path)
+            _replace(partial, path)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
@@ -101,6 +104,18 @@ def remove_partial(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """As `os.replace`; on Windows tried again for a moment, as it fails while another process reads the target."""
+    deadline = time.monotonic() + (_REPLACE_SECONDS if os.name == "nt" else 0.0)
+    while True:
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -123,10 +138,13 @@ def relative_path(path: Path, folder: Path) -> str:
 
 def require_folder_name(name: str, flag: str, *, nested: bool = False) -> None:
     """Raise a UsageError, which names the flag, unless a name can name a folder, or nested folders separated by /."""
-    if not all(map(_FOLDER_NAME.fullmatch, name.split("/") if nested else [name])):
+    parts = name.split("/") if nested else [name]
+    if not all(map(_FOLDER_NAME.fullmatch, parts)):
         raise UsageError(
             f"{flag} {name!r}: use letters, digits, '.', '_', '+', '=' and '-', and start with a letter or digit"
         )
+    if os.name == "nt" and any(map(_NO_WINDOWS_NAME.fullmatch, parts)):
+        raise UsageError(f"{flag} {name!r}: Windows has no folder of this name; choose another one")
 
 
 def require_new(path: Path, flag: str, *, overwrite: bool) -> None:

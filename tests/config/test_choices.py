@@ -7,6 +7,7 @@ from collections.abc import Collection
 import pytest
 
 from gan.config import choices
+from gan.config.norm_spec import norm_folder_name
 from gan.export.formats import FORMATS
 from gan.metrics.extractors import EXTRACTORS
 from gan.metrics.score_table import METRICS
@@ -40,3 +41,12 @@ from gan.norm import NORMS
 )
 def test_names_are_those_of_the_table(names: tuple[object, ...], table: Collection[object]) -> None:
     assert list(names) == list(table)
+
+
+def test_paths_of_windows() -> None:
+    """The colon of a drive is not the one before a name."""
+    assert choices.NORMS.references(r"C:\norms\my.py:soft+mean") == [r"C:\norms\my.py:soft"]
+    assert choices.FEATURES.references(r"D:\my.py:thumbnail") == [r"D:\my.py:thumbnail"]
+    for value in (r"classifier:C:\x.pt", r"D:\my.py:thumbnail"):
+        assert choices.FEATURES.problem(value) is None
+    assert norm_folder_name("C:/norms/my.py:soft+mean") == "my-soft+mean"

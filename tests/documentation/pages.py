@@ -14,7 +14,15 @@ from markdown_it.token import Token
 ROOT = Path(__file__).parents[2]
 PAGES = tuple(
     str(path.relative_to(ROOT).as_posix())
-    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
+    for path in sorted(
+        {
+            *ROOT.glob("*.md"),
+            *(ROOT / "docs").rglob("*.md"),
+            *(ROOT / "examples").rglob("*.md"),
+            ROOT / "checkpoints" / "README.md",
+            ROOT / "samples" / "README.md",
+        }
+    )
 )
 
 

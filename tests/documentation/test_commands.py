@@ -90,9 +90,18 @@ def test_the_plan_names_blocks_of_the_pages() -> None:
 
 
 def test_what_shortens_commands_are_flags() -> None:
+    needed = {name: ["r"] for name in ("compare", "train", "classify", "report")}
+    needed |= {
+        f"benchmarks/{name}.py": ["--data", "a.zip"] for name in ("train_speed", "equal_seconds", "bf16_quality")
+    }
+    needed["benchmarks/equal_seconds.py"] += ["--features", "digits"]
+    needed["benchmarks/bf16_quality.py"] += ["--features", "digits"]
+    needed["benchmarks/kept_memory.py"] = ["--preset best"]
     for name, flags in plan.SHORT.items():
-        target = {"compare": ["r"], "train": ["r"], "classify": ["r"], "report": ["r"]}.get(name, [])
-        assert not parsers.problem(["msn-gan", name, *target, *flags.split()])
+        program = "python" if name.endswith(".py") else "msn-gan"
+        assert not (told := parsers.problem([program, name, *needed.get(name, []), *flags.split()])), f"{name}: {told}"
+    words = ["torchrun", *plan.shortened_torchrun(["--standalone", "msn_gan.py", "train", "r"])]
+    assert not (told := parsers.problem(words)), told
 
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:

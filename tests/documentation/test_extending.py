@@ -38,6 +38,7 @@ def run(call: Call, command: str) -> str:
     return told
 
 
+@pytest.mark.slow
 def test_every_command_runs(page: None, call: Call) -> None:
     assert len(COMMANDS) == PAGE.count("\nmsn-gan ") >= 10 and len(FILES) == 6
     for command in COMMANDS:

@@ -1,4 +1,4 @@
-"""Relative paths; atomic writes are tested where they are used."""
+"""Relative paths, names, and files that Windows does not replace at once; other atomic writes are tested in use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gan.utils.files import relative_path
+from gan.errors import UsageError
+from gan.utils import files
+from gan.utils.files import atomic_write, relative_path, require_folder_name
 
 
 def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,3 +20,53 @@ def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(os.path, "relpath", other_drive)  # as on Windows
     assert relative_path(tmp_path / "a.png", tmp_path) == (tmp_path / "a.png").as_posix()
+
+
+@pytest.mark.parametrize(("system", "written"), [("nt", True), ("posix", False)])
+def test_a_file_that_another_process_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str, written: bool
+) -> None:
+    """Windows refuses to replace it for as long; elsewhere the error is one of permissions."""
+    path = tmp_path / "result.json"
+    path.write_bytes(b"old")
+    replace, refusals = os.replace, [PermissionError(13, "Access is denied")] * 2
+
+    def refuse_twice(source: Path, target: Path) -> None:
+        if refusals:
+            raise refusals.pop()
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse_twice)
+        patch.setattr(os, "name", system)
+        patch.setattr(files, "_sync_folder", lambda folder: None)
+        try:
+            with atomic_write(path) as file:
+                file.write(b"new")
+        except PermissionError:
+            assert not written
+    assert path.read_bytes() == (b"new" if written else b"old")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(13, "Access is denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        patch.setattr(os, "name", "nt")
+        patch.setattr(files, "_REPLACE_SECONDS", 0.1)
+        with pytest.raises(PermissionError, match="result.json"), atomic_write(tmp_path / "result.json"):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["con", "NUL", "aux.old", "com1", "cats."])
+def test_names_that_windows_lacks(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    require_folder_name(name, "RUN")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "name", "nt")
+        require_folder_name("console/com.10/cats.zip", "RUN", nested=True)
+        with pytest.raises(UsageError, match="RUN .*Windows has no folder of this name"):
+            require_folder_name(f"a/{name}", "RUN", nested=True)
