@@ -23,7 +23,7 @@ def downsample(x: Tensor) -> Tensor:
 
 
 def _filtered(x: Tensor, gain: float, convolve: Callable[..., Tensor]) -> Tensor:
-    # A CPU computes depthwise convolutions in fp32 more than ten times as fast as in bf16 (benchmarks/resampling.py).
+    # A CPU computes depthwise convolutions in fp32 more than ten times as fast as in bf16 (benchmarks/r3gan_speed.py).
     dtype = torch.float32 if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x.dtype
     with torch.autocast(x.device.type, enabled=False):
         kernel = _kernel(gain, dtype, x.device).expand(x.shape[1], 1, 4, 4)
