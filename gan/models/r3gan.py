@@ -21,7 +21,7 @@ from torch.nn.utils import parametrize
 from gan.errors import UsageError
 from gan.models.blocks import DiscriminatorNorm
 from gan.nn.convolutions import Conv2d
-from gan.nn.resampling import downsample, upsample
+from gan.nn.resampling import Upsample2d, downsample
 
 L = TypeVar("L", nn.Linear, nn.Conv2d)
 
@@ -86,9 +86,10 @@ class Upsample(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.convolution = _normal(Conv2d(inputs, outputs, 1, bias=False)) if inputs != outputs else nn.Identity()
+        self.upsample = Upsample2d()
 
     def forward(self, x: Tensor) -> Tensor:
-        return upsample(self.convolution(x))
+        return self.upsample(self.convolution(x))
 
 
 class Downsample(nn.Module):

@@ -9,12 +9,21 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+UPSAMPLING_GAIN = 4.0
 
 
 def upsample(x: Tensor) -> Tensor:
     """Twice the resolution: (N, C, H, W) to (N, C, 2H, 2W)."""
-    return _filtered(x, 4.0, F.conv_transpose2d)
+    return _filtered(x, UPSAMPLING_GAIN, F.conv_transpose2d)
+
+
+class Upsample2d(nn.Module):
+    """`upsample` as a layer, which an export can replace."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return upsample(x)
 
 
 def downsample(x: Tensor) -> Tensor:
@@ -26,11 +35,11 @@ def _filtered(x: Tensor, gain: float, convolve: Callable[..., Tensor]) -> Tensor
     # A CPU computes depthwise convolutions in fp32 more than ten times as fast as in bf16 (benchmarks/r3gan_speed.py).
     dtype = torch.float32 if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x.dtype
     with torch.autocast(x.device.type, enabled=False):
-        kernel = _kernel(gain, dtype, x.device).expand(x.shape[1], 1, 4, 4)
-        return convolve(x.to(dtype), kernel, stride=2, padding=1, groups=x.shape[1]).to(x.dtype)
+        weight = kernel(gain, dtype, x.device).expand(x.shape[1], 1, 4, 4)
+        return convolve(x.to(dtype), weight, stride=2, padding=1, groups=x.shape[1]).to(x.dtype)
 
 
-def _kernel(gain: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The kernel (4, 4), of sum `gain`."""
+def kernel(gain: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The kernel (4, 4) of either direction, of sum `gain`."""
     row = 4 - (2 * torch.arange(4, dtype=dtype, device=device) - 3).abs()  # 1, 3, 3, 1, without a copy from the host
     return gain * torch.outer(row, row) / 64

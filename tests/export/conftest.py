@@ -20,11 +20,14 @@ from tests.helpers.commands import Call
 
 
 @pytest.fixture
-def lived() -> Callable[[nn.Module], nn.Module]:
-    """Gives a network weights, scales, shifts and running statistics of which none is 0 or 1, and evaluation mode."""
+def lived() -> Callable[..., nn.Module]:
+    """Gives a network weights, scales, shifts and running statistics of which none is 0 or 1, and evaluation mode.
+
+    The weights have the variance `gain` / fan-in.
+    """
 
     @torch.no_grad()
-    def live(network: nn.Module) -> nn.Module:
+    def live(network: nn.Module, gain: float = 2.0) -> nn.Module:
         draw = torch.Generator().manual_seed(0)
         for name, value in [*network.named_parameters(), *network.named_buffers()]:
             if not value.is_floating_point():
@@ -35,7 +38,7 @@ def lived() -> Callable[[nn.Module], nn.Module]:
             elif value.dim() < 2 or name.endswith((".scale.weight", ".shift.weight")):
                 value.add_(0.3 * noise)
             else:
-                value.copy_(noise * (2 / value[0].numel()) ** 0.5)
+                value.copy_(noise * (gain / value[0].numel()) ** 0.5)
         power_iterate(network, 20)
         return network.eval()
 
