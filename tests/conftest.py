@@ -42,7 +42,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Let the objects be freed at exit; otherwise libraries report them as leaks."""
+    """Undo gc.freeze, so that frozen objects are freed at exit; otherwise libraries report them as leaks."""
     gc.unfreeze()
 
 

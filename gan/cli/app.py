@@ -126,15 +126,6 @@ class _Commands(click.Group):
             _fail(f"{type(error).__name__}: {error}; this is a bug, msn-gan --debug COMMAND shows the traceback", 1)
 
 
-standing_stats_option = click.option(
-    "--standing-stats",
-    type=click.IntRange(0),
-    default=0,
-    metavar="N",
-    help="Take the statistics of G's batch norms anew, over N batches of 64 latents.",
-)
-
-
 def _announce_loading() -> None:
     """Print a line if torch is still being imported, which takes seconds when its files are not in memory."""
     spec = getattr(sys.modules.get("torch"), "__spec__", None)
@@ -194,6 +185,13 @@ device_option = click.option(
 split_option = click.option("--split", type=click.Choice(("train", "test")), default="train", show_default=True)
 skip_option = click.option("--skip-bad-images", is_flag=True, help="Skip images that cannot be read.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists at the output's path.")
+standing_stats_option = click.option(
+    "--standing-stats",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Take the statistics of G's batch norms anew, over N batches of 64 latents.",
+)
 jobs_option = click.option(
     "--jobs",
     type=Jobs(),

@@ -12,8 +12,8 @@ SCHEDULED = ("g_lr", "d_lr", "beta2", "r1", "r2", "ema_half_life", "augment_p")
 PENALTIES = ("r1", "r2", "gradient_penalty")
 
 
-def _end(name: str, low: float = 0) -> Any:
-    return config_field(None, f"the value of {flag_name(name)} after --schedule-images (default: constant)", low=low)
+def _end(name: str) -> Any:
+    return config_field(None, f"the value of {flag_name(name)} after --schedule-images (default: constant)", low=0)
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class TrainConfig(Config):
         return [name for name in PENALTIES if max(schedules.get(name, (getattr(self, name),))) > 0]
 
     def gates_augmentations(self) -> bool:
-        """Whether an augmentation may be left out for an image."""
+        """True if augmentations are applied with a probability below 1 at some step."""
         return self.augment_p != 1 or self.augment_p_end is not None or self.ada_target is not None
 
     def own_code(self) -> list[OwnCode]:

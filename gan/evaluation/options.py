@@ -79,7 +79,7 @@ class EvaluationOptions:
             raise UsageError("--ref replaces --data; give only one of them")
         if self.ref and NEED_REAL_FEATURES & set(self.scores):
             raise UsageError(
-                "--ref: kid, pr and copies need the real images (--data); statistics are enough for fid only"
+                "--ref: kid, pr and copies need the real images (--data); statistics do for fid and fid-infinity"
             )
         if self.held_out and "copies" not in self.scores:
             raise UsageError(f"--held-out {self.held_out}: is for --metrics copies only; add it")

@@ -60,6 +60,29 @@ def frechet_distance(
     return float(shift @ shift + np.square(f1).sum() + np.square(f2).sum() - 2 * root_trace)
 
 
+def frechet_distance_to_covariance(
+    real_mean: NDArray[np.float64],
+    real_factor: NDArray[np.float64],
+    generated_mean: NDArray[np.float64],
+    generated_covariance: NDArray[np.float64],
+) -> float:
+    """`frechet_distance` without a factor of the second covariance, in a third of its time.
+
+    The root's trace is the sum of the square roots of the eigenvalues of F1^T C2 F1. These are the squares of the
+    singular values that `frechet_distance` sums, so those near 0 lose half of their digits; the result differs by about
+    1e-7 of the distance.
+
+    Args:
+        real_mean, generated_mean: (D,).
+        real_factor: (D, R), from `covariance_factor`.
+        generated_covariance: (D, D).
+    """
+    eigenvalues = np.linalg.eigvalsh(real_factor.T @ generated_covariance @ real_factor)
+    root_trace = np.sqrt(np.maximum(eigenvalues, 0)).sum()
+    shift = real_mean - generated_mean
+    return float(shift @ shift + np.square(real_factor).sum() + np.trace(generated_covariance) - 2 * root_trace)
+
+
 def count_warning(count: int, dimension: int) -> str | None:
     """A warning that FID from this number of images is unreliable, or None if it is large enough."""
     if count <= dimension:

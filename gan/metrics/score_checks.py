@@ -17,7 +17,7 @@ from gan.utils.progress import say
 IS_SPLITS = 10
 KID_SUBSET_SIZE = 1000
 
-NEED_REFERENCE = {"fid", "kid", "pr", "copies", "fid-infinity"}
+NEED_REFERENCE = {"fid", "fid-infinity", *NEED_REAL_FEATURES}
 """Metrics that need real images or their statistics."""
 NEED_GENERATED_FEATURES = {*NEED_REAL_FEATURES, "fid-infinity"}
 """Metrics that need the features of every generated image."""

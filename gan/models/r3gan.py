@@ -110,6 +110,7 @@ class R3GANGenerator(nn.Module):
 
     Without a tanh the images may leave the range [-1, 1] somewhat, as the authors' do; they are clipped where they are
     saved or scored.
+
     Arguments as `DCGANGenerator`, but `resolution` is a key of `WIDTHS` and `width` that of the 4×4 stage, 768 as
     published; labels are embedded in `latent_dim` numbers, which are joined to z.
 

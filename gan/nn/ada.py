@@ -81,8 +81,6 @@ class Rates:
 
 
 ALL = Rates()
-BGC = Rates(cutout=0.0)
-"""The parts that StyleGAN2-ADA chose: "bgc", blitting, geometry and colours."""
 R3GAN = Rates(brightness=0.5, contrast=0.5, luma_flip=0.5, hue=0.5, saturation=0.5)
 """The rates of R3GAN (arXiv 2501.05441) in its published code."""
 
@@ -127,7 +125,7 @@ ada_r3gan.takes_probability = True  # type: ignore[attr-defined]
 
 
 class _Draws:
-    """What is drawn for each image from its uniform numbers; all values are (N,), or their neutral value where off."""
+    """Random parameters of the parts for each image, from its uniform numbers: (N,), neutral where a part is off."""
 
     def __init__(self, uniform: Tensor, p: float | Tensor, rates: Rates) -> None:
         # At 0 or 1 the normal numbers would be infinite.

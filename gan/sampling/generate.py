@@ -26,13 +26,16 @@ def latents(seed: int, indices: Iterable[int], latent_dim: int, truncation: floa
     """
     rows = []
     for index in indices:
-        stream = random_stream(seed, SAMPLES, index)
-        z = torch.empty(latent_dim)
-        if truncation is None:
-            rows.append(z.normal_(generator=stream))
-        else:
-            rows.append(nn.init.trunc_normal_(z, a=-truncation, b=truncation, generator=stream))
+        rows.append(draw_latents((latent_dim,), random_stream(seed, SAMPLES, index), truncation))
     return torch.stack(rows)
+
+
+def draw_latents(shape: tuple[int, ...], stream: torch.Generator, truncation: float | None = None) -> Tensor:
+    """Draw latents of a shape from a random stream; `truncation` as in `latents`."""
+    z = torch.empty(shape)
+    if truncation is None:
+        return z.normal_(generator=stream)
+    return nn.init.trunc_normal_(z, a=-truncation, b=truncation, generator=stream)
 
 
 def labels_in_turn(indices: Iterable[int], classes: int, fixed: int | None = None) -> Tensor | None:

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 
 from gan.norm import has_running_statistics, retake_running_statistics
-from gan.sampling.generate import GENERATION_CHUNK, labels_in_turn
+from gan.sampling.generate import GENERATION_CHUNK, draw_latents, labels_in_turn
 from gan.utils.progress import say
 from gan.utils.random_streams import STANDING, random_stream
 
@@ -35,7 +34,8 @@ def use_standing_statistics(
 
     def arguments() -> Iterator[tuple[Tensor, ...]]:
         for batch in range(batches):
-            z = _latents(seed, batch, latent_dim, truncation).to(device)
+            stream = random_stream(seed, STANDING, batch)
+            z = draw_latents((GENERATION_CHUNK, latent_dim), stream, truncation).to(device)
             first = batch * GENERATION_CHUNK
             labels = labels_in_turn(range(first, first + GENERATION_CHUNK), classes)
             yield (z,) if labels is None else (z, labels.to(device))
@@ -43,10 +43,3 @@ def use_standing_statistics(
     generator.eval()
     retake_running_statistics(generator, arguments())
     return True
-
-
-def _latents(seed: int, batch: int, latent_dim: int, truncation: float | None) -> Tensor:
-    stream, z = random_stream(seed, STANDING, batch), torch.empty(GENERATION_CHUNK, latent_dim)
-    if truncation is None:
-        return z.normal_(generator=stream)
-    return nn.init.trunc_normal_(z, a=-truncation, b=truncation, generator=stream)

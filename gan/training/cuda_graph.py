@@ -40,7 +40,7 @@ def why_not_captured(config: TrainConfig, ranks: int = 1) -> str | None:
 
 
 def is_captured(config: TrainConfig, runtime: Runtime) -> bool:
-    """Whether `capture_if_possible` makes a CUDA graph of the steps of a run."""
+    """True if `capture_if_possible` captures the steps of this run as a CUDA graph."""
     return runtime.device.type == "cuda" and why_not_captured(config, runtime.ranks) is None
 
 

@@ -18,7 +18,7 @@ _MAX_LISTED = 3  # names of layers in a message
 
 
 class Taken(NamedTuple):
-    """What a network took from another one, by the names of layers (modules that have tensors of their own)."""
+    """Names of a network's layers (modules that have tensors of their own) by where their weights are from."""
 
     taken: list[str]
     new: list[str]

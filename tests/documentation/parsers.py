@@ -1,4 +1,4 @@
-"""Whether a program's own parser accepts the words of a command, without running it."""
+"""Check commands of the documentation with their programs' own parsers, without running them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class _Parsed(BaseException):
     """A script has parsed its arguments; it shall do nothing more."""
 
 
-def problem(words: Sequence[str]) -> str:
-    """What is wrong with a command; empty if its program accepts it.
+def parser_error(words: Sequence[str]) -> str:
+    """Error message of the program's parser for a command; empty if the command is accepted.
 
     Raises:
         KeyError: nothing is known about the program.

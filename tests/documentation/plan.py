@@ -1,4 +1,4 @@
-"""How the code blocks of the pages are run: what shortens their commands, what stands in for files, what is not run.
+"""Rules for running the code blocks of the pages: shortening flags, stand-in files, and blocks that are not run.
 
 Every shell command of every page is run in order, with the flags of `SHORT` after its own, unless `NOT_RUN` lists it.
 """
@@ -96,12 +96,12 @@ BEFORE = {
 
 
 def reason_not_run(command: Command) -> str | None:
-    """Why a command is not run; None if it is."""
+    """Reason why a command is not run; None for commands that are run."""
     return next((reason for words, reason in NOT_RUN.items() if str(command).startswith(words)), None)
 
 
 def is_code(block: Block) -> bool:
-    """Whether a block is something that runs; False for equations, messages and diagrams."""
+    """True for shell and Python code; False for equations, messages and diagrams."""
     is_text = block.text.startswith(tuple(NO_CODE)) or (block.kind == "sh" and _MESSAGE.match(block.text))
     return block.kind != "mermaid" and not is_text
 

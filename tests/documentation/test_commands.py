@@ -22,7 +22,7 @@ def test_programs_accept_their_commands(page: str) -> None:
     for block in SHELL:
         if block.page == page:
             for command in commands(block):
-                assert not (told := parsers.problem(command.words)), f"{block}: {command}: {told}"
+                assert not (told := parsers.parser_error(command.words)), f"{block}: {command}: {told}"
 
 
 def test_commands_in_sentences_are_accepted() -> None:
@@ -31,7 +31,7 @@ def test_commands_in_sentences_are_accepted() -> None:
     for page in PAGES:
         for token in tokens(page):
             if token.type == "code_inline" and re.match(r"msn-gan [a-z]+ .*--", token.content):
-                told = parsers.problem(shlex.split(re.sub(r"\b[A-Z]\b", "1", token.content)))
+                told = parsers.parser_error(shlex.split(re.sub(r"\b[A-Z]\b", "1", token.content)))
                 is_cut = re.match(r"Missing argument|Option '[a-z-]+' requires an argument", told)
                 assert not told or is_cut, f"{page}: {token.content}: {told}"
                 found += 1
@@ -57,7 +57,7 @@ def test_commands_in_sentences_are_accepted() -> None:
 )
 def test_the_parsers_refuse(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     (command,) = commands(Block("a page", 1, "sh", line))
-    assert parsers.problem(command.words)
+    assert parsers.parser_error(command.words)
 
 
 @pytest.mark.parametrize("text", ["unknown-program --flag", "msn-gan train (", "true"])
@@ -99,9 +99,11 @@ def test_what_shortens_commands_are_flags() -> None:
     needed["benchmarks/kept_memory.py"] = ["--preset best"]
     for name, flags in plan.SHORT.items():
         program = "python" if name.endswith(".py") else "msn-gan"
-        assert not (told := parsers.problem([program, name, *needed.get(name, []), *flags.split()])), f"{name}: {told}"
+        assert not (told := parsers.parser_error([program, name, *needed.get(name, []), *flags.split()])), (
+            f"{name}: {told}"
+        )
     words = ["torchrun", *plan.shortened_torchrun(["--standalone", "msn_gan.py", "train", "r"])]
-    assert not (told := parsers.problem(words)), told
+    assert not (told := parsers.parser_error(words)), told
 
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:

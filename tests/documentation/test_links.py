@@ -17,8 +17,8 @@ def target(page: str, link: str) -> tuple[Path, str]:
     return (ROOT / page).parent / unquote(parts.path) if parts.path else ROOT / page, unquote(parts.fragment)
 
 
-def broken(page: str, link: str) -> str:
-    """What is wrong with a link; empty if nothing is."""
+def link_error(page: str, link: str) -> str:
+    """Error of a link: no such file or heading, or outside of the repository; empty if it is correct."""
     if urlsplit(link).scheme in ("http", "https", "mailto"):
         return ""
     path, anchor = target(page, link)
@@ -33,7 +33,7 @@ def broken(page: str, link: str) -> str:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_resolve(page: str) -> None:
-    assert [problem for link in links(page) if (problem := broken(page, link))] == []
+    assert [error for link in links(page) if (error := link_error(page, link))] == []
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_links_resolve(page: str) -> None:
     ],
 )
 def test_the_check_of_links(link: str, problem: str) -> None:
-    found = broken("README.md", link)
+    found = link_error("README.md", link)
     assert problem in found and bool(problem) is bool(found)
 
 

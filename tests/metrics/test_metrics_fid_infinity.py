@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gan.metrics.fid_infinity import SUBSETS, _distance, _influences, fid_infinity, subset_sizes
-from gan.metrics.frechet import covariance_factor, frechet_distance
+from gan.metrics.fid_infinity import SUBSETS, _influences, fid_infinity, subset_sizes
+from gan.metrics.frechet import covariance_factor, frechet_distance, frechet_distance_to_covariance
 from gan.metrics.moments import FeatureMoments
 
 Array = NDArray[np.float64]
@@ -51,7 +51,8 @@ def test_the_fast_distance_equals_frechet_distance() -> None:
     for count in (200, D - 2):  # the second covariance is singular
         features = _draw(rng, real, count).astype(np.float64)
         expected = _fid(real, features.astype(np.float32))
-        assert _distance(*real, features.mean(0), np.cov(features, rowvar=False)) == pytest.approx(expected, abs=1e-6)
+        found = frechet_distance_to_covariance(*real, features.mean(0), np.cov(features, rowvar=False))
+        assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_influences_are_the_derivative_of_the_fid() -> None:
@@ -69,7 +70,7 @@ def test_influences_are_the_derivative_of_the_fid() -> None:
         weights = (1 - extra) * np.full(60, 1 / 60) + extra * (np.arange(60) == 7)
         mean = weights @ sample
         covariance = (sample - mean).T @ ((sample - mean) * weights[:, None]) * 60 / 59
-        return _distance(*real, mean, covariance)
+        return frechet_distance_to_covariance(*real, mean, covariance)
 
     slope = (weighted(step) - weighted(-step)) / (2 * step)
     assert slope == pytest.approx(changes[7], rel=0.03)  # the divisor N - 1 again

@@ -58,6 +58,7 @@ class ClassifierTrainer:
         self._times: list[float] = []  # seconds per step in this epoch
         self._unread: list[Tensor] = []  # (loss, correct predictions) of the last steps, on the device
         self._unread_since = 0.0
+        self._tested: tuple[int, Classifier] | None = None  # a step and what `network_to_test` gave after it
         references = NORMS.references(training.norm)
         self.plugins = plugins.record(references, "--norms")
         """Records of the user's own code; see `gan.config.plugins`."""
@@ -148,7 +149,12 @@ class ClassifierTrainer:
         return entry
 
     def network_to_test(self) -> Classifier:
-        """The network, or a copy with running statistics taken anew over the last batches (`precise_stats`)."""
+        """The network, or a copy with running statistics taken anew over the last batches (`precise_stats`).
+
+        The copy is kept until the next step: after the last epoch it is tested and then saved.
+        """
+        if self._tested is not None and self._tested[0] == self.step:
+            return self._tested[1]
         count = min(self.config.precise_stats or 0, self.step)
         if not count or not has_running_statistics(self.network):
             return self.network
@@ -156,6 +162,7 @@ class ClassifierTrainer:
         batches = ((self.batches.at(step).images,) for step in range(self.step - count, self.step))
         with self.runtime.autocast(), parametrize.cached():
             retake_running_statistics(network, batches)
+        self._tested = self.step, network
         return network
 
     def state(self) -> dict[str, Any]:

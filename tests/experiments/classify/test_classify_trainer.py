@@ -172,6 +172,15 @@ def test_precise_statistics_are_used_in_tests_alone(make: Make) -> None:
     assert make("sn", precise_stats=3).network_to_test() is not None
 
 
+def test_precise_statistics_are_taken_once_for_a_step(make: Make) -> None:
+    trainer = make("msn", precise_stats=3)
+    trainer.train_step()
+    tested = trainer.network_to_test()
+    assert trainer.network_to_test() is tested
+    trainer.train_step()
+    assert trainer.network_to_test() is not tested
+
+
 @pytest.mark.parametrize("model, expected", [("vgg7", 0), ("densenet-bc", 50), ("resnet18", 50)])
 def test_precise_statistics_are_the_default_of_deep_networks(model: str, expected: int) -> None:
     assert ClassifyConfig(model=model).resolved("fp32").precise_stats == expected
