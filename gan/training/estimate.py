@@ -1,6 +1,7 @@
 """Estimate the time, memory and disk of a run from a few steps on noise."""
 
 import io
+import math
 import time
 from dataclasses import dataclass
 
@@ -14,9 +15,10 @@ from gan.training import cuda_graph
 from gan.training.trainer import Trainer
 from gan.utils.peak_memory import peak_memory_bytes, reset_peak_memory
 
-_TIMED_STEPS = 3  # after a first one
-_TIMED_CUDA_STEPS = 20  # after those that capture a CUDA graph
-_LONG_STEP = 10.0  # seconds of a step beyond which it is extrapolated from small batches
+_TIMED_STEPS = 3  # after a first one, at least
+_TIMED_CUDA_STEPS = 20  # after those that capture a CUDA graph, at least
+_LONG = 30.0  # seconds of the timed steps beyond which they are extrapolated from small batches
+_LONG_TRIAL = 5.0  # seconds of a first step beyond which it is the only one of a small batch
 _SMALL = 2  # images of a small batch, for each rank
 
 
@@ -50,34 +52,39 @@ def noise_images(config: TrainConfig, classes: int) -> ImageSet:
 def estimate_run(config: TrainConfig, runtime: Runtime, images: ImageSet) -> Estimate:
     """Measure the steps of a run. Several ranks call it together.
 
-    On a CPU, a step that would take longer than _LONG_STEP is not run: its time is extrapolated from small batches with
-    one and two updates of D, and its memory from two small batches.
+    On a CPU, steps that would take longer than _LONG are not run: their time is extrapolated from small batches with
+    one and two updates of D, and their memory from two small batches.
     """
     if runtime.device.type == "cuda":
         trainer = Trainer(config, runtime, images)
         # The first step takes long: cuDNN searches for the fastest algorithms.
         _seconds_per_step(trainer, 1 + cuda_graph.WARM_UP)
-        return _measured(trainer, _TIMED_CUDA_STEPS)
+        return _measured(trainer, _whole_cycles(config, _TIMED_CUDA_STEPS))
     small = _SMALL * runtime.ranks
 
     def trial(batch: int, n_dis: int) -> tuple[float, int, int]:
         part = config.replace({"batch": batch, "n_dis": n_dis, "accumulate": 1})
         reset_peak_memory(runtime.device)
         trainer = Trainer(part, runtime, images)
-        _seconds_per_step(trainer, 1)
-        return _seconds_per_step(trainer, 1), peak_memory_bytes(runtime.device), _checkpoint_bytes(trainer)
+        seconds, steps = _seconds_per_step(trainer, 1), _cycle(part)
+        if collectives.on_rank0(lambda: steps > 1 or seconds < _LONG_TRIAL):
+            seconds = _seconds_per_step(trainer, steps)
+        return seconds, peak_memory_bytes(runtime.device), _checkpoint_bytes(trainer)
 
     once, memory, checkpoint = trial(small, 1)
     doubled, memory_of_doubled, _ = trial(2 * small, 1)
     growth = max(doubled - once, 0.0) / small  # seconds per image
     whole = once + growth * (config.batch - small)  # of a step with one update of D
-    if collectives.on_rank0(lambda: whole * config.n_dis < _LONG_STEP):
+    timed = _whole_cycles(config, _TIMED_STEPS)
+    if collectives.on_rank0(lambda: whole * config.n_dis * timed < _LONG):
         reset_peak_memory(runtime.device)
         trainer = Trainer(config, runtime, images)
         _seconds_per_step(trainer, 1)
-        return _measured(trainer, _TIMED_STEPS)
-    twice, _, _ = trial(small, 2)
-    d_share = max(twice - once, 0.0) / once  # of a step with one update of D
+        return _measured(trainer, timed)
+    d_share = 0.0  # of a step with one update of D
+    if config.n_dis > 1:
+        twice, _, _ = trial(small, 2)
+        d_share = max(twice - once, 0.0) / once
     per_image = max(memory_of_doubled - memory, 0) // small
     return Estimate(
         step_seconds=whole * (1 + d_share * (config.n_dis - 1)),
@@ -85,6 +92,17 @@ def estimate_run(config: TrainConfig, runtime: Runtime, images: ImageSet) -> Est
         checkpoint=checkpoint,
         extrapolated=True,
     )
+
+
+def _cycle(config: TrainConfig) -> int:
+    """Number of steps after which the updates with a penalty repeat."""
+    return config.penalty_every // math.gcd(config.penalty_every, config.n_dis) if config.penalties() else 1
+
+
+def _whole_cycles(config: TrainConfig, least: int) -> int:
+    """At least so many steps, in whole cycles."""
+    cycle = _cycle(config)
+    return -(-least // cycle) * cycle
 
 
 def _measured(trainer: Trainer, steps: int) -> Estimate:

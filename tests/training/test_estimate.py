@@ -50,6 +50,28 @@ def test_a_long_step_is_extrapolated(
     assert found.memory == 1000 + 10 * 32
 
 
+def test_updates_with_a_penalty_count_by_their_share(
+    tiny: Callable[..., TrainConfig], runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock on which an update of D takes 1 s, one with a penalty 9 s; the first step of a trainer has one."""
+
+    def seconds(trainer: Trainer, steps: int) -> float:
+        first = trainer.step * trainer.config.n_dis
+        updates = range(first, first + steps * trainer.config.n_dis)
+        trainer.step += steps
+        return sum(9 if update % trainer.config.penalty_every == 0 else 1 for update in updates) / steps
+
+    monkeypatch.setattr(estimate, "_seconds_per_step", seconds)
+    for n_dis, every in ((1, 4), (2, 4), (3, 4), (2, 1)):
+        config = tiny(batch=4, n_dis=n_dis, r1=1.0, penalty_every=every)
+        monkeypatch.setattr(estimate, "_LONG", 1000.0)
+        found = estimate_run(config, runtime, noise_images(config, 0))
+        assert found.step_seconds == n_dis * (1 + 8 / every) and not found.extrapolated
+        monkeypatch.setattr(estimate, "_LONG", 0.0)
+        found = estimate_run(config, runtime, noise_images(config, 0))
+        assert found.step_seconds == pytest.approx(n_dis * (1 + 8 / every)) and found.extrapolated
+
+
 @pytest.mark.parametrize(("steps", "kept"), [(1000, 1), (2000, 2), (50_000, 3)])
 def test_checkpoints_that_are_kept(steps: int, kept: int) -> None:
     found = Estimate(1.0, 0, 100, extrapolated=False)
