@@ -78,6 +78,7 @@ _BEST_64 = dataclasses.replace(
 _R3GAN = TrainConfig(
     preset="r3gan",
     data="cifar10",
+    conditional=True,
     network="r3gan",
     latent_dim=64,
     norm="none",
@@ -109,6 +110,7 @@ _R3GAN_64 = dataclasses.replace(
     _R3GAN,
     preset="r3gan-64",
     data="",
+    conditional=False,
     resolution=64,
     batch=256,
     steps=80_000,

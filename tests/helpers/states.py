@@ -1,10 +1,25 @@
-"""Compare checkpoint states"""
+"""Trainings to compare, and the comparison of their states"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+
+from gan.config.train_config import TrainConfig
+from gan.data.image_set import ImageSet
+from gan.runtime import Runtime
+from gan.training.trainer import Trainer
+
+
+def trained(config: TrainConfig, runtime: Runtime, images: ImageSet, steps: int, state: Any = None) -> Trainer:
+    """A training after some steps from the start or from the state of another one."""
+    trainer = Trainer(config, runtime, images)
+    if state is not None:
+        trainer.load_state(state)
+    for _ in range(steps):
+        trainer.train_step()
+    return trainer
 
 
 def same_bytes(a: Any, b: Any, where: str = "") -> None:

@@ -12,7 +12,7 @@ from gan.config.train_config import TrainConfig
 from gan.data.image_set import ImageSet
 from gan.runtime import Runtime
 from gan.training.trainer import Trainer
-from tests.helpers.states import same_bytes
+from tests.helpers.states import same_bytes, trained
 
 Make = Callable[..., TrainConfig]
 MakeImages = Callable[..., ImageSet]
@@ -31,14 +31,8 @@ def test_p_adapts_and_is_resumed(tiny: Make, image_set: MakeImages, runtime: Run
     change = 8 * 4 / 200  # of p after every fourth update of batch 8
     steps = [round(p / change, 5) for p in (0.0, *entries)]
     assert all(abs(b - a) in (0, 1) for a, b in zip(steps, steps[1:], strict=False)) and max(steps) > 0
-    first = Trainer(config, runtime, images)
-    for _ in range(6):
-        first.train_step()
-    second = Trainer(config, runtime, images)
-    second.load_state(first.state())
-    for _ in range(6):
-        second.train_step()
-    resumed, uninterrupted = second.state(), whole.state()
+    first = trained(config, runtime, images, 6)
+    resumed, uninterrupted = trained(config, runtime, images, 6, first.state()).state(), whole.state()
     for name in ("generator", "discriminator", "average", "d_optimizer", "adaptive"):
         same_bytes(resumed[name], uninterrupted[name], name)
 

@@ -19,7 +19,7 @@ from gan.norm import NORMS, power_iterate, spectral_norms
 from gan.runtime import Runtime
 from gan.training.trainer import Trainer
 from tests.helpers.commands import Call
-from tests.helpers.states import same_bytes
+from tests.helpers.states import same_bytes, trained
 
 Make = Callable[..., TrainConfig]
 MakeImages = Callable[..., ImageSet]
@@ -72,15 +72,8 @@ def test_power_iteration_goes_on(tiny: Make, image_set: MakeImages, runtime: Run
 
 def test_a_resumed_run_keeps_them_frozen(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
     config, data = tiny(norm="msn", freeze_d=3), image_set()
-    whole, part = Trainer(config, runtime, data), Trainer(config, runtime, data)
-    for _ in range(4):
-        whole.train_step()
-    for _ in range(2):
-        part.train_step()
-    resumed = Trainer(config, runtime, data)
-    resumed.load_state(part.state())
-    for _ in range(2):
-        resumed.train_step()
+    whole, part = trained(config, runtime, data, 4), trained(config, runtime, data, 2)
+    resumed = trained(config, runtime, data, 2, part.state())
     for name in ("generator", "discriminator", "d_optimizer"):
         same_bytes(resumed.state()[name], whole.state()[name], name)
 
