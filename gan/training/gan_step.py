@@ -172,7 +172,8 @@ class GANStep:
                 images = self._generate(z) if fake is None else fake
                 g = self._augment((images, z[1]), uniforms, 2)
                 if needs_real:
-                    loss = self.loss.generator(*self._discriminate(self._augment(x, uniforms, 0), g))
+                    detached = x[0].detach(), x[1]  # after a penalty they require a gradient
+                    loss = self.loss.generator(*self._discriminate(self._augment(detached, uniforms, 0), g))
                 else:
                     fake_logits = self._logits(*g)
                     loss = self.loss.generator(fake_logits, fake_logits)
