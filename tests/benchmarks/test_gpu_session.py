@@ -1,0 +1,42 @@
+"""`gpu_session.sh` runs to its end on a CPU, with tiny settings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.documentation.pages import ROOT
+
+FILES = [
+    *(f"{part}.json" for part in ("bench-bf16", "bench-fp32", "features", "r3gan", "scores")),
+    *(f"speed-{preset}-{batch}.json" for preset in ("msn-dcgan", "sngan-resnet") for batch in (64, 128, 512)),
+    *(f"{part}-{name}" for part in ("dcgan", "resnet") for name in ("report.json", "report.html")),
+]
+
+
+@pytest.mark.slow
+def test_all_parts_run(tmp_path: Path) -> None:
+    pytest.importorskip("pytorch_fid", reason="scores are compared with pytorch-fid's")
+    data, rng = [tmp_path / "train.zip", tmp_path / "test.zip"], np.random.default_rng(0)
+    for path in data:
+        with zipfile.ZipFile(path, "w") as archive:
+            for index in range(60):
+                with archive.open(f"{'ab'[index % 2]}/{index}.png", "w") as file:
+                    Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file, "PNG")
+    out = tmp_path / "out"
+    done = subprocess.run(
+        ["bash", str(ROOT / "benchmarks" / "gpu_session.sh"), *map(str, data), str(out)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "DRY": "1", "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert [name for name in FILES if not (out / name).exists()] == []
+    assert "exit code" not in done.stdout and done.stdout.count("   done") == 20
