@@ -3,10 +3,11 @@
     python benchmarks/evidence.py --data cifar10-train.zip --features classifier:vgg7.pt \
         --second classifier:resnet18.pt --seeds 8 --jobs 2 --keep docs/results/evidence
 
-Trains the arms of `ARMS`, one seed of all arms after another, with `msn-gan compare`, which scores each training by
---features. Then the last checkpoint of each new training is scored by --second, and all that is small goes into one
-JSON file for each training in --keep. Trainings that have a file there are not repeated: the command continues on any
-machine where the last one stopped. With --table it trains nothing and prints the tables of what is kept.
+Trains the arms of `ARMS`, one seed of all arms after another, with `msn-gan compare`, which computes the FID by
+--features. Then the last checkpoints of the new trainings are scored by --features and by --second, and all that is
+small goes into one JSON file for each training in --keep. Trainings that have a file there are not repeated: the
+command continues on any machine where the last one stopped. With --table it trains nothing and prints the tables of
+what is kept.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def train_and_keep(flags: argparse.Namespace, seeds: int, kept: Path) -> None:
     every = max(1, flags.steps // 4)
     settings: dict[str, Any] = {**SHARED, "data": flags.data, "steps": flags.steps, "features": flags.features}
     settings |= {"report_every": every, "report_num": flags.num, "log_every": every, "dynamics": every // 2 or 1}
-    settings |= {"sample_every": flags.steps, "checkpoint_every": flags.steps, "keep": 1}
+    settings |= {"report_metrics": ("fid",), "sample_every": flags.steps, "checkpoint_every": flags.steps, "keep": 1}
     arms = {name: ARMS[name] for name in flags.arms}
     jobs = flags.jobs if flags.jobs == "auto" else int(flags.jobs)
     folder = flags.out / "checkpoints" / RUN
@@ -111,27 +112,33 @@ def train_and_keep(flags: argparse.Namespace, seeds: int, kept: Path) -> None:
         )
     kept.mkdir(parents=True, exist_ok=True)
     shutil.copy(folder / _CONFIG, kept / _CONFIG)
-    for training in done.record["trainings"]:
-        file = kept / f"{training['folder']}.json"
-        if file.exists():
-            continue
-        second = None
-        if training["final"]:
-            newest = max((folder / training["folder"]).glob("step-*.pt"))
-            second = second_scores(newest, flags)
-            newest.unlink()
-        content = {**small_files(folder / training["folder"]), "second": second, "training": training}
-        with atomic_write(file) as opened:
+    new = [each for each in done.record["trainings"] if not (kept / f"{each['folder']}.json").exists()]
+    checkpoints = {
+        each["folder"]: max((folder / each["folder"]).glob("step-*.pt")) for each in new if each["final"] is not None
+    }
+    first = scores(checkpoints, flags.features, ["fid", "pr"], flags)
+    second = scores(checkpoints, flags.second, ["fid"], flags)
+    for training in new:
+        name = training["folder"]
+        content = {**small_files(folder / name), "training": training, "first": first.get(name)}
+        content["second"] = second.get(name)
+        with atomic_write(kept / f"{name}.json") as opened:
             opened.write(json.dumps(content, separators=(",", ":")).encode())
-        say(f"kept {file}")
+        say(f"kept {kept / name}.json")
+    for checkpoint in checkpoints.values():
+        checkpoint.unlink()
 
 
-def second_scores(checkpoint: Path, flags: argparse.Namespace) -> dict[str, float]:
-    """FID, precision, recall, density and coverage of a checkpoint by the second extractor."""
+def scores(
+    checkpoints: Mapping[str, Path], features: str, metrics: list[str], flags: argparse.Namespace
+) -> dict[str, dict[str, float]]:
+    """Scores of checkpoints by one extractor."""
+    if not checkpoints:
+        return {}
     found = gan.score(
-        checkpoint, data=flags.data, num=flags.num, features=flags.second, metrics=["fid", "pr"], verbose=True
+        list(checkpoints.values()), data=flags.data, num=flags.num, features=features, metrics=metrics, verbose=True
     )
-    return dict(found[0].scores)
+    return {name: dict(entry.scores) for name, entry in zip(checkpoints, found, strict=True)}
 
 
 def small_files(folder: Path) -> dict[str, Any]:
@@ -175,8 +182,7 @@ def read_kept(kept: Path) -> dict[str, dict[int, dict[str, Any]]]:
 
 def value_of(training: Mapping[str, Any], which: str, score: str) -> float | None:
     """A score of the last step by the first or the second extractor; None if the training diverged."""
-    scores = training["training"]["final"] if which == "first" else training["second"]
-    return None if scores is None else scores.get(score)
+    return None if training[which] is None else training[which].get(score)
 
 
 def tables(kept: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> Iterator[str]:

@@ -51,6 +51,7 @@ class SharedSettings(TypedDict, total=False):
     accumulate: int | None
     n_dis: int | None
     d_batch: str | None
+    g_fakes: str | None
     g_lr: float | None
     d_lr: float | None
     beta1: float | None

@@ -74,6 +74,12 @@ class TrainConfig(Config):
     d_batch: str = config_field(
         "separate", "pass real and fake images through D as two batches or as one", choices=("separate", "joint")
     )
+    g_fakes: str = config_field(
+        "auto",
+        "generated images of G's update: those of D's last update, or new ones; auto: reused with --n-dis 1 and --loss "
+        "hinge or logistic",
+        choices=("auto", "reused", "new"),
+    )
     g_lr: float = config_field(2e-4, "Adam's learning rate for G", low=0)
     d_lr: float = config_field(2e-4, "Adam's learning rate for D", low=0)
     beta1: float = config_field(0.5, "Adam's β1", low=0)
@@ -136,6 +142,8 @@ class TrainConfig(Config):
             problems.append(f"--norm-layers {','.join(map(str, self.norm_layers))} must be numbers from 1")
         if self.loss == "relativistic" and self.gradient_penalty:
             problems.append("--gradient-penalty belongs to --loss wgan; with --loss relativistic use --r1 and --r2")
+        if self.g_fakes == "reused" and self.n_dis > 1:
+            problems.append(f"--g-fakes reused: needs --n-dis 1, not {self.n_dis}")
         if self.report_metrics and "fid" not in self.report_metrics:
             problems.append(f"--report-metrics {','.join(self.report_metrics)}: add fid, which decides the best step")
         if self.penalty_every > 1 and not self.penalties():
@@ -177,6 +185,12 @@ class TrainConfig(Config):
         """The penalties whose weight is above 0 at some time, of r1, r2 and gradient_penalty."""
         schedules = self.schedules()
         return [name for name in PENALTIES if max(schedules.get(name, (getattr(self, name),))) > 0]
+
+    def reuses_fakes(self) -> bool:
+        """True if G is updated on the images that D was just updated on, as DCGAN does."""
+        if self.g_fakes == "auto":
+            return self.n_dis == 1 and self.loss in ("hinge", "logistic")
+        return self.g_fakes == "reused"
 
     def gates_augmentations(self) -> bool:
         """True if augmentations are applied with a probability below 1 at some step."""

@@ -25,8 +25,6 @@ from gan.training.meters import MetricMeans
 from gan.training.optimizers import frozen
 from gan.training.step_inputs import ImagesAndLabels, InputSampler, StepInputs
 
-# Losses whose generator step can reuse the fake batch that D was just updated on, as DCGAN does.
-_REUSE_FAKE = ("logistic", "hinge")
 # Losses of which the sign of a logit alone says nothing.
 _WITHOUT_BOUNDARY = ("relativistic", "wgan", "lsgan")
 
@@ -74,7 +72,7 @@ class GANStep:
         """Decides the probability of the augmentations, with --ada-target."""
         if self.adaptive:
             self._values["augment_p"] = self.adaptive.p
-        self.reuses_latents = config.n_dis == 1 and config.loss in _REUSE_FAKE
+        self.reuses_latents = config.reuses_fakes()
         # With accumulation, the graph of the whole fake batch would have to stay in memory.
         self._reuses_fake = self.reuses_latents and config.accumulate == 1
         if runtime.ranks > 1:

@@ -18,7 +18,8 @@ def _kept(folder: Path, arm: str, seed: int, fid: float | None, drift: float) ->
     scores = {"fid": fid, "precision": 0.5, "recall": 0.4, "coverage": 0.3}
     samples = [{"step": step, "activations": {"a": {"drift": drift}}, "layers": {}} for step in (0, 50, 100)]
     content = {
-        "training": {"norm": arm, "seed": seed, "final": None if fid is None else scores, "seconds": 10.0},
+        "training": {"norm": arm, "seed": seed, "final": None if fid is None else {"fid": fid}, "seconds": 10.0},
+        "first": None if fid is None else scores,
         "second": None if fid is None else {**scores, "fid": 2 * fid},
         "dynamics.jsonl": samples,
     }

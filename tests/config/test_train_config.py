@@ -67,6 +67,7 @@ def test_all_problems_come_in_one_message() -> None:
         ({"beta1": 1.0}, "must be below 1"),
         ({"norm_layers": [0, 2]}, "must be numbers from 1"),
         ({"penalty_every": 16}, "--penalty-every 16 needs a penalty"),
+        ({"g_fakes": "reused", "n_dis": 5}, "--g-fakes reused: needs --n-dis 1, not 5"),
         ({"resolution": 33}, "--resolution 33: choose from 32, 48, 64, 128 for --network dcgan"),
         ({"r1_end": 0.1, "g_lr_end": 0.0}, "^--g-lr-end, --r1-end: needs --schedule-images N"),
         ({"schedule_images": 10}, "^--schedule-images 10: nothing is scheduled; give one of --g-lr-end, --d-lr-end"),

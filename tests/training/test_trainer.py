@@ -231,6 +231,30 @@ def test_d_sees_augmented_images_and_g_learns_through_them(
     torch.testing.assert_close(weights(again.discriminator), weights(job.discriminator), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("settings", "reused"),
+    [
+        ({}, True),
+        ({"loss": "relativistic"}, False),
+        ({"loss": "relativistic", "g_fakes": "reused"}, True),
+        ({"g_fakes": "reused", "accumulate": 2}, True),
+        ({"g_fakes": "new"}, False),
+        ({"n_dis": 2}, False),
+    ],
+)
+def test_images_of_the_generators_update(
+    tiny: Make, image_set: MakeImages, runtime: Runtime, settings: dict, reused: bool
+) -> None:
+    job = Trainer(tiny(norm="none", **settings), runtime, image_set())
+    seen: list[torch.Tensor] = []
+    job.generator.register_forward_hook(lambda module, inputs, images: seen.append(inputs[0]))
+    job.train_step()
+    parts = job.config.accumulate
+    assert len(seen) == (1 if reused and parts == 1 else job.config.n_dis + parts)
+    of_d, of_g = (seen[0], torch.cat(seen[-parts:])) if len(seen) > 1 else (seen[0], seen[0])
+    assert torch.equal(of_d, of_g) == reused
+
+
 def test_linear_decay(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
     job = Trainer(tiny(decay="linear", steps=4, d_lr=1e-3), runtime, image_set())
     rates = []
