@@ -22,10 +22,17 @@ from gan.errors import UsageError
 @click.option("--opset", type=click.INT, help="Version of ONNX's operators, 16 to 25.  [default: 18]")
 @click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: exports/RUN-STEP-NETWORK.onnx]")
 @overwrite_option
+@click.option(
+    "--precise-stats",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Take the running statistics of batch norm, mean and msn anew, over N batches of 64 images or latents.",
+)
 @click.option("--int8", is_flag=True, help="Quantize to 8-bit integers, calibrated on training images or latents.")
 @click.option(
     "--data",
-    help="For --int8: the images, a name, folder or zip.  [default: the training images]",
+    help="For --int8 and --precise-stats: the images, a name, folder or zip.  [default: the training images]",
     shell_complete=complete_path,
 )
 @click.option(
@@ -33,7 +40,7 @@ from gan.errors import UsageError
     help="For --int8 of a classifier: images for the accuracy.  [default: as in classify]",
     shell_complete=complete_path,
 )
-@click.option("--data-root", type=click.Path(path_type=Path), help="For --int8: folder of named datasets.")
+@click.option("--data-root", type=click.Path(path_type=Path), help="For the same: folder of named datasets.")
 @click.option(
     "--num",
     type=click.IntRange(2),
@@ -55,6 +62,7 @@ def export(checkpoint: Path, int8: bool, **flags: Any) -> None:
     """
     from gan.export.calibration import QuantizationOptions
     from gan.export.export import ExportOptions, export_network
+    from gan.export.training_images import ImageOptions
 
     extractor = pop_extractor_options(flags, "auto")
     norm = extractor.norm
@@ -64,8 +72,11 @@ def export(checkpoint: Path, int8: bool, **flags: Any) -> None:
         extractor = replace(extractor, norm=())
     int8_flags = {name: flags.pop(name) for name in ("data", "test_data", "data_root", "num")}
     set_flags = [f"--{name.replace('_', '-')}" for name, value in int8_flags.items() if value is not None]
+    images = ImageOptions(data=int8_flags["data"], data_root=int8_flags["data_root"])
+    if flags["precise_stats"]:
+        set_flags = [flag for flag in set_flags if flag not in ("--data", "--data-root")]
     unused = set_flags + extractor.given_flags
     if unused and not int8:
         raise UsageError(f"{', '.join(unused)}: only for --int8, which measures quality; add --int8 or leave it out")
     options = QuantizationOptions(**int8_flags, extractor=extractor) if int8 else None
-    export_network(ExportOptions(checkpoint, int8=options, norm=norm, **flags))
+    export_network(ExportOptions(checkpoint, images=images, int8=options, norm=norm, **flags))

@@ -2,21 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gan.data.batches import to_float
-from gan.data.image_set import ImageSet
-from gan.data.loading import load_images
-from gan.data.train_test_sets import load_train_and_test
-from gan.errors import UsageError, UserError
+from gan.errors import UsageError
 from gan.evaluation.image_streams import image_set_stream
 from gan.export.network import CLASSIFIER, DISCRIMINATOR, GENERATOR, ExportSource, random_inputs, with_labels
+from gan.export.training_images import BATCH, ImageOptions, TrainingImages, in_batches
 from gan.export.verify import NetworkFunction
-from gan.metrics.extractor import Extractor, ExtractorOptions
+from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.extractors import create_extractor
 from gan.metrics.feature_pass import ImageStream
 from gan.metrics.score import measure_reference, score
@@ -26,25 +22,19 @@ from gan.utils.progress import progress, say
 
 CALIBRATION = 256  # inputs that determine the ranges of activations
 _CALIBRATION_SEED = 2  # of latents; scored images have seed 0
-_BATCH = 64
 _MOST_SCORED = 10_000  # default number of images of a FID, at most
 
 
 @dataclass(frozen=True)
-class QuantizationOptions:
+class QuantizationOptions(ImageOptions):
     """The flags of `export --int8`."""
 
-    data: str | None = None
-    """The images; None: those that the network was trained on."""
-    test_data: str | None = None
-    """The images for a classifier's accuracy; None: as in `classify`."""
-    data_root: Path | None = None
     num: int | None = None
     """Generated images to score; None: as many as there are real ones, at most 10,000."""
     extractor: ExtractorOptions = field(default_factory=ExtractorOptions)
 
 
-class QuantizationData:
+class QuantizationData(TrainingImages):
     """Images for the calibration and the quality of one network, loaded and checked before any work.
 
     Raises:
@@ -52,30 +42,13 @@ class QuantizationData:
         UserError: the images or the feature extractor are not available.
     """
 
-    def __init__(self, source: ExportSource, options: QuantizationOptions) -> None:
-        self.source, self.options = source, options
-        data = options.data or source.data
-        if not data:
-            raise UsageError("--int8: name the images with --data; the checkpoint does not record its training images")
-        self.data = data
-        self._check_options()
-        self.extractor: Extractor | None = None
-        self._warnings: list[str] = []
-        if source.kind == GENERATOR:
-            self.extractor = create_extractor(options.extractor, data)
-        if source.kind == CLASSIFIER:
-            self.train, self.test = self._classifier_sets()
-            return
-        self.train = self._images("train")
-        self.test = self._images("test") if source.kind == DISCRIMINATOR else self.train
+    options: QuantizationOptions
 
-    def _check_options(self) -> None:
-        options, kind = self.options, self.source.kind
-        unused = [*(["--num"] if options.num is not None else []), *options.extractor.given_flags]
-        if unused and kind != GENERATOR:
-            raise UsageError(f"{', '.join(unused)}: for the FID of a generator; a {kind} has none, leave it out")
-        if options.test_data is not None and kind != CLASSIFIER:
-            raise UsageError(f"--test-data: for the accuracy of a classifier; a {kind} takes --data alone")
+    def __init__(self, source: ExportSource, options: QuantizationOptions) -> None:
+        _check_options(options, source.kind)
+        super().__init__(source, options, "--int8")
+        self.extractor = create_extractor(options.extractor, self.data) if source.kind == GENERATOR else None
+        self._warnings: list[str] = []
 
     def calibration_inputs(self) -> list[tuple[Tensor, ...]]:
         """Batches of training images, or of latents, that determine the ranges of activations.
@@ -84,12 +57,12 @@ class QuantizationData:
         activations that separate the two.
         """
         if self.source.kind == GENERATOR:
-            return _batches(random_inputs(self.source, CALIBRATION, _CALIBRATION_SEED))
+            return in_batches(random_inputs(self.source, CALIBRATION, _CALIBRATION_SEED))
         count = len(self.train)
         indices = torch.linspace(0, count - 1, min(CALIBRATION, count)).long()  # of all classes, if sorted by class
-        batches = _batches(self._inputs(self.train, indices))
+        batches = in_batches(self.inputs(self.train, indices))
         if self.source.kind == DISCRIMINATOR:
-            batches += self._generated_inputs(len(indices), _CALIBRATION_SEED)
+            batches += self.generated_inputs(len(indices), _CALIBRATION_SEED)
         return batches
 
     def quality(self, run: NetworkFunction) -> dict[str, float]:
@@ -137,65 +110,18 @@ class QuantizationData:
             f"{', which has no test split,' if no_test_split else ''} and as many of its generator"
         )
 
-    def _images(self, split: str) -> ImageSet:
-        channels, resolution, _ = self.source.image_shape
-        root = self.options.data_root or Path(self.source.data_root)
-        return load_images(self.data, resolution=resolution, channels=channels, data_root=root, split=split)
-
-    def _classifier_sets(self) -> tuple[ImageSet, ImageSet]:
-        """Training and test images, split as `classify` splits them."""
-        source, options = self.source, self.options
-        channels, resolution, _ = source.image_shape
-        as_trained = options.data is None
-        test_data = options.test_data or (source.test_data if as_trained else None)
-        self.test_name = test_data or self.data
-        train, test = load_train_and_test(
-            self.data,
-            test_data=test_data,
-            data_root=options.data_root or Path(source.data_root),
-            resolution=resolution,
-            channels=channels,
-            limit=source.limit if as_trained else None,
-        )
-        if train.classes != source.classes:
-            raise UserError(
-                f"--data {self.data}: its classes ({', '.join(train.classes)}) are not those of the checkpoint "
-                f"({', '.join(source.classes)})"
-            )
-        return train, test
-
-    def _inputs(self, images: ImageSet, indices: Tensor) -> tuple[Tensor, ...]:
-        """Images float32 in [-1, 1], and their labels if the network takes labels."""
-        x = to_float(images.fetch(indices))
-        classes = self.source.label_classes
-        if not classes:
-            return (x,)
-        if images.labels is None or len(images.classes) != classes:
-            raise UserError(f"--data {self.data}: needs labels of {counted(classes, 'class')}")
-        return x, images.labels[indices]
-
     def _test_inputs(self, task: str) -> Iterator[tuple[Tensor, ...]]:
         with progress(task, len(self.test)) as advance:
-            for indices in torch.arange(len(self.test)).split(_BATCH):
-                yield self._inputs(self.test, indices)
+            for indices in torch.arange(len(self.test)).split(BATCH):
+                yield self.inputs(self.test, indices)
                 advance(len(indices))
 
     def _fake_inputs(self) -> Iterator[tuple[Tensor, ...]]:
         """As many images of the generator as there are test images."""
         with progress("logits of generated images", len(self.test)) as advance:
-            for inputs in self._generated_inputs(len(self.test), 0):
+            for inputs in self.generated_inputs(len(self.test), 0):
                 yield inputs
                 advance(len(inputs[0]))
-
-    def _generated_inputs(self, count: int, seed: int) -> Iterator[tuple[Tensor, ...]]:
-        """Batches of images of a discriminator's generator, and labels if the networks take labels."""
-        assert self.source.generator is not None
-        generator = self.source.generator()
-        latents = generate.latents(seed, range(count), generator.latent_dim)  # type: ignore[arg-type]
-        for batch in _batches(with_labels(self.source, latents, range(count))):
-            with torch.no_grad():
-                images = generator(*batch)
-            yield images, *batch[1:]
 
     def _accuracy(self, run: NetworkFunction) -> float:
         assert self.test.labels is not None
@@ -217,16 +143,20 @@ class QuantizationData:
         return result["fid"]
 
 
-def _batches(inputs: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
-    return list(zip(*(part.split(_BATCH) for part in inputs), strict=True))
+def _check_options(options: QuantizationOptions, kind: str) -> None:
+    unused = [*(["--num"] if options.num is not None else []), *options.extractor.given_flags]
+    if unused and kind != GENERATOR:
+        raise UsageError(f"{', '.join(unused)}: for the FID of a generator; a {kind} has none, leave it out")
+    if options.test_data is not None and kind != CLASSIFIER:
+        raise UsageError(f"--test-data: for the accuracy of a classifier; a {kind} takes --data alone")
 
 
 def _image_stream(run: NetworkFunction, source: ExportSource, count: int) -> ImageStream:
     """The images of `msn-gan sample` for seed 0, by any form of a generator."""
 
     def batches() -> Iterator[Tensor]:
-        for start in range(0, count, _BATCH):
-            indices = range(start, min(start + _BATCH, count))
+        for start in range(0, count, BATCH):
+            indices = range(start, min(start + BATCH, count))
             latents = generate.latents(0, indices, *source.inputs[0].shape)
             images = run(with_labels(source, latents, indices))
             yield images if images.dtype == torch.uint8 else generate.to_uint8(images)

@@ -13,6 +13,8 @@ from gan.export.convolutions import without_transposed
 from gan.export.folding import FoldedNetwork, fold_to_plain_layers
 from gan.export.formats import FORMATS, Format
 from gan.export.network import GENERATOR, ExportSource, file_metadata, load_export_source, random_inputs
+from gan.export.precise_statistics import use_precise_statistics
+from gan.export.training_images import ImageOptions, TrainingImages
 from gan.export.verify import COMPARED_INPUTS, as_function, compare_outputs, require_close
 from gan.runs.run_dir import default_output_name
 from gan.utils import optional_packages
@@ -37,6 +39,9 @@ class ExportOptions:
     """None: the EMA weights, if there are any."""
     opset: int | None = None
     uint8: bool = False
+    precise_stats: int = 0
+    """Batches over which running statistics are taken anew; 0: they are those of the training."""
+    images: ImageOptions = ImageOptions()
     int8: QuantizationOptions | None = None
     """None: fp32."""
     out: Path | None = None
@@ -110,22 +115,41 @@ def _default_path(options: ExportOptions, source: ExportSource, form: Format) ->
 
 def _file_content(options: ExportOptions, source: ExportSource, form: Format, path: Path) -> bytes:
     """The bytes of the file, verified against the trained network."""
-    images = None if options.int8 is None else QuantizationData(source, options.int8)
+    quantization = None if options.int8 is None else QuantizationData(source, options.int8)
+    facts: dict[str, Any] = {}
+    if options.precise_stats and _take_statistics(options, source, quantization):
+        facts["precise_stats"] = options.precise_stats
     folded = fold_to_plain_layers(source.network)
     for line in folded.describe_remaining():
         say(line)
     opset = options.opset or onnx_format.DEFAULT_OPSET
-    facts: dict[str, Any] = {} if options.format != "onnx" else {"opset": opset}
+    if options.format == "onnx":
+        facts["opset"] = opset
     content = form.write(source, folded, file_metadata(source, folded, **facts), opset)
     _verify(source, form, content, path)
-    if images is not None:
+    if quantization is not None:
         fp32 = content
-        model, quality = _quantize(images, folded, opset, path)
+        model, quality = _quantize(quantization, folded, opset, path)
         onnx_format.set_metadata(model, file_metadata(source, folded, **facts, int8=quality))
         content = model.SerializeToString()
         _verify(source, form, content, path, int8=True)
         say(f"size: {_kilobytes(fp32)} in fp32, {_kilobytes(content)} in int8")
     return content
+
+
+def _take_statistics(options: ExportOptions, source: ExportSource, images: TrainingImages | None) -> bool:
+    """Take the running statistics anew, with `images` if they are loaded; False, and a message, if there are none."""
+    named = [
+        flag for flag, value in (("--data", options.images.data), ("--data-root", options.images.data_root)) if value
+    ]
+    if source.kind == GENERATOR and images is None and named:
+        raise UsageError(f"{', '.join(named)}: --precise-stats takes those of a generator with latents; leave it out")
+    if images is None and source.kind != GENERATOR:
+        images = TrainingImages(source, options.images, "--precise-stats")
+    if use_precise_statistics(source, options.precise_stats, images):
+        return True
+    say(f"--precise-stats {options.precise_stats}: this {source.kind} has no running statistics, so nothing changes")
+    return False
 
 
 def _verify(source: ExportSource, form: Format, content: bytes, path: Path, *, int8: bool = False) -> None:
