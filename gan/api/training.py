@@ -12,7 +12,7 @@ from gan.config.train_config import TrainConfig
 from gan.errors import UserError
 from gan.evaluation import training_evaluator
 from gan.runs.checkpoint_names import list_checkpoints
-from gan.runs.listing import read_object
+from gan.runs.listing import read_object, run_path
 from gan.runs.log import LOG, read_log
 from gan.runs.run_dir import RunDirectory
 from gan.training.train import train_run
@@ -152,7 +152,7 @@ def train(
             dry_run=False,
             root=Path(out),
             device=device,
-            init=optional_path(init),
+            init=None if init is None else run_path(Path(init)),
         )
     raise_stopped(stopped, f"checkpoint saved; gan.train({run.name!r}, resume=True) continues the run")
     return TrainedRun(run.name, run.root, stopped, tuple(messages))

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Collection
 from difflib import get_close_matches
 from io import TextIOWrapper
 from pathlib import Path
@@ -13,6 +14,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from gan.cli.version import version_options
 from gan.config import plugins
@@ -177,6 +179,14 @@ def main(ctx: click.Context, debug: bool, verbose: bool) -> None:
         raise UsageError(
             f"{ctx.invoked_subcommand}: runs in one process; torchrun is for {', '.join(sorted(OVER_RANKS))}"
         )
+
+
+def given_flags(besides: Collection[str]) -> list[str]:
+    """The flags of the current command that the user gave, without those of some parameters."""
+    context = click.get_current_context()
+    parameters = [each for each in context.command.params if each.name not in besides]
+    given = [each for each in parameters if context.get_parameter_source(each.name) is ParameterSource.COMMANDLINE]
+    return [each.opts[0] for each in given]
 
 
 device_option = click.option(

@@ -9,7 +9,7 @@ import click
 
 from gan.cli.app import Names, Numbers
 from gan.cli.completion import complete_names, complete_path
-from gan.config.base import Config, field_types, flag_name
+from gan.config.base import NONE, Config, field_types, flag_name, takes_none
 from gan.config.registry import Registry
 
 # Types that parse the values. Choices and ranges are checked by the config, which reports all problems in one message.
@@ -21,6 +21,17 @@ _CLICK_TYPES: dict[Any, click.ParamType] = {
     tuple[float, ...]: Numbers(float, "0.1,0.01"),
     tuple[str, ...]: Names(repeats=True),
 }
+
+
+class _OrNone(click.ParamType):
+    """Values of another type, or the word `none`."""
+
+    def __init__(self, other: click.ParamType) -> None:
+        self.name = other.name
+        self._other = other
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return NONE if value == NONE else self._other.convert(value, param, ctx)
 
 
 class _Option(click.Option):
@@ -59,6 +70,9 @@ def config_options(
         types = field_types(config)
         for item in reversed([item for item in fields(config) if item.name not in ("preset", *without)]):
             kind, name = types[item.name].kind, flag_name(item.name)
+            click_type = _CLICK_TYPES.get(kind)
+            if click_type and kind != tuple[str, ...] and takes_none(item, types[item.name]):
+                click_type = _OrNone(click_type)
             choices, bare = item.metadata["choices"], item.metadata["bare"]
             optional_value: dict[str, Any] = {} if bare is None else {"is_flag": False, "flag_value": str(bare)}
             former = [flag_name(item.metadata["key"])] if item.metadata["key"] else []
@@ -67,7 +81,7 @@ def config_options(
                 *former,
                 item.name,
                 cls=_Option,
-                type=_CLICK_TYPES.get(kind),
+                type=click_type,
                 default=None,
                 metavar="[K]" if optional_value else None,
                 choices=choices,

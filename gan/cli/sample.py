@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from gan.cli.app import device_option, main, network_option, overwrite_option, standing_stats_option
+from gan.cli.app import device_option, given_flags, main, network_option, overwrite_option, standing_stats_option
 from gan.distributed import process_group
 from gan.errors import UsageError
 from gan.runs.listing import run_path
@@ -48,6 +48,8 @@ def sample(checkpoint: Path, out: Path | None, timelapse: Path | None, **flags: 
     if timelapse is not None:
         if out is not None:
             raise UsageError("--timelapse: is the file that is written; leave out --out")
+        if unused := given_flags(("checkpoint", "timelapse", "overwrite")):
+            raise UsageError(f"{', '.join(unused)}: not with --timelapse, which shows the grids that the run wrote")
         write_timelapse(checkpoint, timelapse, overwrite=flags["overwrite"])
         return
     with process_group.joined_ranks():

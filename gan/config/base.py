@@ -19,6 +19,7 @@ from gan.errors import UsageError
 
 S = TypeVar("S", bound="Config")
 
+NONE = "none"  # as a value of a flag or in a file: None, or an empty tuple
 _INT_BOUND = 2**63  # torch stores integers in 64 bits
 DYNAMICS_EVERY = 100  # steps between samples for --dynamics without a number
 
@@ -70,6 +71,11 @@ class FieldType(NamedTuple):
     part: type
     """`kind`, or the type of its parts if it is a tuple."""
     optional: bool
+
+    @property
+    def is_tuple(self) -> bool:
+        """True for a tuple."""
+        return self.kind is not self.part
 
 
 def field_types(config: type[Config]) -> dict[str, FieldType]:
@@ -134,12 +140,18 @@ class Config:
     def replace(self: S, values: Mapping[str, Any]) -> S:
         """A validated copy with some fields changed, by name or key.
 
-        Lists become tuples, and integers floats for float fields.
+        Lists become tuples, integers floats for float fields, and `none` None where `takes_none`.
         """
         known, values = field_types(type(self)), self.by_field_name(values)
         if unknown := [name for name in values if name not in known]:
             raise UsageError(f"unknown config fields: {', '.join(unknown)}; choose from: {', '.join(known)}")
-        return dataclasses.replace(self, **{name: _coerce(value, known[name].part) for name, value in values.items()})
+        items = {item.name: item for item in fields(self)}
+        none = {name: None if known[name].optional else () for name in values if takes_none(items[name], known[name])}
+        changes = {
+            name: none[name] if name in none and value in (NONE, (NONE,), [NONE]) else _coerce(value, known[name].part)
+            for name, value in values.items()
+        }
+        return dataclasses.replace(self, **changes)
 
     def differences(self: S, other: S) -> list[str]:
         """Fields that affect the result and differ, as lines `--flag: old -> new`."""
@@ -150,17 +162,18 @@ class Config:
         return lines
 
     def flags(self: S, base: S) -> list[str]:
-        """Command-line words that turn `base` into this config. None, which no flag expresses, is left out."""
+        """Command-line words that turn `base` into this config. A text that is None is left out."""
         return self.flags_of(item.name for item in fields(self) if getattr(self, item.name) != getattr(base, item.name))
 
     def flags_of(self, names: Iterable[str]) -> list[str]:
-        """Command-line words with the values of some fields; fields that are None are left out."""
+        """Command-line words with the values of some fields; texts that are None are left out."""
+        types, items = field_types(type(self)), {item.name: item for item in fields(self)}
         words = []
         for field_name in names:
             name, value = flag_name(field_name), getattr(self, field_name)
-            if value is None:
-                continue
-            if isinstance(value, bool):
+            if value is None or value == ():
+                words += [name, NONE] if takes_none(items[field_name], types[field_name]) else []
+            elif isinstance(value, bool):
                 words.append(name if value else f"--no-{name[2:]}")
             else:
                 words += [name, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
@@ -201,12 +214,11 @@ class Config:
         if value is None and optional:
             return None
         name, choices, low = flag_name(item.name), item.metadata["choices"], item.metadata["low"]
-        is_tuple = kind is not part_type
-        if is_tuple and not isinstance(value, tuple):
+        if field_type.is_tuple and not isinstance(value, tuple):
             return f"{name} {value!r}: is not of type {kind}"
-        for part in value if is_tuple else (value,):
+        for part in value if field_type.is_tuple else (value,):
             if not _is_of_type(part, part_type):
-                return f"{name} {value!r}: is not of type {kind if is_tuple else kind.__name__}"
+                return f"{name} {value!r}: is not of type {kind if field_type.is_tuple else kind.__name__}"
             if isinstance(choices, Registry):
                 if problem := choices.problem(part):
                     return f"{name} {part}: {problem}"
@@ -217,6 +229,13 @@ class Config:
             if part_type is int and part >= _INT_BOUND:
                 return f"{name} {part}: must be less than 2^63"
         return None
+
+
+def takes_none(item: dataclasses.Field, field_type: FieldType) -> bool:
+    """True if `none` leaves a field without a value: an optional number, or a tuple of which it is no choice."""
+    if field_type.is_tuple:
+        return NONE not in item.metadata["choices"]
+    return field_type.optional and field_type.kind is not str
 
 
 def user_values(config: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The config of a GAN training run."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,6 +186,10 @@ class TrainConfig(Config):
         """The penalties whose weight is above 0 at some time, of r1, r2 and gradient_penalty."""
         schedules = self.schedules()
         return [name for name in PENALTIES if max(schedules.get(name, (getattr(self, name),))) > 0]
+
+    def penalty_cycle(self) -> int:
+        """Number of steps after which the updates of D with a penalty repeat."""
+        return self.penalty_every // math.gcd(self.penalty_every, self.n_dis)
 
     def reuses_fakes(self) -> bool:
         """True if G is updated on the images that D was just updated on, as DCGAN does."""

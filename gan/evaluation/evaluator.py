@@ -117,6 +117,8 @@ class Evaluation:
         names = unique_targets(options.targets)
         device = options.extractor.device
         checkpoints = read_checkpoint_targets(names, options, device)
+        if options.standing_stats and not checkpoints:
+            raise UsageError(f"--standing-stats {options.standing_stats}: is for checkpoints; no target is one")
         if options.per_class:
             require_labelled(entry for entries in checkpoints.values() for entry in entries)
         configs = [entries[-1].config for entries in checkpoints.values() if entries[-1].config]
@@ -202,7 +204,7 @@ class Evaluation:
         self.extractor = create_extractor(extractor_options, self.data, is_fixed=bool(options.as_protocol))
         if self.statistics:
             self.statistics.check(self.extractor)
-            if "fid" in self.metrics:
+            if {"fid", "fid-infinity"} & set(self.metrics):
                 _ = self.statistics.factor  # fails now rather than after hours of work
 
     def _score(self, entry: Target) -> None:

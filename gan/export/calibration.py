@@ -47,6 +47,8 @@ class QuantizationData(TrainingImages):
     def __init__(self, source: ExportSource, options: QuantizationOptions) -> None:
         _check_options(options, source.kind)
         super().__init__(source, options, "--int8")
+        if source.kind == DISCRIMINATOR:
+            self.test = self.load("test")
         self.extractor = create_extractor(options.extractor, self.data) if source.kind == GENERATOR else None
         self._warnings: list[str] = []
 

@@ -144,6 +144,8 @@ def _take_statistics(options: ExportOptions, source: ExportSource, images: Train
     ]
     if source.kind == GENERATOR and images is None and named:
         raise UsageError(f"{', '.join(named)}: --precise-stats takes those of a generator with latents; leave it out")
+    if source.on_generated and options.images.data is None:
+        raise UsageError("--precise-stats: the classifier was trained on generated images; name images with --data")
     if images is None and source.kind != GENERATOR:
         images = TrainingImages(source, options.images, "--precise-stats")
     if use_precise_statistics(source, options.precise_stats, images):

@@ -67,6 +67,8 @@ class ExportSource:
     """`--test-data` of a classifier's training, if given."""
     limit: int | None = None
     """`--limit` of a classifier's training, if given."""
+    on_generated: bool = False
+    """True for a classifier that was trained on images of a generator (`classify --generated`)."""
     generator: Callable[[], nn.Module] | None = None
     """For a discriminator: builds the generator that it was trained against."""
 
@@ -242,6 +244,7 @@ def _classifier_source(file: CheckpointFile) -> ExportSource:
         data_root=str(images.get("data_root", "data")),
         test_data=images.get("test_data"),
         limit=images.get("limit"),
+        on_generated=bool(images.get("generated")),
     )
 
 

@@ -12,7 +12,7 @@ from gan.data.image_set import ImageSet
 from gan.data.loading import load_images
 from gan.data.train_test_sets import load_train_and_test
 from gan.errors import UsageError, UserError
-from gan.export.network import CLASSIFIER, DISCRIMINATOR, ExportSource, with_labels
+from gan.export.network import CLASSIFIER, ExportSource, with_labels
 from gan.sampling import generate
 from gan.utils.counted import counted
 
@@ -31,7 +31,7 @@ class ImageOptions:
 
 
 class TrainingImages:
-    """Training and test images for one network, loaded and checked before any work.
+    """Training images for one network, loaded and checked before any work; of a classifier also test images.
 
     Args:
         flag: the flag that needs them, in messages.
@@ -50,10 +50,10 @@ class TrainingImages:
         if source.kind == CLASSIFIER:
             self.train, self.test = self._classifier_sets()
         else:
-            self.train = self._images("train")
-            self.test = self._images("test") if source.kind == DISCRIMINATOR else self.train
+            self.train = self.test = self.load("train")
 
-    def _images(self, split: str) -> ImageSet:
+    def load(self, split: str) -> ImageSet:
+        """Load the images of one split."""
         channels, resolution, _ = self.source.image_shape
         root = self.options.data_root or Path(self.source.data_root)
         return load_images(self.data, resolution=resolution, channels=channels, data_root=root, split=split)

@@ -59,8 +59,8 @@ def fid_infinity(
 
     Args:
         real_mean, real_factor: (D,) and (D, R), of the real images; see `covariance_factor`.
-        generated: features (N, D); more than 2 D of them, or the covariances of small subsets are singular and the FID
-            is not linear in 1/N.
+        generated: features (N, D); at least 2 D + 2 of them, or the covariances of small subsets are singular and the
+            FID is not linear in 1/N.
         seed: of the random subsets.
         advance: called with 1 after each subset.
 

@@ -144,7 +144,11 @@ def _gaussian(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArr
 
 def _missing(scores: Sequence[ClassScores], metrics: Sequence[str], neighbours: int) -> Iterator[str]:
     """Lines on the classes without a score: the number of images that it needs, and their names."""
-    needs = (("fid", "FID needs", 2), ("pr", "precision and recall need", neighbours + 1))
+    needs = (
+        ("fid", "FID needs", 2),
+        ("pr", "precision and recall need", neighbours + 1),
+        ("pr", "density and coverage need", DENSITY_NEIGHBOURS + 1),
+    )
     for metric, text, least in needs:
         classes = [row for row in scores if row.fewest < least]
         if metric in metrics and classes:

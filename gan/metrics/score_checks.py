@@ -67,7 +67,7 @@ def score_warnings(
     if "fid-infinity" in metrics and (smallest := fid_infinity.smallest_subset(count)) <= extractor.dimension:
         lines.append(
             f"FID∞ from {count:,} images is not unbiased: its smallest subset, {smallest:,} images, has a singular "
-            f"covariance of {extractor.dimension:,} features; use more than {2 * extractor.dimension:,} images"
+            f"covariance of {extractor.dimension:,} features; use at least {2 * extractor.dimension + 2:,} images"
         )
     if "kid" in metrics and fewest < KID_SUBSET_SIZE:
         lines.append(f"KID over subsets of {fewest} images: too few for the usual {KID_SUBSET_SIZE:,}")

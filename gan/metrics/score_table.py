@@ -82,4 +82,5 @@ def require_known_metrics(metrics: Sequence[str]) -> None:
     """Raise a UsageError unless there are metrics and all are in METRICS."""
     unknown = [name for name in metrics if name not in METRICS]
     if unknown or not metrics:
-        raise UsageError(f"--metrics {','.join(unknown) or '(none)'}: no such metric; choose from {', '.join(METRICS)}")
+        named = ",".join(unknown) or "(none)"
+        raise UsageError(f"--metrics {named}: no such metric; choose from {', '.join(METRICS)}, or all alone")

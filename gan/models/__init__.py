@@ -10,12 +10,11 @@ from torch import nn
 from gan.config import choices, plugins
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
-from gan.models import dcgan, r3gan
 from gan.models.blocks import DiscriminatorNorm
 from gan.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan.models.own_network import check_discriminator, check_generator
 from gan.models.r3gan import R3GANDiscriminator, R3GANGenerator
-from gan.models.resnet import SHAPES, ResNetDiscriminator, ResNetGenerator
+from gan.models.resnet import ResNetDiscriminator, ResNetGenerator
 from gan.norm import settle_input_sizes
 from gan.utils.random_streams import WEIGHTS, random_stream, seeded_globally
 
@@ -88,17 +87,6 @@ def own_network(builders: Any) -> Network:
     if not (isinstance(builders, Sequence) and len(builders) == 2 and all(map(callable, builders))):
         raise TypeError("must be a pair (generator, discriminator) of functions or classes that build the networks")
     return Network(*builders)
-
-
-def published_widths(config: TrainConfig) -> dict[str, int]:
-    """Return the published widths, which `g_width` and `d_width` default to; none for a user's own network."""
-    if config.network not in NETWORKS:
-        return {}
-    if config.network == "resnet":
-        shape = SHAPES[config.resolution]
-        return {"g_width": shape.generator_width, "d_width": shape.discriminator_width}
-    width = r3gan.WIDTH if config.network == "r3gan" else dcgan.WIDTH
-    return {"g_width": width, "d_width": width}
 
 
 def count_parameters(network: nn.Module) -> int:

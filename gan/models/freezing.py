@@ -27,7 +27,7 @@ def freeze_blocks(discriminator: nn.Module, count: int) -> None:
     exact, and so do the running statistics of feature norms, which describe the batches of this run.
 
     Raises:
-        UsageError: the discriminator has fewer blocks, or no list of them.
+        UsageError: the discriminator has fewer blocks, or no list of them, or nothing is left to train.
     """
     blocks = discriminator_blocks(discriminator)
     if count and not blocks:
@@ -39,6 +39,8 @@ def freeze_blocks(discriminator: nn.Module, count: int) -> None:
         raise UsageError(f"--freeze-d {count}: this discriminator has {counted(len(blocks), 'block')}")
     for block in blocks[:count]:
         block.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in discriminator.parameters()):
+        raise UsageError(f"--freeze-d {count}: leaves no parameter of the discriminator to train")
 
 
 def describe_frozen(discriminator: nn.Module, count: int) -> str:

@@ -212,5 +212,7 @@ def train_config_of(state: dict[str, Any], path: Path) -> TrainConfig:
         )
     try:
         return TrainConfig.from_dict(state["config"])
-    except (KeyError, UsageError) as error:
+    except KeyError as error:
+        raise does_not_fit(path, error, state, "train again under another name") from error
+    except UsageError as error:
         raise does_not_fit(path, f"its config: {error}", state, "train again under another name") from error

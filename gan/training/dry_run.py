@@ -11,30 +11,42 @@ from gan.data.notes import listing_notes, say_notes
 from gan.distributed import collectives, process_group
 from gan.models import count_parameters
 from gan.models.freezing import describe_frozen
+from gan.runs.checkpoint import CheckpointFile
 from gan.runs.run_dir import RunDirectory
 from gan.runtime import Runtime
 from gan.training.estimate import estimate_run, noise_images
 from gan.training.trainer import Trainer
+from gan.training.transfer import take_weights
 from gan.utils.counted import counted
 from gan.utils.memory import format_bytes
 from gan.utils.progress import say
 
 
-def dry_run(config: TrainConfig, runtime: Runtime, run: RunDirectory, *, verbose: bool = False) -> None:
+def dry_run(
+    config: TrainConfig,
+    runtime: Runtime,
+    run: RunDirectory,
+    *,
+    source: CheckpointFile | None = None,
+    verbose: bool = False,
+) -> None:
     """Print the settings, images and sizes of a run, then its time, memory and disk. Several ranks call it together.
 
     No images are loaded; those of a folder, zip or npz are listed.
 
     Args:
+        source: the checkpoint of `--init`, whose layers that fit are counted.
         verbose: print all fields of the config, also those of the preset.
 
     Raises:
         UsageError: the data does not exist, or has no labels for a conditional run.
-        UserError: the data cannot be listed.
+        UserError: the data cannot be listed, or no layer of `source` fits.
     """
     images, classes = collectives.on_rank0(lambda: list_images(config.data))
     noise = noise_images(config, classes if config.conditional else 0)
     trainer = Trainer(config, runtime, noise)
+    if source:
+        take_weights(trainer, source)
     if process_group.is_rank0():
         print(f"run:        {run.checkpoints} and {run.samples}")
         print(f"settings:   {shlex.join(_settings(config))}")

@@ -1,7 +1,6 @@
 """Estimate the time, memory and disk of a run from a few steps on noise."""
 
 import io
-import math
 import time
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from gan.utils.peak_memory import peak_memory_bytes, reset_peak_memory
 _TIMED_STEPS = 3  # after a first one, at least
 _TIMED_CUDA_STEPS = 20  # after those that capture a CUDA graph, at least
 _LONG = 30.0  # seconds of the timed steps beyond which they are extrapolated from small batches
+_LONG_CYCLE = 32  # steps; penalties in fewer of them hardly count
 _LONG_TRIAL = 5.0  # seconds of a first step beyond which it is the only one of a small batch
 _SMALL = 2  # images of a small batch, for each rank
 
@@ -63,10 +63,11 @@ def estimate_run(config: TrainConfig, runtime: Runtime, images: ImageSet) -> Est
     small = _SMALL * runtime.ranks
 
     def trial(batch: int, n_dis: int) -> tuple[float, int, int]:
-        part = config.replace({"batch": batch, "n_dis": n_dis, "accumulate": 1})
+        fakes = "reused" if config.reuses_fakes() else "new"
+        part = config.replace({"batch": batch, "n_dis": n_dis, "accumulate": 1, "g_fakes": fakes})
         reset_peak_memory(runtime.device)
         trainer = Trainer(part, runtime, images)
-        seconds, steps = _seconds_per_step(trainer, 1), _cycle(part)
+        seconds, steps = _seconds_per_step(trainer, 1), _whole_cycles(part, 1)
         if collectives.on_rank0(lambda: steps > 1 or seconds < _LONG_TRIAL):
             seconds = _seconds_per_step(trainer, steps)
         return seconds, peak_memory_bytes(runtime.device), _checkpoint_bytes(trainer)
@@ -94,14 +95,9 @@ def estimate_run(config: TrainConfig, runtime: Runtime, images: ImageSet) -> Est
     )
 
 
-def _cycle(config: TrainConfig) -> int:
-    """Number of steps after which the updates with a penalty repeat."""
-    return config.penalty_every // math.gcd(config.penalty_every, config.n_dis) if config.penalties() else 1
-
-
 def _whole_cycles(config: TrainConfig, least: int) -> int:
-    """At least so many steps, in whole cycles."""
-    cycle = _cycle(config)
+    """At least so many steps, with penalties in their share of the updates, unless these are rarer than _LONG_CYCLE."""
+    cycle = min(config.penalty_cycle(), _LONG_CYCLE)
     return -(-least // cycle) * cycle
 
 

@@ -25,8 +25,8 @@ from gan.training.meters import MetricMeans
 from gan.training.optimizers import frozen
 from gan.training.step_inputs import ImagesAndLabels, InputSampler, StepInputs
 
-# Losses of which the sign of a logit alone says nothing.
-_WITHOUT_BOUNDARY = ("relativistic", "wgan", "lsgan")
+# Losses for which the sign of D(real) alone has no meaning, besides those that compare pairs.
+_WITHOUT_BOUNDARY = ("wgan", "lsgan")
 
 
 class GANStep:
@@ -133,7 +133,8 @@ class GANStep:
                 d_accuracy=(real_logits > fake_logits).float().mean(),
             )
             if self.adaptive:
-                self.adaptive.update(real_logits, fake_logits if config.loss in _WITHOUT_BOUNDARY else None)
+                relative = self.loss.uses_real or config.loss in _WITHOUT_BOUNDARY
+                self.adaptive.update(real_logits, fake_logits if relative else None)
             if "r1" in weights:
                 loss = loss + weights["r1"] / 2 * squared_gradient(real_logits, x[0])
             if "r2" in weights:
@@ -170,8 +171,7 @@ class GANStep:
                 images = self._generate(z) if fake is None else fake
                 g = self._augment((images, z[1]), uniforms, 2)
                 if needs_real:
-                    detached = x[0].detach(), x[1]  # after a penalty they require a gradient
-                    loss = self.loss.generator(*self._discriminate(self._augment(detached, uniforms, 0), g))
+                    loss = self.loss.generator(*self._discriminate(self._augment(x, uniforms, 0), g))
                 else:
                     fake_logits = self._logits(*g)
                     loss = self.loss.generator(fake_logits, fake_logits)

@@ -66,7 +66,8 @@ def choose_recipe(values: Mapping[str, Any], device: str) -> tuple[str, dict[str
             f"{data} has {survey.total:,} images in {_colour(channels)}, with short sides of {_sides(survey)} pixels"
         )
     chosen = {"resolution": min(presets, key=lambda size: abs(np.log(size / side))), "channels": channels, **values}
-    preset = presets.get(chosen["resolution"], "best")  # others are refused later
+    # That of the largest is the best for still larger images; other resolutions are refused later.
+    preset = presets.get(chosen["resolution"], presets[max(presets)])
     return preset, chosen, f"{reason}, and this machine has {'a' if on_gpu else 'no'} GPU"
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gan.config import plugins
-from gan.config.choices import AUGMENTATIONS
+from gan.config.choices import AUGMENTATIONS, LOSSES
 from gan.config.train_config import TrainConfig
 from gan.data.batches import Batches, to_float
 from gan.data.device_resident import pixels_on_gpu
@@ -72,14 +72,20 @@ class InputSampler:
         self._positions = process_group.own_batch_positions(config.batch, config.accumulate)
         self.batches = Batches(data, config.batch, config.seed, flip=config.flip, positions=self._positions)
         self._labels = data.labels
+        self._pairs = classes > 0 and LOSSES.load(config.loss).uses_real
         self._resident = pixels_on_gpu(data, runtime.device, share=_SHARE_OF_MEMORY)
 
     def step_inputs(self, step: int, own_latents: bool) -> list[StepInputs]:
-        """Inputs of the `n_dis` updates of D in a step and, with `own_latents`, of G's update."""
+        """Inputs of the `n_dis` updates of D in a step and, with `own_latents`, of G's update.
+
+        For a loss that compares pairs of a real and a generated image, both have the same label, as in R3GAN's code.
+        """
         updates = [self._d_inputs(step, update) for update in range(self.config.n_dis)]
         if own_latents:
             last = self.config.n_dis
-            updates.append(StepInputs(*self._latents(step, last), augmentation=self._augmentation(step, last)))
+            latents, labels = self._latents(step, last)
+            labels = updates[-1].real_labels if self._pairs else labels
+            updates.append(StepInputs(latents, labels, augmentation=self._augmentation(step, last)))
         return updates
 
     def real(self, inputs: StepInputs) -> ImagesAndLabels:
@@ -101,13 +107,14 @@ class InputSampler:
         if self.config.gradient_penalty:
             stream = random_stream(self.config.seed, INTERPOLATION, step, update)
             interpolation = self._own(torch.rand(self.config.batch, 1, 1, 1, generator=stream))
+        real_labels = None if labels is None else self.runtime.send(labels)
         latents, fake_labels = self._latents(step, update)
         return StepInputs(
             latents,
-            fake_labels,
+            real_labels if self._pairs else fake_labels,
             self.runtime.send(pixels),
             None if samples.flips is None else self.runtime.send(samples.flips),
-            None if labels is None else self.runtime.send(labels),
+            real_labels,
             interpolation,
             self._augmentation(step, update),
         )

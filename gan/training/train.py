@@ -88,9 +88,11 @@ def train_run(
         import_own_code(config, state and state.get("plugins"), f"RUN {run.name}")
         require_sound_norms([config.norm])
     source = transfer.read_source(init) if init else None
+    if config.freeze_d and not (init or state or is_done):
+        warn(f"--freeze-d {config.freeze_d}: the frozen blocks of D keep their random weights; give --init for others")
     torch.default_generator.manual_seed(config.seed)  # nothing draws from it, but its state is part of the checkpoint
     if dry_run:
-        trial.dry_run(config, runtime, run, verbose=verbose)
+        trial.dry_run(config, runtime, run, source=source, verbose=verbose)
         return TrainOutcome(run, None)
     if is_done:
         if process_group.is_rank0():  # the run may have been killed before it did this

@@ -210,6 +210,6 @@ class Trainer:
                 self.gan_step.adaptive.load_state_dict(state["adaptive"])
             torch.set_rng_state(state["rng"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            reason = str(error).splitlines()[0]
+            reason = f"no entry {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
             reason = f"it is of other networks, or their state has changed: {reason}"
             raise does_not_fit("the checkpoint", reason, state, "train again under another name") from error

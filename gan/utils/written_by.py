@@ -32,7 +32,10 @@ def does_not_fit(where: object, reason: object, content: Any, remedy: str) -> Us
     Args:
         where: path of the file.
         content: what was read from it.
-        remedy: what helps where the other version cannot be used.
+        reason: text, or the error; a KeyError names an entry that is missing.
+        remedy: what to do if the other version is not available.
     """
+    if isinstance(reason, KeyError):
+        reason = f"no entry {reason}"
     facts = f"{reason}; {written_by(content)}"
     return UserError(f"{where}: does not fit this version of msn-gan ({facts}); use that version, or {remedy}")

@@ -104,6 +104,21 @@ def test_differences_name_what_matters() -> None:
     assert decaying.differences(decaying.replace({"steps": 5})) == ["--steps: 100000 -> 5"]
 
 
+def test_none_removes_a_value(tmp_path: Path) -> None:
+    config = preset_config("r3gan")
+    ends = {"augment_p": 1.0, "augment_p_end": None}
+    assert all(config.replace({"augment": none, **ends}).augment == () for none in ("none", ["none"]))
+    constant = config.replace({"schedule_images": "none", **{f"{name}_end": "none" for name in config.schedules()}})
+    assert not constant.schedules() and constant.g_width is None
+    narrow = constant.replace({"g_width": 48, "norm_layers": [1]}).replace({"g_width": "none", "norm_layers": "none"})
+    assert narrow == constant
+    words = constant.flags(config)
+    assert words[words.index("--g-lr-end") + 1] == words[words.index("--schedule-images") + 1] == "none"
+    assert constant.replace({"norm": "none"}).norm == "none" and constant.replace({"data": "none"}).data == "none"
+    with pytest.raises(UsageError, match="--steps 'none': is not of type int"):
+        config.replace({"steps": "none"})
+
+
 def test_files(tmp_path: Path) -> None:
     toml, run = tmp_path / "a.toml", tmp_path / "config.json"
     toml.write_text('norm = "sn"\nd-batch = "joint"\nnorm-layers = [4, 6]\n')

@@ -111,6 +111,11 @@ def test_sample(run: Path, call: Call) -> None:
     assert code == 0
     code, told = call("sample", run, "--standing-stats", -1)
     assert code == 2 and "--standing-stats" in told
+    code, told = call("sample", run, "--standing-stats", 2, "--num", 3, "--timelapse", "t.gif")
+    assert code == 2 and "--num, --standing-stats: not with --timelapse, which shows the grids that the run" in told
+    code, told = call("sample", run, "--num", 12, "--out", "images", "--device", "cpu")
+    code, told = call("report", "images", "--data", "digits", "--standing-stats", 2)
+    assert code == 2 and "--standing-stats 2: is for checkpoints; no target is one" in told
 
 
 def test_report(run: Path, tmp_path: Path) -> None:

@@ -37,6 +37,17 @@ def test_p_adapts_and_is_resumed(tiny: Make, image_set: MakeImages, runtime: Run
         same_bytes(resumed[name], uninterrupted[name], name)
 
 
+def test_a_loss_of_pairs_adapts_by_their_difference(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
+    """The sign of a logit alone says nothing there, also where the loss is the user's own."""
+    job = Trainer(tiny(**{**ADAPTED, "loss": "relativistic"}), runtime, image_set())
+    job.gan_step.config = job.config.replace({"loss": "hinge"})  # the name does not matter
+    seen: list[Any] = []
+    assert job.gan_step.adaptive is not None
+    job.gan_step.adaptive.update = lambda real, fake: seen.append(fake)  # type: ignore[method-assign]
+    job.train_step()
+    assert seen and all(fake is not None for fake in seen)
+
+
 def test_p_of_0_is_a_training_without_augmentation(tiny: Make, image_set: MakeImages, runtime: Runtime) -> None:
     states = []
     for settings in ({}, {"augment": ("ada",), "augment_p": 0.0}, {"augment": ("ada-r3gan",), "augment_p": 1.0}):

@@ -85,6 +85,10 @@ def test_too_many_are_refused(tiny: Make, image_set: MakeImages, runtime: Runtim
     with pytest.raises(UsageError, match="^--freeze-d 1: this discriminator has no `blocks` or `layers`, a torch.nn"):
         freeze_blocks(nn.Linear(1, 1), 1)
     freeze_blocks(nn.Linear(1, 1), 0)
+    whole = nn.Module()
+    whole.layers = nn.Sequential(nn.Linear(1, 1))
+    with pytest.raises(UsageError, match="^--freeze-d 1: leaves no parameter of the discriminator to train$"):
+        freeze_blocks(whole, 1)
 
 
 def test_it_is_told(call: Call, image_folder: Path) -> None:
@@ -93,6 +97,9 @@ def test_it_is_told(call: Call, image_folder: Path) -> None:
     code, told = call("train", "r", *flags, "--freeze-d", 2)
     frozen = (3 * 4 * 9 + 4) + (4 * 4 * 16 + 4)
     assert code == 0 and f"parameters ({frozen} frozen: the first 2 of 7 blocks)" in told
+    assert "--freeze-d 2: the frozen blocks of D keep their random weights; give --init for others" in told
+    code, told = call("train", "t", *flags, "--freeze-d", 2, "--init", "checkpoints/r")
+    assert code == 0 and "random weights" not in told
     code, told = call("train", "s", *flags, "--freeze-d", 9)
     assert code == 2 and "--freeze-d 9: this discriminator has 7 blocks" in told
     assert describe_frozen(nn.Linear(1, 1), 0) == ""

@@ -64,7 +64,9 @@ def test_one_image_in_colour_makes_a_set_colour(draw: Draw) -> None:
 
 
 def test_given_flags_stay(draw: Draw) -> None:
-    assert chosen(draw(), resolution=64, channels=1) == ("best-64", 64, 1)
+    folder = draw()
+    assert chosen(folder, resolution=64, channels=1) == ("best-64", 64, 1)
+    assert chosen(folder, resolution=256) == ("best-128", 256, 3)  # best has SN, which fails from 64 pixels
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "stl10"])

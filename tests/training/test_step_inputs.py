@@ -66,6 +66,16 @@ def test_draws_are_the_batches_of_the_run(make: Callable[..., InputSampler], ima
             torch.testing.assert_close(labels, expected.labels)
 
 
+@pytest.mark.parametrize("loss", ["relativistic", "hinge"])
+def test_pairs_have_the_same_label(make: Callable[..., InputSampler], loss: str) -> None:
+    """R3GAN's discriminator compares a real image with a generated one of its class, in the updates of D and of G."""
+    updates = make(loss=loss, n_dis=2).step_inputs(3, own_latents=True)
+    real = [updates[number].real_labels for number in (0, 1, 1)]
+    for update, labels in zip(updates, real, strict=True):
+        assert update.fake_labels is not None and labels is not None
+        assert torch.equal(update.fake_labels, labels) == (loss == "relativistic")
+
+
 def test_an_unconditional_run_has_no_labels(tiny: Make, images: ImageSet, runtime: Runtime) -> None:
     inputs = InputSampler(tiny(), runtime, images, 0)
     (draw,) = inputs.step_inputs(0, own_latents=False)

@@ -148,6 +148,11 @@ def test_wrong_sources_are_refused_before_any_work(call: Call, image_folder: Pat
     Path("bad.pt").write_bytes(b"pickle")
     code, told = call("train", "r", *flags, "--init", "bad.pt", "--dry-run")
     assert code == 1 and "bad.pt: is not a complete msn-gan checkpoint" in told
+    gan.train("a", **{**TINY, "data": image_folder, "report_every": 0, "preset": "msn-dcgan"}, out=tmp_path / "a")
+    source = tmp_path / "a" / "checkpoints" / "a"
+    small = [*flags, "--preset", "sngan-resnet", "--g-width", 4, "--d-width", 4]
+    code, told = call("train", "r", *small, "--init", source, "--dry-run")
+    assert code == 1 and "no layer of its generator has the name and shape of one of this run" in told
     checkpoint.save_checkpoint(Path("c.pt"), {"kind": "classifier"})
     code, told = call("train", "r", *flags, "--init", "c.pt")
     assert code == 1 and "c.pt: is not a checkpoint of a GAN (kind: classifier)" in told

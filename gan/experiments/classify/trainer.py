@@ -84,6 +84,7 @@ class ClassifierTrainer:
         """Update the network on the next batch. A loss that is not finite sets `diverged`."""
         if not self._unread:
             self._unread_since = time.perf_counter()
+        self._tested = None
         self._set_learning_rate()
         power_iterate(self.network)
         batch = self.batches.at(self.step)

@@ -21,13 +21,15 @@ EQUAL = (
     *("data", "data_root", "skip_bad_images", "resolution", "channels"),
     *("seed", "report_every", "report_num", "report_repeats", "report_metrics", "features"),
 )
+# Losses that do not compare pairs of images, whose labels would have to be equal.
+WITHOUT_PAIRS = ("hinge", "logistic", "wgan", "lsgan")
 # What a seed decides at the start of a training, and the fields on which it depends.
 START = {
     "generator": ("network", "g_width", "latent_dim", "conditional"),
     "discriminator": ("network", "d_width", "conditional"),
     "inputs": (
         *("batch", "n_dis", "latent_dim", "conditional", "flip", "gradient_penalty"),
-        *("augment", "augment_p", "ada_target"),
+        *("augment", "augment_p", "loss"),
     ),
 }
 
@@ -71,7 +73,6 @@ def arm_of(name: str, config: TrainConfig, shared: TrainConfig) -> Arm:
         UsageError: the name cannot name a folder, or a field differs that arms may not differ in.
     """
     require_folder_name(name, "--arm")
-    config = _with_ends_of(config, shared)
     settings = {
         item.name: getattr(config, item.name)
         for item in fields(TrainConfig)
@@ -80,22 +81,6 @@ def arm_of(name: str, config: TrainConfig, shared: TrainConfig) -> Arm:
     if unequal := [flag_name(key) for key in EQUAL if key in settings]:
         raise UsageError(f"--arm {name}: {', '.join(unequal)} must be equal for all arms; give it without --arm")
     return Arm(name, settings)
-
-
-def _with_ends_of(config: TrainConfig, shared: TrainConfig) -> TrainConfig:
-    """The config with an end for each value that is scheduled in the shared one, as no flag removes an end.
-
-    A value that was constant gets itself as its end.
-    """
-    missing = shared.schedules().keys() - config.schedules().keys()
-    if config.decay != "none":
-        missing -= {"g_lr", "d_lr"}
-    if not config.augment:
-        missing -= {"augment_p"}
-    if not missing:
-        return config
-    ends = {f"{name}_end": getattr(config, name) for name in missing}
-    return config.replace({"schedule_images": config.schedule_images or shared.schedule_images, **ends})
 
 
 def images_of(config: TrainConfig) -> int:
@@ -159,12 +144,13 @@ def equal_time_steps(shared: TrainConfig, step_time: float) -> dict[str, int]:
 
 
 def start_fields(part: str, config: TrainConfig) -> tuple[Any, ...]:
-    """The values on which a part of the start depends: configs for which they are equal start alike."""
+    """The values on which a part of the start depends: configs with equal values have the same initial state."""
     values = {name: getattr(config, name) for name in START[part]}
     if "gradient_penalty" in values:
         values["gradient_penalty"] = values["gradient_penalty"] > 0  # it needs further random numbers
     if "augment_p" in values:
         values["augment_p"] = config.gates_augmentations()  # likewise
+        values["loss"] = config.loss if config.conditional and config.loss not in WITHOUT_PAIRS else ""
     return tuple(values.values())
 
 

@@ -15,7 +15,6 @@ from gan.experiments.compare.arms import EQUAL, arm_of, common_interval, with_eq
 from gan.experiments.compare.plan import PER_TRAINING, CompareConfig, ComparePlan
 from gan.experiments.compare.rate_settings import LR_GRID, N_DIS_CHOICES, RATES
 from gan.experiments.compare.scoring_schedule import with_scoring_schedule
-from gan.models import published_widths
 from gan.training.recipe import choose_recipe, is_chosen_from_images, say_losses, say_recipe
 from gan.utils.progress import warn
 
@@ -63,7 +62,6 @@ def build_plan(
         if values.get("precision") == "auto":
             del values["precision"]  # as resolved when the run began
         train = resolve_resumed_config(existing.train, preset, None, values, run=name, started=False)
-        base = existing.train
     else:
         preset, reason = preset or values.pop("preset", None), None
         if is_chosen_from_images(preset, values):
@@ -73,11 +71,6 @@ def build_plan(
             say_recipe(train, reason)
         require_data(train)
         say_losses(train)
-        base = presets.preset_config(train.preset)
-    # A width of None, which no flag expresses, becomes the published width where `base` has another.
-    unset = [key for key in ("g_width", "d_width") if getattr(train, key) is None and getattr(base, key) is not None]
-    widths = published_widths(train)
-    train = train.replace({key: widths[key] for key in unset if key in widths})
     given = {key: value for key, value in values.items() if key != "preset"}
     configs = {arm: _arm_config(arm, settings, given, train) for arm, settings in arms.items()}
     if compare.tune:  # the same rates for all arms, until the settings replace them

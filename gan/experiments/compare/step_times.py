@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from statistics import median
@@ -64,7 +63,7 @@ class _Timer:
     def __init__(self, name: str, config: TrainConfig, build: Callable[[str], Step]) -> None:
         self._name = name
         # Steps after which penalties that are not in every update of D have had their share.
-        self._group = config.penalty_every // math.gcd(config.penalty_every, config.n_dis)
+        self._group = config.penalty_cycle()
         self._step = build(name)
         with self._named():
             for _ in range(1 + cuda_graph.WARM_UP):

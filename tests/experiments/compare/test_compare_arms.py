@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from gan.cli.compare import _parse_arms
 from gan.config import plugins
+from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.experiments.compare.arms import Arm, arm_of, common_interval, images_of, norm_arm, with_equal_images
@@ -90,10 +92,16 @@ def test_arms_may_have_schedules() -> None:
     assert "--r1-end 0.1" in compare_command("r", built) and ComparePlan.from_dict(built.to_dict()) == built
 
 
-def test_an_arm_with_a_constant_preset_says_so_by_an_equal_end() -> None:
-    """No flag removes the end that the arms share."""
-    shared = plan({"a": R1}, **SCHEDULED).train
-    assert arm_of("x", shared.replace({"r1_end": None, "schedule_images": None}), shared).settings == {"r1_end": 0.0}
+@pytest.mark.parametrize("preset", ["sngan-projection", "best-64", "r3gan-narrow"])
+def test_an_arm_without_the_schedules_of_the_others_is_named_by_its_flags(preset: str) -> None:
+    shared = PRESETS["r3gan"].replace({"data": "x.zip", "report_every": 1000})
+    values = {"data": "x.zip", "resolution": 32, "steps": 40_000, "report_every": 1000}
+    config = PRESETS[preset].replace({**values, "conditional": True})
+    arm = arm_of("x", config, shared)
+    assert not arm.config(shared).schedules()
+    option = arm.option(shared, "steps")
+    assert "--r1-end none" in option and "--augment none" in option
+    assert arm_of("x", shared.replace(_parse_arms((option,))["x"]), shared) == arm
 
 
 @pytest.mark.parametrize(

@@ -228,12 +228,12 @@ def test_the_grid_of_settings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset, widths", [("quickstart", (64, 64)), ("best", (256, 128))])
 def test_the_command_says_a_width_that_a_file_takes_back(preset: str, widths: tuple[int, int], tmp_path: Path) -> None:
-    """null in a file means the published width, which no flag expresses, where the preset has another."""
+    """null in a file and `none` as a flag mean the published width, where the preset has another."""
     file = tmp_path / "widths.json"
     file.write_text('{"g_width": null, "d_width": null}')
     plan = build_plan("r", preset, file, {}, None)
-    assert f"--g-width {widths[0]} --d-width {widths[1]}" in compare_command("r", plan)
-    named = build_plan("r", preset, None, {"g_width": widths[0], "d_width": widths[1]}, None)
+    assert "--g-width none --d-width none" in compare_command("r", plan)
+    named = build_plan("r", preset, None, {"g_width": "none", "d_width": "none"}, None)
     assert plan == named and not plan.differences(build_plan("r", preset, file, {}, plan))
     built = [build_generator(plan.train.replace({"g_width": width})) for width in (None, widths[0])]
     assert count_parameters(built[0]) == count_parameters(built[1])
