@@ -192,7 +192,7 @@ def sample(
         checkpoint, ema, best, device, network: see `load_generator`.
         num: number of images, N; None: 64, or 8 walks with `interpolate`.
         seed, label, truncation: see `Generator.sample`.
-        standing_stats: batches of latents over which the statistics of batch norms are taken anew; 0: as trained.
+        standing_stats: batches of latents over which batch-norm statistics are recomputed; 0: as trained.
         out: a .png grid, a folder, a .zip, or with `interpolate` a .png, .gif or .webp.
         grid: columns of the grid.
         interpolate: walk between latents in so many frames each.

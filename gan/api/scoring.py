@@ -159,7 +159,7 @@ def score(
         allow_other_weights: accept weights of Inception or CLIP that were not published.
         batch: images in a batch of the extractor; None: a size that suits the device.
         ema: score the EMA generator, not the trained one.
-        standing_stats: batches of latents over which the statistics of G's batch norms are taken anew; 0: as trained.
+        standing_stats: batches of latents over which G's batch-norm statistics are recomputed; 0: as trained.
         mixed_protocols: allow scores with different protocols in one report.
         skip_bad_images: skip images that cannot be read.
         device: "auto", "cpu", "cuda" or "mps".

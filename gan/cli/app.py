@@ -200,7 +200,7 @@ standing_stats_option = click.option(
     type=click.IntRange(0),
     default=0,
     metavar="N",
-    help="Take the statistics of G's batch norms anew, over N batches of 64 latents.",
+    help="Recompute the batch-norm statistics of G over N batches of 64 latents.",
 )
 jobs_option = click.option(
     "--jobs",

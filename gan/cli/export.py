@@ -27,7 +27,7 @@ from gan.errors import UsageError
     type=click.IntRange(0),
     default=0,
     metavar="N",
-    help="Take the running statistics of batch norm, mean and msn anew, over N batches of 64 images or latents.",
+    help="Recompute the running statistics of batch norm, mean and msn over N batches of 64 images or latents.",
 )
 @click.option("--int8", is_flag=True, help="Quantize to 8-bit integers, calibrated on training images or latents.")
 @click.option(

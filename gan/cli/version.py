@@ -1,4 +1,4 @@
-"""`msn-gan --version`, and with `--verbose` what a report of a fault should contain."""
+"""`msn-gan --version`, and with `--verbose` the details for a bug report."""
 
 from typing import Any
 

@@ -38,8 +38,8 @@ class TrainConfig(Config):
     augment_p_end: float | None = _end("augment_p")
     ada_target: float | None = config_field(
         None,
-        "adapt the probability of the augmentations, from 0, so that the mean sign of D's real logits, or of their "
-        "difference to fake ones, is this (0.6 is usual)",
+        "adapt the augmentation probability, from 0, to keep r_t at this value (0.6 is usual): the mean sign of "
+        "D(real), or of D(real) - D(fake) for relativistic, wgan and lsgan",
         low=0,
     )
     ada_images: int = config_field(500_000, "real images in which --ada-target can raise p from 0 to 1", low=1)
@@ -58,7 +58,7 @@ class TrainConfig(Config):
         None, "hidden convolutions (from 1, such as 4,6,7) with the full norm; the others get that of an output layer"
     )
 
-    freeze_d: int = config_field(0, "number of D's blocks, nearest the image first, that are not trained", low=0)
+    freeze_d: int = config_field(0, "number of D's first blocks, nearest the image, to freeze", low=0)
 
     loss: str = config_field("hinge", "GAN loss", choices=LOSSES)
     r1: float = config_field(0.0, "weight γ of the R1 penalty, γ/2 E|∇D(real)|²", low=0)

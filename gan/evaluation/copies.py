@@ -166,11 +166,12 @@ def copy_notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
     measured = [row for row in results if "auth_pct" in row]
     if measured:
         baseline = measured[0].get("auth_pct_held_out")
-        new = "a third to a half if the images are independent" if baseline is None else f"{baseline:.1f} %"
-        of = "new images of the same distribution" if baseline is None else "the held-out real images"
+        new = "new images of the same distribution about 33 to 50 %"
+        if baseline is not None:
+            new = f"the held-out real images {baseline:.1f} %"
         notes.append(
             "Authentic: images farther from their nearest real image than that image is from its own nearest real "
-            f"image. Copies have 0 %, {of} {new}, images unlike the real ones 100 %: more is not better."
+            f"image. Exact copies score 0 %, {new}, images unlike the real ones 100 %: a higher value is not better."
         )
     if any("ct" in row for row in measured):
         notes.append(

@@ -45,7 +45,7 @@ class EvaluationOptions:
     """Names in NAMED_PROTOCOLS, each of which scores all targets."""
     ema: bool = True
     standing_stats: int = 0
-    """Batches of latents over which the statistics of a generator's batch norms are taken anew; 0: as trained."""
+    """Batches of latents over which a generator's batch-norm statistics are recomputed; 0: as trained."""
     mixed_protocols: bool = False
     skip_bad_images: bool = False
     network: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class EvaluationOptions:
             raise UsageError("--ref replaces --data; give only one of them")
         if self.ref and NEED_REAL_FEATURES & set(self.scores):
             raise UsageError(
-                "--ref: kid, pr and copies need the real images (--data); statistics do for fid and fid-infinity"
+                "--ref: kid, pr and copies need the real images (--data); statistics are enough for the others"
             )
         if self.held_out and "copies" not in self.scores:
             raise UsageError(f"--held-out {self.held_out}: is for --metrics copies only; add it")

@@ -37,7 +37,7 @@ def error_notes(record: Mapping[str, Any]) -> Iterator[str]:
     if draws := record["settings"].get("repeats"):
         yield (
             f"FID SD: the standard deviation of FID over {draws} draws of latents of one generator. The spread over "
-            "trainings with other seeds has it in it. Image sets have no latents."
+            "training seeds includes it. It is not defined for image sets."
         )
 
 

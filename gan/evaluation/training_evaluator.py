@@ -180,5 +180,5 @@ class TrainingEvaluator:
 
 
 def format_scores(scores: dict[str, Any]) -> str:
-    """FID, FID∞ and the Inception score, as far as there are, in one line."""
+    """FID, FID∞ and the Inception score, those that were computed, in one line."""
     return ", ".join(f"{column.title} {column.format(scores)}" for column in SCORES[:3] if column.key in scores)

@@ -40,7 +40,7 @@ class ExportOptions:
     opset: int | None = None
     uint8: bool = False
     precise_stats: int = 0
-    """Batches over which running statistics are taken anew; 0: they are those of the training."""
+    """Batches over which running statistics are recomputed; 0: those of the training."""
     images: ImageOptions = ImageOptions()
     int8: QuantizationOptions | None = None
     """None: fp32."""
@@ -138,12 +138,12 @@ def _file_content(options: ExportOptions, source: ExportSource, form: Format, pa
 
 
 def _take_statistics(options: ExportOptions, source: ExportSource, images: TrainingImages | None) -> bool:
-    """Take the running statistics anew, with `images` if they are loaded; False, and a message, if there are none."""
+    """Recompute the running statistics, with `images` if they are loaded; False, and a message, if there are none."""
     named = [
         flag for flag, value in (("--data", options.images.data), ("--data-root", options.images.data_root)) if value
     ]
     if source.kind == GENERATOR and images is None and named:
-        raise UsageError(f"{', '.join(named)}: --precise-stats takes those of a generator with latents; leave it out")
+        raise UsageError(f"{', '.join(named)}: for a generator --precise-stats needs latents alone; leave it out")
     if source.on_generated and options.images.data is None:
         raise UsageError("--precise-stats: the classifier was trained on generated images; name images with --data")
     if images is None and source.kind != GENERATOR:

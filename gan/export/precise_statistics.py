@@ -1,4 +1,4 @@
-"""Running statistics of an exported network, taken anew before it is folded: `--precise-stats`"""
+"""Recompute the running statistics of an exported network before it is folded: `--precise-stats`"""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""FID∞: the FID of infinitely many generated images, extrapolated from subsets of those at hand, with its interval
+"""FID∞: FID extrapolated to infinitely many generated images, with a confidence interval
 
 Chong and Forsyth 2020, "Effectively Unbiased FID and Inception Score and Where to Find Them", arXiv 1911.07023, section
 4: the FID of N generated images is nearly linear in 1/N, so the intercept of a line fitted to the FIDs of subsets of

@@ -9,7 +9,7 @@ DEFAULT_METRICS = ("fid", "is", "kid", "pr")
 """Fréchet distance, Inception score, kernel distance; precision, recall, density and coverage."""
 
 METRICS = (*DEFAULT_METRICS, "fid-infinity", "copies")
-"""All metrics. On request only: FID∞, and `copies`, AuthPct and C_T, which tell copies of training images."""
+"""All metrics. On request only: FID∞, and `copies`, AuthPct and C_T, which detect copies of training images."""
 
 NEED_REAL_FEATURES = {"kid", "pr", "copies"}
 """The metrics that need the features of every real image, not its statistics alone."""

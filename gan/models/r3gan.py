@@ -5,9 +5,9 @@ weights start small, and the last layer of a block at 0, as in Fixup. Each stage
 before (in the discriminator half), resampled with the filter [1, 2, 1]. Numbers not in the paper are those of the
 authors' code.
 
-A norm of the discriminator's hidden layers stands where the biases are: after the two convolutions of a block that an
-activation follows. All others add to the features or project them without one, up to the logit, so that centering them
-would remove the mean logit of a batch; they get the norm's weight map alone, as an output layer does.
+The full norm of the discriminator's hidden layers is applied to the two convolutions of a block that are followed by an
+activation. All other layers get only its weight map, as an output layer does: no activation follows them, so centering
+them would remove the mean logit of a batch.
 """
 
 import math

@@ -2,9 +2,10 @@
 
 Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", arXiv 2006.06676, with the strengths
 of appendix B and of their published code. The caller passes the uniform random numbers, so that a step can be repeated.
-There is one affine matrix and one colour matrix for an image, whatever it is that they combine.
+All geometric parts are combined into one affine matrix per image, all colour parts into one colour matrix.
 
-It differs from the published code in two places. Images that are only mirrored, turned by quarters or shifted by whole
+The paper's image filtering and noise are left out, and cutout, which its default ("bgc") leaves out, is applied. Two
+more things differ from the published code. Images that are only mirrored, turned by quarters or shifted by whole
 pixels are copied exactly, as the paper's "pixel blitting" says, where the code filters them. Reflections repeat without
 end, where the code fills with zeros what is more than one image's width away.
 """

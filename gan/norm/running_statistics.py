@@ -1,7 +1,8 @@
-"""Running statistics taken anew with the final weights: "precise" statistics, Wu and Johnson 2021, arXiv 2105.07576
+"""Recompute running statistics with the final weights ("precise" batch norm, Wu and Johnson 2021, arXiv 2105.07576)
 
 In training, the running means and variances of batch norm, and the running means of MSN, are exponential averages over
-the last ten batches or so (momentum 0.1). The weights changed meanwhile, so they lag behind; and ten batches are few.
+the last ten batches or so (momentum 0.1). The weights changed meanwhile, so they lag behind; and ten batches give a
+noisy estimate.
 """
 
 from __future__ import annotations

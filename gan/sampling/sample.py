@@ -47,7 +47,7 @@ class SampleOptions:
     """Of a run, take the checkpoint with the lowest FID, not the newest."""
     device: str = "auto"
     standing_stats: int = 0
-    """Batches of latents over which the statistics of batch norms are taken anew; 0: those of the checkpoint."""
+    """Batches of latents over which batch-norm statistics are recomputed; 0: those of the checkpoint."""
     overwrite: bool = False
     """Replace a file, or a folder of sampled images, that exists."""
     network: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ def use_standing_statistics(
     statistics are the means of its batches' means and (unbiased) variances.
 
     Args:
-        seed: the statistics are a function of the seed (and of the truncation), not of the images made with them.
+        seed: of the latents behind the statistics, which do not depend on the number of images generated.
         truncation: of the latents, see `gan.sampling.generate.latents`.
 
     Returns:

@@ -18,10 +18,10 @@ _INTERVAL = 4  # updates of D between two changes of p, as published
 class AdaptiveProbability:
     """Adapts the probability p of augmentations to the overfitting of D.
 
-    The overfitting is measured by r_t = E[sign(D(real))], equation 1: 0 where D does not tell real images from
-    others, 1 where it is sure of all of them. Every `interval` updates of D, p grows by
-    `batch * interval / (1000 * kimg)` if r_t is above the target, falls by as much if it is below it, and is clamped to
-    [0, 1]. (The published code has no upper limit.)
+    The overfitting is measured by r_t = E[sign(D(real))], equation 1. At 0 D cannot distinguish real from generated
+    images; at 1 it classifies every real image as real. Every `interval` updates of D, p increases by
+    `batch * interval / (1000 * kimg)` if r_t is above the target, decreases by the same amount if it is below, and is
+    clamped to [0, 1]. (The published code has no upper limit.)
 
     All of it is tensors that change in place on the device, so that nothing waits for the device and a CUDA graph can
     hold the updates.
@@ -29,7 +29,7 @@ class AdaptiveProbability:
     Args:
         batch: real images in one update of D, or part of it, over all ranks.
         device: the device of p.
-        target: r_t that is aimed at.
+        target: target value of r_t.
         interval: updates of D, or parts of them whose gradients are accumulated, between two changes of p.
         kimg: thousands of real images in which p can rise from 0 to 1.
         p: first value.

@@ -25,7 +25,7 @@ from gan.training.meters import MetricMeans
 from gan.training.optimizers import frozen
 from gan.training.step_inputs import ImagesAndLabels, InputSampler, StepInputs
 
-# Losses for which the sign of D(real) alone has no meaning, besides those that compare pairs.
+# Losses for which the sign of D(real) alone has no meaning, besides those of pairs.
 _WITHOUT_BOUNDARY = ("wgan", "lsgan")
 
 

@@ -91,10 +91,9 @@ def take_weights(trainer: Trainer, source: CheckpointFile) -> dict[str, Any]:
 def copy_layers(network: nn.Module, source: dict[str, Tensor]) -> Taken:
     """Copy each layer that fits from a state dict into a network.
 
-    A layer fits if the source has all of its tensors under the same names with the same shapes, and no others but a
-    bias: a weight, its parametrization and the vectors of its power iteration belong together. So a norm that only adds
-    statistics or a centering, as msn does to sn, takes the layer, and another weight map does not. The table of another
-    number of classes does not fit, either.
+    A layer is copied if its tensors (weight, parametrization, vectors of its power iteration) have the same names and
+    shapes in the source; an extra bias in the source is ignored. So `msn` can start from `sn`, which has the same
+    weight map, and `bssn` cannot. A class embedding for a different number of classes is not copied.
     """
     own, other = _by_layer(network.state_dict()), _by_layer(source)
     result = Taken([], [])

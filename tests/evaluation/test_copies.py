@@ -107,7 +107,7 @@ def test_the_pages(report: tuple[Path, dict[str, dict[str, Any]]]) -> None:
     assert written.first.header == ("Target", "FID ↓", "Authentic, %", "C_T", "Images")
     assert {column for _, column in written.first.best} == {1}  # neither more nor less is better
     text = (out / "report.md").read_text()
-    assert "more is not better" in text and "| held-out count | 300 |" in text
+    assert "a higher value is not better" in text and "| held-out count | 300 |" in text
     for row in rows.values():
         for path in row["copies"]["grids"].values():
             assert path in text

@@ -1,4 +1,4 @@
-"""`export --precise-stats`: running statistics taken anew, as by hand, and recorded in the file."""
+"""`export --precise-stats`: recomputed running statistics, as by hand, and recorded in the file."""
 
 from __future__ import annotations
 
@@ -93,6 +93,6 @@ def test_the_file_records_them(here: Path, call: Call) -> None:
     assert code == 0 and "--precise-stats 2: this discriminator has no running statistics, so nothing changes" in told
     assert "precise_stats" not in recipe(Path("b.safetensors"))
     code, told = call("export", here, *flags, "--data", "digits", "--out", "c.safetensors")
-    assert code == 2 and "--data: --precise-stats takes those of a generator with latents; leave it out" in told
+    assert code == 2 and "--data: for a generator --precise-stats needs latents alone; leave it out" in told
     code, told = call("export", here, "--what", "discriminator", *flags, "--num", 3, "--out", "c.safetensors")
     assert code == 2 and "--num: only for --int8" in told and not Path("c.safetensors").exists()

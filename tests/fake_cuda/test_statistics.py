@@ -1,4 +1,4 @@
-"""Running statistics taken anew on the fake device: those of a generator, and precise ones of a classifier."""
+"""Recomputed running statistics on the fake device: those of a generator, and precise ones of a classifier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running statistics taken anew: means over whole batches."""
+"""Recomputed running statistics: means over whole batches."""
 
 from __future__ import annotations
 

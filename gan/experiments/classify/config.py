@@ -107,8 +107,8 @@ class ClassifyConfig(Config):
 
     precise_stats: int | None = config_field(
         None,
-        "training batches over which the running statistics of msn and bn are taken anew before each test, with the "
-        f"weights of that moment; 0: those of training (default: {_PRECISE_STATS} for {' and '.join(_DEEP)}, else 0)",
+        "recompute the running statistics of msn and bn over N training batches before each test; 0: use the running "
+        f"averages of training (default: {_PRECISE_STATS} for {' and '.join(_DEEP)}, else 0)",
         low=0,
     )
 

@@ -150,7 +150,7 @@ class ClassifierTrainer:
         return entry
 
     def network_to_test(self) -> Classifier:
-        """The network, or a copy with running statistics taken anew over the last batches (`precise_stats`).
+        """The network, or a copy with running statistics recomputed over the last batches (`precise_stats`).
 
         The copy is kept until the next step: after the last epoch it is tested and then saved.
         """
