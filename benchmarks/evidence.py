@@ -254,9 +254,11 @@ def correlations(kept: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> Iterato
 
 
 def spearman(pairs: np.ndarray[Any, Any]) -> float:
-    """Spearman's rank correlation of the two columns."""
+    """Spearman's rank correlation of the two columns; NaN if one of them is constant."""
     from scipy.stats import spearmanr
 
+    if not np.ptp(pairs, axis=0).all():
+        return float("nan")
     return float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
 
 

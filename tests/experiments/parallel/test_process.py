@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import queue
 import signal
 import subprocess
@@ -45,7 +46,7 @@ def test_a_worker_is_stopped_by_ctrl_break_on_windows(worker: WorkerProcess, mon
 )
 def test_which_exit_codes_mean_stopped(worker: WorkerProcess, code: int, stopped: bool) -> None:
     worker.kill()
-    ended: Any = SimpleNamespace(returncode=code)
+    ended: Any = SimpleNamespace(returncode=code, stdout=io.StringIO(), stderr=io.StringIO(), wait=lambda: code)
     worker._process = ended
     assert worker.was_stopped is stopped
 
@@ -61,7 +62,7 @@ def test_a_group_of_its_own_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def popen(*_: object, **given: Any) -> Any:
         options.update(given)
-        return SimpleNamespace(stdout=[], stderr=[], wait=lambda: 0)
+        return SimpleNamespace(stdout=io.StringIO(), stderr=io.StringIO(), wait=lambda: 0)
 
     monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0x200, raising=False)
     monkeypatch.setattr(subprocess, "Popen", popen)
