@@ -5,7 +5,7 @@ import dataclasses
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 
-# Found by trials of about a minute: docs/results/quickstart.md. The EMA half-life is 5 % of the images seen.
+# Found by trials of about a minute: docs/results/presets.md. The EMA half-life is 5 % of the images seen.
 _QUICKSTART = TrainConfig(
     channels=1,
     g_width=16,
@@ -45,7 +45,7 @@ _PUBLISHED_RESNET = TrainConfig(
 )
 
 
-# Found by trials of a few CPU minutes: docs/results/cifar10.md.
+# Found by trials of a few CPU minutes: docs/results/presets.md.
 _BEST = dataclasses.replace(
     _PUBLISHED_RESNET,
     preset="best",

@@ -80,6 +80,10 @@ OTHER_RUN = {
     "msn-gan train soft --norm my_norm.py:soft --config",
 }
 
+_VGG7 = [
+    "classify vgg --model vgg7 --data cifar10-train.zip --test-data cifar10-test.zip --norms bn --lr 0.1",
+    "cp checkpoints/vgg/bn-lr0.1-seed0/classifier.pt vgg7.pt",
+]
 # What a page takes for granted, made by commands of msn-gan, shortened like the others, and by cp.
 BEFORE = {
     "README.md": ["train --preset quickstart", "train cifar --data cifar10 --conditional"],
@@ -88,10 +92,8 @@ BEFORE = {
     "docs/embedded.md": [
         "classify features --model vgg7 --data cifar10-train.zip --test-data cifar10-test.zip --norms bn --lr 0.1"
     ],
-    "docs/results/cifar10.md": [
-        "classify vgg --model vgg7 --data cifar10-train.zip --test-data cifar10-test.zip --norms bn --lr 0.1",
-        "cp checkpoints/vgg/bn-lr0.1-seed0/classifier.pt vgg7.pt",
-    ],
+    "docs/results/cifar10.md": _VGG7,
+    "docs/results/presets.md": _VGG7,
 }
 
 

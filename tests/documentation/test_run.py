@@ -17,7 +17,7 @@ from tests.documentation.shell import Command, commands
 from tests.documentation.stand_ins import put_in_place
 from tests.helpers.commands import Call
 
-QUICK = {"docs/recipes.md", "docs/results/quickstart.md"}
+QUICK = {"docs/recipes.md"}
 """Pages whose commands take a few seconds in all. The others are slow tests."""
 
 
