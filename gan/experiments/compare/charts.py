@@ -14,6 +14,9 @@ from gan.report.document import Figure
 
 _AXES = (("images", "real images seen"), ("seconds", "seconds of training"))
 _LOGGED = (
+    ("loss_d", "Loss of D"),
+    ("loss_g", "Loss of G"),
+    ("d_accuracy", "Accuracy of D: real above generated"),
     ("grad_norm_d", "Gradient norm of D"),
     ("grad_norm_g", "Gradient norm of G"),
     ("sigma", "σ of D's layers, mean"),

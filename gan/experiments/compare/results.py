@@ -22,7 +22,7 @@ from gan.runs.run_dir import RunDirectory
 from gan.utils.files import relative_path
 
 _MAX_POINTS = 200  # per logged curve; longer ones are averaged in groups
-_LOGGED = ("grad_norm_d", "grad_norm_g")
+_LOGGED = ("loss_d", "loss_g", "d_accuracy", "grad_norm_d", "grad_norm_g")
 _GRIDS = "step-????????.png"
 
 
@@ -130,11 +130,13 @@ def _health(entries: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _logged(entries: Iterable[dict[str, Any]]) -> dict[str, list[float]]:
-    """Return curves of gradient norms, and of the mean σ over the layers where the norm logs σ."""
-    curves: dict[str, list[float]] = {key: [] for key in ("images", *_LOGGED, "sigma")}
+    """Return curves of losses, accuracy of D, gradient norms, and mean σ over the layers where the norm logs σ."""
+    entries = list(entries)
+    logged = [key for key in _LOGGED if any(entry.get(key) is not None for entry in entries)]  # early ones lack some
+    curves: dict[str, list[float]] = {key: [] for key in ("images", *logged, "sigma")}
     for entry in entries:
-        if all(entry.get(key) is not None for key in _LOGGED):
-            for key in ("images", *_LOGGED):
+        if logged and all(entry.get(key) is not None for key in logged):
+            for key in ("images", *logged):
                 curves[key].append(entry[key])
             if entry.get("sigma"):
                 curves["sigma"].append(fmean(entry["sigma"].values()))
