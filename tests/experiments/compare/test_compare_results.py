@@ -89,7 +89,8 @@ def test_drawn_pages(made: Path) -> None:
     assert "FID by images (less is better; thin lines are single seeds)" in text
     assert not {"script", "link", "iframe"} & page.tags and "prefers-color-scheme: dark" in text
     assert all(alt and len(alt) > 10 for alt in page.alts)
-    # real images, 3 norms × 2 seeds; paired differences; 7 scores × 2 axes; two losses, accuracy, gradient norms of D and G, σ
+    # real images, 3 norms × 2 seeds; paired differences; 7 scores × 2 axes; losses and gradient norms of D and G,
+    # accuracy of D, σ
     assert len(page.alts) == 1 + 6 + 1 + 14 + 6
     assert any((alt or "").startswith("Loss of D over real images seen") for alt in page.alts)
     assert "Grid of 64 images by msn, seed 1, at step 4" in page.alts
