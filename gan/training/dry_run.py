@@ -62,7 +62,7 @@ def dry_run(
         note = ", extrapolated from small batches" if estimate.extrapolated else ""
         count, size = estimate.disk(config)
         total = format_duration(estimate.step_seconds * config.steps)
-        print(f"time:       {total} for {config.steps:,} steps ({rate:,.{0 if rate >= 10 else 1}f} images/s{note})")
+        print(f"time:       {total} for {config.steps:,} steps ({_rate_text(rate)} images/s{note})")
         print(f"memory:     {format_bytes(estimate.memory)}, without the training images{note}")
         print(
             f"disk:       {format_bytes(size)} ({counted(count, 'checkpoint')} of {format_bytes(estimate.checkpoint)})"
@@ -100,6 +100,11 @@ def describe_networks(trainer: Trainer) -> str:
         f"D {count_parameters(trainer.discriminator):,} parameters"
         f"{describe_frozen(trainer.discriminator, trainer.config.freeze_d)}"
     )
+
+
+def _rate_text(rate: float) -> str:
+    """A rate as a whole number, or with two digits below 10."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def format_duration(seconds: float) -> str:
