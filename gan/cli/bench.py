@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from gan.bench.onnx_latency import measure_onnx, onnx_table
-from gan.cli.app import Names, device_option, main, overwrite_option
+from gan.cli.app import Names, device_option, given_flags, main, overwrite_option
 from gan.config.choices import PRECISIONS
 from gan.errors import UsageError
 from gan.utils.files import require_new_in_folder, write_json
@@ -53,14 +52,8 @@ def bench(path: Path | None, overwrite: bool, onnx: bool, files: tuple[Path, ...
         require_new_in_folder(path, "--json", overwrite=overwrite)
     if onnx != bool(files):
         raise UsageError("bench: --onnx FILE... measures the .onnx files that `msn-gan export` wrote; give both")
-    context = click.get_current_context()
-    given = [
-        parameter.opts[0]
-        for parameter in context.command.params
-        if context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
-    ]
-    both = ("--onnx", "files", "--json", "--overwrite")
-    unused = sorted(flag for flag in given if flag not in both and (flag == "--runs") != onnx)
+    given = given_flags(("onnx", "files", "path", "overwrite"))
+    unused = sorted(flag for flag in given if (flag == "--runs") != onnx)
     if unused:
         problem = "cannot be combined with --onnx" if onnx else "needs --onnx FILE..."
         raise UsageError(f"{', '.join(unused)}: {problem}")

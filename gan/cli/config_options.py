@@ -9,7 +9,7 @@ import click
 
 from gan.cli.app import Names, Numbers
 from gan.cli.completion import complete_names, complete_path
-from gan.config.base import NONE, Config, field_types, flag_name, takes_none
+from gan.config.base import NONE, Config, field_types, flag_name
 from gan.config.registry import Registry
 
 # Types that parse the values. Choices and ranges are checked by the config, which reports all problems in one message.
@@ -71,7 +71,7 @@ def config_options(
         for item in reversed([item for item in fields(config) if item.name not in ("preset", *without)]):
             kind, name = types[item.name].kind, flag_name(item.name)
             click_type = _CLICK_TYPES.get(kind)
-            if click_type and kind != tuple[str, ...] and takes_none(item, types[item.name]):
+            if click_type and kind != tuple[str, ...] and types[item.name].takes_none:
                 click_type = _OrNone(click_type)
             choices, bare = item.metadata["choices"], item.metadata["bare"]
             optional_value: dict[str, Any] = {} if bare is None else {"is_flag": False, "flag_value": str(bare)}

@@ -71,6 +71,8 @@ class FieldType(NamedTuple):
     part: type
     """`kind`, or the type of its parts if it is a tuple."""
     optional: bool
+    takes_none: bool
+    """The word `none` leaves the field without a value: an optional number, or a tuple for which it is no choice."""
 
     @property
     def is_tuple(self) -> bool:
@@ -80,11 +82,14 @@ class FieldType(NamedTuple):
 
 def field_types(config: type[Config]) -> dict[str, FieldType]:
     """The type of each field of a config."""
-    types = {}
+    types, choices = {}, {item.name: item.metadata["choices"] for item in fields(config)}
     for name, hint in get_type_hints(config).items():
         optional = NoneType in get_args(hint)  # of `int | None`
         kind = next(kind for kind in get_args(hint) if kind is not NoneType) if optional else hint
-        types[name] = FieldType(kind, get_args(kind)[0] if get_origin(kind) is tuple else kind, optional)
+        if get_origin(kind) is tuple:
+            types[name] = FieldType(kind, get_args(kind)[0], optional, NONE not in choices[name])
+        else:
+            types[name] = FieldType(kind, kind, optional, optional and kind is not str)
     return types
 
 
@@ -140,18 +145,12 @@ class Config:
     def replace(self: S, values: Mapping[str, Any]) -> S:
         """A validated copy with some fields changed, by name or key.
 
-        Lists become tuples, integers floats for float fields, and `none` None where `takes_none`.
+        Lists become tuples, integers floats for float fields, and `none` no value where the field takes it.
         """
         known, values = field_types(type(self)), self.by_field_name(values)
         if unknown := [name for name in values if name not in known]:
             raise UsageError(f"unknown config fields: {', '.join(unknown)}; choose from: {', '.join(known)}")
-        items = {item.name: item for item in fields(self)}
-        none = {name: None if known[name].optional else () for name in values if takes_none(items[name], known[name])}
-        changes = {
-            name: none[name] if name in none and value in (NONE, (NONE,), [NONE]) else _coerce(value, known[name].part)
-            for name, value in values.items()
-        }
-        return dataclasses.replace(self, **changes)
+        return dataclasses.replace(self, **{name: _field_value(value, known[name]) for name, value in values.items()})
 
     def differences(self: S, other: S) -> list[str]:
         """Fields that affect the result and differ, as lines `--flag: old -> new`."""
@@ -167,12 +166,12 @@ class Config:
 
     def flags_of(self, names: Iterable[str]) -> list[str]:
         """Command-line words with the values of some fields; texts that are None are left out."""
-        types, items = field_types(type(self)), {item.name: item for item in fields(self)}
+        types = field_types(type(self))
         words = []
         for field_name in names:
             name, value = flag_name(field_name), getattr(self, field_name)
             if value is None or value == ():
-                words += [name, NONE] if takes_none(items[field_name], types[field_name]) else []
+                words += [name, NONE] if types[field_name].takes_none else []
             elif isinstance(value, bool):
                 words.append(name if value else f"--no-{name[2:]}")
             else:
@@ -210,8 +209,8 @@ class Config:
 
     def _problem(self, item: dataclasses.Field, field_type: FieldType) -> str | None:
         """The first problem of one field by itself, or None."""
-        value, (kind, part_type, optional) = getattr(self, item.name), field_type
-        if value is None and optional:
+        value, kind, part_type = getattr(self, item.name), field_type.kind, field_type.part
+        if value is None and field_type.optional:
             return None
         name, choices, low = flag_name(item.name), item.metadata["choices"], item.metadata["low"]
         if field_type.is_tuple and not isinstance(value, tuple):
@@ -229,13 +228,6 @@ class Config:
             if part_type is int and part >= _INT_BOUND:
                 return f"{name} {part}: must be less than 2^63"
         return None
-
-
-def takes_none(item: dataclasses.Field, field_type: FieldType) -> bool:
-    """True if `none` leaves a field without a value: an optional number, or a tuple of which it is no choice."""
-    if field_type.is_tuple:
-        return NONE not in item.metadata["choices"]
-    return field_type.optional and field_type.kind is not str
 
 
 def user_values(config: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,6 +264,12 @@ def _is_of_type(value: Any, kind: Any) -> bool:
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
     return isinstance(value, kind) and (kind is not float or math.isfinite(value))
+
+
+def _field_value(value: Any, field_type: FieldType) -> Any:
+    if field_type.takes_none and value in (NONE, (NONE,), [NONE]):
+        return None if field_type.optional else ()
+    return _coerce(value, field_type.part)
 
 
 def _coerce(value: Any, part_type: type) -> Any:

@@ -187,8 +187,7 @@ def classifier_from_state(state: Mapping[str, Any], where: object) -> Classifier
         network = build_classifier(state["model"], state["norm"], classes=len(state["classes"]), **shape)
         network.load_state_dict(state["weights"])
     except (KeyError, TypeError, AttributeError, RuntimeError, UsageError) as error:
-        reason = str(error).splitlines()[0]
-        raise does_not_fit(where, reason, state, "train the classifier again") from error
+        raise does_not_fit(where, error, state, "train the classifier again") from error
     return network.eval()
 
 

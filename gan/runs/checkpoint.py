@@ -31,7 +31,7 @@ from gan.runs.checkpoint_names import list_checkpoints as list_checkpoints
 from gan.utils.counted import counted
 from gan.utils.files import atomic_write
 from gan.utils.progress import warn, working
-from gan.utils.written_by import PROGRAM_KEY, does_not_fit, written_by
+from gan.utils.written_by import PROGRAM_KEY, does_not_fit, load_error_text, written_by
 
 CLASSIFIER_FILE = "classifier.pt"  # in the folder of each training of `classify`
 SCHEMA = 1
@@ -161,7 +161,7 @@ def restore_weights(network: nn.Module, state: dict[str, Any], entry: str, path:
     try:
         network.load_state_dict(state[entry])
     except (RuntimeError, KeyError) as error:
-        reason = f"the weights do not fit the config: {str(error).splitlines()[0]}"
+        reason = f"the weights do not fit the config: {load_error_text(error)}"
         raise does_not_fit(path, reason, state, "train again under another name") from error
 
 

@@ -31,7 +31,7 @@ from gan.training.schedules import Schedules
 from gan.training.step_inputs import InputSampler
 from gan.utils import environment
 from gan.utils.progress import warn
-from gan.utils.written_by import does_not_fit
+from gan.utils.written_by import does_not_fit, load_error_text
 
 
 class Trainer:
@@ -210,6 +210,5 @@ class Trainer:
                 self.gan_step.adaptive.load_state_dict(state["adaptive"])
             torch.set_rng_state(state["rng"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            reason = f"no entry {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
-            reason = f"it is of other networks, or their state has changed: {reason}"
+            reason = f"it is of other networks, or their state has changed: {load_error_text(error)}"
             raise does_not_fit("the checkpoint", reason, state, "train again under another name") from error

@@ -26,16 +26,21 @@ def written_by(content: Any) -> str:
     return f"written by {name}, this is msn-gan {__version__}"
 
 
+def load_error_text(error: Exception) -> str:
+    """The first line of an error from loading a file's content; a KeyError is the name of an entry that is missing."""
+    return f"no entry {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+
+
 def does_not_fit(where: object, reason: object, content: Any, remedy: str) -> UserError:
     """The error that a file of another version cannot be used: why, which version wrote it, and what to do.
 
     Args:
         where: path of the file.
         content: what was read from it.
-        reason: text, or the error; a KeyError names an entry that is missing.
+        reason: text, or the error.
         remedy: what to do if the other version is not available.
     """
-    if isinstance(reason, KeyError):
-        reason = f"no entry {reason}"
+    if isinstance(reason, Exception):
+        reason = load_error_text(reason)
     facts = f"{reason}; {written_by(content)}"
     return UserError(f"{where}: does not fit this version of msn-gan ({facts}); use that version, or {remedy}")

@@ -19,7 +19,7 @@ from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining
 from gan.models.classifiers import Classifier, build_classifier
 from gan.norm import has_running_statistics, power_iterate, retake_running_statistics
 from gan.runtime import Runtime
-from gan.utils.written_by import does_not_fit
+from gan.utils.written_by import does_not_fit, load_error_text
 
 MOMENTUM = 0.9  # of SGD
 _READ_EVERY = 20  # steps between two reads of the losses on an asynchronous device, for which a read waits
@@ -58,7 +58,7 @@ class ClassifierTrainer:
         self._times: list[float] = []  # seconds per step in this epoch
         self._unread: list[Tensor] = []  # (loss, correct predictions) of the last steps, on the device
         self._unread_since = 0.0
-        self._tested: tuple[int, Classifier] | None = None  # a step and what `network_to_test` gave after it
+        self._tested: Classifier | None = None  # the copy of `network_to_test`, until the next step
         references = NORMS.references(training.norm)
         self.plugins = plugins.record(references, "--norms")
         """Records of the user's own code; see `gan.config.plugins`."""
@@ -154,8 +154,8 @@ class ClassifierTrainer:
 
         The copy is kept until the next step: after the last epoch it is tested and then saved.
         """
-        if self._tested is not None and self._tested[0] == self.step:
-            return self._tested[1]
+        if self._tested is not None:
+            return self._tested
         count = min(self.config.precise_stats or 0, self.step)
         if not count or not has_running_statistics(self.network):
             return self.network
@@ -163,7 +163,7 @@ class ClassifierTrainer:
         batches = ((self.batches.at(step).images,) for step in range(self.step - count, self.step))
         with self.runtime.autocast(), parametrize.cached():
             retake_running_statistics(network, batches)
-        self._tested = self.step, network
+        self._tested = network
         return network
 
     def state(self) -> dict[str, Any]:
@@ -196,8 +196,7 @@ class ClassifierTrainer:
             self.step, self.seconds = state["step"], state["seconds"]
             self._sums, self._times = list(state["sums"]), list(state["times"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            reason = f"it is of another training, or its state has changed: {reason}"
+            reason = f"it is of another training, or its state has changed: {load_error_text(error)}"
             raise does_not_fit(where, reason, state, "remove the training's folder to train it again") from error
 
 
