@@ -24,10 +24,8 @@ def latents(seed: int, indices: Iterable[int], latent_dim: int, truncation: floa
         truncation: truncate the normal distribution at ± this value (truncation trick, Brock et al. 2019): more typical
             images, less variety.
     """
-    rows = []
-    for index in indices:
-        rows.append(draw_latents((latent_dim,), random_stream(seed, SAMPLES, index), truncation))
-    return torch.stack(rows)
+    streams = (random_stream(seed, SAMPLES, index) for index in indices)
+    return torch.stack([draw_latents((latent_dim,), stream, truncation) for stream in streams])
 
 
 def draw_latents(shape: tuple[int, ...], stream: torch.Generator, truncation: float | None = None) -> Tensor:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests.documentation.pages import ROOT
 
@@ -22,14 +20,9 @@ FILES = [
 
 
 @pytest.mark.slow
-def test_all_parts_run(tmp_path: Path) -> None:
+def test_all_parts_run(tmp_path: Path, write_images: Callable[..., Path]) -> None:
     pytest.importorskip("pytorch_fid", reason="scores are compared with pytorch-fid's")
-    data, rng = [tmp_path / "train.zip", tmp_path / "test.zip"], np.random.default_rng(0)
-    for path in data:
-        with zipfile.ZipFile(path, "w") as archive:
-            for index in range(60):
-                with archive.open(f"{'ab'[index % 2]}/{index}.png", "w") as file:
-                    Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file, "PNG")
+    data = [write_images(name, 60, "ab") for name in ("train.zip", "test.zip")]
     out = tmp_path / "out"
     done = subprocess.run(
         ["bash", str(ROOT / "benchmarks" / "gpu_session.sh"), *map(str, data), str(out)],

@@ -8,6 +8,7 @@ import pytest
 
 from gan.config import choices
 from gan.config.norm_spec import norm_folder_name
+from gan.experiments.compare.arms import WITHOUT_PAIRS
 from gan.export.formats import FORMATS
 from gan.metrics.extractors import EXTRACTORS
 from gan.metrics.score_table import METRICS
@@ -41,6 +42,10 @@ from gan.norm import NORMS
 )
 def test_names_are_those_of_the_table(names: tuple[object, ...], table: Collection[object]) -> None:
     assert list(names) == list(table)
+
+
+def test_losses_without_pairs() -> None:
+    assert list(WITHOUT_PAIRS) == [name for name, loss in LOSSES.items() if not loss.uses_real]
 
 
 def test_paths_of_windows() -> None:

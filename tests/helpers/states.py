@@ -22,6 +22,11 @@ def trained(config: TrainConfig, runtime: Runtime, images: ImageSet, steps: int,
     return trainer
 
 
+def weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of a network's state."""
+    return {key: value.clone() for key, value in network.state_dict().items()}
+
+
 def same_bytes(a: Any, b: Any, where: str = "") -> None:
     """Compare two states tensor by tensor, byte by byte."""
     assert type(a) is type(b), where

@@ -18,11 +18,9 @@ from gan.evaluation.options import EvaluationOptions
 from gan.experiments.compare import results
 from gan.experiments.compare.conclusion import conclusions
 from gan.experiments.compare.experiment import run_comparison
-from gan.experiments.compare.options import build_plan, compare_command
 from gan.experiments.compare.plan import ComparedTraining, ComparePlan
 from gan.experiments.compare.rate_settings import LR_GRID
 from gan.metrics.extractor import ExtractorOptions
-from gan.models import build_discriminator, build_generator, count_parameters
 from gan.runs import checkpoint
 from gan.runs import log as runlog
 from gan.runs.run_dir import RunDirectory
@@ -226,21 +224,6 @@ def test_the_grid_of_settings(tmp_path: Path) -> None:
     assert "--lr-grid" in record["command"] and "--g-lr" not in record["command"]
     page = Page((tmp_path / RUN / "report.html").read_text())
     assert page.open == [] and any("FID, setting F by images" in (alt or "") for alt in page.alts)
-
-
-@pytest.mark.parametrize("preset, widths", [("quickstart", (64, 64)), ("best", (256, 128))])
-def test_the_command_says_a_width_that_a_file_takes_back(preset: str, widths: tuple[int, int], tmp_path: Path) -> None:
-    """null in a file and `none` as a flag mean the published width, where the preset has another."""
-    file = tmp_path / "widths.json"
-    file.write_text('{"g_width": null, "d_width": null}')
-    plan = build_plan("r", preset, file, {}, None)
-    assert "--g-width none --d-width none" in compare_command("r", plan)
-    named = build_plan("r", preset, None, {"g_width": "none", "d_width": "none"}, None)
-    assert plan == named and not plan.differences(build_plan("r", preset, file, {}, plan))
-    built = [build_generator(plan.train.replace({"g_width": width})) for width in (None, widths[0])]
-    assert count_parameters(built[0]) == count_parameters(built[1])
-    built = [build_discriminator(plan.train.replace({"d_width": width})) for width in (None, widths[1])]
-    assert count_parameters(built[0]) == count_parameters(built[1])
 
 
 def test_outcome_of_a_setting() -> None:
