@@ -16,7 +16,7 @@ _AXES = (("images", "real images seen"), ("seconds", "seconds of training"))
 _LOGGED = (
     ("loss_d", "Loss of D"),
     ("loss_g", "Loss of G"),
-    ("d_accuracy", "Accuracy of D: real above generated"),
+    ("d_accuracy", "Accuracy of D"),
     ("grad_norm_d", "Gradient norm of D"),
     ("grad_norm_g", "Gradient norm of G"),
     ("sigma", "σ of D's layers, mean"),
