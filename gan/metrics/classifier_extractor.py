@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gan.config.choices import NORMS
@@ -102,7 +103,8 @@ class ClassifierExtractor(BatchedExtractor):
         state = file.state
         require_used(NORMS, options.norm, [state.get("norm")], options.weights)
         import_named_code(NORMS, state.get("norm"), options.norm, state, options.weights)
-        self._network = classifier_from_state(state, options.weights).to(self.device).requires_grad_(False)
+        network = classifier_from_state(state, options.weights).to(self.device)
+        self._network = network.to(memory_format=torch.channels_last).requires_grad_(False)
         self.dimension = self._network.dimension
         self.classes = len(state["classes"])
         if self.dimension > MAX_FEATURES:
