@@ -3,11 +3,11 @@
     python benchmarks/evidence.py --data cifar10-train.zip --features classifier:vgg7.pt \
         --second classifier:resnet18.pt --seeds 8 --jobs 2 --keep docs/results/evidence
 
-Trains the arms of `ARMS`, one seed of all arms after another, with `msn-gan compare`, which computes the FID by
---features. Then the last checkpoints of the new trainings are scored by --features and by --second, and all that is
-small goes into one JSON file for each training in --keep. Trainings that have a file there are not repeated: the
-command continues on any machine where the last one stopped. With --table it trains nothing and prints the tables of
-what is kept.
+In the root of the clone. Trains the arms of `ARMS`, one seed of all arms after another, with `msn-gan compare`, which
+computes the FID by --features, as the run that has the name of the folder --keep. Then the last checkpoints of the new
+trainings are scored by --features and by --second, and all that is small goes into one JSON file for each training in
+--keep. Trainings that have a file there are not repeated: the command continues on any machine where the last one
+stopped. With --table it trains nothing and prints the tables of what is kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -34,7 +34,6 @@ from gan.utils.files import atomic_write, write_json
 from gan.utils.markdown_table import markdown_table
 from gan.utils.progress import say
 
-RUN = "evidence"
 SHARED = {"loss": "hinge", "g_lr": 5e-4, "d_lr": 5e-4, "beta2": 0.9}
 """Settings of all arms over those of the preset: the loss of the SN-GAN paper, and its rates that suit the network."""
 ARMS: dict[str, dict[str, Any]] = {
@@ -49,6 +48,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "sn-conv-mean": {"norm": "sn-conv+mean"},
     "bssn": {"norm": "bssn"},
     "gradnorm": {"norm": "gradnorm"},
+    "msn-remembered": {"norm": "sn+benchmarks/remembered_mean.py:remembered_mean"},
 }
 """Settings of each arm; where time is short, the last are left out first."""
 
@@ -56,6 +56,7 @@ _CONFIG, _SMALL = "config.json", ("config.json", "result.json")
 _LOGS = ("log.jsonl", DYNAMICS_LOG)
 _SCORES = (("first", "fid"), ("second", "fid"), ("first", "precision"), ("first", "recall"), ("first", "coverage"))
 _RESAMPLES = 10_000  # of the interval of a correlation
+_LEAST_PAIRS = 4  # of a correlation
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    print("\n\n".join(tables(read_kept(kept))))
+    print("\n\n".join(tables(read_kept(kept), flags.baseline)))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -77,6 +78,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", default="digits", help="the images, as in `msn-gan train`")
     parser.add_argument("--preset", default="best", help="what the arms share")
     parser.add_argument("--steps", type=int, default=2400, help="steps of each training")
+    parser.add_argument("--batch", type=int, default=16, help="real images of an update")
     parser.add_argument("--features", default="digits", help="extractor of the scores during training")
     parser.add_argument("--second", default="digits", help="extractor of the second score of the last checkpoint")
     parser.add_argument("--num", type=int, default=5000, help="images of a score")
@@ -85,6 +87,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", default="2", help="trainings at a time")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder of checkpoints/ and samples/")
     parser.add_argument("--keep", type=Path, required=True, help="folder of the JSON files")
+    parser.add_argument("--baseline", choices=ARMS, metavar="ARM", help="test against this arm (default: all pairs)")
     parser.add_argument("--table", action="store_true", help="print the tables of --keep alone")
     return parser.parse_args(arguments)
 
@@ -95,20 +98,21 @@ def train_and_keep(flags: argparse.Namespace, seeds: int, kept: Path) -> None:
     Raises:
         UserError: as `gan.compare`.
     """
-    restore(kept, flags.out)
+    run, folder = kept.name, flags.out / "checkpoints" / kept.name
+    restore(kept, folder)
     every = max(1, flags.steps // 4)
-    settings: dict[str, Any] = {**SHARED, "data": flags.data, "steps": flags.steps, "features": flags.features}
+    settings: dict[str, Any] = {**SHARED, "data": flags.data, "steps": flags.steps, "batch": flags.batch}
+    settings |= {"features": flags.features}
     settings |= {"report_every": every, "report_num": flags.num, "log_every": every, "dynamics": every // 2 or 1}
     settings |= {"report_metrics": ("fid",), "sample_every": flags.steps, "checkpoint_every": flags.steps, "keep": 1}
     arms = {name: ARMS[name] for name in flags.arms}
     jobs = flags.jobs if flags.jobs == "auto" else int(flags.jobs)
-    folder = flags.out / "checkpoints" / RUN
     if folder.exists():
-        done = gan.compare(RUN, arms=arms, seeds=seeds, jobs=jobs, out=flags.out, verbose=True)
+        done = gan.compare(run, arms=arms, seeds=seeds, jobs=jobs, out=flags.out, verbose=True)
     else:
         preset = flags.preset
         done = gan.compare(
-            RUN, arms=arms, seeds=seeds, jobs=jobs, out=flags.out, preset=preset, verbose=True, **settings
+            run, arms=arms, seeds=seeds, jobs=jobs, out=flags.out, preset=preset, verbose=True, **settings
         )
     kept.mkdir(parents=True, exist_ok=True)
     shutil.copy(folder / _CONFIG, kept / _CONFIG)
@@ -150,11 +154,10 @@ def small_files(folder: Path) -> dict[str, Any]:
     return files
 
 
-def restore(kept: Path, out: Path) -> None:
+def restore(kept: Path, folder: Path) -> None:
     """Write the small files of all kept trainings where `compare` looks for them, unless they are there."""
     if not (kept / _CONFIG).exists():
         return
-    folder = out / "checkpoints" / RUN
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / _CONFIG).exists():
         shutil.copy(kept / _CONFIG, folder / _CONFIG)
@@ -185,8 +188,12 @@ def value_of(training: Mapping[str, Any], which: str, score: str) -> float | Non
     return None if training[which] is None else training[which].get(score)
 
 
-def tables(kept: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> Iterator[str]:
-    """Markdown tables: scores of each arm, tests of all pairs by both extractors, and drift against FID."""
+def tables(kept: Mapping[str, Mapping[int, Mapping[str, Any]]], baseline: str | None = None) -> Iterator[str]:
+    """Markdown tables: scores of each arm, tests of all pairs by both extractors, and drift against FID.
+
+    Args:
+        baseline: test the other arms against this one alone.
+    """
     rows = []
     for arm, trainings in kept.items():
         cells = [arm, len(trainings), sum(not training["training"]["final"] for training in trainings.values())]
@@ -199,7 +206,7 @@ def tables(kept: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> Iterator[str]
     names = ["FID", "FID, second extractor", "precision", "recall", "coverage"]
     yield markdown_table(["arm", "seeds", "diverged", *names, "seconds"], rows, align_right=True)
     for which in ("first", "second"):
-        yield pairs_table(kept, which)
+        yield pairs_table(kept, which, baseline)
     yield from correlations(kept)
 
 
@@ -211,10 +218,11 @@ def interval_text(values: Sequence[float], digits: int) -> str:
     return f"{mean:.{digits}f}" if half is None else f"{mean:.{digits}f} ± {half:.{digits}f}"
 
 
-def pairs_table(kept: Mapping[str, Mapping[int, Mapping[str, Any]]], which: str) -> str:
-    """Exact sign-flip tests of the FID of all pairs of arms, paired by seed, with Holm's correction."""
+def pairs_table(kept: Mapping[str, Mapping[int, Mapping[str, Any]]], which: str, baseline: str | None) -> str:
+    """Exact sign-flip tests of the FID of pairs of arms, paired by seed, with Holm's correction."""
     tests = []
-    for first, second in combinations(kept, 2):
+    pairs_of_arms = combinations(kept, 2) if baseline is None else ((baseline, arm) for arm in kept if arm != baseline)
+    for first, second in pairs_of_arms:
         pairs = []
         for seed in kept[first].keys() & kept[second].keys():
             values = [value_of(kept[arm][seed], which, "fid") for arm in (first, second)]
@@ -232,25 +240,33 @@ def pairs_table(kept: Mapping[str, Mapping[int, Mapping[str, Any]]], which: str)
 
 
 def correlations(kept: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> Iterator[str]:
-    """Spearman's correlation of the drift of layer means and the final FID, over all trainings, with its interval."""
-    pairs = []
-    for trainings in kept.values():
-        for training in trainings.values():
-            if entries := training.get(DYNAMICS_LOG):
-                drift = SampledRun("", tuple(entries)).late(MEAN_DRIFT)
-                fid = value_of(training, "first", "fid")
-                if drift is not None and fid is not None:
-                    pairs.append((drift, fid))
-    if len(pairs) < 4:
+    """Spearman's correlation of the drift of layer means and the final FID, over all trainings and within the arms."""
+    arms = [list(drift_and_fid(trainings.values())) for trainings in kept.values()]
+    pairs = np.array([pair for arm in arms for pair in arm])
+    if len(pairs) < _LEAST_PAIRS:
         return
-    values = np.array(pairs)
+    yield correlation_text(f"Drift of layer means and FID over {len(pairs)} trainings", pairs)
+    centred = np.concatenate([np.array(arm) - np.mean(arm, axis=0) for arm in arms if len(arm) > 1] or [pairs[:0]])
+    if len(centred) >= _LEAST_PAIRS:
+        yield correlation_text(f"The same minus the means of the arm, {len(centred)} trainings", centred)
+
+
+def drift_and_fid(trainings: Iterable[Mapping[str, Any]]) -> Iterator[tuple[float, float]]:
+    """Late drift and final FID of the trainings that have both."""
+    for training in trainings:
+        if entries := training.get(DYNAMICS_LOG):
+            drift = SampledRun("", tuple(entries)).late(MEAN_DRIFT)
+            fid = value_of(training, "first", "fid")
+            if drift is not None and fid is not None:
+                yield drift, fid
+
+
+def correlation_text(subject: str, pairs: np.ndarray[Any, Any]) -> str:
+    """Spearman's correlation of the two columns with the 95 % interval of the bootstrap over trainings."""
     rng = np.random.default_rng(0)
-    resampled = [spearman(values[rng.integers(0, len(values), len(values))]) for _ in range(_RESAMPLES)]
+    resampled = [spearman(pairs[rng.integers(0, len(pairs), len(pairs))]) for _ in range(_RESAMPLES)]
     low, high = np.nanquantile(resampled, [0.025, 0.975])
-    yield (
-        f"Drift of layer means and FID over {len(pairs)} trainings: Spearman's correlation {spearman(values):.2f}, "
-        f"95 % bootstrap interval {low:.2f} to {high:.2f}."
-    )
+    return f"{subject}: Spearman's correlation {spearman(pairs):.2f}, 95 % bootstrap interval {low:.2f} to {high:.2f}."
 
 
 def spearman(pairs: np.ndarray[Any, Any]) -> float:

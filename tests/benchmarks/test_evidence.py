@@ -32,13 +32,21 @@ def test_tables(tmp_path: Path) -> None:
     for arm, values in fids.items():
         for seed, fid in enumerate(values):
             _kept(tmp_path, arm, seed, fid, drift=fid or 0.0)
-    scores, first, second, drift = evidence.tables(evidence.read_kept(tmp_path))
+    scores, first, second, drift, within = evidence.tables(evidence.read_kept(tmp_path))
     row = next(line for line in scores.splitlines() if line.startswith("| msn"))
     assert row.startswith("| msn | 3 | 1 | 13.50 ") and row.endswith("| 10 |")
     test = paired_test([10.0, 12.0], [13.0, 14.0])
     assert f"| msn − sn | 2 | {evidence.interval_text(test['differences'], 2)} | {test['p']:.4f} |" in first
     assert "| msn − sn | 2 | 5.00" in second
     assert drift.startswith("Drift of layer means and FID over 5 trainings: Spearman's correlation 1.00")
+    assert within.startswith("The same minus the means of the arm, 5 trainings: Spearman's correlation 1.00")
+
+
+def test_tests_against_a_baseline(tmp_path: Path) -> None:
+    for arm, fid in (("sn", 10.0), ("msn", 12.0), ("mean", 15.0)):
+        _kept(tmp_path, arm, 0, fid, drift=fid)
+    _, first, *_ = evidence.tables(evidence.read_kept(tmp_path), "msn")
+    assert "sn − msn" in first and "mean − msn" in first and "mean − sn" not in first
 
 
 @pytest.mark.slow
@@ -55,5 +63,5 @@ def test_it_continues_from_the_kept_files(tmp_path: Path, capsys: pytest.Capture
     told = run(2)
     assert "sn, seed 1" in told and "seed 0\n" not in told
     assert all((tmp_path / "kept" / name).read_bytes() == content for name, content in before.items())
-    report = json.loads((tmp_path / "checkpoints" / "evidence" / "report.json").read_text())
+    report = json.loads((tmp_path / "checkpoints" / "kept" / "report.json").read_text())
     assert len(report["trainings"]) == 4
