@@ -3,11 +3,13 @@
     OMP_NUM_THREADS=1 python benchmarks/r3gan_speed.py
 
 Each row is one layer in one precision, on channels-last maps at batch 16; each cell the milliseconds of a forward and
-backward pass in one form, medians over rounds in which the forms take turns. All forms compute the same function.
+backward pass in one form, medians over rounds in which the forms take turns. All forms compute the same function. The
+last table has the operations of torch that take most of the time of steps of the preset `r3gan-narrow`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Callable
 from functools import partial
@@ -15,9 +17,15 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from gan.bench.turns import take_turns
+from gan.config.presets import preset_config
+from gan.config.train_config import TrainConfig
 from gan.nn.resampling import downsample, upsample
+from gan.runtime import resolve_runtime
+from gan.training.setup import load_training_images
+from gan.training.trainer import Trainer
 from gan.utils.environment import time_work
 from gan.utils.markdown_table import markdown_table
 
@@ -29,6 +37,8 @@ SHAPES = [(64, 8), (64, 16), (768, 8)]  # channels and size of the smaller map o
 GROUPED = [(96, 4), (96, 16), (96, 32), (1536, 4)]  # channels and size of the maps of a 3×3 convolution
 GROUP = 16
 DTYPES = (torch.float32, torch.bfloat16)
+CYCLES = 3  # of updates with and without penalties that are profiled
+OPERATIONS = 10  # of the profile's table
 
 Form = Callable[[Tensor], Tensor]
 
@@ -129,7 +139,9 @@ def main() -> None:
             weight = random_weight(channels, dtype)
             forms = {name: partial(form, weight=weight) for name, form in CONVOLUTIONS.items()}
             rows.append(measure(f"{channels} at {size}", forms, random_map(channels, size, dtype), ROUNDS))
-    print(markdown_table(["3×3 in groups of 16", "precision", *CONVOLUTIONS], rows, align_right=True))
+    print(markdown_table(["3×3 in groups of 16", "precision", *CONVOLUTIONS], rows, align_right=True), end="\n\n")
+    config = dataclasses.replace(preset_config("r3gan-narrow"), data="digits")
+    print(profile_table(config, CYCLES, OPERATIONS))
 
 
 def random_map(channels: int, size: int, dtype: torch.dtype) -> Tensor:
@@ -160,6 +172,29 @@ def step(form: Form, x: Tensor) -> None:
     """Run forward and backward of one form."""
     y = form(x)
     y.backward(y.detach())
+
+
+def profile_table(config: TrainConfig, cycles: int, count: int) -> str:
+    """Share of the time of steps that each operation of torch takes itself, the largest `count` of them.
+
+    Args:
+        config: of the training; the data must be loaded without labels.
+        cycles: cycles of updates with and without penalties.
+    """
+    trainer = Trainer(config, resolve_runtime("cpu", config.precision), load_training_images(config))
+    steps = cycles * config.penalty_cycle()
+    trainer.train_step()
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        for _ in range(steps):
+            trainer.train_step()
+    operations = sorted(profiled.key_averages(), key=lambda each: each.self_cpu_time_total, reverse=True)
+    total = sum(each.self_cpu_time_total for each in operations)
+    rows = [
+        [f"`{each.key}`", f"{each.self_cpu_time_total / total:.1%}", f"{each.count / steps:.0f}"]
+        for each in operations[:count]
+    ]
+    header = [f"operation, {steps} steps of {total / steps / 1e3:.0f} ms", "share of the time", "calls in a step"]
+    return markdown_table(header, rows, align_right=True)
 
 
 if __name__ == "__main__":
