@@ -63,6 +63,7 @@ NOT_RUN = {
     "msn-gan train cats --norm soft": "tests/test_example_package.py installs the package of the norm, and trains",
     "msn-gan compare cats-norms": "needs the package of the norm, as above",
     "python benchmarks/fid_speed.py": "three programs with Inception, two minutes on a CPU",
+    "python benchmarks/r3gan_speed.py": "two minutes of full layers; tests/benchmarks/ runs its parts",
     "python benchmarks/dynamics_cost.py": "six full networks, three minutes on a CPU",
     "python benchmarks/running_statistics.py": "needs the DenseNet of a command that is not run",
 }
