@@ -25,6 +25,8 @@ from gan.utils.random_streams import WEIGHTS, random_stream, seeded_globally
 from gan.utils.written_by import does_not_fit
 
 CLASSIFIER_KIND = "classifier"
+_MISMATCHES = (KeyError, TypeError, AttributeError, RuntimeError, UsageError)
+_AGAIN = "train the classifier again"
 CNN3_SLOPE = 0.1  # negative slope of its LeakyReLU
 
 # Convolutions as (channels, kernel, stride, padding); "M" is a 2x2 max pool.
@@ -180,15 +182,35 @@ def classifier_from_state(state: Mapping[str, Any], where: object) -> Classifier
     Raises:
         UserError: it is a checkpoint of another kind, or its weights do not match its other entries.
     """
+    network = _built_as(state, state.get("norm"), where)
+    try:
+        network.load_state_dict(state["weights"])
+    except _MISMATCHES as error:
+        raise does_not_fit(where, error, state, _AGAIN) from error
+    return network.eval()
+
+
+def unnormalized_classifier(state: Mapping[str, Any], where: object) -> Classifier:
+    """Build a network like the classifier of a checkpoint, but without a norm and with initial weights.
+
+    Args:
+        where: name of the checkpoint in messages.
+
+    Raises:
+        UserError: it is a checkpoint of another kind, or its entries are not of a classifier.
+    """
+    return _built_as(state, "none", where)
+
+
+def _built_as(state: Mapping[str, Any], norm: Any, where: object) -> Classifier:
+    """A network like that of a checkpoint under a norm, with initial weights."""
     if state.get("kind") != CLASSIFIER_KIND:
         raise UserError(f"{where}: is not a checkpoint of a classifier (kind: {state.get('kind', 'none')})")
     try:
         shape = {key: state[key] for key in ("resolution", "channels")}
-        network = build_classifier(state["model"], state["norm"], classes=len(state["classes"]), **shape)
-        network.load_state_dict(state["weights"])
-    except (KeyError, TypeError, AttributeError, RuntimeError, UsageError) as error:
-        raise does_not_fit(where, error, state, "train the classifier again") from error
-    return network.eval()
+        return build_classifier(state["model"], norm, classes=len(state["classes"]), **shape)
+    except _MISMATCHES as error:
+        raise does_not_fit(where, error, state, _AGAIN) from error
 
 
 @torch.no_grad()

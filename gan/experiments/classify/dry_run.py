@@ -8,6 +8,7 @@ import torch
 from gan.data.image_set import ImageSet
 from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining
 from gan.experiments.classify.trainer import ClassifierTrainer, count_steps, evaluate_classifier
+from gan.experiments.parallel.estimated_jobs import estimated_jobs, threads_of_jobs, time_in_all
 from gan.runtime import Runtime
 from gan.training.dry_run import describe_runtime, format_duration
 from gan.utils.counted import counted
@@ -25,6 +26,7 @@ def dry_run_classification(
     train: ImageSet,
     test: ImageSet,
     count: int,
+    jobs: int | None,
 ) -> None:
     """Print the trainings left, the images, and the time of each norm and of all trainings.
 
@@ -35,6 +37,7 @@ def dry_run_classification(
         train: training images, at least a batch of them.
         test: test images.
         count: number of training images of the run.
+        jobs: value of --jobs; None: auto.
     """
     steps = count_steps(config, count)
     print(f"trainings:  {len(todo)} of {planned} are left")
@@ -42,15 +45,17 @@ def dry_run_classification(
     print(f"images:     {count:,} {source}; tested on {len(test):,} of {test.name}")
     print(f"steps:      {counted(steps, 'step')} in {counted(config.epochs, 'epoch')}, {describe_runtime(runtime)}")
     part = test.part(torch.arange(min(_TESTED, len(test))))
-    seconds = 0.0
+    seconds, longest = 0.0, 0.0
+    together = estimated_jobs(jobs, len(todo), runtime.device)
     for norm in dict.fromkeys(training.norm for training in todo):
         same = [training for training in todo if training.norm == norm]
-        with working(f"timing steps of {norm}"):
+        with working(f"timing steps of {norm}"), threads_of_jobs(together):
             step, tested = _time(ClassifierTrainer(config, same[0], runtime, train, part))
         one = steps * step + config.epochs * tested * len(test) / len(part)
         print(f"{norm + ':':<11} {counted(len(same), 'training')} of {format_duration(one)}", flush=True)
         seconds += len(same) * one
-    print(f"time:       {format_duration(seconds)}")
+        longest = max(longest, one)
+    print(f"time:       {time_in_all(seconds, longest, together)}")
 
 
 def _time(trainer: ClassifierTrainer) -> tuple[float, float]:

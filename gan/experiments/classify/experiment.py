@@ -102,8 +102,11 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
             generated.require_same_generator(self.run.name, self.existing["data"]["generated"], generator.file)
         return generator
 
-    def dry_run(self) -> None:
+    def dry_run(self, jobs: int | None) -> None:
         """Print the trainings that are left, their images, and an estimate of time; train and write nothing.
+
+        Args:
+            jobs: see `Experiment.execute`.
 
         Raises:
             UserError: as for `execute`, as far as it shows before a training.
@@ -122,7 +125,7 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
         else:
             train, test = self._load_images()
             count = len(train)
-        dry_run_classification(config, todo, self.plan.planned, self.runtime, train, test, count)
+        dry_run_classification(config, todo, self.plan.planned, self.runtime, train, test, count, jobs)
 
     def _require_same_images(self, images: tuple[ImageSet, ImageSet]) -> None:
         assert self.existing is not None
@@ -291,6 +294,6 @@ def run_classification(
     if only is not None:
         classification.choose(only)
     if dry_run:
-        classification.dry_run()
+        classification.dry_run(jobs)
         return None
     return classification.execute(jobs) if worker is None else work(classification, worker)

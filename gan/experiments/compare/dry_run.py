@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from gan.experiments.compare.plan import ComparedTraining, ComparePlan
 from gan.experiments.compare.scoring_schedule import network_flop, scoring_flop, training_flop
+from gan.experiments.parallel.estimated_jobs import estimated_jobs, threads_of_jobs, time_in_all
 from gan.runtime import Runtime
 from gan.training.dry_run import format_duration, list_images
 from gan.training.estimate import estimate_run, noise_images
@@ -12,7 +13,7 @@ from gan.utils.memory import format_bytes
 from gan.utils.progress import working
 
 
-def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runtime: Runtime) -> None:
+def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runtime: Runtime, jobs: int | None) -> None:
     """Print the number of trainings left, the time of each arm, and the time and disk of all of them.
 
     Steps are timed once for each arm and setting; the time of scores is that of their operations, relative to those of
@@ -20,6 +21,7 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
 
     Args:
         todo: the trainings that are not done.
+        jobs: value of --jobs; None: auto.
 
     Raises:
         UsageError, UserError: the images do not exist or cannot be listed, or have no labels for a conditional run.
@@ -28,11 +30,12 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
     noise = noise_images(plan.train, classes if plan.train.conditional else 0)
     print(f"trainings:  {len(todo) + plan.waiting} of {plan.planned} are left")
     print(f"images:     {images}", flush=True)
-    seconds, disk, seconds_of_first = 0.0, 0, 0.0
+    seconds, longest, disk, seconds_of_first = 0.0, 0.0, 0, 0.0
+    together = estimated_jobs(jobs, len(todo) + plan.waiting, runtime.device)
     for arm, setting in dict.fromkeys((training.arm, training.setting) for training in todo):
         same = [training for training in todo if (training.arm, training.setting) == (arm, setting)]
         config = plan.config_of(same[0])
-        with working(f"timing steps of {arm}"):
+        with working(f"timing steps of {arm}"), threads_of_jobs(together):
             estimate = estimate_run(config, runtime, noise)
         training = estimate.step_seconds * config.steps
         if plan.compare.budget == "seconds":
@@ -49,10 +52,11 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
             flush=True,
         )
         seconds += len(same) * (training + scoring)
+        longest = max(longest, training + scoring)
         disk += len(same) * estimate.disk(config)[1]
     if plan.waiting and todo:
         print(f"{'then:':<11} {counted(plan.waiting, 'training')}, each with the mean time of these")
         seconds += plan.waiting * seconds / len(todo)
         disk += plan.waiting * disk // len(todo)
-    print(f"time:       {format_duration(seconds)}")
+    print(f"time:       {time_in_all(seconds, longest, together)}")
     print(f"disk:       {format_bytes(disk)} for checkpoints")

@@ -40,7 +40,6 @@ from gan.runtime import Runtime, resolve_runtime
 from gan.training import loop
 from gan.training.setup import begin_or_resume, dynamics_callback, dynamics_meter, load_training_images
 from gan.training.trainer import Trainer
-from gan.utils.cores import threads_of
 from gan.utils.files import relative_path
 from gan.utils.progress import say, warn, working
 
@@ -151,7 +150,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
             [(arm.name, arms[arm.name]) for arm in missing],
             (reference, arms[reference]),
             lambda name: self.build_step(ComparedTraining(name, 0)),
-            threads=None if jobs == 1 else threads_of(jobs or 1),
+            jobs=jobs,
         )
         self._set_plan(replace(self.requested, step_times={**plan.step_times, **times}), self.runtime)
         self._write_plan(arms[reference])  # another process may have measured other times
@@ -294,5 +293,5 @@ def run_comparison(
         return work(comparison, worker)
     if not dry_run:
         return comparison.execute(jobs)
-    dry_run_comparison(comparison.plan, comparison.left(), comparison.runtime)
+    dry_run_comparison(comparison.plan, comparison.left(), comparison.runtime, jobs)
     return None

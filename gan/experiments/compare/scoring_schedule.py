@@ -5,29 +5,33 @@ those of generating an image and extracting its features. Reading the real image
 scores' own arithmetic, are left out.
 """
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from gan.config.train_config import TrainConfig
 from gan.metrics.frechet import STABLE_COUNT
 from gan.models import build_discriminator, build_generator
+from gan.models.classifiers import unnormalized_classifier
+from gan.runs import checkpoint
 from gan.utils.counted import counted
 from gan.utils.progress import say, working
 
 SHARE = 0.2  # of the time of a training with its scores
 _MOST_SCORES = 10
 _FEWEST_SCORES = 3  # with fewer, scores of fewer images are preferred
+_CLASSIFIER = "classifier:"
 _EXTRACTOR_FLOP = {
     "inception": 1.14e10,
     "digits": 2e6,
-    "classifier": 1e9,
     "dinov2": 1.62e11,
     "dinov2:s": 1.22e10,
     "dinov2:b": 4.63e10,
     "dinov2:g": 5.99e11,
     "clip": 8.8e9,
 }
-"""Of an image; of a classifier, roughly."""
+"""Of an image."""
 _SLOWER = 2.4  # time of an operation in scoring (fp32) relative to training (bf16); measured 1.9 to 2.8 on a CPU
 
 
@@ -78,11 +82,28 @@ def training_flop(config: TrainConfig, generator: float, discriminator: float) -
 
 
 def scoring_flop(config: TrainConfig, generator: float) -> float:
-    """Return the operations of an image of a score, in operations of training, which are faster."""
-    features = "classifier" if config.features.startswith("classifier:") else config.features
+    """Return the operations of an image of a score, in operations of training, which are faster.
+
+    Raises:
+        UserError: `features` names a classifier that cannot be read.
+    """
+    features = config.features
+    if features.startswith(_CLASSIFIER):
+        return _SLOWER * (generator + classifier_flop(Path(features.removeprefix(_CLASSIFIER))))
     if features == "auto":
         features = "digits" if config.data == "digits" else "inception"
     return _SLOWER * (generator + _EXTRACTOR_FLOP.get(features, _EXTRACTOR_FLOP["inception"]))
+
+
+def classifier_flop(path: Path) -> float:
+    """Return the operations of the classifier of a checkpoint for an image, without those of its norm.
+
+    Raises:
+        UserError: there is no whole checkpoint of a classifier.
+    """
+    state = checkpoint.read_checkpoint(path).state
+    classifier = unnormalized_classifier(state, path)
+    return forward_flop(classifier, torch.zeros(1, classifier.channels, classifier.resolution, classifier.resolution))
 
 
 def network_flop(config: TrainConfig) -> tuple[float, float]:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from statistics import median
 
-import torch
-
 from gan.bench.turns import seconds_per_step, take_turns
 from gan.config.train_config import TrainConfig
 from gan.errors import Diverged, UserError
+from gan.experiments.parallel.estimated_jobs import threads_of_jobs
 from gan.experiments.plan import Step
 from gan.training import cuda_graph
 from gan.utils.progress import say
@@ -24,7 +23,7 @@ def measure_step_times(
     reference: tuple[str, TrainConfig],
     build: Callable[[str], Step],
     *,
-    threads: int | None = None,
+    jobs: int | None = 1,
 ) -> dict[str, float]:
     """Measure the time of a step of each arm, as a multiple of that of the reference arm.
 
@@ -34,15 +33,13 @@ def measure_step_times(
     Args:
         arms, reference: names and configs.
         build: builds the training of an arm.
-        threads: number of threads of torch that the trainings will have; None: as they are.
+        jobs: trainings at a time, whose number of threads is used; None: auto, which may be one.
 
     Raises:
         UserError: an arm diverged in the measurement.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
     times = {}
-    try:
+    with threads_of_jobs(jobs or 1):
         first = _Timer(*reference, build)
         for name, config in arms:
             if name == reference[0]:
@@ -52,8 +49,6 @@ def measure_step_times(
             rounds = list(take_turns(timers, _ROUNDS, _Timer.turn, label=f"timing {name}"))
             times[name] = median(own / of_reference for of_reference, own in rounds)
             say(f"{name}: a step takes {times[name]:.3g} times as long as one of {reference[0]}")
-    finally:
-        torch.set_num_threads(before)
     return times
 
 

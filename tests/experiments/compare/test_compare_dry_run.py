@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from gan.experiments.compare import dry_run
 from gan.experiments.compare.experiment import run_comparison
+from gan.experiments.parallel import estimated_jobs
 from gan.training.estimate import Estimate
 from tests.helpers.comparisons import SMALL
 
@@ -35,6 +37,33 @@ def test_time_and_disk_of_all_trainings(tmp_path: Path, capsys: pytest.CaptureFi
     assert told["sn"] == told["msn"] == "3 trainings of 40.0 s, and 4.0 s for 2 scores"
     assert told["time"] == "4 min 24 s" and told["disk"] == "12 MB for checkpoints"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "jobs, expected", [(1, "4 min 24 s"), (2, "2 min 12 s, 2 trainings at a time"), (None, "4 min 24 s")]
+)
+def test_time_of_several_jobs(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    jobs: int | None,
+    expected: str,
+) -> None:
+    """Steps are timed with the threads that each training will have."""
+    threads: list[int] = []
+
+    def estimate(*_: object) -> Estimate:
+        threads.append(torch.get_num_threads())
+        return Estimate(10.0, 0, 10**6, extrapolated=False)
+
+    monkeypatch.setattr(dry_run, "estimate_run", estimate)
+    monkeypatch.setattr(estimated_jobs, "available_cores", lambda: 2)
+    monkeypatch.setattr(estimated_jobs, "threads_of", lambda jobs: 7)
+    before = torch.get_num_threads()
+    options = {**SMALL, "norms": ["sn", "msn"], "seeds": 3}
+    run_comparison("r", None, None, options, root=tmp_path, device="cpu", dry_run=True, jobs=jobs)
+    assert lines(capsys)["time"] == expected
+    assert threads == [7 if jobs == 2 else before] * 2 and torch.get_num_threads() == before
 
 
 def test_what_is_done_is_not_counted(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,9 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
+from gan.errors import UserError
 from gan.experiments.compare import scoring_schedule as schedule
 from gan.experiments.compare.options import build_plan, compare_command
 from gan.models import build_discriminator, build_generator
+from gan.models.classifiers import build_classifier, classifier_state
+from gan.runs.checkpoint import save_checkpoint
 from tests.helpers.comparisons import BOTH, RUN, compare
 
 WIDE = {"g_width": 16, "d_width": 16}
@@ -83,6 +86,23 @@ def test_the_operations_are_those_that_torch_counts(preset: str) -> None:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network(given)
         assert own == pytest.approx(counter.get_total_flops(), rel=0.5)  # merged convolutions are counted unmerged
+
+
+@pytest.mark.parametrize("model, norm", [("vgg7", "msn"), ("resnet18", "bn")])
+def test_the_operations_of_a_classifier(tmp_path: Path, model: str, norm: str) -> None:
+    network = build_classifier(model, norm, resolution=32, channels=3, classes=10)
+    save_checkpoint(tmp_path / "c.pt", classifier_state(network, model, norm, list("0123456789")))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(torch.zeros(1, 3, 32, 32))
+    assert schedule.classifier_flop(tmp_path / "c.pt") == counter.get_total_flops()
+
+
+def test_a_classifier_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no.pt"):
+        chosen("quickstart", features=f"classifier:{tmp_path / 'no.pt'}")
+    save_checkpoint(tmp_path / "c.pt", {"kind": "gan"})
+    with pytest.raises(UserError, match="not a checkpoint of a classifier"):
+        chosen("quickstart", features=f"classifier:{tmp_path / 'c.pt'}")
 
 
 def test_the_choice_changes_no_random_numbers() -> None:

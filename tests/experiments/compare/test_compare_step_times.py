@@ -54,7 +54,7 @@ def test_times_are_ratios_of_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         [(name, config) for name in seconds],
         ("first", config),
         lambda name: clock.step(name, seconds[name]),
-        threads=1,
+        jobs=2,
     )
     assert times["first"] == 1.0
     assert times["slow"] == pytest.approx(3.0, rel=0.15) and times["fast"] == pytest.approx(0.5, rel=0.15)
@@ -99,7 +99,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Measurements find that all other arms take twice as long as the first; returns the arms of each measurement."""
     calls: list[list[str]] = []
 
-    def measure(arms: Any, reference: Any, build: Any, *, threads: Any) -> dict[str, float]:
+    def measure(arms: Any, reference: Any, build: Any, *, jobs: Any) -> dict[str, float]:
         names = [name for name, _ in arms]
         calls.append([reference[0], *names])
         return {name: 1.0 if name == reference[0] else 2.0 for name in names}
