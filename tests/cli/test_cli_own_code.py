@@ -246,6 +246,7 @@ def test_from_python(separately: Call) -> None:
     assert report.record["results"][0]["protocol"]["extractor"] == "own.py:features"
 
 
+@pytest.mark.slow
 def test_a_classifier_of_generated_images_needs_the_network(separately: Call) -> None:
     file = write_own()
     digits = ["--data", "digits", "--channels", "1", "--conditional"]

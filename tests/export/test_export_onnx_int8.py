@@ -84,6 +84,7 @@ def test_a_classifier_keeps_its_accuracy(call: Call, classifier: Path, sets: tup
     assert Path("int8.onnx").stat().st_size < 0.3 * 4 * sum(value.numel() for value in network.parameters())
 
 
+@pytest.mark.slow
 def test_a_generator_is_scored_before_and_after(call: Call, here: Path, tmp_path: Path) -> None:
     code, told = call("export", here, "--int8", "--uint8", "--num", "70", "--out", "g.onnx")
     assert code == 0, told
@@ -162,6 +163,7 @@ def test_calibration_inputs(classifier: Path, sets: tuple[ImageSet, ImageSet]) -
     assert quantizer.test.fingerprint == test.fingerprint  # which training has not seen
 
 
+@pytest.mark.slow
 def test_test_images_can_be_named(call: Call, classifier: Path, image_folder: Path) -> None:
     """Of a checkpoint that says so, on the command line, or both."""
     state = checkpoint.load_checkpoint(classifier / "classifier.pt")

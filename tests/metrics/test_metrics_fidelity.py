@@ -128,7 +128,8 @@ def test_features_are_those_of_torch_fidelity_to_the_bit(
     assert logits.shape == (3, 0) and extractor.classes == 0
 
 
-@pytest.mark.parametrize("name", ["dinov2:s", pytest.param("clip", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dinov2:s", "clip"])
 def test_scores_are_those_of_torch_fidelity(
     name: str, clip_file: Path, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

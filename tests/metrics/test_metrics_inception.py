@@ -82,6 +82,7 @@ def test_pool_and_logits_are_those_of_torch_fidelity(
     torch.testing.assert_close(logits, their_logits, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_pool_is_that_of_torchmetrics(inception: Make, inception_weights: Path, images: Tensor) -> None:
     pytest.importorskip("torch_fidelity", reason="torchmetrics' Inception is torch-fidelity's, which is not installed")
     from torchmetrics.image.fid import NoTrainInceptionV3
@@ -91,6 +92,7 @@ def test_pool_is_that_of_torchmetrics(inception: Make, inception_weights: Path, 
     torch.testing.assert_close(inception("clean").features(images)[0], theirs, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_folding_and_channels_last_cost_no_accuracy(inception: Make, plain: nn.Module, images: Tensor) -> None:
     """About as far from the float64 features as pytorch-fid's own order of computing is."""
     x = PREPROCESS["pytorch-fid"](images[:1])
@@ -100,6 +102,7 @@ def test_folding_and_channels_last_cost_no_accuracy(inception: Make, plain: nn.M
     assert (inception().features(images[:1])[0] - exact).norm() < 3 * (theirs - exact).norm()
 
 
+@pytest.mark.slow
 def test_preprocessing_rules_differ(inception: Make, images: Tensor) -> None:
     pools = [inception(name).features(images)[0] for name in PREPROCESS]
     assert all((a - b).abs().max() > 1e-2 for a, b in zip(pools, pools[1:] + pools[:1], strict=True))
@@ -126,6 +129,7 @@ def test_resizing_of_tensorflow_to_the_bit() -> None:
     assert torch.equal(PREPROCESS["torch-fidelity"](images), (resized - 128) / 128)
 
 
+@pytest.mark.slow
 def test_bf16_is_recorded_and_near(inception: Make, images: Tensor) -> None:
     exact, rough = inception(), inception("pytorch-fid", "bf16")
     assert (exact.protocol.precision, rough.protocol.precision) == ("fp32", "bf16")

@@ -40,6 +40,7 @@ def test_mixed_preprocessing_is_refused(
         score(images, reference, inception("pytorch-fid", "bf16"), ("fid",))
 
 
+@pytest.mark.slow
 def test_statistics_are_those_of_pytorch_fid(
     inception: Callable[..., Extractor],
     inception_weights: Path,

@@ -70,14 +70,16 @@ def test_a_network_as_a_training_stores_it(norm: str) -> None:
     assert finding.verdict == OK, finding.text
 
 
-@pytest.mark.parametrize("norm", ["wn", "sn-conv+mean", "gradnorm"])
+@pytest.mark.parametrize(
+    "norm", ["wn", *(pytest.param(norm, marks=pytest.mark.slow) for norm in ("sn-conv+mean", "gradnorm"))]
+)
 def test_information_is_measured(norm: str) -> None:
     for name in ("operator norms", "time of a step"):
         ((_, finding, _),) = check_norm(norm, CPU, {name: PROPERTIES[name]})
         assert finding.verdict == MEASURED and "not measured" not in finding.text, finding.text
 
 
-@pytest.mark.parametrize("groups", [3, 32, 64])
+@pytest.mark.parametrize("groups", [3, *(pytest.param(groups, marks=pytest.mark.slow) for groups in (32, 64))])
 def test_layers_have_channels_for_the_groups(groups: int) -> None:
     fast = {key: check for key, check in PROPERTIES.items() if key not in ("training step", "time of a step")}
     results = check_norm(f"group(groups={groups})", CPU, fast)

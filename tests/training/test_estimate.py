@@ -62,6 +62,7 @@ def test_updates_with_a_penalty_count_by_their_share(
         return sum(9 if update % trainer.config.penalty_every == 0 else 1 for update in updates) / steps
 
     monkeypatch.setattr(estimate, "_seconds_per_step", seconds)
+    monkeypatch.setattr(estimate, "reset_peak_memory", lambda device: True)
     for n_dis, every in ((1, 4), (2, 4), (3, 4), (2, 1)):
         config = tiny(batch=4, n_dis=n_dis, r1=1.0, penalty_every=every)
         monkeypatch.setattr(estimate, "_LONG", 1000.0)

@@ -49,7 +49,10 @@ def final_state(root: Path) -> dict[str, Any]:
     return state
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("dcgan-msn", marks=pytest.mark.slow), *(name for name in CONFIGURATIONS if name != "dcgan-msn")],
+)
 def test_killed_and_resumed_is_never_stopped(name: str, tmp_path: Path, image_folder: Path) -> None:
     flags = flags_of(name, image_folder)
     run_to_end(tmp_path / "whole", flags)

@@ -179,6 +179,7 @@ def test_real_and_generated_images_are_two_runs(run: Run, gan_run: Path) -> None
         run(num=60)
 
 
+@pytest.mark.slow
 def test_jobs_train_on_the_same_bytes(tmp_path: Path, gan_run: Path) -> None:
     given = {**CAS, "norms": ["none", "sn"], "generated": str(gan_run)}
     for name, jobs in (("one", 1), ("two", 2)):

@@ -56,7 +56,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return outcome(root)
 
 
-@pytest.mark.parametrize("flags", [FLAGS, {**FLAGS, "precision": "bf16", "optimizer": "sgd"}], ids=["adam", "sgd-bf16"])
+SGD = {**FLAGS, "precision": "bf16", "optimizer": "sgd"}
+
+
+@pytest.mark.parametrize(
+    "flags", [pytest.param(FLAGS, id="adam"), pytest.param(SGD, id="sgd-bf16", marks=pytest.mark.slow)]
+)
 def test_killed_and_begun_again_is_never_stopped(flags: dict[str, Any], whole: dict[str, Any], tmp_path: Path) -> None:
     if flags is not FLAGS:
         assert classify_to_end(tmp_path / "whole", flags)

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gan.runs import log as runlog
 from tests.helpers.comparisons import RUN, SMALL, states
 from tests.helpers.runs import compare_to_end
@@ -30,6 +32,7 @@ def outcome(root: Path) -> dict[str, Any]:
     return outputs
 
 
+@pytest.mark.slow
 def test_killed_and_begun_again_is_never_stopped(tmp_path: Path) -> None:
     assert compare_to_end(tmp_path / "whole", FLAGS)
     moments = [("save", 2), ("score", 1), ("renamed", 2), ("score", 2)]

@@ -180,6 +180,7 @@ def test_a_tuned_comparison(tuned: Path) -> None:
     assert f"| sn | sn | {rates['g_lr']} | {rates['d_lr']} |" in (tuned / RUN / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_tuning_alone_tests_nothing(tmp_path: Path, tuned: Path) -> None:
     """--then later trains what --then at once did."""
     record = compare(tmp_path, **{**TUNED, "then": 0})

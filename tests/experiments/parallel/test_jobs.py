@@ -70,6 +70,7 @@ def test_the_same_bytes_as_one_job(tmp_path: Path, one_job: Path, capsys: pytest
     assert "quickstart on digits: sn, msn" in output.out
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_named(
     tmp_path: Path, one_job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,6 +44,7 @@ def _process(root: Path, cell: str, start: Any) -> None:
     only(root, cell, **FOUR)
 
 
+@pytest.mark.slow
 def test_four_processes_at_the_same_time(tmp_path: Path, one_job: Path) -> None:
     start = context.Barrier(4)
     processes = [context.Process(target=_process, args=(tmp_path, cell, start)) for cell in CELLS]
