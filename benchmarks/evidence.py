@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 import gan
+from gan.config.presets import preset_config
 from gan.dynamics.callback import DYNAMICS_LOG
 from gan.dynamics.samples import MEAN_DRIFT, SampledRun
 from gan.errors import UserError
@@ -34,8 +35,8 @@ from gan.utils.files import atomic_write, write_json
 from gan.utils.markdown_table import markdown_table
 from gan.utils.progress import say
 
-SHARED = {"loss": "hinge", "g_lr": 5e-4, "d_lr": 5e-4, "beta2": 0.9}
-"""Settings of all arms over those of the preset: the loss of the SN-GAN paper, and its rates that suit the network."""
+BEST = {"loss": "hinge", "g_lr": 5e-4, "d_lr": 5e-4, "beta2": 0.9}
+"""Settings of the arms of the preset `best`, so that these stay equal if the preset changes."""
 ARMS: dict[str, dict[str, Any]] = {
     "sn": {"norm": "sn"},
     "msn": {"norm": "msn"},
@@ -78,7 +79,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", default="digits", help="the images, as in `msn-gan train`")
     parser.add_argument("--preset", default="best", help="what the arms share")
     parser.add_argument("--steps", type=int, default=2400, help="steps of each training")
-    parser.add_argument("--batch", type=int, default=16, help="real images of an update")
+    parser.add_argument("--batch", type=int, default=preset_config("best").batch, help="real images of an update")
     parser.add_argument("--features", default="digits", help="extractor of the scores during training")
     parser.add_argument("--second", default="digits", help="extractor of the second score of the last checkpoint")
     parser.add_argument("--num", type=int, default=5000, help="images of a score")
@@ -101,8 +102,8 @@ def train_and_keep(flags: argparse.Namespace, seeds: int, kept: Path) -> None:
     run, folder = kept.name, flags.out / "checkpoints" / kept.name
     restore(kept, folder)
     every = max(1, flags.steps // 4)
-    settings: dict[str, Any] = {**SHARED, "data": flags.data, "steps": flags.steps, "batch": flags.batch}
-    settings |= {"features": flags.features}
+    settings: dict[str, Any] = {**BEST} if flags.preset == "best" else {}
+    settings |= {"data": flags.data, "steps": flags.steps, "batch": flags.batch, "features": flags.features}
     settings |= {"report_every": every, "report_num": flags.num, "log_every": every, "dynamics": every // 2 or 1}
     settings |= {"report_metrics": ("fid",), "sample_every": flags.steps, "checkpoint_every": flags.steps, "keep": 1}
     arms = {name: ARMS[name] for name in flags.arms}
