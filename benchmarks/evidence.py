@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 
 import gan
-from gan.config.presets import preset_config
 from gan.dynamics.callback import DYNAMICS_LOG
 from gan.dynamics.samples import MEAN_DRIFT, SampledRun
 from gan.errors import UserError
@@ -79,7 +78,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", default="digits", help="the images, as in `msn-gan train`")
     parser.add_argument("--preset", default="best", help="what the arms share")
     parser.add_argument("--steps", type=int, default=2400, help="steps of each training")
-    parser.add_argument("--batch", type=int, default=preset_config("best").batch, help="real images of an update")
+    parser.add_argument("--batch", type=int, help="real images of an update (default: that of the preset)")
     parser.add_argument("--features", default="digits", help="extractor of the scores during training")
     parser.add_argument("--second", default="digits", help="extractor of the second score of the last checkpoint")
     parser.add_argument("--num", type=int, default=5000, help="images of a score")
@@ -103,7 +102,8 @@ def train_and_keep(flags: argparse.Namespace, seeds: int, kept: Path) -> None:
     restore(kept, folder)
     every = max(1, flags.steps // 4)
     settings: dict[str, Any] = {**BEST} if flags.preset == "best" else {}
-    settings |= {"data": flags.data, "steps": flags.steps, "batch": flags.batch, "features": flags.features}
+    settings |= {"data": flags.data, "steps": flags.steps, "features": flags.features}
+    settings |= {"batch": flags.batch} if flags.batch else {}
     settings |= {"report_every": every, "report_num": flags.num, "log_every": every, "dynamics": every // 2 or 1}
     settings |= {"report_metrics": ("fid",), "sample_every": flags.steps, "checkpoint_every": flags.steps, "keep": 1}
     arms = {name: ARMS[name] for name in flags.arms}
