@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if not flags.table:
             for seeds in range(1, flags.seeds + 1):
-                train_and_keep(flags, seeds, kept)
+                if not all((kept / f"{arm}-seed{seeds - 1}.json").exists() for arm in flags.arms):
+                    train_and_keep(flags, seeds, kept)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
