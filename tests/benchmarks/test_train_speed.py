@@ -90,6 +90,7 @@ def test_a_slow_product_is_a_small_one(rate: float, side: int, monkeypatch: pyte
     assert sides[-1] == side
 
 
+@pytest.mark.slow
 def test_it_measures_and_writes(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--data", str(images), "--preset", "msn-dcgan", "sngan-resnet", "--norms", "sn,msn", "--batch", "4"]
     flags += ["--steps", "1", "--rounds", "2", "--warmup", "1", "--workers", "0", "--precision", "fp32"]

@@ -211,6 +211,7 @@ def test_an_error_while_training_has_file_and_line(separately: Call, debug: bool
     assert ("Traceback" in told) == debug and "bug" not in told.split("msn-gan: own.py")[1]
 
 
+@pytest.mark.slow
 def test_bench(separately: Call) -> None:
     write_own()
     plan = "--models cnn3 --batch 2 --rounds 1 --device cpu --precision fp32".split()

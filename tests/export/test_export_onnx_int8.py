@@ -108,6 +108,7 @@ def test_a_generator_is_scored_before_and_after(call: Call, here: Path, tmp_path
     assert model.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
 
 
+@pytest.mark.slow
 def test_a_discriminator_is_judged_by_its_verdicts(call: Call, here: Path) -> None:
     code, told = call("export", here, "--what", "discriminator", "--int8", "--out", "d.onnx")
     assert code == 0, told

@@ -93,7 +93,7 @@ class TestAuthPct:
         self, dimension: int, expected: float, rng: np.random.Generator
     ) -> None:
         """1 - 2/3 in one dimension, and 1 - 6 pi / (8 pi + 3 sqrt 3) in two."""
-        real, generated = rng.random((6000, dimension)), rng.random((6000, dimension))
+        real, generated = rng.random((3000, dimension)), rng.random((3000, dimension))
         assert auth_pct_of(real, generated) == pytest.approx(expected, abs=2.5)
 
     def test_ratios_rank_images_by_how_near_they_are(self) -> None:

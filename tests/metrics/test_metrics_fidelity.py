@@ -113,7 +113,7 @@ def theirs(name: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return feature_extractor_dinov2.FeatureExtractorDinoV2("dinov2-vit-s-14", ["dinov2"])
 
 
-@pytest.mark.parametrize("size", [32, 300])
+@pytest.mark.parametrize("size", [32, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["dinov2:s", "clip"])
 def test_features_are_those_of_torch_fidelity_to_the_bit(
     name: str, size: int, dinov2_file: Path, clip_file: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
@@ -284,6 +284,7 @@ def test_without_torch_fidelity(features: str, dinov2_file: Path, monkeypatch: p
     assert str(error.value) == expected
 
 
+@pytest.mark.slow
 def test_torch_fidelity_is_imported_when_an_extractor_is_created() -> None:
     code = "import sys, gan.metrics.extractors; assert 'torch_fidelity' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -72,6 +72,7 @@ def test_pool_is_that_of_pytorch_fid(
     torch.testing.assert_close(pool, theirs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_pool_and_logits_are_those_of_torch_fidelity(
     inception: Make, plain: nn.Module, inception_weights: Path, images: Tensor
 ) -> None:
@@ -139,6 +140,7 @@ def test_bf16_is_recorded_and_near(inception: Make, images: Tensor) -> None:
     assert 1e-4 < distance < 0.1
 
 
+@pytest.mark.slow
 def test_number_in_a_batch_changes_little(
     inception: Make, pictures: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
