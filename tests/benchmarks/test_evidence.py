@@ -27,6 +27,11 @@ def _kept(folder: Path, arm: str, seed: int, fid: float | None, drift: float) ->
     (folder / f"{arm}-seed{seed}.json").write_text(json.dumps(content))
 
 
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "_RESAMPLES", 100)
+
+
 def test_tables(tmp_path: Path) -> None:
     fids: dict[str, list[float | None]] = {"sn": [10.0, 12.0, 11.0], "msn": [13.0, 14.0, None]}
     for arm, values in fids.items():
