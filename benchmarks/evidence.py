@@ -17,7 +17,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
+from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -28,8 +28,8 @@ import gan
 from gan.dynamics.callback import DYNAMICS_LOG
 from gan.dynamics.samples import MEAN_DRIFT, SampledRun
 from gan.errors import UserError
-from gan.experiments.compare.paired_test import holm, paired_test
-from gan.utils.confidence import confidence_interval
+from gan.experiments.compare.summary import paired_tests
+from gan.utils.confidence import mean_text
 from gan.utils.files import atomic_write, write_json
 from gan.utils.markdown_table import markdown_table
 from gan.utils.progress import say
@@ -102,20 +102,15 @@ def train_and_keep(flags: argparse.Namespace, seeds: int, kept: Path) -> None:
     run, folder = kept.name, flags.out / "checkpoints" / kept.name
     restore(kept, folder)
     every = max(1, flags.steps // 4)
-    settings: dict[str, Any] = {**BEST} if flags.preset == "best" else {}
+    settings: dict[str, Any] = {"preset": flags.preset, **(BEST if flags.preset == "best" else {})}
     settings |= {"data": flags.data, "steps": flags.steps, "features": flags.features}
     settings |= {"batch": flags.batch} if flags.batch else {}
     settings |= {"report_every": every, "report_num": flags.num, "log_every": every, "dynamics": every // 2 or 1}
     settings |= {"report_metrics": ("fid",), "sample_every": flags.steps, "checkpoint_every": flags.steps, "keep": 1}
     arms = {name: ARMS[name] for name in flags.arms}
     jobs = flags.jobs if flags.jobs == "auto" else int(flags.jobs)
-    if folder.exists():
-        done = gan.compare(run, arms=arms, seeds=seeds, jobs=jobs, out=flags.out, verbose=True)
-    else:
-        preset = flags.preset
-        done = gan.compare(
-            run, arms=arms, seeds=seeds, jobs=jobs, out=flags.out, preset=preset, verbose=True, **settings
-        )
+    given = {} if folder.exists() else settings  # a comparison that has begun keeps its own
+    done = gan.compare(run, arms=arms, seeds=seeds, jobs=jobs, out=flags.out, verbose=True, **given)
     kept.mkdir(parents=True, exist_ok=True)
     shutil.copy(folder / _CONFIG, kept / _CONFIG)
     new = [each for each in done.record["trainings"] if not (kept / f"{each['folder']}.json").exists()]
@@ -202,7 +197,7 @@ def tables(kept: Mapping[str, Mapping[int, Mapping[str, Any]]], baseline: str | 
         for which, score in _SCORES:
             values = [value for each in trainings.values() if (value := value_of(each, which, score)) is not None]
             digits = 2 if score == "fid" else 3
-            cells.append(interval_text(values, digits))
+            cells.append(mean_text(values, digits) if values else "-")
         seconds = [training["training"]["seconds"] for training in trainings.values()]
         rows.append([*cells, f"{fmean(seconds):.0f}"])
     names = ["FID", "FID, second extractor", "precision", "recall", "coverage"]
@@ -212,31 +207,18 @@ def tables(kept: Mapping[str, Mapping[int, Mapping[str, Any]]], baseline: str | 
     yield from correlations(kept)
 
 
-def interval_text(values: Sequence[float], digits: int) -> str:
-    """Mean ± half-width of the 95 % interval."""
-    if not values:
-        return "-"
-    mean, half = confidence_interval(values)
-    return f"{mean:.{digits}f}" if half is None else f"{mean:.{digits}f} ± {half:.{digits}f}"
-
-
 def pairs_table(kept: Mapping[str, Mapping[int, Mapping[str, Any]]], which: str, baseline: str | None) -> str:
-    """Exact sign-flip tests of the FID of pairs of arms, paired by seed, with Holm's correction."""
-    tests = []
-    pairs_of_arms = combinations(kept, 2) if baseline is None else ((baseline, arm) for arm in kept if arm != baseline)
-    for first, second in pairs_of_arms:
-        pairs = []
-        for seed in kept[first].keys() & kept[second].keys():
-            values = [value_of(kept[arm][seed], which, "fid") for arm in (first, second)]
-            if None not in values:
-                pairs.append(values)
-        if pairs:
-            tests.append((f"{second} − {first}", paired_test(*zip(*pairs, strict=True))))
-    corrected = holm([test["p"] for _, test in tests])
-    rows = [
-        [name, test["seeds"], interval_text(test["differences"], 2), f"{test['p']:.4f}", f"{p:.3f}"]
-        for (name, test), p in sorted(zip(tests, corrected, strict=True), key=lambda item: item[0][1]["p"])
+    """The paired tests of `compare`, of the FID of an extractor: exact sign-flip tests with Holm's correction."""
+    results = [
+        {"norm": arm, "seed": seed, "setting": "", "curve": None, "final": training[which], "best": training[which]}
+        for arm, trainings in kept.items()
+        for seed, training in trainings.items()
     ]
+    rows = []
+    for test in sorted((test for test in paired_tests(results, baseline) if test["primary"]), key=itemgetter("p")):
+        name = "{1} − {0}".format(*test["norms"])
+        cells = [test["seeds"], mean_text(test["differences"]), f"{test['p']:.4f}", f"{test['p_holm']:.3f}"]
+        rows.append([name, *cells])
     header = [f"FID by the {which} extractor", "seeds", "difference", "p", "p after Holm"]
     return markdown_table(header, rows, align_right=True)
 

@@ -178,7 +178,7 @@ def profile_table(config: TrainConfig, cycles: int, count: int) -> str:
     """Share of the time of steps that each operation of torch takes itself, the largest `count` of them.
 
     Args:
-        config: of the training; the data must be loaded without labels.
+        config: of the training, on a CPU.
         cycles: cycles of updates with and without penalties.
     """
     trainer = Trainer(config, resolve_runtime("cpu", config.precision), load_training_images(config))

@@ -10,6 +10,7 @@ from gan.cli.app import main, network_option, overwrite_option
 from gan.cli.completion import complete_path
 from gan.cli.extractor_options import extractor_flags, pop_extractor_options
 from gan.config.choices import EXPORT_FORMATS
+from gan.config.registry import classifier_file
 from gan.errors import UsageError
 
 
@@ -66,7 +67,7 @@ def export(checkpoint: Path, int8: bool, **flags: Any) -> None:
 
     extractor = pop_extractor_options(flags, "auto")
     norm = extractor.norm
-    if int8 and extractor.features.startswith("classifier:"):
+    if int8 and classifier_file(extractor.features):
         norm = ()  # it is that of the extractor, which scores a generator, and a generator has none
     else:
         extractor = replace(extractor, norm=())

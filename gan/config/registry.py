@@ -7,6 +7,7 @@ import importlib.metadata
 import re
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from gan.config import plugins
@@ -142,5 +143,11 @@ def _part_problem(name: str, names: tuple[str, ...]) -> str:
     return "only classifier takes a file, as classifier:FILE"
 
 
+def classifier_file(features: str) -> Path | None:
+    """The file of `classifier:FILE`; None for other features."""
+    name, colon, file = features.partition(":")
+    return Path(file) if colon and name == "classifier" else None
+
+
 def _takes_no_code(features: str) -> bool:
-    return features == "auto" or features.startswith("classifier:")
+    return features == "auto" or classifier_file(features) is not None

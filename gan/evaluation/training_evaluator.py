@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from gan.config.plugins import CodeNotNamed
+from gan.config.registry import classifier_file
 from gan.config.train_config import TrainConfig
 from gan.data.image_set import ImageSet
 from gan.distributed import collectives, process_group
@@ -41,7 +42,7 @@ def training_extractor(config: TrainConfig, device: torch.device, *, otherwise: 
     try:
         extractor = create_extractor(options, config.data, otherwise=otherwise)
     except CodeNotNamed as error:
-        if not config.features.startswith("classifier:"):
+        if not classifier_file(config.features):
             raise
         raise UsageError(
             f"--features {config.features}: was trained under a norm of your own, which only `report`, `data stats` "

@@ -3,9 +3,9 @@
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from gan.config.choices import FEATURES
+from gan.config.registry import classifier_file
 from gan.data.datasets import DATASETS
 from gan.distributed import collectives
 from gan.errors import UsageError, UserError
@@ -51,18 +51,17 @@ def create_extractor(
     features = options.features
     if features == "auto":
         features = "digits" if data == "digits" else "inception"
-    is_classifier = features.startswith("classifier:")
-    name = "classifier" if is_classifier else FEATURES.canonical(features)
+    classifier = classifier_file(features)
+    name = "classifier" if classifier else FEATURES.canonical(features)
     if problem := FEATURES.problem(name):
         raise UsageError(f"--features {features}: {problem}")
     if options.preprocess and name != "inception":
         raise UsageError(f"--preprocess: is for --features inception, not for {features}")
     if options.weights and (name in _WITHOUT_FILE or name not in EXTRACTORS):
         raise UsageError(f"{FLAG}: is for --features inception, dinov2 or clip, not for {features}")
-    if options.norm and not is_classifier:
+    if options.norm and not classifier:
         raise UsageError(f"--norm: is for --features classifier:FILE, not for {features}")
-    weights = Path(features.partition(":")[2]) if is_classifier else options.weights
-    options = replace(options, features=name, weights=weights)
+    options = replace(options, features=name, weights=classifier or options.weights)
 
     def create() -> Extractor:
         try:

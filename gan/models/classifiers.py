@@ -182,7 +182,7 @@ def classifier_from_state(state: Mapping[str, Any], where: object) -> Classifier
     Raises:
         UserError: it is a checkpoint of another kind, or its weights do not match its other entries.
     """
-    network = _built_as(state, state.get("norm"), where)
+    network = _built_as(state, where)
     try:
         network.load_state_dict(state["weights"])
     except _MISMATCHES as error:
@@ -199,16 +199,16 @@ def unnormalized_classifier(state: Mapping[str, Any], where: object) -> Classifi
     Raises:
         UserError: it is a checkpoint of another kind, or its entries are not of a classifier.
     """
-    return _built_as(state, "none", where)
+    return _built_as({**state, "norm": "none"}, where)
 
 
-def _built_as(state: Mapping[str, Any], norm: Any, where: object) -> Classifier:
-    """A network like that of a checkpoint under a norm, with initial weights."""
+def _built_as(state: Mapping[str, Any], where: object) -> Classifier:
+    """A network as the entries of a checkpoint say, with initial weights."""
     if state.get("kind") != CLASSIFIER_KIND:
         raise UserError(f"{where}: is not a checkpoint of a classifier (kind: {state.get('kind', 'none')})")
     try:
         shape = {key: state[key] for key in ("resolution", "channels")}
-        return build_classifier(state["model"], norm, classes=len(state["classes"]), **shape)
+        return build_classifier(state["model"], state["norm"], classes=len(state["classes"]), **shape)
     except _MISMATCHES as error:
         raise does_not_fit(where, error, state, _AGAIN) from error
 

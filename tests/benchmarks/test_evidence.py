@@ -11,6 +11,7 @@ import evidence
 import pytest
 
 from gan.experiments.compare.paired_test import paired_test
+from gan.utils.confidence import mean_text
 
 
 def _kept(folder: Path, arm: str, seed: int, fid: float | None, drift: float) -> None:
@@ -41,7 +42,7 @@ def test_tables(tmp_path: Path) -> None:
     row = next(line for line in scores.splitlines() if line.startswith("| msn"))
     assert row.startswith("| msn | 3 | 1 | 13.50 ") and row.endswith("| 10 |")
     test = paired_test([10.0, 12.0], [13.0, 14.0])
-    assert f"| msn − sn | 2 | {evidence.interval_text(test['differences'], 2)} | {test['p']:.4f} |" in first
+    assert f"| msn − sn | 2 | {mean_text(test['differences'])} | {test['p']:.4f} |" in first
     assert "| msn − sn | 2 | 5.00" in second
     assert drift.startswith("Drift of layer means and FID over 5 trainings: Spearman's correlation 1.00")
     assert within.startswith("The same minus the means of the arm, 5 trainings: Spearman's correlation 1.00")

@@ -45,7 +45,7 @@ def dry_run_classification(
     print(f"images:     {count:,} {source}; tested on {len(test):,} of {test.name}")
     print(f"steps:      {counted(steps, 'step')} in {counted(config.epochs, 'epoch')}, {describe_runtime(runtime)}")
     part = test.part(torch.arange(min(_TESTED, len(test))))
-    seconds, longest = 0.0, 0.0
+    seconds: list[float] = []
     together = estimated_jobs(jobs, len(todo), runtime.device)
     for norm in dict.fromkeys(training.norm for training in todo):
         same = [training for training in todo if training.norm == norm]
@@ -53,9 +53,8 @@ def dry_run_classification(
             step, tested = _time(ClassifierTrainer(config, same[0], runtime, train, part))
         one = steps * step + config.epochs * tested * len(test) / len(part)
         print(f"{norm + ':':<11} {counted(len(same), 'training')} of {format_duration(one)}", flush=True)
-        seconds += len(same) * one
-        longest = max(longest, one)
-    print(f"time:       {time_in_all(seconds, longest, together)}")
+        seconds += len(same) * [one]
+    print(f"time:       {time_in_all(seconds, together)}")
 
 
 def _time(trainer: ClassifierTrainer) -> tuple[float, float]:

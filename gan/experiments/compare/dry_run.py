@@ -1,9 +1,10 @@
 """`compare --dry-run`: the trainings of a comparison, and an estimate of their time and disk, measured on noise."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from gan.experiments.compare.plan import ComparedTraining, ComparePlan
-from gan.experiments.compare.scoring_schedule import network_flop, scoring_flop, training_flop
+from gan.experiments.compare.scoring_schedule import extractor_flop, network_flop, scoring_flop, training_flop
 from gan.experiments.parallel.estimated_jobs import estimated_jobs, threads_of_jobs, time_in_all
 from gan.runtime import Runtime
 from gan.training.dry_run import format_duration, list_images
@@ -24,13 +25,16 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
         jobs: value of --jobs; None: auto.
 
     Raises:
-        UsageError, UserError: the images do not exist or cannot be listed, or have no labels for a conditional run.
+        UsageError, UserError: the images do not exist, cannot be listed, or lack the labels of a conditional run,
+            or the classifier of the scores cannot be read.
     """
     images, classes = list_images(plan.train.data)
     noise = noise_images(plan.train, classes if plan.train.conditional else 0)
     print(f"trainings:  {len(todo) + plan.waiting} of {plan.planned} are left")
     print(f"images:     {images}", flush=True)
-    seconds, longest, disk, seconds_of_first = 0.0, 0.0, 0, 0.0
+    seconds: list[float] = []
+    disk, seconds_of_first = 0, 0.0
+    extractor = extractor_flop(plan.train) if todo else 0.0
     together = estimated_jobs(jobs, len(todo) + plan.waiting, runtime.device)
     for arm, setting in dict.fromkeys((training.arm, training.setting) for training in todo):
         same = [training for training in todo if (training.arm, training.setting) == (arm, setting)]
@@ -42,7 +46,7 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
             training = seconds_of_first = seconds_of_first or training
         scores = -(-config.steps // config.report_every)
         generator, discriminator = network_flop(config)
-        step, image = training_flop(config, generator, discriminator), scoring_flop(config, generator)
+        step, image = training_flop(config, generator, discriminator), scoring_flop(generator, extractor)
         scored = (scores + config.report_repeats - 1) * config.report_num  # images
         scoring = training * scored * image / (config.steps * step)
         name = f"{setting}{' ' * bool(setting)}{arm}:"
@@ -51,12 +55,11 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
             f"and {format_duration(scoring)} for {counted(scores, 'score')}",
             flush=True,
         )
-        seconds += len(same) * (training + scoring)
-        longest = max(longest, training + scoring)
+        seconds += len(same) * [training + scoring]
         disk += len(same) * estimate.disk(config)[1]
     if plan.waiting and todo:
         print(f"{'then:':<11} {counted(plan.waiting, 'training')}, each with the mean time of these")
-        seconds += plan.waiting * seconds / len(todo)
+        seconds += plan.waiting * [fmean(seconds)]
         disk += plan.waiting * disk // len(todo)
-    print(f"time:       {time_in_all(seconds, longest, together)}")
+    print(f"time:       {time_in_all(seconds, together)}")
     print(f"disk:       {format_bytes(disk)} for checkpoints")

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from gan.config.registry import classifier_file
 from gan.config.train_config import TrainConfig
 from gan.metrics.frechet import STABLE_COUNT
 from gan.models import build_discriminator, build_generator
@@ -21,7 +22,6 @@ from gan.utils.progress import say, working
 SHARE = 0.2  # of the time of a training with its scores
 _MOST_SCORES = 10
 _FEWEST_SCORES = 3  # with fewer, scores of fewer images are preferred
-_CLASSIFIER = "classifier:"
 _EXTRACTOR_FLOP = {
     "inception": 1.14e10,
     "digits": 2e6,
@@ -43,7 +43,7 @@ def with_scoring_schedule(config: TrainConfig, *, number_given: bool) -> TrainCo
     """
     with working("estimating the time of scores"):
         generator, discriminator = network_flop(config)
-    step, image = training_flop(config, generator, discriminator), scoring_flop(config, generator)
+    step, image = training_flop(config, generator, discriminator), scoring_flop(generator, extractor_flop(config))
     affordable = int(SHARE / (1 - SHARE) * config.steps * step / image)  # images in all scores
     number = config.report_num
     if affordable < _FEWEST_SCORES * number and not number_given:
@@ -81,18 +81,27 @@ def training_flop(config: TrainConfig, generator: float, discriminator: float) -
     return config.batch * (updates + 3 * (generator + discriminator))
 
 
-def scoring_flop(config: TrainConfig, generator: float) -> float:
+def scoring_flop(generator: float, extractor: float) -> float:
     """Return the operations of an image of a score, in operations of training, which are faster.
 
+    Args:
+        generator, extractor: their operations for an image.
+    """
+    return _SLOWER * (generator + extractor)
+
+
+def extractor_flop(config: TrainConfig) -> float:
+    """Return the operations of the extractor of a config for an image.
+
     Raises:
-        UserError: `features` names a classifier that cannot be read.
+        UserError: it is a classifier that cannot be read.
     """
     features = config.features
-    if features.startswith(_CLASSIFIER):
-        return _SLOWER * (generator + classifier_flop(Path(features.removeprefix(_CLASSIFIER))))
+    if file := classifier_file(features):
+        return classifier_flop(file)
     if features == "auto":
         features = "digits" if config.data == "digits" else "inception"
-    return _SLOWER * (generator + _EXTRACTOR_FLOP.get(features, _EXTRACTOR_FLOP["inception"]))
+    return _EXTRACTOR_FLOP.get(features, _EXTRACTOR_FLOP["inception"])
 
 
 def classifier_flop(path: Path) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -24,15 +24,14 @@ def estimated_jobs(jobs: int | None, trainings: int, device: torch.device) -> in
     return max(1, min(jobs, trainings, places))
 
 
-def time_in_all(seconds: float, longest: float, jobs: int) -> str:
+def time_in_all(seconds: Sequence[float], jobs: int) -> str:
     """The time of all trainings in words.
 
     Args:
-        seconds: sum over the trainings.
-        longest: time of the longest training.
+        seconds: time of each training.
         jobs: trainings at a time.
     """
-    text = format_duration(max(seconds / jobs, longest))
+    text = format_duration(max(sum(seconds) / jobs, *seconds, 0.0))
     return text if jobs == 1 else f"{text}, {jobs} trainings at a time"
 
 

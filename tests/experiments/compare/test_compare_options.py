@@ -1,4 +1,4 @@
-"""From options to the plan of a comparison, and back to the command that reproduces it."""
+"""The plan of a comparison, made from options, and the command that reproduces it."""
 
 from __future__ import annotations
 

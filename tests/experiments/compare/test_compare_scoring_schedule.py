@@ -32,7 +32,7 @@ def share(config: TrainConfig) -> float:
     """The share of the estimated time that scoring takes."""
     generator, discriminator = schedule.network_flop(config)
     images = -(-config.steps // config.report_every) * config.report_num
-    scoring = images * schedule.scoring_flop(config, generator)
+    scoring = images * schedule.scoring_flop(generator, schedule.extractor_flop(config))
     return scoring / (scoring + config.steps * schedule.training_flop(config, generator, discriminator))
 
 
