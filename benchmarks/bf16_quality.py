@@ -3,9 +3,8 @@
     python benchmarks/bf16_quality.py --data cifar10-train.zip --features classifier:checkpoints/vgg/.../classifier.pt
 
 Prints a table: FID of each seed in both precisions at several steps, the mean difference with its 95 % confidence
-interval, and the standard deviation between seeds. After an interruption, the same command resumes. With `--emulate`,
-bf16 products are emulated by `emulated_bf16.py`, for processors without bf16 instructions. `--only` trains in one
-precision, so that two processes can share the work; run the command without it afterwards for the table.
+interval, and the standard deviation between seeds. After an interruption, the same command resumes. `--only` trains in
+one precision, so that two processes can share the work; run the command without it afterwards for the table.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--width", type=int, default=64, help="width of generator and discriminator")
     parser.add_argument("--num", type=int, default=10_000, help="images to score")
-    parser.add_argument("--emulate", action="store_true", help="emulate bf16 products")
     parser.add_argument("--only", choices=PRECISIONS, help="train in this precision and stop")
     parser.add_argument("--out", type=Path, default=Path("bf16-quality"), help="output folder")
     parser.add_argument("--json", type=Path, help="write the results to a file too")
@@ -51,7 +49,6 @@ def main() -> None:
 
 def train(precision: str, args: argparse.Namespace) -> None:
     """Train all seeds in one precision, as a comparison of that name."""
-    program = "benchmarks/emulated_bf16.py" if args.emulate and precision == "bf16" else "msn_gan.py"
     options = {
         "preset": args.preset,
         "norms": args.norm,
@@ -67,7 +64,7 @@ def train(precision: str, args: argparse.Namespace) -> None:
         "out": args.out,
     }
     flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    subprocess.run([sys.executable, str(ROOT / program), "compare", precision, *flags], check=True)
+    subprocess.run([sys.executable, str(ROOT / "msn_gan.py"), "compare", precision, *flags], check=True)
 
 
 def fid_curves(folder: Path) -> list[dict[int, float]]:
@@ -82,8 +79,7 @@ def print_results(curves: dict[str, list[dict[int, float]]], args: argparse.Name
     facts = {**hardware_info(torch.device("cpu")), **package_versions("torch", "torchvision", "pillow")}
     print("\n" + ", ".join(f"{name} {value}" for name, value in facts.items()))
     features = args.features.partition(":")[0]
-    emulated = ", bf16 emulated" if args.emulate else ""
-    print(f"{args.preset}, {args.norm}, width {args.width}, {args.num:,} images, {features}{emulated}\n")
+    print(f"{args.preset}, {args.norm}, width {args.width}, {args.num:,} images, {features}\n")
     rows = []
     for step in sorted(set.intersection(*(set(curve) for curve in curves["bf16"] + curves["fp32"]))):
         bf16, fp32 = ([curve[step] for curve in curves[precision]] for precision in PRECISIONS)
