@@ -16,6 +16,7 @@ sources (`gan.config.plugins`); it is never imported because of that entry.
 import hashlib
 import io
 import pickle
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +56,8 @@ class NewerSchemaError(UserError):
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint atomically: to a temporary file beside it, flushed to the disk, then renamed.
 
+    The bytes of the file depend on the values of `state` alone.
+
     Args:
         path: final path; an existing file there is replaced only by the complete new one.
         state: tensors, numbers, strings and containers of them; `schema` and `program` are added.
@@ -63,7 +66,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         UserError: the file cannot be written, for example because the disk is full. No partial file is left.
     """
     buffer = io.BytesIO()
-    torch.save({"schema": SCHEMA, PROGRAM_KEY: f"msn-gan {__version__}", **state}, buffer)
+    torch.save(_interned({"schema": SCHEMA, PROGRAM_KEY: f"msn-gan {__version__}", **state}), buffer)
     body = buffer.getbuffer()
     footer = _footer(hashlib.sha256(body).hexdigest())
     try:
@@ -75,6 +78,21 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             f"{path}: cannot be written: {error.strerror}; earlier checkpoints are intact. "
             "Free disk space or choose another folder, then run the command again (train: with --resume)"
         ) from error
+
+
+def _interned(value: Any) -> Any:
+    """The same value with equal strings as one object.
+
+    pickle writes an object that it has met as a reference, so the file would depend on where strings came from: a
+    constant of the program, or a configuration that was read.
+    """
+    if type(value) is str:
+        return sys.intern(value)
+    if type(value) is dict:
+        return {_interned(key): _interned(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_interned(item) for item in value)
+    return value
 
 
 def _footer(sha256: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import pickle
 from pathlib import Path
@@ -32,6 +33,14 @@ def test_round_trip(saved: Path) -> None:
     assert state == {"schema": checkpoint.SCHEMA, "kind": "gan", "step": 3, "names": ["x", "y"]}
     assert saved.name == "step-00000003.pt"
     assert os.listdir(saved.parent) == [saved.name]
+
+
+def test_bytes_depend_on_values_alone(tmp_path: Path) -> None:
+    data = "data"
+    checkpoint.save_checkpoint(tmp_path / "a.pt", {data: data, "list": [data, {"b": (data, 1)}]})
+    read = json.loads(json.dumps({data: data, "list": [data]}))
+    checkpoint.save_checkpoint(tmp_path / "b.pt", {**read, "list": [*read["list"], {"b": ("".join("data"), 1)}]})
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
 
 
 def test_other_programs_can_read_it(saved: Path) -> None:

@@ -100,9 +100,11 @@ def _finish(trainer: ClassifierTrainer, folder: Path, classes: tuple[str, ...]) 
             "test_images": len(trainer.test),
             "train_images": trainer.image_count,
         }
+        # No times: the same training gives the same file, whose SHA-256 names the extractor in protocols.
         content = {**state, **own_code, "training": {**_facts(trainer), "images": images, "quality": quality}}
         checkpoint.save_checkpoint(folder / CLASSIFIER_FILE, content)
-    write_result(folder, {**_facts(trainer), "diverged": diverged, **own_code}, trainer.runtime)
+    result = {**_facts(trainer), "seconds": trainer.seconds, "diverged": diverged, **own_code}
+    write_result(folder, result, trainer.runtime)
     for path in checkpoint.list_checkpoints(folder):
         path.unlink()
 
@@ -113,7 +115,6 @@ def _facts(trainer: ClassifierTrainer) -> dict[str, Any]:
         "lr": trainer.training.lr,
         "seed": trainer.training.seed,
         "epochs": trainer.config.epochs,
-        "seconds": trainer.seconds,
         "parameters": count_parameters(trainer.network),
     }
 

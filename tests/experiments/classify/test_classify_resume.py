@@ -38,13 +38,12 @@ def outcome(root: Path) -> dict[str, Any]:
     outputs = {}
     for name in TRAININGS:
         folder = root / "checkpoints" / "r" / name
-        state = checkpoint.load_checkpoint(folder / "classifier.pt")
         result = json.loads((folder / "result.json").read_text())
-        del state["training"]["seconds"], result["seconds"]
+        del result["seconds"]
         log = [{key: entry[key] for key in entry.keys() - TIMES} for entry in runlog.read_log(folder / "log.jsonl")]
         files = sorted(path.name for path in folder.iterdir() if "tfevents" not in path.name)
         assert files == ["classifier.pt", "log.jsonl", "result.json"]
-        outputs[name] = {"state": state, "result": result, "log": log}
+        outputs[name] = {"file": (folder / "classifier.pt").read_bytes(), "result": result, "log": log}
     return outputs
 
 
