@@ -76,7 +76,8 @@ def _notes(record: parts.Record) -> list[str]:
     notes += parts.spread_notes([row["final_test_accuracy_values"] for row in rows])
     notes += [
         "Best: the epoch with the highest test accuracy, picked on the test images, so optimistic.",
-        "Step: median time of a training step, data loading included; trainings ran one after another.",
+        "Step: median time of a training step, with data loading and what other work on the machine (--jobs) cost; "
+        "`msn-gan bench` compares times in turn.",
         "Added: parameters beyond those of the classifier without normalization.",
     ]
     if any(row["diverged"] for row in rows):

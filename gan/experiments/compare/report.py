@@ -137,7 +137,7 @@ def _training_table(rows: Sequence[Result]) -> Table:
     notes = [
         "Added: parameters of the discriminator beyond those without normalization.",
         "Images/s: real images, in training alone (median of the log). Seconds: likewise, without evaluation and file "
-        "writing.",
+        "writing. Both include what other work on the machine (--jobs) cost.",
         "Peak memory: on a GPU the memory that torch held; otherwise that of the whole process during training, with "
         "the images, the extractor and memory left by earlier trainings, so the order can change it by a few percent.",
         *(f"{name}: {FLAG_MEANINGS[name]}." for name in flags if name in FLAG_MEANINGS),
