@@ -7,7 +7,8 @@ In the root of the clone. Trains the arms of `ARMS`, one seed of all arms after 
 computes the FID by --features, as the run that has the name of the folder --keep. Then the last checkpoints of the new
 trainings are scored by --features and by --second, and all that is small goes into one JSON file for each training in
 --keep. Trainings that have a file there are not repeated: the command continues on any machine where the last one
-stopped. With --table it trains nothing and prints the tables of what is kept.
+stopped, with the same settings, images and extractors. A classifier is the same file if the same `classify` command has
+trained it on the same kind of machine. With --table it trains nothing and prints the tables of what is kept.
 """
 
 from __future__ import annotations
@@ -16,22 +17,18 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-import numpy as np
+from evidence_tables import tables
 
 import gan
 from gan.dynamics.callback import DYNAMICS_LOG
-from gan.dynamics.samples import MEAN_DRIFT, SampledRun
-from gan.errors import UserError
-from gan.experiments.compare.summary import paired_tests
-from gan.utils.confidence import mean_text
+from gan.errors import UsageError, UserError
+from gan.metrics.extractor import ExtractorOptions
+from gan.metrics.extractors import create_extractor
 from gan.utils.files import atomic_write, write_json
-from gan.utils.markdown_table import markdown_table
 from gan.utils.progress import say
 
 BEST = {"loss": "hinge", "g_lr": 5e-4, "d_lr": 5e-4, "beta2": 0.9}
@@ -53,10 +50,9 @@ ARMS: dict[str, dict[str, Any]] = {
 """Settings of each arm; where time is short, the last are left out first."""
 
 _CONFIG, _SMALL = "config.json", ("config.json", "result.json")
+_SETTINGS = "settings.json"  # values of the flags that all trainings of a folder share
+_SHARED = ("data", "preset", "steps", "batch", "features", "second", "num")
 _LOGS = ("log.jsonl", DYNAMICS_LOG)
-_SCORES = (("first", "fid"), ("second", "fid"), ("first", "precision"), ("first", "recall"), ("first", "coverage"))
-_RESAMPLES = 10_000  # of the interval of a correlation
-_LEAST_PAIRS = 4  # of a correlation
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -65,13 +61,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kept = Path(flags.keep)
     try:
         if not flags.table:
+            require_same_settings(flags, kept)
             for seeds in range(1, flags.seeds + 1):
                 if not all((kept / f"{arm}-seed{seeds - 1}.json").exists() for arm in flags.arms):
                     train_and_keep(flags, seeds, kept)
+        found = read_kept(kept)
+        if not found:
+            raise UserError(f"--keep {kept}: has no trainings")
+        if flags.baseline not in (None, *found):
+            raise UsageError(f"--baseline {flags.baseline}: is not kept; choose from {', '.join(found)}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    print("\n\n".join(tables(read_kept(kept), flags.baseline)))
+    except KeyboardInterrupt:
+        print("stopped, checkpoint saved; the same command continues", file=sys.stderr)
+        sys.exit(130)
+    print("\n\n".join(tables(found, flags.baseline)))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -85,12 +90,53 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--num", type=int, default=5000, help="images of a score")
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM", help=", ".join(ARMS))
-    parser.add_argument("--jobs", default="2", help="trainings at a time")
+    parser.add_argument("--jobs", type=jobs_value, default=2, help="trainings at a time, or auto")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder of checkpoints/ and samples/")
     parser.add_argument("--keep", type=Path, required=True, help="folder of the JSON files")
     parser.add_argument("--baseline", choices=ARMS, metavar="ARM", help="test against this arm (default: all pairs)")
     parser.add_argument("--table", action="store_true", help="print the tables of --keep alone")
     return parser.parse_args(arguments)
+
+
+def jobs_value(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+def require_same_settings(flags: argparse.Namespace, kept: Path) -> None:
+    """Write the settings that the trainings of a folder share; check them if they are there, and both extractors.
+
+    Raises:
+        UserError: an extractor cannot be used, or is not that of the kept scores.
+        UsageError: a setting differs.
+    """
+    file = kept / _SETTINGS
+    settings = {name: getattr(flags, name) for name in _SHARED}
+    if file.exists():
+        written = json.loads(file.read_text())
+        changed = [f"--{name} {value}" for name, value in settings.items() if written[name] != value]
+        if changed:
+            was = ", ".join(f"--{name} {written[name]}" for name in _SHARED if written[name] != settings[name])
+            raise UsageError(f"{', '.join(changed)}: {kept} was made with {was}; choose another folder for --keep")
+    weights = {name: extractor_weights(name, getattr(flags, name)) for name in ("features", "second")}
+    if file.exists():
+        other = [
+            f"--{name} {getattr(flags, name)}"
+            for name in weights
+            if written["weights"].get(name, weights[name]) != weights[name]
+        ]
+        if other:
+            raise UserError(f"{', '.join(other)}: has other weights than the extractor of the scores in {kept}")
+    else:
+        kept.mkdir(parents=True, exist_ok=True)
+        write_json(file, {**settings, "weights": weights})
+
+
+def extractor_weights(flag: str, features: str) -> str:
+    """SHA-256 of the weights of the extractor that a flag chooses."""
+    try:
+        return create_extractor(ExtractorOptions(features=features, device="cpu")).hash
+    except UserError as error:
+        raise type(error)(str(error).replace("--features", f"--{flag}")) from error
 
 
 def train_and_keep(flags: argparse.Namespace, seeds: int, kept: Path) -> None:
@@ -108,9 +154,8 @@ def train_and_keep(flags: argparse.Namespace, seeds: int, kept: Path) -> None:
     settings |= {"report_every": every, "report_num": flags.num, "log_every": every, "dynamics": every // 2 or 1}
     settings |= {"report_metrics": ("fid",), "sample_every": flags.steps, "checkpoint_every": flags.steps, "keep": 1}
     arms = {name: ARMS[name] for name in flags.arms}
-    jobs = flags.jobs if flags.jobs == "auto" else int(flags.jobs)
     given = {} if folder.exists() else settings  # a comparison that has begun keeps its own
-    done = gan.compare(run, arms=arms, seeds=seeds, jobs=jobs, out=flags.out, verbose=True, **given)
+    done = gan.compare(run, arms=arms, seeds=seeds, jobs=flags.jobs, out=flags.out, verbose=True, **given)
     kept.mkdir(parents=True, exist_ok=True)
     shutil.copy(folder / _CONFIG, kept / _CONFIG)
     new = [each for each in done.record["trainings"] if not (kept / f"{each['folder']}.json").exists()]
@@ -126,8 +171,9 @@ def train_and_keep(flags: argparse.Namespace, seeds: int, kept: Path) -> None:
         with atomic_write(kept / f"{name}.json") as opened:
             opened.write(json.dumps(content, separators=(",", ":")).encode())
         say(f"kept {kept / name}.json")
-    for checkpoint in checkpoints.values():
-        checkpoint.unlink()
+    for file in kept.glob("*-seed*.json"):  # also those of a command that was killed before it came here
+        for checkpoint in (folder / file.stem).glob("step-*.pt"):
+            checkpoint.unlink()
 
 
 def scores(
@@ -160,15 +206,15 @@ def restore(kept: Path, folder: Path) -> None:
         shutil.copy(kept / _CONFIG, folder / _CONFIG)
     for file in kept.glob("*-seed*.json"):
         own = folder / file.stem
-        if own.exists():
+        if (own / _SMALL[-1]).exists():
             continue
-        own.mkdir()
+        own.mkdir(exist_ok=True)
         content = json.loads(file.read_text())
-        for name in _SMALL:
-            write_json(own / name, content[name])
         for name in _LOGS:
             if name in content:
                 (own / name).write_text("".join(json.dumps(entry) + "\n" for entry in content[name]))
+        for name in _SMALL:  # the last of which marks a training as done
+            write_json(own / name, content[name])
 
 
 def read_kept(kept: Path) -> dict[str, dict[int, dict[str, Any]]]:
@@ -178,88 +224,6 @@ def read_kept(kept: Path) -> dict[str, dict[int, dict[str, Any]]]:
         content = json.loads(file.read_text())
         found.setdefault(content["training"]["norm"], {})[content["training"]["seed"]] = content
     return {arm: found[arm] for arm in ARMS if arm in found}
-
-
-def value_of(training: Mapping[str, Any], which: str, score: str) -> float | None:
-    """A score of the last step by the first or the second extractor; None if the training diverged."""
-    return None if training[which] is None else training[which].get(score)
-
-
-def tables(kept: Mapping[str, Mapping[int, Mapping[str, Any]]], baseline: str | None = None) -> Iterator[str]:
-    """Markdown tables: scores of each arm, tests of all pairs by both extractors, and drift against FID.
-
-    Args:
-        baseline: test the other arms against this one alone.
-    """
-    rows = []
-    for arm, trainings in kept.items():
-        cells = [arm, len(trainings), sum(not training["training"]["final"] for training in trainings.values())]
-        for which, score in _SCORES:
-            values = [value for each in trainings.values() if (value := value_of(each, which, score)) is not None]
-            digits = 2 if score == "fid" else 3
-            cells.append(mean_text(values, digits) if values else "-")
-        seconds = [training["training"]["seconds"] for training in trainings.values()]
-        rows.append([*cells, f"{fmean(seconds):.0f}"])
-    names = ["FID", "FID, second extractor", "precision", "recall", "coverage"]
-    yield markdown_table(["arm", "seeds", "diverged", *names, "seconds"], rows, align_right=True)
-    for which in ("first", "second"):
-        yield pairs_table(kept, which, baseline)
-    yield from correlations(kept)
-
-
-def pairs_table(kept: Mapping[str, Mapping[int, Mapping[str, Any]]], which: str, baseline: str | None) -> str:
-    """The paired tests of `compare`, of the FID of an extractor: exact sign-flip tests with Holm's correction."""
-    results = [
-        {"norm": arm, "seed": seed, "setting": "", "curve": None, "final": training[which], "best": training[which]}
-        for arm, trainings in kept.items()
-        for seed, training in trainings.items()
-    ]
-    rows = []
-    for test in sorted((test for test in paired_tests(results, baseline) if test["primary"]), key=itemgetter("p")):
-        name = "{1} − {0}".format(*test["norms"])
-        cells = [test["seeds"], mean_text(test["differences"]), f"{test['p']:.4f}", f"{test['p_holm']:.3f}"]
-        rows.append([name, *cells])
-    header = [f"FID by the {which} extractor", "seeds", "difference", "p", "p after Holm"]
-    return markdown_table(header, rows, align_right=True)
-
-
-def correlations(kept: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> Iterator[str]:
-    """Spearman's correlation of the drift of layer means and the final FID, over all trainings and within the arms."""
-    arms = [list(drift_and_fid(trainings.values())) for trainings in kept.values()]
-    pairs = np.array([pair for arm in arms for pair in arm])
-    if len(pairs) < _LEAST_PAIRS:
-        return
-    yield correlation_text(f"Drift of layer means and FID over {len(pairs)} trainings", pairs)
-    centred = np.concatenate([np.array(arm) - np.mean(arm, axis=0) for arm in arms if len(arm) > 1] or [pairs[:0]])
-    if len(centred) >= _LEAST_PAIRS:
-        yield correlation_text(f"The same minus the means of the arm, {len(centred)} trainings", centred)
-
-
-def drift_and_fid(trainings: Iterable[Mapping[str, Any]]) -> Iterator[tuple[float, float]]:
-    """Late drift and final FID of the trainings that have both."""
-    for training in trainings:
-        if entries := training.get(DYNAMICS_LOG):
-            drift = SampledRun("", tuple(entries)).late(MEAN_DRIFT)
-            fid = value_of(training, "first", "fid")
-            if drift is not None and fid is not None:
-                yield drift, fid
-
-
-def correlation_text(subject: str, pairs: np.ndarray[Any, Any]) -> str:
-    """Spearman's correlation of the two columns with the 95 % interval of the bootstrap over trainings."""
-    rng = np.random.default_rng(0)
-    resampled = [spearman(pairs[rng.integers(0, len(pairs), len(pairs))]) for _ in range(_RESAMPLES)]
-    low, high = np.nanquantile(resampled, [0.025, 0.975])
-    return f"{subject}: Spearman's correlation {spearman(pairs):.2f}, 95 % bootstrap interval {low:.2f} to {high:.2f}."
-
-
-def spearman(pairs: np.ndarray[Any, Any]) -> float:
-    """Spearman's rank correlation of the two columns; NaN if one of them is constant."""
-    from scipy.stats import spearmanr
-
-    if not np.ptp(pairs, axis=0).all():
-        return float("nan")
-    return float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
 
 
 if __name__ == "__main__":

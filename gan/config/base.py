@@ -30,6 +30,7 @@ def config_field(
     *,
     choices: tuple[Any, ...] | Registry = (),
     low: float | None = None,
+    high: float | None = None,
     free: bool = False,
     bare: Any = None,
     key: str = "",
@@ -38,12 +39,13 @@ def config_field(
 
     Args:
         choices: the allowed values, of each part if the field is a tuple; empty: all.
-        low: the smallest allowed value, of each part if the field is a tuple.
+        low, high: the smallest and the largest allowed value, of each part if the field is a tuple.
         free: a resumed run may change the field, as it does not affect the result.
         bare: the value of the flag when it is given without one; None: the flag requires a value.
         key: the key in files, if it differs from the field's name; also accepted as a flag.
     """
-    metadata = {"help": help, "choices": choices, "low": low, "free": free, "bare": bare, "key": key}
+    limits = {"low": low, "high": high}
+    metadata = {"help": help, "choices": choices, **limits, "free": free, "bare": bare, "key": key}
     return field(default=default, metadata=metadata)
 
 
@@ -212,7 +214,8 @@ class Config:
         value, kind, part_type = getattr(self, item.name), field_type.kind, field_type.part
         if value is None and field_type.optional:
             return None
-        name, choices, low = flag_name(item.name), item.metadata["choices"], item.metadata["low"]
+        name, choices = flag_name(item.name), item.metadata["choices"]
+        low, high = item.metadata["low"], item.metadata["high"]
         if field_type.is_tuple and not isinstance(value, tuple):
             return f"{name} {value!r}: is not of type {kind}"
         for part in value if field_type.is_tuple else (value,):
@@ -225,6 +228,8 @@ class Config:
                 return f"{name} {part}: choose from {', '.join(map(str, choices))}"
             if low is not None and part < low:
                 return f"{name} {part}: must be at least {low}"
+            if high is not None and part > high:
+                return f"{name} {part}: must be at most {high:,}"
             if part_type is int and part >= _INT_BOUND:
                 return f"{name} {part}: must be less than 2^63"
         return None

@@ -7,6 +7,9 @@ from gan.config import plugins
 
 PlanT = TypeVar("PlanT", bound="Plan")
 
+MOST_SEEDS = 10_000
+"""Limit of --seeds, --tune and --then, since all trainings are listed before the first."""
+
 Step = Callable[[], object]
 """Runs one training step and waits for the device."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import evidence
+import evidence_tables
 import pytest
 
 from gan.experiments.compare.paired_test import paired_test
@@ -30,7 +31,7 @@ def _kept(folder: Path, arm: str, seed: int, fid: float | None, drift: float) ->
 
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evidence, "_RESAMPLES", 100)
+    monkeypatch.setattr(evidence_tables, "_RESAMPLES", 100)
 
 
 def test_tables(tmp_path: Path) -> None:
@@ -38,7 +39,7 @@ def test_tables(tmp_path: Path) -> None:
     for arm, values in fids.items():
         for seed, fid in enumerate(values):
             _kept(tmp_path, arm, seed, fid, drift=fid or 0.0)
-    scores, first, second, drift, within = evidence.tables(evidence.read_kept(tmp_path))
+    scores, first, second, drift, within = evidence_tables.tables(evidence.read_kept(tmp_path))
     row = next(line for line in scores.splitlines() if line.startswith("| msn"))
     assert row.startswith("| msn | 3 | 1 | 13.50 ") and row.endswith("| 10 |")
     test = paired_test([10.0, 12.0], [13.0, 14.0])
@@ -51,8 +52,50 @@ def test_tables(tmp_path: Path) -> None:
 def test_tests_against_a_baseline(tmp_path: Path) -> None:
     for arm, fid in (("sn", 10.0), ("msn", 12.0), ("mean", 15.0)):
         _kept(tmp_path, arm, 0, fid, drift=fid)
-    _, first, *_ = evidence.tables(evidence.read_kept(tmp_path), "msn")
+    _, first, *_ = evidence_tables.tables(evidence.read_kept(tmp_path), "msn")
     assert "sn − msn" in first and "mean − msn" in first and "mean − sn" not in first
+
+
+def _refused(capsys: pytest.CaptureFixture[str], *flags: object) -> str:
+    """The message with which a command is refused."""
+    with pytest.raises(SystemExit) as caught:
+        evidence.main([*map(str, flags)])
+    assert caught.value.code in (1, 2)
+    message = capsys.readouterr().err
+    assert len(message.strip().splitlines()) == 1 or "usage" in message
+    return message
+
+
+def test_tables_of_nothing_and_other_baselines_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "has no trainings" in _refused(capsys, "--table", "--keep", tmp_path)
+    _kept(tmp_path, "sn", 0, 10.0, drift=1.0)
+    assert "choose from sn" in _refused(capsys, "--table", "--keep", tmp_path, "--baseline", "bssn")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--second", "nonsense"), "--second nonsense: "),
+        (("--features", "classifier:none.pt"), "none.pt"),
+        (("--jobs", "abc"), "--jobs"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_training(
+    flags: tuple[str, str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in _refused(capsys, *flags, "--out", tmp_path, "--keep", tmp_path / "kept")
+    assert not list(tmp_path.iterdir())
+
+
+def test_trainings_of_other_settings_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = tmp_path / "kept"
+    evidence.require_same_settings(evidence.parse(["--keep", str(kept)]), kept)
+    evidence.require_same_settings(evidence.parse(["--keep", str(kept), "--seeds", "9"]), kept)
+    flags = ["--steps", "9", "--num", "7", "--out", tmp_path, "--keep", kept]
+    assert "--steps 9, --num 7: " in (message := _refused(capsys, *flags)) and "--steps 2400, --num 5000" in message
+    file = kept / "settings.json"
+    file.write_text(file.read_text().replace(json.loads(file.read_text())["weights"]["second"], "0" * 64))
+    assert "--features digits, --second digits: has other weights" in _refused(capsys, "--keep", kept)
 
 
 @pytest.mark.slow
@@ -65,7 +108,9 @@ def test_it_continues_from_the_kept_files(tmp_path: Path, capsys: pytest.Capture
     run(1)
     before = {file.name: file.read_bytes() for file in (tmp_path / "kept").glob("*-seed0.json")}
     assert sorted(before) == ["msn-seed0.json", "sn-seed0.json"]
+    assert not list((tmp_path / "checkpoints").rglob("step-*.pt"))
     shutil.rmtree(tmp_path / "checkpoints")
+    (tmp_path / "checkpoints" / "kept" / "sn-seed0").mkdir(parents=True)  # as of a command killed in `restore`
     told = run(2)
     assert "sn, seed 1" in told and "seed 0\n" not in told
     assert all((tmp_path / "kept" / name).read_bytes() == content for name, content in before.items())

@@ -14,7 +14,7 @@ from gan.errors import UsageError
 class Some(Config):
     names: tuple[str, ...] = config_field(("a",), "names", choices=("a", "b"))
     rates: tuple[float, ...] = config_field((1.0,), "rates", low=0)
-    count: int | None = config_field(None, "a number", low=2)
+    count: int | None = config_field(None, "a number", low=2, high=5000)
     note: str = config_field("", "a note", free=True, key="remark")
 
 
@@ -26,6 +26,8 @@ def test_every_part_of_a_tuple_is_checked() -> None:
         "--rates -2.0: must be at least 0",
         "--count 1: must be at least 2",
     ]
+    with pytest.raises(UsageError, match="^--count 5001: must be at most 5,000$"):
+        Some().replace({"count": 5001})
     for wrong in ({"names": "a"}, {"rates": ["1"]}, {"rates": [True]}, {"count": 2.5}):
         with pytest.raises(UsageError, match="is not of type"):
             Some().replace(wrong)

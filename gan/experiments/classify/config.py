@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from gan.config.base import Config, config_field, dynamics_field
 from gan.config.choices import CLASSIFIERS, NETWORKS, NORMS, PRECISIONS
 from gan.config.norm_spec import folder_name_clashes, norm_folder_name, parse_norm
+from gan.experiments.plan import MOST_SEEDS
 
 CLASSIFY_AUGMENTATIONS = ("auto", "none", "crop", "crop-flip")
 _GREY = ("digits", "mnist", "fashion-mnist")
@@ -63,7 +64,9 @@ class ClassifyConfig(Config):
         ("none", "bn", "mean", "sn", "msn"), "normalizations, separated by commas", choices=NORMS, free=True
     )
     lr: tuple[float, ...] = config_field((0.001,), "learning rates, separated by commas", free=True)
-    seeds: int = config_field(1, "trainings of each norm and learning rate, with seeds 0, 1, ...", low=1, free=True)
+    seeds: int = config_field(
+        1, "trainings of each norm and learning rate, with seeds 0, 1, ...", low=1, high=MOST_SEEDS, free=True
+    )
 
     data: str = config_field("digits", "a dataset's name, or the path of a folder or zip of images", free=True)
     test_data: str | None = config_field(

@@ -12,6 +12,7 @@ from gan.experiments.parallel.estimated_jobs import estimated_jobs, threads_of_j
 from gan.runtime import Runtime
 from gan.training.dry_run import describe_runtime, format_duration
 from gan.utils.counted import counted
+from gan.utils.environment import synchronize
 from gan.utils.progress import working
 
 _STEPS = 5  # timed for each norm, after one to warm up
@@ -50,15 +51,21 @@ def dry_run_classification(
     for norm in dict.fromkeys(training.norm for training in todo):
         same = [training for training in todo if training.norm == norm]
         with working(f"timing steps of {norm}"), threads_of_jobs(together):
-            step, tested = _time(ClassifierTrainer(config, same[0], runtime, train, part))
-        one = steps * step + config.epochs * tested * len(test) / len(part)
+            step, tested, retaken = _time(ClassifierTrainer(config, same[0], runtime, train, part))
+        one = steps * step + config.epochs * tested * len(test) / len(part) + retaken_batches(config, steps) * retaken
         print(f"{norm + ':':<11} {counted(len(same), 'training')} of {format_duration(one)}", flush=True)
         seconds += len(same) * [one]
     print(f"time:       {time_in_all(seconds, together)}")
 
 
-def _time(trainer: ClassifierTrainer) -> tuple[float, float]:
-    """Return the seconds of a training step and of an evaluation."""
+def retaken_batches(config: ClassifyConfig, steps: int) -> int:
+    """Return the number of batches over which running statistics are recomputed, in all epochs."""
+    ends = (steps * epoch // config.epochs for epoch in range(1, config.epochs + 1))
+    return sum(min(config.precise_stats or 0, end) for end in ends)
+
+
+def _time(trainer: ClassifierTrainer) -> tuple[float, float, float]:
+    """Return the seconds of a training step, of an evaluation, and of recomputing running statistics over a batch."""
     try:
         trainer.train_step()
         trainer.read_losses()  # waits for the device
@@ -70,6 +77,11 @@ def _time(trainer: ClassifierTrainer) -> tuple[float, float]:
         evaluate_classifier(trainer.network, trainer.test, trainer.runtime)
         began = time.perf_counter()
         evaluate_classifier(trainer.network, trainer.test, trainer.runtime)
-        return step, time.perf_counter() - began
+        tested = time.perf_counter() - began
+        began = time.perf_counter()
+        trainer.network_to_test()
+        synchronize(trainer.runtime.device)
+        batches = min(trainer.config.precise_stats or 0, trainer.step)
+        return step, tested, (time.perf_counter() - began) / max(batches, 1)
     finally:
         trainer.batches.close()

@@ -174,8 +174,8 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
             say(summary)
         with StopSignals() as stop:
             for number, training in enumerate(todo, 1):
-                with self.locked(training):
-                    done = self._train(training, number, len(todo), train, test, stop)
+                with self.locked(training):  # another process may have finished it
+                    done = self._is_done(training) or self._train(training, number, len(todo), train, test, stop)
                 if not done:
                     return stop.received
                 if number < len(todo):

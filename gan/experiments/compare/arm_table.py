@@ -39,8 +39,8 @@ def arm_table(plan: ComparePlan) -> Table:
     if plan.compare.budget == "seconds":
         columns["Time of a step"] = [parts.number_cell(plan.step_times.get(arm.name), "{:.2f}") for arm in plan.arms]
         notes.append(
-            "Time of a step: as a multiple of the first arm's, measured in turns before training. The number of steps "
-            "follows from it. The seconds that trainings took are in the table of training."
+            f"Time of a step: as a multiple of that of {plan.reference_arm}, measured in turns before training. The "
+            "number of steps follows from it. The seconds that trainings took are in the table of training."
         )
     return parts.table_of("Arms", columns, notes)
 

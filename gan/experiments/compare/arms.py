@@ -21,6 +21,8 @@ EQUAL = (
     *("data", "data_root", "skip_bad_images", "resolution", "channels"),
     *("seed", "report_every", "report_num", "report_repeats", "report_metrics", "features"),
 )
+# Fields that affect neither training nor evaluation.
+_MAY_CHANGE = {"preset", "data", "data_root", "skip_bad_images", "sample_every", "checkpoint_every", "keep"}
 # Losses that do not compare pairs of images, whose labels would have to be equal.
 WITHOUT_PAIRS = ("hinge", "logistic", "wgan", "lsgan")
 # What a seed decides at the start of a training, and the fields on which it depends.
@@ -175,3 +177,13 @@ def problems(arms: Iterable[Arm], shared: TrainConfig) -> list[str]:
                 lines.append(f"--arm {arm.name}: has the same settings as {other.name}; change one, or leave one out")
         seen.append((arm, config))
     return lines
+
+
+def training_differences(config: TrainConfig, other: TrainConfig) -> list[str]:
+    """Return the differences that affect training or evaluation, as lines `--flag: value -> other value`.
+
+    Stricter than `TrainConfig.differences`: a resumed run may be scored in another way or be trained for longer, the
+    trainings of a comparison may not.
+    """
+    pairs = ((item.name, getattr(config, item.name), getattr(other, item.name)) for item in fields(TrainConfig))
+    return [f"{flag_name(name)}: {a} -> {b}" for name, a, b in pairs if a != b and name not in _MAY_CHANGE]

@@ -91,7 +91,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
     def train(self, jobs: int | None = 1) -> int | None:
         """See `Experiment.train`; also raises a UserError if an existing training does not match the plan."""
         self._choose_settings()
-        self._check_trainings(None)
+        self.check_trainings(None)
         results.require_same_protocols(self.results())
         stopped = super().train(jobs)
         if stopped is None and not self.failed and not self.only and self._choose_settings():
@@ -110,7 +110,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
                 say(choice_text(arm, setting, self.plan.compare.tune))
         return bool(new)
 
-    def _check_trainings(self, extractor: Extractor | None) -> None:
+    def check_trainings(self, extractor: Extractor | None) -> None:
         """Raise a UserError if trainings cannot be resumed; with `--only`, others may be running."""
         checked = [self.only] if self.only else self.plan.trainings()
         trainings = ((self._run_of(training), self.plan.config_of(training)) for training in checked)
@@ -144,8 +144,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
         if plan.compare.budget != "seconds" or not missing or self.in_worker:
             return
         require_sound_norms(dict.fromkeys(plan.arm_config(arm).norm for arm in missing))
-        arms = {arm.name: arm.config(plan.train) for arm in plan.arms}
-        reference = next((name for name, ratio in plan.step_times.items() if ratio == 1.0), plan.arms[0].name)
+        arms, reference = {arm.name: arm.config(plan.train) for arm in plan.arms}, plan.reference_arm
         times = measure_step_times(
             [(arm.name, arms[arm.name]) for arm in missing],
             (reference, arms[reference]),
@@ -156,7 +155,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
         self._write_plan(arms[reference])  # another process may have measured other times
 
     def _begin(self, todo: list[ComparedTraining]) -> None:
-        self._check_trainings(training_evaluator.training_extractor(self.requested.train, _CPU))
+        self.check_trainings(training_evaluator.training_extractor(self.requested.train, _CPU))
         self._write_plan(self.plan.config_of(todo[0]))
         self._images = None  # each process loads its own
 
@@ -182,7 +181,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
         for config in configs.values():  # so that one that does not fit is refused before the others are trained
             build_discriminator(config)
         extractor = training_evaluator.training_extractor(self.requested.train, self.runtime.device)
-        self._check_trainings(extractor)
+        self.check_trainings(extractor)
         data = self._load_images()
         self._metrics = training_evaluator.training_metrics(self.requested.train, extractor, DEFAULT_METRICS)
         reference = cache(lambda: training_evaluator.training_reference(data, extractor, self._metrics))
@@ -190,8 +189,8 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
         for number, training in enumerate(todo, 1):
             if not self.in_worker:
                 say(f"{self.run.name}, {number} of {len(todo)}: {training}")
-            with self.locked(training):
-                stopped = self._train(training, data, extractor, reference)
+            with self.locked(training):  # another process may have finished it
+                stopped = None if self._is_done(training) else self._train(training, data, extractor, reference)
             if stopped is not None:
                 return stopped
             if number < len(todo):
@@ -293,5 +292,6 @@ def run_comparison(
         return work(comparison, worker)
     if not dry_run:
         return comparison.execute(jobs)
+    comparison.check_trainings(None)
     dry_run_comparison(comparison.plan, comparison.left(), comparison.runtime, jobs)
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gan.config.base import Config, config_field, flag_name
@@ -13,13 +13,20 @@ from gan.config.norm_spec import folder_name_clashes, norm_folder_name
 from gan.config.plugins import OwnCode, Records, require_allowed
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
-from gan.experiments.compare.arms import BUDGETS, Arm, equal_image_steps, equal_time_steps, norm_arm, problems
+from gan.experiments.compare.arms import (
+    BUDGETS,
+    Arm,
+    equal_image_steps,
+    equal_time_steps,
+    norm_arm,
+    problems,
+    training_differences,
+)
 from gan.experiments.compare.rate_settings import LR_GRID, N_DIS_CHOICES, RATES, random_setting, setting_names
+from gan.experiments.plan import MOST_SEEDS
 
 # Fields that differ between the trainings, and their placeholders in the shared configuration.
 PER_TRAINING = {"norm": "none", "seed": 0}
-# Fields that affect neither training nor evaluation.
-_MAY_CHANGE = {"preset", "data", "data_root", "skip_bad_images", "sample_every", "checkpoint_every", "keep"}
 
 _MORE_KEYS = ("arms", "chosen", "step_times")  # of a plan in config.json, besides the fields of CompareConfig
 
@@ -61,7 +68,7 @@ class CompareConfig(Config):
         choices=NORMS,
         free=True,
     )
-    seeds: int = config_field(3, "trainings of each arm, with seeds 0, 1, ...", low=1, free=True)
+    seeds: int = config_field(3, "trainings of each arm, with seeds 0, 1, ...", low=1, high=MOST_SEEDS, free=True)
     baseline: str | None = config_field(
         None, "test each arm against this one (default: test all pairs of arms)", free=True
     )
@@ -77,10 +84,15 @@ class CompareConfig(Config):
         0,
         "number of random settings of learning rates, betas and n_dis, the same for all arms; one training of each",
         low=0,
+        high=MOST_SEEDS,
         free=True,
     )
     then: int = config_field(
-        0, "after --tune, seeds with which each arm is trained under its best setting, and tested", low=0, free=True
+        0,
+        "after --tune, seeds with which each arm is trained under its best setting, and tested",
+        low=0,
+        high=MOST_SEEDS,
+        free=True,
     )
 
     def _contradictions(self) -> list[str]:
@@ -209,6 +221,11 @@ class ComparePlan:
         config = config.replace(random_setting(name))
         return config.replace(equal_image_steps(config, self.train)) if self.compare.budget == "images" else config
 
+    @property
+    def reference_arm(self) -> str:
+        """With --budget seconds, the arm of which the times of a step are multiples."""
+        return next((name for name, ratio in self.step_times.items() if ratio == 1.0), self.arms[0].name)
+
     def merge(self, other: ComparePlan) -> ComparePlan:
         """Return this plan with the arms and seeds of another added; this plan's arms come first."""
         norms = tuple(dict.fromkeys((*self.compare.norms, *other.compare.norms)))
@@ -274,14 +291,10 @@ class ComparePlan:
             config = train.replace(settings)
             arms.append(Arm(name, {key: getattr(config, key) for key in config.by_field_name(settings)}))
         chosen, step_times = (dict(values.get(key, {})) for key in ("chosen", "step_times"))
-        return cls(CompareConfig.from_dict(compare), train, tuple(arms), chosen, step_times)
-
-
-def training_differences(config: TrainConfig, other: TrainConfig) -> list[str]:
-    """Return the differences that affect training or evaluation, as lines `--flag: value -> other value`.
-
-    Stricter than `TrainConfig.differences`: a resumed run may be scored in another way or be trained for longer, the
-    trainings of a comparison may not.
-    """
-    pairs = ((item.name, getattr(config, item.name), getattr(other, item.name)) for item in fields(TrainConfig))
-    return [f"{flag_name(name)}: {a} -> {b}" for name, a, b in pairs if a != b and name not in _MAY_CHANGE]
+        plan = cls(CompareConfig.from_dict(compare), train, tuple(arms), chosen, step_times)
+        settings = (None, *plan.random_settings)
+        wrong = [f"chosen.{arm}" for arm, setting in chosen.items() if setting not in settings]
+        wrong += [f"step_times.{arm}" for arm, time in step_times.items() if not isinstance(time, float) or time <= 0]
+        if wrong:
+            raise UsageError(f"{', '.join(wrong)}: not of this comparison")
+        return plan

@@ -5,7 +5,7 @@ import json
 from gan.config.train_config import TrainConfig
 from gan.errors import UserError
 from gan.evaluation.training_evaluator import logged_scores
-from gan.experiments.compare.plan import training_differences
+from gan.experiments.compare.arms import training_differences
 from gan.experiments.provenance import REMEDY, RESULT, refuse_damaged
 from gan.metrics.extractor import Extractor
 from gan.metrics.protocol import FEATURE_FIELDS, Protocol, protocol_differences

@@ -13,7 +13,8 @@ import torch
 
 from gan.cli import main
 from gan.errors import UserError
-from gan.experiments.classify import results
+from gan.experiments.classify import dry_run, results
+from gan.experiments.classify.config import ClassifyConfig
 from gan.experiments.classify.experiment import run_classification
 from gan.experiments.classify.report import classification_report
 from gan.experiments.classify.trainer import ClassifierTrainer
@@ -214,3 +215,10 @@ def test_bad_flags(
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("msn-gan: ")]
     assert stopped.value.code == code and len(lines) == 1 and message in lines[0]
     assert not list(tmp_path.iterdir())
+
+
+def test_time_of_recomputed_statistics_in_a_dry_run() -> None:
+    """Two epochs of 4 steps: the first has only 4 batches to recompute them over."""
+    for count, expected in ((0, 0), (3, 6), (50, 4 + 8)):
+        config = ClassifyConfig(epochs=2, precise_stats=count)
+        assert dry_run.retaken_batches(config, 8) == expected

@@ -93,6 +93,8 @@ def test_folders_changed_by_hand(copy: Path) -> None:
     def refused(message: str) -> None:
         with pytest.raises(UserError, match=message):
             compare(copy)
+        with pytest.raises(UserError, match=message):
+            run_comparison("r", None, None, {}, root=copy, device="cpu", dry_run=True)
 
     names = [path.name for path in (copy / RUN).glob("*-seed?")]
     whole = states(copy, names)

@@ -11,8 +11,9 @@ import pytest
 
 from gan.config.train_config import TrainConfig
 from gan.data.image_set import ImageSet
+from gan.experiments.compare.arms import training_differences
 from gan.experiments.compare.initial_state import initial_state_hashes, raw_weights
-from gan.experiments.compare.plan import CompareConfig, ComparePlan, training_differences
+from gan.experiments.compare.plan import CompareConfig, ComparePlan
 from gan.norm import NORMS
 from gan.runtime import Runtime
 from gan.training.trainer import Trainer

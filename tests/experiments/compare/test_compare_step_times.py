@@ -122,6 +122,8 @@ def test_the_first_measurement_holds(tmp_path: Path, measured: list[list[str]]) 
     assert measured[1:] == [["sn", "bn"]], "a new arm is measured against the first"
     times = json.loads((tmp_path / RUN / "config.json").read_text())["config"]["step_times"]
     assert times == {"sn": 1.0, "msn": 2.0, "bn": 2.0}
+    page = (tmp_path / RUN / "report.md").read_text()
+    assert page.index("| bn | bn |") < page.index("| sn | sn |") and "as a multiple of that of sn" in page
 
 
 def test_processes_of_one_comparison_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,3 +195,6 @@ def test_the_plan_survives_json_and_the_command_repeats_it() -> None:
     plan = ComparePlan(built.compare, built.train, built.own_arms, {}, {"sn": 1.0, "msn": 1.5})
     assert ComparePlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
     assert "--budget seconds" in compare_command("r", plan)
+    for key, wrong in (("step_times", 0), ("step_times", "x"), ("chosen", "t9")):
+        with pytest.raises(UsageError, match=f"^{key}.sn: not of this comparison"):
+            ComparePlan.from_dict({**plan.to_dict(), key: {"sn": wrong}})

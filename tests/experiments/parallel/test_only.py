@@ -11,8 +11,8 @@ import pytest
 
 from gan.errors import UsageError, UserError
 from gan.experiments import locks
-from gan.experiments.classify.experiment import run_classification
-from gan.experiments.compare.experiment import run_comparison
+from gan.experiments.classify.experiment import Classification, run_classification
+from gan.experiments.compare.experiment import Comparison, run_comparison
 from gan.experiments.compare.plan import ComparedTraining, ComparePlan
 from gan.runs.lock import exclusive_lock
 from gan.utils import environment
@@ -180,3 +180,20 @@ def test_from_python(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=message):
             gan.compare("r", out=tmp_path, device="cpu", **given)
+
+
+def test_a_training_that_another_process_finished_is_not_repeated(
+    one_job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of what is left is from before the other process finished it."""
+    monkeypatch.chdir(tmp_path)
+    classify: dict[str, Any] = {**CLASSIFY, "norms": ["sn"], "lr": [0.01]}
+    assert run_classification("c", classify, device="cpu") is None
+    compare(one_job, **FOUR)
+    files = [*tmp_path.glob("checkpoints/c/*seed0/*"), *(one_job / RUN).glob("*-seed?/*")]
+    before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
+    for kind in (Classification, Comparison):
+        monkeypatch.setattr(kind, "left", lambda experiment: list(experiment.requested.trainings()))
+    assert run_classification("c", classify, device="cpu") is None
+    compare(one_job, **FOUR)
+    assert {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in files} == before
