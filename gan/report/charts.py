@@ -3,6 +3,7 @@
 import html
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from gan.utils.confidence import LEAST_RUNS, confidence_interval, mean_text
 
 _INCHES = (4.4, 2.7)
 _MAX_POINTS = 300  # of a line; longer ones are averaged in groups
+_LABEL = 26  # characters of a line of the y axis's label, which has the height of the axes
 _INK, _LINE = "#010203", "#040506"  # placeholders for the theme's colours
 # Okabe and Ito's colours for colour-blind readers, with a lighter blue for the dark theme.
 SERIES = ("#2a86c9", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -83,7 +85,7 @@ def svg_chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, lo
             axes.set_ylim(max(bottom, 0.0) if min(values) >= 0 else bottom, top)
             axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(x_label)
-        axes.set_ylabel(y_label)
+        axes.set_ylabel(textwrap.fill(y_label, _LABEL))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(axis="y")

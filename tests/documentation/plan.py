@@ -56,6 +56,7 @@ NOT_RUN = {
     "msn-gan compare norms --preset sngan-dcgan --data cats.zip --norms sn,msn --seeds 5 --jobs": "the processes of "
     "--jobs would download Inception's weights; tests/experiments/parallel/ runs --jobs",
     "msn-gan compare tuned --preset msn-dcgan": "trains on CIFAR-10 in processes that would download it",
+    "msn-gan compare tuned --preset best": "a classifier and three arms take minutes; README.md runs --tune",
     "msn-gan bench --models densenet-bc": "a DenseNet takes minutes on a CPU; tests/bench/ runs smaller networks",
     "msn-gan bench --models best,sngan-resnet": "15 norms of two full ResNets take minutes on a CPU",
     "msn-gan classify resnet18": "two minutes on a CPU, over the digits' 360 test images; README.md runs a resnet18",

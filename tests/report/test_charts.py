@@ -42,6 +42,12 @@ def test_lines_fill_the_chart(log: bool) -> None:
     assert first[2] - first[0] > 0.4 * height
 
 
+def test_a_long_label_of_the_y_axis_is_wrapped() -> None:
+    lines = [Line("a", [1.0, 2.0], [1.0, 2.0]), Line("b", [1.0, 2.0], [2.0, 3.0])]
+    svg = svg_chart(lines, x_label="k", y_label="Final FID of the best of k random settings", alt="")
+    assert "Final FID of the best of k<" in svg and ">random settings<" in svg
+
+
 def test_a_logarithmic_chart_of_one_value_and_of_none() -> None:
     (line,) = heights(svg_chart([Line("a", [0, 1], [1e-4, 1e-4])], x_label="", y_label="", alt="", log=True))
     assert line[0] == line[1]
