@@ -61,10 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kept = Path(flags.keep)
     try:
         if not flags.table:
-            require_same_settings(flags, kept)
+            shared = shared_settings(flags, kept)
             for seeds in range(1, flags.seeds + 1):
                 if not all((kept / f"{arm}-seed{seeds - 1}.json").exists() for arm in flags.arms):
-                    train_and_keep(flags, seeds, kept)
+                    train_and_keep(flags, seeds, kept, shared)
         found = read_kept(kept)
         if not found:
             raise UserError(f"--keep {kept}: has no trainings")
@@ -102,45 +102,39 @@ def jobs_value(text: str) -> int | str:
     return text if text == "auto" else int(text)
 
 
-def require_same_settings(flags: argparse.Namespace, kept: Path) -> None:
-    """Write the settings that the trainings of a folder share; check them if they are there, and both extractors.
+def shared_settings(flags: argparse.Namespace, kept: Path) -> dict[str, Any]:
+    """The settings that all trainings of a folder share, with the weights of both extractors.
 
     Raises:
-        UserError: an extractor cannot be used, or is not that of the kept scores.
-        UsageError: a setting differs.
+        UserError: an extractor cannot be used, or has other weights than that of the kept scores.
+        UsageError: a setting differs from that of the kept trainings.
     """
-    file = kept / _SETTINGS
     settings = {name: getattr(flags, name) for name in _SHARED}
-    if file.exists():
-        written = json.loads(file.read_text())
-        changed = [f"--{name} {value}" for name, value in settings.items() if written[name] != value]
-        if changed:
-            was = ", ".join(f"--{name} {written[name]}" for name in _SHARED if written[name] != settings[name])
-            raise UsageError(f"{', '.join(changed)}: {kept} was made with {was}; choose another folder for --keep")
-    weights = {name: extractor_weights(name, getattr(flags, name)) for name in ("features", "second")}
-    if file.exists():
-        other = [
-            f"--{name} {getattr(flags, name)}"
-            for name in weights
-            if written["weights"].get(name, weights[name]) != weights[name]
-        ]
-        if other:
-            raise UserError(f"{', '.join(other)}: has other weights than the extractor of the scores in {kept}")
-    else:
-        kept.mkdir(parents=True, exist_ok=True)
-        write_json(file, {**settings, "weights": weights})
+    file = kept / _SETTINGS
+    written = json.loads(file.read_text()) if file.exists() else settings
+    if changed := [name for name in _SHARED if written[name] != settings[name]]:
+        now, was = (", ".join(f"--{name} {values[name]}" for name in changed) for values in (settings, written))
+        raise UsageError(f"{now}: {kept} was made with {was}; choose another folder for --keep")
+    weights = {name: extractor_weights(name, flags) for name in ("features", "second")}
+    known = {**weights, **written.get("weights", {})}
+    if other := [f"--{name} {settings[name]}" for name in weights if known[name] != weights[name]]:
+        raise UserError(f"{', '.join(other)}: has other weights than the extractor of the scores in {kept}")
+    return {**settings, "weights": weights}
 
 
-def extractor_weights(flag: str, features: str) -> str:
+def extractor_weights(flag: str, flags: argparse.Namespace) -> str:
     """SHA-256 of the weights of the extractor that a flag chooses."""
     try:
-        return create_extractor(ExtractorOptions(features=features, device="cpu")).hash
+        return create_extractor(ExtractorOptions(features=getattr(flags, flag), device="cpu"), flags.data).hash
     except UserError as error:
         raise type(error)(str(error).replace("--features", f"--{flag}")) from error
 
 
-def train_and_keep(flags: argparse.Namespace, seeds: int, kept: Path) -> None:
+def train_and_keep(flags: argparse.Namespace, seeds: int, kept: Path, shared: Mapping[str, Any]) -> None:
     """Train all arms with the seeds 0 to `seeds` - 1, but for those that are kept; score and keep the new ones.
+
+    Args:
+        shared: see `shared_settings`; they are written once a comparison has accepted them.
 
     Raises:
         UserError: as `gan.compare`.
@@ -154,10 +148,11 @@ def train_and_keep(flags: argparse.Namespace, seeds: int, kept: Path) -> None:
     settings |= {"report_every": every, "report_num": flags.num, "log_every": every, "dynamics": every // 2 or 1}
     settings |= {"report_metrics": ("fid",), "sample_every": flags.steps, "checkpoint_every": flags.steps, "keep": 1}
     arms = {name: ARMS[name] for name in flags.arms}
-    given = {} if folder.exists() else settings  # a comparison that has begun keeps its own
-    done = gan.compare(run, arms=arms, seeds=seeds, jobs=flags.jobs, out=flags.out, verbose=True, **given)
+    done = gan.compare(run, arms=arms, seeds=seeds, jobs=flags.jobs, out=flags.out, verbose=True, **settings)
     kept.mkdir(parents=True, exist_ok=True)
     shutil.copy(folder / _CONFIG, kept / _CONFIG)
+    if not (kept / _SETTINGS).exists():
+        write_json(kept / _SETTINGS, shared)
     new = [each for each in done.record["trainings"] if not (kept / f"{each['folder']}.json").exists()]
     checkpoints = {
         each["folder"]: max((folder / each["folder"]).glob("step-*.pt")) for each in new if each["final"] is not None

@@ -89,8 +89,10 @@ def test_what_cannot_work_is_refused_before_training(
 
 def test_trainings_of_other_settings_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = tmp_path / "kept"
-    evidence.require_same_settings(evidence.parse(["--keep", str(kept)]), kept)
-    evidence.require_same_settings(evidence.parse(["--keep", str(kept), "--seeds", "9"]), kept)
+    kept.mkdir()
+    settings = evidence.shared_settings(evidence.parse(["--keep", str(kept)]), kept)
+    (kept / "settings.json").write_text(json.dumps(settings))
+    assert evidence.shared_settings(evidence.parse(["--keep", str(kept), "--seeds", "9"]), kept) == settings
     flags = ["--steps", "9", "--num", "7", "--out", tmp_path, "--keep", kept]
     assert "--steps 9, --num 7: " in (message := _refused(capsys, *flags)) and "--steps 2400, --num 5000" in message
     file = kept / "settings.json"
@@ -109,6 +111,7 @@ def test_it_continues_from_the_kept_files(tmp_path: Path, capsys: pytest.Capture
     before = {file.name: file.read_bytes() for file in (tmp_path / "kept").glob("*-seed0.json")}
     assert sorted(before) == ["msn-seed0.json", "sn-seed0.json"]
     assert not list((tmp_path / "checkpoints").rglob("step-*.pt"))
+    assert (tmp_path / "kept" / "settings.json").exists()
     shutil.rmtree(tmp_path / "checkpoints")
     (tmp_path / "checkpoints" / "kept" / "sn-seed0").mkdir(parents=True)  # as of a command killed in `restore`
     told = run(2)
