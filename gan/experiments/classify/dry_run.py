@@ -7,7 +7,7 @@ import torch
 
 from gan.data.image_set import ImageSet
 from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining
-from gan.experiments.classify.trainer import ClassifierTrainer, count_steps, evaluate_classifier
+from gan.experiments.classify.trainer import ClassifierTrainer, count_steps, evaluate_classifier, retaken_batches
 from gan.experiments.parallel.estimated_jobs import estimated_jobs, threads_of_jobs, time_in_all
 from gan.runtime import Runtime
 from gan.training.dry_run import describe_runtime, format_duration
@@ -52,16 +52,15 @@ def dry_run_classification(
         same = [training for training in todo if training.norm == norm]
         with working(f"timing steps of {norm}"), threads_of_jobs(together):
             step, tested, retaken = _time(ClassifierTrainer(config, same[0], runtime, train, part))
-        one = steps * step + config.epochs * tested * len(test) / len(part) + retaken_batches(config, steps) * retaken
+        one = steps * step + config.epochs * tested * len(test) / len(part) + _retaken_in_all(config, steps) * retaken
         print(f"{norm + ':':<11} {counted(len(same), 'training')} of {format_duration(one)}", flush=True)
         seconds += len(same) * [one]
     print(f"time:       {time_in_all(seconds, together)}")
 
 
-def retaken_batches(config: ClassifyConfig, steps: int) -> int:
+def _retaken_in_all(config: ClassifyConfig, steps: int) -> int:
     """Return the number of batches over which running statistics are recomputed, in all epochs."""
-    ends = (steps * epoch // config.epochs for epoch in range(1, config.epochs + 1))
-    return sum(min(config.precise_stats or 0, end) for end in ends)
+    return sum(retaken_batches(config, steps * epoch // config.epochs) for epoch in range(1, config.epochs + 1))
 
 
 def _time(trainer: ClassifierTrainer) -> tuple[float, float, float]:
@@ -81,7 +80,7 @@ def _time(trainer: ClassifierTrainer) -> tuple[float, float, float]:
         began = time.perf_counter()
         trainer.network_to_test()
         synchronize(trainer.runtime.device)
-        batches = min(trainer.config.precise_stats or 0, trainer.step)
-        return step, tested, (time.perf_counter() - began) / max(batches, 1)
+        batches = max(1, retaken_batches(trainer.config, trainer.step))
+        return step, tested, (time.perf_counter() - began) / batches
     finally:
         trainer.batches.close()

@@ -156,7 +156,7 @@ class ClassifierTrainer:
         """
         if self._tested is not None:
             return self._tested
-        count = min(self.config.precise_stats or 0, self.step)
+        count = retaken_batches(self.config, self.step)
         if not count or not has_running_statistics(self.network):
             return self.network
         network = copy.deepcopy(self.network)
@@ -198,6 +198,11 @@ class ClassifierTrainer:
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = f"it is of another training, or its state has changed: {load_error_text(error)}"
             raise does_not_fit(where, reason, state, "remove the training's folder to train it again") from error
+
+
+def retaken_batches(config: ClassifyConfig, step: int) -> int:
+    """Return the number of batches over which running statistics are recomputed for a test after `step` steps."""
+    return min(config.precise_stats or 0, step)
 
 
 def count_steps(config: ClassifyConfig, images: int) -> int:

@@ -221,4 +221,4 @@ def test_time_of_recomputed_statistics_in_a_dry_run() -> None:
     """Two epochs of 4 steps: the first has only 4 batches to recompute them over."""
     for count, expected in ((0, 0), (3, 6), (50, 4 + 8)):
         config = ClassifyConfig(epochs=2, precise_stats=count)
-        assert dry_run.retaken_batches(config, 8) == expected
+        assert dry_run._retaken_in_all(config, 8) == expected
