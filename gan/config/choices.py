@@ -19,7 +19,7 @@ RESOLUTIONS = {  # gan.models: BOTTOM of dcgan, SHAPES of resnet, WIDTHS of r3ga
     "resnet": (32, 48, 64, 128, 256),
     "r3gan": (32, 64, 128, 256),
 }
-CLASSIFIERS = ("cnn3", "vgg7", "densenet-bc", "resnet18")  # gan.models.classifiers: CLASSIFIERS
+CLASSIFIERS = ("cnn3", "vgg7", "densenet-bc", "resnet18", "resnet20")  # gan.models.classifiers: CLASSIFIERS
 NORMS = NormRegistry("--norm")
 LOSSES = Registry(
     "--loss",

@@ -110,7 +110,7 @@ class ClassifierExtractor(BatchedExtractor):
         if self.dimension > MAX_FEATURES:
             raise UserError(
                 f"{options.weights}: {state['model']} has {self.dimension:,} features, too many for a covariance "
-                f"({MAX_FEATURES:,} at most); use vgg7, densenet-bc or resnet18"
+                f"({MAX_FEATURES:,} at most); use vgg7, densenet-bc, resnet18 or resnet20"
             )
         quality = ClassifierQuality.of(state)
         self.warnings = quality.warnings(str(options.weights), self.classes)

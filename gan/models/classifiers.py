@@ -2,9 +2,9 @@
 
 `cnn3` is the small network of Subramanian & Chong 2019 (arXiv 1907.04003) for 28- or 32-pixel images, `vgg7` their
 shortened VGG for 32 pixels or more, `densenet-bc` the 100-layer DenseNet-BC of Huang et al. 2017 (arXiv 1608.06993) as
-the MSN paper configures it (growth 12, bottleneck 4, compression 0.8), and `resnet18` the network of He et al. 2016
-(arXiv 1512.03385) with the usual changes for 32 pixels. Only the normalization differs between two classifiers of the
-same name and seed.
+the MSN paper configures it (growth 12, bottleneck 4, compression 0.8), and `resnet18` and `resnet20` networks of He et
+al. 2016 (arXiv 1512.03385), the first with the usual changes for 32 pixels. Only the normalization differs between two
+classifiers of the same name and seed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from gan.errors import UsageError, UserError
 from gan.models.blocks import normalized
 from gan.models.densenet import DenseNet
 from gan.models.norms import create_norm
-from gan.models.resnet_classifier import ResNet18
+from gan.models.resnet_classifier import RESNET18, RESNET20, ResNet
 from gan.norm import Norm, compose
 from gan.utils.random_streams import WEIGHTS, random_stream, seeded_globally
 from gan.utils.written_by import does_not_fit
@@ -96,7 +96,8 @@ CLASSIFIERS: dict[str, Architecture] = {
     "cnn3": Architecture(partial(_convolutional, _CNN3, partial(nn.LeakyReLU, CNN3_SLOPE)), 1),
     "vgg7": Architecture(partial(_convolutional, _VGG7, nn.ReLU), 32),
     "densenet-bc": Architecture(DenseNet, 4),
-    "resnet18": Architecture(ResNet18, 8),
+    "resnet18": Architecture(partial(ResNet, *RESNET18), 8),
+    "resnet20": Architecture(partial(ResNet, *RESNET20), 4),
 }
 
 

@@ -1,4 +1,10 @@
-"""ResNet-18 (He et al. 2016, arXiv 1512.03385) for 32-pixel images: a 3x3 stem, no max pool."""
+"""Residual networks of He et al. 2016 (arXiv 1512.03385) with basic blocks, for 32-pixel images
+
+ResNet-18 has a 3x3 stem and no max pool instead of the 7x7 stem for ImageNet. ResNet-20 is the paper's network for
+CIFAR-10 (section 4.2), with a 1x1 convolution (option B) where a shortcut changes its size.
+"""
+
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -6,7 +12,8 @@ from torch import Tensor, nn
 from gan.models.blocks import he_convolution, normalized
 from gan.norm import Norm
 
-STAGES = (64, 128, 256, 512)  # channels; each stage has two blocks, and all stages but the first halve the map
+RESNET18 = ((64, 128, 256, 512), 2)  # channels of the stages, blocks of each
+RESNET20 = ((16, 32, 64), 3)
 
 
 class BasicBlock(nn.Module):
@@ -26,22 +33,25 @@ class BasicBlock(nn.Module):
         return F.relu(self.conv2(F.relu(self.conv1(x))) + self.shortcut(x))
 
 
-class ResNet18(nn.Module):
-    """Images (N, channels, R, R) to maps (N, 512, 1, 1), averaged over all positions.
+class ResNet(nn.Module):
+    """Images (N, channels, R, R) to maps (N, stages[-1], 1, 1), averaged over all positions.
 
     Args:
+        stages: channels of each stage; all but the first halve the map.
+        blocks: basic blocks of each stage.
         norm: follows every convolution.
         channels: channels of the images.
     """
 
-    def __init__(self, norm: Norm, channels: int) -> None:
+    def __init__(self, stages: Sequence[int], blocks: int, norm: Norm, channels: int) -> None:
         super().__init__()
-        self.stem = _normalized_convolution(norm, channels, STAGES[0], 3)
-        blocks, last = [], STAGES[0]
-        for number, out in enumerate(STAGES):
-            blocks += [BasicBlock(norm, last, out, 2 if number else 1), BasicBlock(norm, out, out, 1)]
-            last = out
-        self.blocks = nn.ModuleList(blocks)
+        self.stem = _normalized_convolution(norm, channels, stages[0], 3)
+        self.blocks = nn.ModuleList()
+        last = stages[0]
+        for stage, out in enumerate(stages):
+            for block in range(blocks):
+                self.blocks.append(BasicBlock(norm, last, out, stride=2 if stage and not block else 1))
+                last = out
 
     def forward(self, images: Tensor) -> Tensor:
         h = F.relu(self.stem(images))

@@ -1,4 +1,4 @@
-"""DenseNet-BC and ResNet-18: parameter counts in closed form; every classifier under every norm."""
+"""DenseNet-BC, ResNet-18 and ResNet-20: parameter counts in closed form; every classifier under every norm."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from gan.models.densenet import DenseNet
 from gan.norm import NORMS, Centering, Normalized, fold, spectral_norms
 from tests.helpers.norm_layers import LAYER_NORMS
 
-DIMENSIONS = {"cnn3": 18 * 18 * 32, "vgg7": 256, "densenet-bc": 483, "resnet18": 512}
+DIMENSIONS = {"cnn3": 18 * 18 * 32, "vgg7": 256, "densenet-bc": 483, "resnet18": 512, "resnet20": 64}
 # Networks that average over positions have the same layers for smaller images.
-RESOLUTIONS = {"cnn3": 32, "vgg7": 32, "densenet-bc": 16, "resnet18": 16}
+RESOLUTIONS = {"cnn3": 32, "vgg7": 32, "densenet-bc": 16, "resnet18": 16, "resnet20": 16}
 
 
 def build(name: str, norm: str, channels: int = 3, seed: int = 0) -> Classifier:
@@ -75,14 +75,22 @@ def test_densenet_has_the_parameters_of_its_definition(compression: float) -> No
         assert count(build("densenet-bc", "bn")) == expected and features == DIMENSIONS["densenet-bc"]
 
 
-def test_resnet_has_the_parameters_of_its_definition() -> None:
-    total, width = 3 * 9 * 64 + 2 * 64, 64
-    for out in (64, 128, 256, 512):
-        for _ in range(2):
+@pytest.mark.parametrize(
+    "name, stages, blocks, expected",
+    # 0.27 M in table 6 of the paper, for ResNet-20 with shortcuts without parameters (269,722).
+    [("resnet18", (64, 128, 256, 512), 2, 11_173_962), ("resnet20", (16, 32, 64), 3, 269_722 + 2_560 + 2 * 96)],
+)
+def test_resnet_has_the_parameters_of_its_definition(
+    name: str, stages: Sequence[int], blocks: int, expected: int
+) -> None:
+    width = stages[0]
+    total = 3 * 9 * width + 2 * width
+    for out in stages:
+        for _ in range(blocks):
             total += 9 * width * out + 2 * out + 9 * out * out + 2 * out
             total += width * out + 2 * out if width != out else 0
             width = out
-    assert count(build("resnet18", "bn")) == total + 512 * 10 + 10 == 11_173_962
+    assert count(build(name, "bn")) == total + width * 10 + 10 == expected
 
 
 class Family(NamedTuple):
@@ -113,7 +121,7 @@ def test_what_the_norms_add(family: Family) -> None:
 
 def test_one_seed_has_the_same_raw_weights_under_every_norm(family: Family) -> None:
     expected = raw_weights(family.networks["none"])
-    assert len(expected) == {"cnn3": 4, "vgg7": 7, "densenet-bc": 100, "resnet18": 21}[family.name]
+    assert len(expected) == {"cnn3": 4, "vgg7": 7, "densenet-bc": 100, "resnet18": 21, "resnet20": 22}[family.name]
     for norm, network in family.networks.items():
         for weight, other in zip(raw_weights(network), expected, strict=True):
             assert torch.equal(weight, other), norm

@@ -15,7 +15,7 @@ from gan.experiments.plan import MOST_SEEDS
 
 CLASSIFY_AUGMENTATIONS = ("auto", "none", "crop", "crop-flip")
 _GREY = ("digits", "mnist", "fashion-mnist")
-_DEEP = ("resnet18", "densenet-bc")  # whose running means lag behind their weights: docs/results/paper.md
+_DEEP = ("resnet18", "resnet20", "densenet-bc")  # whose running means lag behind their weights: docs/results/paper.md
 _PRECISE_STATS = 50
 _NOT_MIRRORED = ("svhn",)  # a mirrored digit is no digit
 

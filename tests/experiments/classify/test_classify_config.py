@@ -63,7 +63,7 @@ def test_merge_keeps_the_order_of_the_older() -> None:
 @pytest.mark.parametrize(
     "given, message",
     [
-        ({"model": "vgg"}, "--model vgg: choose from cnn3, vgg7, densenet-bc, resnet18"),
+        ({"model": "vgg"}, "--model vgg: choose from cnn3, vgg7, densenet-bc, resnet18, resnet20"),
         ({"norms": ["bn", "nrom"]}, "--norms nrom: choose from none, wn, sn, bssn"),
         ({"lr": [0.1, 0.0]}, "--lr 0.0: must be above 0"),
         ({"lr": [-1]}, "--lr -1.0: must be above 0"),

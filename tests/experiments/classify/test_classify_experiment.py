@@ -188,7 +188,7 @@ def test_a_trained_network_scores_images(run: Run, image_folder: Path) -> None:
 @pytest.mark.parametrize(
     "flags, code, message",
     [
-        ("--model vgg", 2, "--model vgg: choose from cnn3, vgg7, densenet-bc, resnet18"),
+        ("--model vgg", 2, "--model vgg: choose from cnn3, vgg7, densenet-bc, resnet18, resnet20"),
         ("--norms bn,batch", 2, "--norms batch: choose from none, wn, sn, bssn"),
         ("--lr 0.1,0", 2, "--lr 0.0: must be above 0"),
         ("--lr much", 2, "'much' is not a list of numbers such as 0.1,0.01"),

@@ -181,7 +181,7 @@ def test_precise_statistics_are_taken_once_for_a_step(make: Make) -> None:
     assert trainer.network_to_test() is not tested
 
 
-@pytest.mark.parametrize("model, expected", [("vgg7", 0), ("densenet-bc", 50), ("resnet18", 50)])
+@pytest.mark.parametrize("model, expected", [("vgg7", 0), ("densenet-bc", 50), ("resnet18", 50), ("resnet20", 50)])
 def test_precise_statistics_are_the_default_of_deep_networks(model: str, expected: int) -> None:
     assert ClassifyConfig(model=model).resolved("fp32").precise_stats == expected
     assert ClassifyConfig(model=model, precise_stats=7).resolved("fp32").precise_stats == 7
