@@ -52,6 +52,7 @@ ARMS: dict[str, dict[str, Any]] = {
 _CONFIG, _SMALL = "config.json", ("config.json", "result.json")
 _SETTINGS = "settings.json"  # values of the flags that all trainings of a folder share
 _SHARED = ("data", "preset", "steps", "batch", "features", "second", "num")
+_PRECISION = "fp32"  # of training: the default depends on the processor, and arms may be trained on several
 _LOGS = ("log.jsonl", DYNAMICS_LOG)
 
 
@@ -143,7 +144,7 @@ def train_and_keep(flags: argparse.Namespace, seeds: int, kept: Path, shared: Ma
     restore(kept, folder)
     every = max(1, flags.steps // 4)
     settings: dict[str, Any] = {"preset": flags.preset, **(BEST if flags.preset == "best" else {})}
-    settings |= {"data": flags.data, "steps": flags.steps, "features": flags.features}
+    settings |= {"data": flags.data, "steps": flags.steps, "features": flags.features, "precision": _PRECISION}
     settings |= {"batch": flags.batch} if flags.batch else {}
     settings |= {"report_every": every, "report_num": flags.num, "log_every": every, "dynamics": every // 2 or 1}
     settings |= {"report_metrics": ("fid",), "sample_every": flags.steps, "checkpoint_every": flags.steps, "keep": 1}

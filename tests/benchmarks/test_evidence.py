@@ -112,6 +112,7 @@ def test_it_continues_from_the_kept_files(tmp_path: Path, capsys: pytest.Capture
     assert sorted(before) == ["msn-seed0.json", "sn-seed0.json"]
     assert not list((tmp_path / "checkpoints").rglob("step-*.pt"))
     assert (tmp_path / "kept" / "settings.json").exists()
+    assert json.loads((tmp_path / "kept" / "config.json").read_text())["config"]["train"]["precision"] == "fp32"
     shutil.rmtree(tmp_path / "checkpoints")
     (tmp_path / "checkpoints" / "kept" / "sn-seed0").mkdir(parents=True)  # as of a command killed in `restore`
     told = run(2)
