@@ -1,16 +1,16 @@
-"""Markdown tables of the trainings kept by evidence.py: scores, paired tests, and drift of layer means against FID."""
+"""Markdown tables of the trainings kept by evidence.py: scores, paired tests, dynamics, and drift against FID."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
 
 from gan.dynamics.callback import DYNAMICS_LOG
-from gan.dynamics.samples import MEAN_DRIFT, SampledRun
+from gan.dynamics.samples import GRADIENT_SIGMA, GRADIENT_VARIANCE, MEAN_DRIFT, SMALL_SHARE, SampledRun
 from gan.experiments.compare.summary import paired_tests
 from gan.utils.confidence import mean_text
 from gan.utils.markdown_table import markdown_table
@@ -26,10 +26,10 @@ def value_of(training: Mapping[str, Any], which: str, score: str) -> float | Non
 
 
 def tables(kept: Mapping[str, Mapping[int, Mapping[str, Any]]], baseline: str | None = None) -> Iterator[str]:
-    """Markdown tables: scores of each arm, tests of all pairs by both extractors, and drift against FID.
+    """Markdown tables: scores of each arm, tests of all pairs by both extractors, dynamics, and drift against FID.
 
     Args:
-        baseline: test the other arms against this one alone.
+        baseline: test the other arms against this one alone, with a table of further differences.
     """
     rows = []
     for arm, trainings in kept.items():
@@ -44,6 +44,9 @@ def tables(kept: Mapping[str, Mapping[int, Mapping[str, Any]]], baseline: str | 
     yield markdown_table(["arm", "seeds", "diverged", *names, "seconds"], rows, align_right=True)
     for which in ("first", "second"):
         yield pairs_table(kept, which, baseline)
+    if baseline:
+        yield further_differences(kept, baseline)
+    yield dynamics_table(kept)
     yield from correlations(kept)
 
 
@@ -61,6 +64,56 @@ def pairs_table(kept: Mapping[str, Mapping[int, Mapping[str, Any]]], which: str,
         rows.append([name, *cells])
     header = [f"FID by the {which} extractor", "seeds", "difference", "p", "p after Holm"]
     return markdown_table(header, rows, align_right=True)
+
+
+def further_differences(kept: Mapping[str, Mapping[int, Mapping[str, Any]]], baseline: str) -> str:
+    """Differences from the baseline that are not tested: FID earlier in training, precision, recall, coverage.
+
+    Paired by seed; trainings that diverged are left out.
+    """
+    measured = {
+        arm: {seed: further_values(each) for seed, each in trainings.items() if each["first"] is not None}
+        for arm, trainings in kept.items()
+    }
+    names = list(dict.fromkeys(name for trainings in measured.values() for each in trainings.values() for name in each))
+    rows = []
+    for arm, trainings in measured.items():
+        seeds = [seed for seed in trainings if seed in measured[baseline]]
+        if arm == baseline or not seeds:
+            continue
+        cells = []
+        for name in names:
+            differences = [trainings[seed][name] - measured[baseline][seed][name] for seed in seeds]
+            cells.append(mean_text(differences, 2 if name.startswith("FID") else 3))
+        rows.append([f"{arm} − {baseline}", len(seeds), *cells])
+    return markdown_table(["difference", "seeds", *names], rows, align_right=True)
+
+
+def further_values(training: Mapping[str, Any]) -> dict[str, float]:
+    """FID at the scored steps before the last, and the other scores of the last, by name."""
+    curve = training["training"]["curve"]
+    early = zip(curve["step"][:-1], curve["fid"][:-1], strict=True)
+    scores = {score: training["first"][score] for _, score in _SCORES if score != "fid"}
+    return {**{f"FID at step {step:,}": fid for step, fid in early}, **scores}
+
+
+def dynamics_table(kept: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> str:
+    """Training dynamics of D in the last third of training: median over layers, steps and seeds, as in the claims."""
+    quantities = {
+        "small gradient entries, %": (SMALL_SHARE, 100.0),
+        "variance of gradients": (GRADIENT_VARIANCE, 1.0),
+        "largest singular value": (GRADIENT_SIGMA, 1.0),
+        "drift": (MEAN_DRIFT, 1.0),
+    }
+    rows = []
+    for arm, trainings in kept.items():
+        runs = [SampledRun(arm, tuple(entries)) for each in trainings.values() if (entries := each.get(DYNAMICS_LOG))]
+        cells = []
+        for quantity, factor in quantities.values():
+            values = [factor * value for run in runs if (value := run.late(quantity)) is not None]
+            cells.append(f"{median(values):.3g}" if values else "-")
+        rows.append([arm, len(runs), *cells])
+    return markdown_table(["dynamics", "seeds", *quantities], rows, align_right=True)
 
 
 def correlations(kept: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> Iterator[str]:

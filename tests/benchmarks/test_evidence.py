@@ -18,9 +18,14 @@ from gan.utils.confidence import mean_text
 def _kept(folder: Path, arm: str, seed: int, fid: float | None, drift: float) -> None:
     """A file as of a training."""
     scores = {"fid": fid, "precision": 0.5, "recall": 0.4, "coverage": 0.3}
-    samples = [{"step": step, "activations": {"a": {"drift": drift}}, "layers": {}} for step in (0, 50, 100)]
+    samples = [
+        {"step": step, "activations": {"a": {"drift": drift}}, "layers": {"a": {"gradient_small": 0.01 * (seed + 1)}}}
+        for step in (0, 50, 100)
+    ]
+    curve = None if fid is None else {"step": [1200, 2400], "fid": [3 * fid, fid]}
+    final = None if fid is None else {"fid": fid}
     content = {
-        "training": {"norm": arm, "seed": seed, "final": None if fid is None else {"fid": fid}, "seconds": 10.0},
+        "training": {"norm": arm, "seed": seed, "final": final, "curve": curve, "seconds": 10.0},
         "first": None if fid is None else scores,
         "second": None if fid is None else {**scores, "fid": 2 * fid},
         "dynamics.jsonl": samples,
@@ -39,12 +44,13 @@ def test_tables(tmp_path: Path) -> None:
     for arm, values in fids.items():
         for seed, fid in enumerate(values):
             _kept(tmp_path, arm, seed, fid, drift=fid or 0.0)
-    scores, first, second, drift, within = evidence_tables.tables(evidence.read_kept(tmp_path))
+    scores, first, second, dynamics, drift, within = evidence_tables.tables(evidence.read_kept(tmp_path))
     row = next(line for line in scores.splitlines() if line.startswith("| msn"))
     assert row.startswith("| msn | 3 | 1 | 13.50 ") and row.endswith("| 10 |")
     test = paired_test([10.0, 12.0], [13.0, 14.0])
     assert f"| msn − sn | 2 | {mean_text(test['differences'])} | {test['p']:.4f} |" in first
     assert "| msn − sn | 2 | 5.00" in second
+    assert "| sn | 3 | 2 | - | - | 11 |" in dynamics
     assert drift.startswith("Drift of layer means and FID over 5 trainings: Spearman's correlation 1.00")
     assert within.startswith("The same minus the means of the arm, 5 trainings: Spearman's correlation 1.00")
 
@@ -52,8 +58,13 @@ def test_tables(tmp_path: Path) -> None:
 def test_tests_against_a_baseline(tmp_path: Path) -> None:
     for arm, fid in (("sn", 10.0), ("msn", 12.0), ("mean", 15.0)):
         _kept(tmp_path, arm, 0, fid, drift=fid)
-    _, first, *_ = evidence_tables.tables(evidence.read_kept(tmp_path), "msn")
+    _kept(tmp_path, "none", 0, None, drift=1.0)
+    _, first, _, further, *_ = evidence_tables.tables(evidence.read_kept(tmp_path), "msn")
     assert "sn − msn" in first and "mean − msn" in first and "mean − sn" not in first
+    assert further.splitlines()[2:] == [
+        "| sn − msn | 1 | -6.00 | 0.000 | 0.000 | 0.000 |",
+        "| mean − msn | 1 | 9.00 | 0.000 | 0.000 | 0.000 |",
+    ]
 
 
 def _refused(capsys: pytest.CaptureFixture[str], *flags: object) -> str:
