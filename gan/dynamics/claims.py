@@ -1,7 +1,8 @@
 """Compare runs with what the MSN paper claims about training dynamics.
 
 The value of a run is the median over its layers in each sample, then the median over the samples of the last third of
-training, then, for several runs of one norm, the median over those. Two values differ if one is at least `FACTOR` times
+training, then, for several runs of one norm, the median over those. If a comparison has several arms of one norm, the
+claims are about the one named after it, or else the first. Two values differ if one is at least `FACTOR` times
 the other.
 """
 
@@ -74,10 +75,10 @@ def _require_comparable(runs: Sequence[SampledRun]) -> None:
 def _runs_under(runs: Sequence[SampledRun], *norms: str) -> list[SampledRun]:
     """The runs of the first of some norms that has any; all must be long enough."""
     for norm in norms:
-        if own := [run for run in runs if run.norm == norm]:
+        if own := samples.runs_under(runs, norm):
             _require_long_enough(own)
             return own
-    present = ", ".join(dict.fromkeys(run.norm for run in runs))
+    present = ", ".join(dict.fromkeys(run.label for run in runs))
     raise _Undecided(UNKNOWN, f"This needs a run under {' or '.join(norms)} too; there is only {present}.")
 
 
@@ -87,7 +88,7 @@ def _require_long_enough(runs: Sequence[SampledRun]) -> None:
     Raises:
         _Undecided: a run has too few; says how many are needed.
     """
-    norm, last = runs[0].norm, min(run.last_step for run in runs)
+    norm, last = runs[0].label, min(run.last_step for run in runs)
     if last < LEAST_STEPS:
         raise _Undecided(
             TOO_SHORT,
@@ -112,7 +113,7 @@ def _late_values(quantity: Quantity, *groups: Sequence[SampledRun]) -> list[floa
     for runs in groups:
         values = [value for value in (run.late(quantity) for run in runs) if value is not None]
         if not values:
-            reason = f"In the last third of training the numbers under {runs[0].norm} are not finite."
+            reason = f"In the last third of training the numbers under {runs[0].label} are not finite."
             raise _Undecided(INCONCLUSIVE, reason)
         medians.append(median(values))
     return medians
@@ -129,9 +130,13 @@ def _require_learning(*groups: Sequence[SampledRun]) -> None:
         if 2 * stopped >= len(runs):
             subject = f"{stopped} of {len(runs)} runs have" if len(runs) > 1 else "the run has"
             reason = (
-                f"Under {runs[0].norm} {subject} stopped learning: in the last third of training gradients are zero."
+                f"Under {runs[0].label} {subject} stopped learning: in the last third of training gradients are zero."
             )
             raise _Undecided(INCONCLUSIVE, reason)
+
+
+def _labels(*groups: Sequence[SampledRun]) -> list[str]:
+    return [runs[0].label for runs in groups]
 
 
 def ratio(value: float, other: float) -> float:
@@ -146,10 +151,11 @@ def _sparsity(runs: Sequence[SampledRun]) -> tuple[str, str]:
     sn, plain = _late_values(samples.SMALL_SHARE, *groups)
     sn_zeros, plain_zeros = _late_values(samples.ZERO_SHARE, *groups)
     _require_learning(*groups)
+    sn_label, plain_label = _labels(*groups)
     return SUPPORTED if ratio(sn, plain) >= FACTOR else AGAINST, (
         f"In the last third of training {sn:.2%} of a layer's gradient entries are at most 0.001 of its largest under "
-        f"sn, {plain:.2%} under {groups[1][0].norm} (medians over layers and samples): {ratio(sn, plain):.3g} times as "
-        f"many; support takes {FACTOR}. Exactly zero are {sn_zeros:.2%} and {plain_zeros:.2%}."
+        f"{sn_label}, {plain:.2%} under {plain_label} (medians over layers and samples): {ratio(sn, plain):.3g} times "
+        f"as many; support takes {FACTOR}. Exactly zero are {sn_zeros:.2%} and {plain_zeros:.2%}."
     )
 
 
@@ -158,13 +164,14 @@ def _variance(runs: Sequence[SampledRun]) -> tuple[str, str]:
     variance, plain_variance = _late_values(samples.GRADIENT_VARIANCE, *groups)
     sigma, plain_sigma = _late_values(samples.GRADIENT_SIGMA, *groups)
     _require_learning(*groups)
+    sn_label, plain_label = _labels(*groups)
     ratios = ratio(variance, plain_variance), ratio(sigma, plain_sigma)
     smaller = sum(value * FACTOR <= 1 for value in ratios)
     return (AGAINST, PARTLY, SUPPORTED)[smaller], (
-        f"In the last third of training the variance of a gradient entry over mini-batches is {variance:.3g} under sn, "
-        f"{plain_variance:.3g} under {groups[1][0].norm} ({ratios[0]:.3g} times), the largest singular value of the "
-        f"gradient matrix {sigma:.3g} and {plain_sigma:.3g} ({ratios[1]:.3g} times; medians over layers and samples). "
-        f"Support takes at most 1/{FACTOR} of both, partial support of one."
+        f"In the last third of training the variance of a gradient entry over mini-batches is {variance:.3g} under "
+        f"{sn_label}, {plain_variance:.3g} under {plain_label} ({ratios[0]:.3g} times), the largest singular value of "
+        f"the gradient matrix {sigma:.3g} and {plain_sigma:.3g} ({ratios[1]:.3g} times; medians over layers and "
+        f"samples). Support takes at most 1/{FACTOR} of both, partial support of one."
     )
 
 
@@ -185,17 +192,18 @@ def _drift(runs: Sequence[SampledRun]) -> tuple[str, str]:
     (plain,) = _late_values(samples.MEAN_DRIFT, baseline)
     _require_learning(baseline)
     if ratio(sn, plain) * FACTOR <= 1:
-        comparison = f"{ratio(sn, plain):.3g} times the drift under {baseline[0].norm}"
+        comparison = f"{ratio(sn, plain):.3g} times the drift under {baseline[0].label}"
         return PARTLY, f"{reason} But that is {comparison}: SN reduces it."
     return SUPPORTED, reason
 
 
 def _drift_of_others(runs: Sequence[SampledRun]) -> str:
-    """The drift under the other norms that have samples in the last third of training."""
+    """The drift of the other norms or arms that have samples in the last third of training."""
     texts = []
-    for norm in dict.fromkeys(run.norm for run in runs if run.norm != "sn"):
-        values = [value for run in runs if run.norm == norm and (value := run.late(samples.MEAN_DRIFT)) is not None]
-        texts += [f"{norm} {median(values):.3g}"] if values else []
+    (own,) = {run.name for run in samples.runs_under(runs, "sn")}
+    for name in dict.fromkeys(run.name for run in runs if run.name != own):
+        values = [value for run in runs if run.name == name and (value := run.late(samples.MEAN_DRIFT)) is not None]
+        texts += [f"{name} {median(values):.3g}"] if values else []
     return f" For comparison: {', '.join(texts)}." if texts else ""
 
 
@@ -203,9 +211,11 @@ def _removal(runs: Sequence[SampledRun]) -> tuple[str, str]:
     groups = _runs_under(runs, "sn"), _runs_under(runs, "msn")
     sn, msn = _late_values(samples.MEAN_DRIFT, *groups)
     _require_learning(*groups)
+    sn_label, msn_label = _labels(*groups)
     reason = (
-        f"In the last third of training the drift is {msn:.3g} initial standard deviations under msn, {sn:.3g} under "
-        f"sn ({ratio(msn, sn):.3g} times; medians over layers and samples); support takes at most 1/{FACTOR}."
+        f"In the last third of training the drift is {msn:.3g} initial standard deviations under {msn_label}, {sn:.3g} "
+        f"under {sn_label} ({ratio(msn, sn):.3g} times; medians over layers and samples); support takes at most "
+        f"1/{FACTOR}."
     )
     if ratio(msn, sn) * FACTOR > 1:
         return AGAINST, reason

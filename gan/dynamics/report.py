@@ -3,7 +3,7 @@
 They are made from the `dynamics.jsonl` of runs alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -60,11 +60,12 @@ _PLOTS = (
 )
 
 
-def dynamics_findings(folders: Sequence[Path], condition: str = "") -> Findings:
+def dynamics_findings(folders: Mapping[Path, str], condition: str = "") -> Findings:
     """Draw the figures, each with a sentence on whether the runs support a claim of the paper.
 
     Args:
-        folders: of runs of one network on the same images; runs that were not sampled are left out.
+        folders: of runs of one network on the same images, and the names of their arms; runs that were not sampled are
+            left out.
         condition: added to captions, as `lr 0.01`.
     """
     runs = samples.comparable(samples.read_runs(folders))
@@ -89,12 +90,12 @@ def dynamics_findings(folders: Sequence[Path], condition: str = "") -> Findings:
 
 
 def _draw(plot: _Plot, runs: Sequence[SampledRun], suffix: str) -> Figure | None:
-    """A figure with a line for each norm; for claim 3, if there are runs under sn, a line for each of their layers."""
-    own = [run for run in runs if run.norm == "sn"]
+    """A figure with a line for each arm; for claim 3, if there are runs under sn, a line for each of their layers."""
+    own = samples.runs_under(runs, "sn")
     if plot.claim == "Claim 3" and own:
-        title, lines = f"{plot.title}, under sn, by layer", _lines_by_layer(own, plot)
+        title, lines = f"{plot.title}, under {own[0].label}, by layer", _lines_by_layer(own, plot)
     else:
-        title, lines = f"{plot.title}, median over layers", _lines_by_norm(runs, plot)
+        title, lines = f"{plot.title}, median over layers", _lines_by_arm(runs, plot)
     lines = [line for line in lines if len(line.x) > 1]
     if not lines:
         return None
@@ -102,29 +103,29 @@ def _draw(plot: _Plot, runs: Sequence[SampledRun], suffix: str) -> Figure | None
 
 
 def _draw_spectrum(runs: Sequence[SampledRun], suffix: str) -> Figure | None:
-    """The last sampled singular values of the network's middle layer, with a line for each norm."""
+    """The last sampled singular values of the network's middle layer, with a line for each arm."""
     lines, name = [], ""
-    for norm in dict.fromkeys(run.norm for run in runs):
-        spectra = [entry["spectra"] for run in runs for entry in run.entries if run.norm == norm and "spectra" in entry]
+    for arm in dict.fromkeys(run.name for run in runs):
+        spectra = [entry["spectra"] for run in runs for entry in run.entries if run.name == arm and "spectra" in entry]
         if not spectra:  # a damaged log
             continue
         name = name or list(spectra[-1])[len(spectra[-1]) // 2]
         values = spectra[-1].get(name) or [None]
         if values[0] and None not in values and len(values) > 1:
-            lines.append(Line(norm, range(1, len(values) + 1), [value / values[0] for value in values]))
+            lines.append(Line(arm, range(1, len(values) + 1), [value / values[0] for value in values]))
     if not lines:
         return None
     title = f"Singular values of the raw weight of {name} at the end, as shares of the largest"
     return line_chart(title + suffix, lines, "number, largest first", y_label="share")
 
 
-def _lines_by_norm(runs: Sequence[SampledRun], plot: _Plot) -> list[Line]:
-    """A line for each norm: medians over its runs, at the steps that all of them sampled."""
+def _lines_by_arm(runs: Sequence[SampledRun], plot: _Plot) -> list[Line]:
+    """A line for each arm: medians over its runs, at the steps that all of them sampled."""
     lines = []
-    for norm in dict.fromkeys(run.norm for run in runs):
-        curves = [run.values(plot.quantity) for run in runs if run.norm == norm]
+    for arm in dict.fromkeys(run.name for run in runs):
+        curves = [run.values(plot.quantity) for run in runs if run.name == arm]
         lines.append(
-            _median_line(norm if len(curves) == 1 else f"{norm} ({counted(len(curves), 'run')})", curves, plot.factor)
+            _median_line(arm if len(curves) == 1 else f"{arm} ({counted(len(curves), 'run')})", curves, plot.factor)
         )
     return lines
 

@@ -1,6 +1,6 @@
 """The samples of several runs, read from dynamics.jsonl."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -41,6 +41,18 @@ class SampledRun:
 
     norm: str
     entries: tuple[Sample, ...]
+    arm: str = ""
+    """Name of its arm of a comparison; empty: named after the norm."""
+
+    @property
+    def name(self) -> str:
+        """Name of its arm, or of its norm."""
+        return self.arm or self.norm
+
+    @property
+    def label(self) -> str:
+        """Its norm, and its arm where that has another name."""
+        return self.norm if self.name == self.norm else f"{self.norm} (arm {self.arm})"
 
     def values(self, quantity: Quantity) -> dict[int, float]:
         """Return the median over layers by step, for samples in which a layer has the number."""
@@ -91,16 +103,28 @@ class SampledRun:
         return set(self.entries[-1].get("pooled", ()))
 
 
-def read_runs(folders: Iterable[Path]) -> list[SampledRun]:
-    """Read the runs of those folders whose `dynamics.jsonl` has samples."""
+def read_runs(folders: Mapping[Path, str]) -> list[SampledRun]:
+    """Read the runs of those folders whose `dynamics.jsonl` has samples.
+
+    Args:
+        folders: folder of each run, and the name of its arm.
+    """
     runs = []
-    for folder in folders:
+    for folder, arm in folders.items():
         entries = [
             entry for entry in log.read_log(folder / DYNAMICS_LOG) if {"norm", "layers", "activations"} <= entry.keys()
         ]
         if entries:
-            runs.append(SampledRun(entries[-1]["norm"], tuple(entries)))
+            runs.append(SampledRun(entries[-1]["norm"], tuple(entries), arm))
     return runs
+
+
+def runs_under(runs: Sequence[SampledRun], norm: str) -> list[SampledRun]:
+    """Return the runs under a norm: of the arm that is named after it, or else of the first arm that has it."""
+    own = [run for run in runs if run.norm == norm]
+    names = [run.name for run in own]
+    arm = norm if norm in names else next(iter(names), "")
+    return [run for run in own if run.name == arm]
 
 
 def comparable(runs: Sequence[SampledRun]) -> list[SampledRun]:

@@ -77,7 +77,8 @@ def dynamics_parts(
     findings = []
     for value in dict.fromkeys(result[key] for result in record["trainings"]):
         results = select_results(record["trainings"], **{key: value}, diverged=None)
-        findings.append(dynamics_findings([folder / result["folder"] for result in results], label(value)))
+        arms = {folder / result["folder"]: result["norm"] for result in results}
+        findings.append(dynamics_findings(arms, label(value)))
     charts = tuple(chart for each in findings for chart in each.figures)
     return charts, tuple(note for each in findings for note in each.notes)
 
