@@ -60,15 +60,15 @@ _PLOTS = (
 )
 
 
-def dynamics_findings(folders: Mapping[Path, str], condition: str = "") -> Findings:
+def dynamics_findings(folders: Sequence[Path], condition: str = "", arms: Mapping[Path, str] | None = None) -> Findings:
     """Draw the figures, each with a sentence on whether the runs support a claim of the paper.
 
     Args:
-        folders: of runs of one network on the same images, and the names of their arms; runs that were not sampled are
-            left out.
+        folders: of runs of one network on the same images; runs that were not sampled are left out.
         condition: added to captions, as `lr 0.01`.
+        arms: name of the arm of a comparison to which a folder belongs; the others are named after their norms.
     """
-    runs = samples.comparable(samples.read_runs(folders))
+    runs = samples.comparable(samples.read_runs(folders, arms))
     if not runs:
         return Findings()
     suffix = f", {condition}" if condition else ""

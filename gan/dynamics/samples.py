@@ -1,6 +1,6 @@
 """The samples of several runs, read from dynamics.jsonl."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -103,19 +103,19 @@ class SampledRun:
         return set(self.entries[-1].get("pooled", ()))
 
 
-def read_runs(folders: Mapping[Path, str]) -> list[SampledRun]:
+def read_runs(folders: Iterable[Path], arms: Mapping[Path, str] | None = None) -> list[SampledRun]:
     """Read the runs of those folders whose `dynamics.jsonl` has samples.
 
     Args:
-        folders: folder of each run, and the name of its arm.
+        arms: name of the arm of a comparison to which a folder belongs.
     """
     runs = []
-    for folder, arm in folders.items():
+    for folder in folders:
         entries = [
             entry for entry in log.read_log(folder / DYNAMICS_LOG) if {"norm", "layers", "activations"} <= entry.keys()
         ]
         if entries:
-            runs.append(SampledRun(entries[-1]["norm"], tuple(entries), arm))
+            runs.append(SampledRun(entries[-1]["norm"], tuple(entries), (arms or {}).get(folder, "")))
     return runs
 
 

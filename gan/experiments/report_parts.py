@@ -78,7 +78,7 @@ def dynamics_parts(
     for value in dict.fromkeys(result[key] for result in record["trainings"]):
         results = select_results(record["trainings"], **{key: value}, diverged=None)
         arms = {folder / result["folder"]: result["norm"] for result in results}
-        findings.append(dynamics_findings(arms, label(value)))
+        findings.append(dynamics_findings(list(arms), label(value), arms))
     charts = tuple(chart for each in findings for chart in each.figures)
     return charts, tuple(note for each in findings for note in each.notes)
 

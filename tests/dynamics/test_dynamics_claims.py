@@ -244,8 +244,8 @@ def write(folder: Path, entries: list[dict[str, Any]]) -> Path:
 def test_figures(tmp_path: Path) -> None:
     folders = [write(tmp_path / norm, samples(norm, drift=2.0)) for norm in ("none", "sn", "msn")]
     folders.append(write(tmp_path / "sn-again", samples("sn", drift=3.0)))
-    found = dynamics_findings(dict.fromkeys([*folders, tmp_path / "nothing"], ""), "lr 0.1")
-    assert found == dynamics_findings(dict.fromkeys(folders, ""), "lr 0.1")
+    found = dynamics_findings([*folders, tmp_path / "nothing"], "lr 0.1")
+    assert found == dynamics_findings(folders, "lr 0.1")
     begins = [figure.caption.split(":")[0] for figure in found.figures]
     assert (
         begins[0].startswith("Claim 1, SN makes")
@@ -266,13 +266,13 @@ def test_figures(tmp_path: Path) -> None:
 
 
 def test_no_samples_no_figures(tmp_path: Path) -> None:
-    assert dynamics_findings({tmp_path: "sn"}).figures == () and dynamics_findings({}).notes == ()
+    assert dynamics_findings([tmp_path]).figures == () and dynamics_findings([]).notes == ()
     write(tmp_path / "other", [{"step": 1, "loss": 2.0}])
-    assert read_runs({tmp_path / "other": "sn"}) == []
+    assert read_runs([tmp_path / "other"]) == []
 
 
 def test_a_single_sample_has_sentences_but_no_figures_over_steps(tmp_path: Path) -> None:
-    found = dynamics_findings({write(tmp_path / "r", samples("sn")[:1]): "sn"})
+    found = dynamics_findings([write(tmp_path / "r", samples("sn")[:1])])
     assert len(found.notes) == 5 and found.notes[1].startswith("Claim 1, ")
     assert [figure.alt.split(",")[0] for figure in found.figures] == [
         "Singular values of the raw weight of b at the end"
@@ -289,7 +289,7 @@ def test_arms_of_one_norm_are_apart(tmp_path: Path) -> None:
         "late": ("msn", 1),
     }
     folders = {write(tmp_path / arm, samples(norm, drift=drift)): arm for arm, (norm, drift) in drifts.items()}
-    found = dynamics_findings(folders)
+    found = dynamics_findings(list(folders), arms=folders)
     _, _, drift, removal = found.claims
     assert "are 2 initial standard deviations" in drift.reason
     assert "For comparison: r1 9, none 3, joint 0.6, late 1." in drift.reason
