@@ -1,14 +1,15 @@
 """Compare discriminator controls over many seeds by two feature extractors, and keep what is done as small JSON files
 
-    python benchmarks/evidence.py --data cifar10-train.zip --features classifier:vgg7.pt \
-        --second classifier:resnet18.pt --seeds 8 --jobs 2 --keep docs/results/evidence
+    python benchmarks/evidence.py --data cifar10-train.zip --features classifier:docs/results/extractors/vgg7.pt \
+        --second classifier:docs/results/extractors/resnet20.pt --seeds 8 --jobs 2 --keep docs/results/evidence
 
-In the root of the clone. Trains the arms of `ARMS`, one seed of all arms after another, with `msn-gan compare`, which
-computes the FID by --features, as the run that has the name of the folder --keep. Then the last checkpoints of the new
-trainings are scored by --features and by --second, and all that is small goes into one JSON file for each training in
---keep. Trainings that have a file there are not repeated: the command continues on any machine where the last one
-stopped, with the same settings, images and extractors. A classifier is the same file if the same `classify` command has
-trained it on the same kind of machine. With --table it trains nothing and prints the tables of what is kept.
+In the root of the clone. Trains the arms of `ARMS`, one or a few seeds of all arms after another, with `msn-gan
+compare`, which computes the FID by --features, as the run that has the name of the folder --keep. Then the last
+checkpoints of the new trainings are scored by --features and by --second, and all that is small goes into one JSON file
+for each training in --keep. Trainings that have a file there are not repeated: the command continues on any machine
+where the last one stopped, with the same settings, images and extractors. A classifier is the same file if the same
+`classify` command has trained it on the same kind of machine. With --table it trains nothing and prints the tables of
+what is kept.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if not flags.table:
             shared = shared_settings(flags, kept)
-            for seeds in range(1, flags.seeds + 1):
-                if not all((kept / f"{arm}-seed{seeds - 1}.json").exists() for arm in flags.arms):
-                    train_and_keep(flags, seeds, kept, shared)
+            for seeds in seeds_to_train(flags, kept):
+                train_and_keep(flags, seeds, kept, shared)
         found = read_kept(kept)
         if not found:
             raise UserError(f"--keep {kept}: has no trainings")
@@ -101,6 +101,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def jobs_value(text: str) -> int | str:
     return text if text == "auto" else int(text)
+
+
+def seeds_to_train(flags: argparse.Namespace, kept: Path) -> Iterator[int]:
+    """The numbers of seeds to train up to, one after another: each adds trainings for all jobs, or the last ones."""
+    missing, jobs = 0, 1 if flags.jobs == "auto" else flags.jobs
+    for seed in range(flags.seeds):
+        missing += sum(not (kept / f"{arm}-seed{seed}.json").exists() for arm in flags.arms)
+        if missing and (missing % jobs == 0 or seed == flags.seeds - 1):
+            yield seed + 1
+            missing = 0
 
 
 def shared_settings(flags: argparse.Namespace, kept: Path) -> dict[str, Any]:

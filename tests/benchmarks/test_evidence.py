@@ -111,6 +111,25 @@ def test_trainings_of_other_settings_are_refused(tmp_path: Path, capsys: pytest.
     assert "--features digits, --second digits: has other weights" in _refused(capsys, "--keep", kept)
 
 
+@pytest.mark.parametrize(
+    ("kept", "jobs", "expected"),
+    [([], 2, [2, 4, 5]), ([], 3, [1, 2, 3, 4, 5]), ([], "auto", [1, 2, 3, 4, 5]), (["sn-seed0"], 2, [1, 3, 5])],
+)
+def test_no_job_waits_for_the_last_training_of_a_seed(
+    kept: list[str], jobs: int | str, expected: list[int], tmp_path: Path
+) -> None:
+    for name in kept:
+        (tmp_path / f"{name}.json").touch()
+    flags = ["--keep", tmp_path, "--arms", "sn", "msn", "mean", "--jobs", jobs, "--seeds", 5]
+    assert list(evidence.seeds_to_train(evidence.parse([*map(str, flags)]), tmp_path)) == expected
+
+
+def test_everything_kept_is_trained_no_more(tmp_path: Path) -> None:
+    (tmp_path / "sn-seed0.json").touch()
+    flags = evidence.parse(["--keep", str(tmp_path), "--arms", "sn", "--seeds", "1"])
+    assert list(evidence.seeds_to_train(flags, tmp_path)) == []
+
+
 @pytest.mark.slow
 def test_it_continues_from_the_kept_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(seeds: int) -> str:
