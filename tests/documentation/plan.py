@@ -66,6 +66,7 @@ NOT_RUN = {
     "python benchmarks/fid_speed.py": "three programs with Inception, two minutes on a CPU",
     "python benchmarks/r3gan_speed.py": "two minutes of full layers; tests/benchmarks/ runs its parts",
     "python benchmarks/evidence.py": "trains for hours; tests/benchmarks/test_evidence.py runs it with tiny settings",
+    "python benchmarks/evidence_figures.py": "draws what the command above trains; tests/benchmarks/ runs it",
     "python benchmarks/dynamics_cost.py": "six full networks, three minutes on a CPU",
     "python benchmarks/running_statistics.py": "needs the DenseNet of a command that is not run",
 }
