@@ -105,7 +105,7 @@ def jobs_value(text: str) -> int | str:
 
 def seeds_to_train(flags: argparse.Namespace, kept: Path) -> Iterator[int]:
     """The numbers of seeds to train up to, one after another: each adds trainings for all jobs, or the last ones."""
-    missing, jobs = 0, 1 if flags.jobs == "auto" else flags.jobs
+    missing, jobs = 0, 1 if flags.jobs == "auto" else max(1, flags.jobs)  # `compare` refuses less than 1
     for seed in range(flags.seeds):
         missing += sum(not (kept / f"{arm}-seed{seed}.json").exists() for arm in flags.arms)
         if missing and (missing % jobs == 0 or seed == flags.seeds - 1):

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 
 from gan.errors import UserError
 from gan.experiments.report_parts import mean_lines
-from gan.report.charts import line_chart, standalone_svg
+from gan.report.charts import SERIES, line_chart, standalone_svg
 from gan.utils.files import atomic_write
 
 _TILE = 33  # pixels of an image of 32 and its margin
@@ -28,7 +28,6 @@ _ROWS = 4  # of images of each arm
 _LABEL = 14  # pixels above them
 _COLUMNS = 3  # arms beside each other
 _GAP = 8
-_MOST_LINES = 6  # of the chart, the number of its colours
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,10 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def fid_chart(found: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> str:
-    """The mean FID over seeds of the first arms, with its interval, as an <svg> element on white."""
+    """The mean FID over seeds of as many arms as there are colours, with its interval, as an <svg> element on white."""
     results = [kept["training"] for trainings in found.values() for kept in trainings.values()]
     complete = [result for result in results if result["final"]]
-    lines = mean_lines(list(found)[:_MOST_LINES], complete, "curve", "fid", at="step", x="images")
+    lines = mean_lines(list(found)[: len(SERIES)], complete, "curve", "fid", at="step", x="images")
     svg = line_chart("FID by images", lines, "real images seen", "lower", "FID").svg
     assert svg
     return standalone_svg(svg)

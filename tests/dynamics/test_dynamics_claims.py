@@ -281,14 +281,9 @@ def test_a_single_sample_has_sentences_but_no_figures_over_steps(tmp_path: Path)
 
 def test_arms_of_one_norm_are_apart(tmp_path: Path) -> None:
     """Claims are about the arm that has the name of the norm, or else the first; each arm has its own line."""
-    drifts = {
-        "r1": ("none", 9.0),
-        "none": ("none", 3.0),
-        "plain": ("sn", 2.0),
-        "joint": ("msn", 0.6),
-        "late": ("msn", 1),
-    }
-    folders = {write(tmp_path / arm, samples(norm, drift=drift)): arm for arm, (norm, drift) in drifts.items()}
+    norms = {"r1": "none", "none": "none", "plain": "sn", "joint": "msn", "late": "msn"}
+    drifts = dict(zip(norms, (9.0, 3.0, 2.0, 0.6, 1.0), strict=True))
+    folders = {write(tmp_path / arm, samples(norm, drift=drifts[arm])): arm for arm, norm in norms.items()}
     found = dynamics_findings(list(folders), arms=folders)
     _, _, drift, removal = found.claims
     assert "are 2 initial standard deviations" in drift.reason
