@@ -199,10 +199,9 @@ def _drift(runs: Sequence[SampledRun]) -> tuple[str, str]:
 
 def _drift_of_others(runs: Sequence[SampledRun]) -> str:
     """The drift of the other norms or arms that have samples in the last third of training."""
-    texts = []
-    (own,) = {run.name for run in samples.runs_under(runs, "sn")}
-    for name in dict.fromkeys(run.name for run in runs if run.name != own):
-        values = [value for run in runs if run.name == name and (value := run.late(samples.MEAN_DRIFT)) is not None]
+    texts, own = [], samples.runs_under(runs, "sn")[0].name
+    for name, group in samples.runs_by_arm(run for run in runs if run.name != own).items():
+        values = [value for run in group if (value := run.late(samples.MEAN_DRIFT)) is not None]
         texts += [f"{name} {median(values):.3g}"] if values else []
     return f" For comparison: {', '.join(texts)}." if texts else ""
 

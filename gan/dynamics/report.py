@@ -105,8 +105,8 @@ def _draw(plot: _Plot, runs: Sequence[SampledRun], suffix: str) -> Figure | None
 def _draw_spectrum(runs: Sequence[SampledRun], suffix: str) -> Figure | None:
     """The last sampled singular values of the network's middle layer, with a line for each arm."""
     lines, name = [], ""
-    for arm in dict.fromkeys(run.name for run in runs):
-        spectra = [entry["spectra"] for run in runs for entry in run.entries if run.name == arm and "spectra" in entry]
+    for arm, group in samples.runs_by_arm(runs).items():
+        spectra = [entry["spectra"] for run in group for entry in run.entries if "spectra" in entry]
         if not spectra:  # a damaged log
             continue
         name = name or list(spectra[-1])[len(spectra[-1]) // 2]
@@ -122,11 +122,9 @@ def _draw_spectrum(runs: Sequence[SampledRun], suffix: str) -> Figure | None:
 def _lines_by_arm(runs: Sequence[SampledRun], plot: _Plot) -> list[Line]:
     """A line for each arm: medians over its runs, at the steps that all of them sampled."""
     lines = []
-    for arm in dict.fromkeys(run.name for run in runs):
-        curves = [run.values(plot.quantity) for run in runs if run.name == arm]
-        lines.append(
-            _median_line(arm if len(curves) == 1 else f"{arm} ({counted(len(curves), 'run')})", curves, plot.factor)
-        )
+    for arm, group in samples.runs_by_arm(runs).items():
+        name = arm if len(group) == 1 else f"{arm} ({counted(len(group), 'run')})"
+        lines.append(_median_line(name, [run.values(plot.quantity) for run in group], plot.factor))
     return lines
 
 

@@ -119,12 +119,18 @@ def read_runs(folders: Iterable[Path], arms: Mapping[Path, str] | None = None) -
     return runs
 
 
+def runs_by_arm(runs: Iterable[SampledRun]) -> dict[str, list[SampledRun]]:
+    """Group runs by the name of their arm or norm, in the order of first appearance."""
+    groups: dict[str, list[SampledRun]] = {}
+    for run in runs:
+        groups.setdefault(run.name, []).append(run)
+    return groups
+
+
 def runs_under(runs: Sequence[SampledRun], norm: str) -> list[SampledRun]:
     """Return the runs under a norm: of the arm that is named after it, or else of the first arm that has it."""
-    own = [run for run in runs if run.norm == norm]
-    names = [run.name for run in own]
-    arm = norm if norm in names else next(iter(names), "")
-    return [run for run in own if run.name == arm]
+    arms = runs_by_arm(run for run in runs if run.norm == norm)
+    return arms[norm] if norm in arms else next(iter(arms.values()), [])
 
 
 def comparable(runs: Sequence[SampledRun]) -> list[SampledRun]:
