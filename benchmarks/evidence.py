@@ -66,9 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             shared = shared_settings(flags, kept)
             for seeds in seeds_to_train(flags, kept):
                 train_and_keep(flags, seeds, kept, shared)
-        found = read_kept(kept)
-        if not found:
-            raise UserError(f"--keep {kept}: has no trainings")
+        found = read_kept(kept, flags.arms)
         if flags.baseline not in (None, *found):
             raise UsageError(f"--baseline {flags.baseline}: is not kept; choose from {', '.join(found)}")
     except UserError as error:
@@ -90,7 +88,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--second", default="digits", help="extractor of the second score of the last checkpoint")
     parser.add_argument("--num", type=int, default=5000, help="images of a score")
     parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM", help=", ".join(ARMS))
+    arms_help = f"arms to train and to compare in the tables: {', '.join(ARMS)} (default: all)"
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM", help=arms_help)
     parser.add_argument("--jobs", type=jobs_value, default=2, help="trainings at a time, or auto")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder of checkpoints/ and samples/")
     parser.add_argument("--keep", type=Path, required=True, help="folder of the JSON files")
@@ -223,13 +222,19 @@ def restore(kept: Path, folder: Path) -> None:
             write_json(own / name, content[name])
 
 
-def read_kept(kept: Path) -> dict[str, dict[int, dict[str, Any]]]:
-    """The kept trainings by arm, in the order of ARMS, and seed."""
+def read_kept(kept: Path, arms: Sequence[str] = tuple(ARMS)) -> dict[str, dict[int, dict[str, Any]]]:
+    """The kept trainings of some arms, by arm in the order of ARMS, and seed.
+
+    Raises:
+        UserError: there are none.
+    """
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for file in sorted(kept.glob("*-seed*.json")):
         content = json.loads(file.read_text())
         found.setdefault(content["training"]["norm"], {})[content["training"]["seed"]] = content
-    return {arm: found[arm] for arm in ARMS if arm in found}
+    if not (chosen := [arm for arm in ARMS if arm in found and arm in arms]):
+        raise UserError(f"--keep {kept}: has no trainings of {', '.join(arms)}")
+    return {arm: found[arm] for arm in chosen}
 
 
 if __name__ == "__main__":

@@ -39,10 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed of the trainings whose images are shown")
     parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder of the figures")
     flags = parser.parse_args(arguments)
-    found = {arm: kept for arm, kept in read_kept(flags.keep).items() if arm in flags.arms}
     try:
-        if not found:
-            raise UserError(f"--keep {flags.keep}: has no trainings of {', '.join(flags.arms)}")
+        found = read_kept(flags.keep, flags.arms)
         chart, montage = fid_chart(found), grids(found, flags.samples, flags.seed) if flags.samples else None
         with atomic_write(flags.out / "normalizations-fid.svg") as opened:
             opened.write(chart.encode())

@@ -55,6 +55,14 @@ def test_tables(tmp_path: Path) -> None:
     assert within.startswith("The same minus the means of the arm, 5 trainings: Spearman's correlation 1.00")
 
 
+def test_tables_of_some_arms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arm in ("sn", "msn", "mean"):
+        for seed in range(3):
+            _kept(tmp_path, arm, seed, 10.0 + seed, drift=1.0 + seed)
+    evidence.main(["--table", "--keep", str(tmp_path), "--arms", "mean", "sn", "--baseline", "sn"])
+    assert "| mean − sn | 3 |" in (printed := capsys.readouterr().out) and "msn" not in printed
+
+
 def test_tests_against_a_baseline(tmp_path: Path) -> None:
     for arm, fid in (("sn", 10.0), ("msn", 12.0), ("mean", 15.0)):
         _kept(tmp_path, arm, 0, fid, drift=fid)
@@ -81,6 +89,7 @@ def test_tables_of_nothing_and_other_baselines_are_refused(tmp_path: Path, capsy
     assert "has no trainings" in _refused(capsys, "--table", "--keep", tmp_path)
     _kept(tmp_path, "sn", 0, 10.0, drift=1.0)
     assert "choose from sn" in _refused(capsys, "--table", "--keep", tmp_path, "--baseline", "bssn")
+    assert "has no trainings of bssn" in _refused(capsys, "--table", "--keep", tmp_path, "--arms", "bssn")
 
 
 @pytest.mark.parametrize(
