@@ -34,7 +34,7 @@ def load_images(
     skip_bad_images: bool = False,
     cache: bool = True,
 ) -> ImageSet:
-    """Load images, converted to one size, into memory; a set larger than half of the memory is streamed from disk.
+    """Load images, converted to one size, into memory; a set larger than half of the free memory is streamed.
 
     Prints the memory needed, the conversions, and what is left out or assumed. With several ranks, all call it; one on
     each machine goes first, and the others reuse its download and its decoded images.

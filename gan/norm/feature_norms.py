@@ -69,8 +69,8 @@ def group_norm(layer: nn.Module, groups: int | None = None) -> nn.Module:
     """Group norm (Wu & He 2018, arXiv 1803.08494); scale and shift per channel.
 
     Args:
-        groups: number of groups; None: 32 as published, or for few channels the largest number that divides them and
-            32 and leaves two in a group, since a group of one channel would be instance norm.
+        groups: number of groups; None: gcd(32, C, ⌊C / 2⌋) of C channels. That is 32, as published, if 64 divides C;
+            a group never has a single channel, which would be instance norm.
 
     Raises:
         ValueError: `groups` does not divide the channels.
