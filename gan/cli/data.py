@@ -53,8 +53,10 @@ def info(path: str, data_root: Path, split: str, as_json: bool, strict: bool) ->
 
     Example: msn-gan data info cats.zip
     """
+    from gan.data.datasets import require_images
     from gan.data.describe import describe_images
 
+    require_images(path, "PATH")
     description = describe_images(path, data_root=data_root, split=split)
     click.echo(json.dumps(description, indent=2) if as_json else _description_text(description))
     if strict and (description["bad"] or description["warnings"]):
@@ -89,7 +91,7 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 @data.command("pack")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", shell_complete=complete_path)
 @_out_argument
 @_out_option("The .zip file.")
 @click.option("--resolution", type=click.IntRange(1, 4096), required=True, help="Side of the square images, in pixels.")
@@ -98,8 +100,8 @@ def _counts(counts: dict[str, int]) -> str:
 @split_option
 @skip_option
 @overwrite_option
-def pack(path: Path, positional: Path | None, out: Path | None, channels: str, **flags: Any) -> None:
-    """Resize the images of PATH (a folder, a zip or a dataset's name) and pack them with their labels into a zip.
+def pack(path: str, positional: Path | None, out: Path | None, channels: str, **flags: Any) -> None:
+    """Resize the images of PATH (a folder, zip or npz, or a dataset's name) and pack them with their labels into a zip.
 
     The file may also be given as a second argument.
 
@@ -107,9 +109,11 @@ def pack(path: Path, positional: Path | None, out: Path | None, channels: str, *
     Examples: msn-gan data pack photos/ --out photos-64.zip --resolution 64
               msn-gan data pack cifar10 --out cifar10-test.zip --split test --resolution 32
     """
+    from gan.data.datasets import require_images
     from gan.data.packing import pack_images
 
     out = _one_out(positional, out)
+    require_images(path, "PATH")
     count = pack_images(path, out, channels=int(channels), **flags)
     click.echo(f"packed {counted(count, 'image')} into {out}", err=True)
 
@@ -133,9 +137,11 @@ def stats(path: str, positional: Path | None, out: Path | None, channels: str, d
 
     Example: msn-gan data stats cats.zip --out cats-32.npz --resolution 32
     """
+    from gan.data.datasets import require_images
     from gan.evaluation.reference_statistics import write_statistics
 
     out = _one_out(positional, out)
+    require_images(path, "PATH")
     extractor = pop_extractor_options(flags, device)
     reference = write_statistics(path, out, extractor, channels=int(channels), **flags)
     click.echo(

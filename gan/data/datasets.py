@@ -8,6 +8,7 @@ from gan.data.npz_source import open_npz
 from gan.data.source import Source
 from gan.data.zip_source import ZipSource
 from gan.errors import UsageError, UserError
+from gan.utils.files import expand_home
 from gan.utils.progress import warn
 
 _TRAIN_OR_TEST = {"train": {"train": True}, "test": {"train": False}}
@@ -57,26 +58,28 @@ SHAPES = {
 _CLASSES = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "cifar100": 100, "svhn": 10}
 
 
-def open_source(data: str, *, data_root: Path, split: str) -> Source:
+def open_source(data: str | Path, *, data_root: Path, split: str) -> Source:
     """Open a named dataset (a key of DATASETS), or the folder, zip or npz at a path.
 
-    Write `./digits` for a folder that has the name of a dataset.
+    Write `./digits` for a folder that has the name of a dataset. A `Path` is never the name of a dataset.
 
     Raises:
         UsageError: there is no such dataset or path.
         UserError: it is not a usable image source.
     """
+    if isinstance(data, Path):
+        return open_path(expand_home(data), split=split)
     if opener := DATASETS.get(data):
         if Path(data).exists():
             warn(f"{data}: using the dataset, not the folder of this name; write ./{data} for the folder")
         return opener(data, data_root, split)
     require_images(data, "--data")
-    return open_path(Path(data).expanduser(), split=split)
+    return open_path(expand_home(data), split=split)
 
 
 def require_images(data: str, flag: str) -> None:
     """Raise a UsageError that names the flag if there is no dataset of this name, and no such folder or file."""
-    if data not in DATASETS and not (data and Path(data).expanduser().exists()):
+    if data not in DATASETS and not (data and expand_home(data).exists()):
         raise UsageError(f"{flag} {data}: no such folder, zip or npz, and not a dataset ({', '.join(DATASETS)})")
 
 

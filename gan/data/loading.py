@@ -24,7 +24,7 @@ _MAX_SHARE = 0.5  # of the available memory; networks and the system need the re
 
 
 def load_images(
-    data: str,
+    data: str | Path,
     *,
     resolution: int,
     channels: int,
@@ -40,7 +40,7 @@ def load_images(
     each machine goes first, and the others reuse its download and its decoded images.
 
     Args:
-        data: a name in DATASETS, or the path of a folder, zip or npz of images.
+        data: a name in DATASETS, or the path of a folder, zip or npz of images. A `Path` is never a name.
         resolution: side of the images, pixels.
         channels: 3 (RGB) or 1 (grey).
         data_root: folder of the named datasets, also for downloads.
@@ -67,7 +67,7 @@ def load_images(
 
 
 def _load(
-    data: str,
+    data: str | Path,
     resolution: int,
     channels: int,
     data_root: Path,
@@ -111,7 +111,7 @@ def _load(
     if conversions:
         say(describe_conversions(conversions, resolution))
     return ImageSet(
-        name=data if source.kind in ("digits", "torchvision") else Path(data).resolve().name,
+        name=str(data) if source.kind in ("digits", "torchvision") else Path(data).resolve().name,
         labels=None if labels is None else torch.from_numpy(labels),
         classes=classes,
         fingerprint=fingerprint,

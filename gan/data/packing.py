@@ -5,19 +5,19 @@ from contextlib import closing
 from pathlib import Path
 
 from gan.data.datasets import open_source, require_split
-from gan.data.decode import to_pixels
+from gan.data.decode import require_image_shape, to_pixels
 from gan.data.notes import describe_conversions, listing_notes, say_notes
 from gan.data.png_zip import PngSetWriter, encode_png, zip_entries
 from gan.data.source import BadImage, Reader, count_conversions, skipped_or_error
 from gan.data.thread_map import map_images
 from gan.errors import UsageError, UserError
 from gan.utils.counted import counted
-from gan.utils.files import atomic_write, require_new
+from gan.utils.files import atomic_write, expand_home, require_new
 from gan.utils.progress import say
 
 
 def pack_images(
-    path: Path,
+    path: str | Path,
     out: Path,
     *,
     resolution: int,
@@ -33,7 +33,7 @@ def pack_images(
     reads the zip back as the same images with the same labels. The write is atomic.
 
     Args:
-        path: a folder, zip or npz of images, or a name in DATASETS.
+        path: a folder, zip or npz of images, or a name in DATASETS. A `Path` is never a name.
         out: the zip to write; its parent folders are created.
         resolution: side of the images, pixels.
         channels: 3 (RGB) or 1 (greyscale).
@@ -49,14 +49,13 @@ def pack_images(
         UsageError: `path` or `split` does not exist, `out` does, or resolution or channels are out of range.
         UserError: images cannot be read, none is left, or `out` cannot be written.
     """
-    if resolution < 1 or channels not in (1, 3):
-        raise UsageError(f"images have a resolution of 1 or more and 1 or 3 channels, not {resolution} and {channels}")
+    require_image_shape(resolution, channels)
     if out.suffix.lower() != ".zip":
         raise UsageError(f"{out}: the output is a zip; give it a name that ends with .zip")
-    if out.exists() and path.exists() and out.samefile(path):
+    if out.exists() and (given := expand_home(path)).exists() and out.samefile(given):
         raise UsageError(f"{out}: is also the input; choose another name for the output")
     require_new(out, "--out", overwrite=overwrite)
-    source = open_source(str(path), data_root=data_root, split=split)
+    source = open_source(path, data_root=data_root, split=split)
     require_split(source, split)
     listing = source.listing
     said = listing_notes(listing)

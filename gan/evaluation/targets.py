@@ -30,6 +30,7 @@ from gan.runtime import resolve_device
 from gan.sampling import generate
 from gan.sampling.load_generator import restore_generator, weights_entry
 from gan.sampling.standing_stats import use_standing_statistics
+from gan.utils.files import expand_home
 from gan.utils.progress import warn
 
 
@@ -90,7 +91,7 @@ def unique_targets(targets: Sequence[str]) -> tuple[str, ...]:
     """Remove paths that were already named, in any spelling, with a message for each."""
     unique: dict[Path, str] = {}
     for target in targets:
-        path = Path(target).expanduser().resolve()
+        path = expand_home(target).resolve()
         if path in unique:
             warn(f"TARGET {target}: named twice, scored once")
         unique.setdefault(path, target)
@@ -113,7 +114,7 @@ def read_checkpoint_targets(targets: Sequence[str], options: EvaluationOptions, 
     reader = _CheckpointReader(options, device)
     entries: dict[str, list[Target]] = {}
     for target in targets:
-        path = Path(target).expanduser()
+        path = expand_home(target)
         if not path.exists():
             raise UsageError(f"TARGET {target}: no such checkpoint, run, folder, zip or npz")
         if path.suffix == ".pt" and path.is_file():
@@ -137,7 +138,7 @@ def list_image_sets(targets: Sequence[str], split: str = "train") -> dict[str, I
     Raises:
         UserError: a set cannot be used, or its first image is not square.
     """
-    return {target: _list_images(Path(target).expanduser(), split) for target in targets}
+    return {target: _list_images(expand_home(target), split) for target in targets}
 
 
 def resolve_targets(
@@ -244,7 +245,7 @@ def _image_set_target(path: Path, images: ImageSet, seed: int) -> Target:
     """A target of loaded images, of which a random part is scored if fewer are wanted."""
     count, labels = len(images), images.labels
     return Target(
-        name=path.name,
+        name=path.resolve().name,
         target=str(path),
         path=path,
         kind="images",
@@ -261,10 +262,11 @@ def _image_set_target(path: Path, images: ImageSet, seed: int) -> Target:
 def _image_target(listing: ImageListing, split: str, seed: int, skip_bad_images: bool) -> Target:
     path, side = listing.path, listing.resolution or _FALLBACK_SIZE
     options: dict[str, Any] = {"resolution": side, "split": split, "skip_bad_images": skip_bad_images}
-    images = load_images(str(path), channels=1 if listing.grey else 3, **options)
+    images = load_images(path, channels=1 if listing.grey else 3, **options)
     if listing.grey and images.conversions.get(TO_GREY):
-        images = load_images(str(path), channels=3, **options)  # the first is greyscale, others are not
-    other_sizes = max(images.conversions.get(kind, 0) for kind in (RESIZED, ENLARGED, CROPPED))
+        images = load_images(path, channels=3, **options)  # the first is greyscale, others are not
+    cropped, *resized = (images.conversions.get(kind, 0) for kind in (CROPPED, RESIZED, ENLARGED))
+    other_sizes = max(cropped, sum(resized))  # an image may be both cropped and resized
     if other_sizes:
         raise UserError(
             f"{path}: images of different sizes: {other_sizes:,} of {len(images):,} are not {side}x{side} as the first "

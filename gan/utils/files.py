@@ -19,6 +19,11 @@ _NO_WINDOWS_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.", re.I
 _REPLACE_SECONDS = 2.0
 
 
+def expand_home(path: str | Path) -> Path:
+    """A path with `~` or `~USER` replaced by the home folder; unchanged if there is no such user or home folder."""
+    return Path(os.path.expanduser(path))
+
+
 def cache_folder(part: str) -> Path:
     """Folder of a part of the cache, in $MSN_GAN_CACHE, $XDG_CACHE_HOME/msn-gan or ~/.cache/msn-gan.
 
@@ -26,7 +31,7 @@ def cache_folder(part: str) -> Path:
         RuntimeError: none of the first two is set and there is no home folder.
     """
     if chosen := os.environ.get("MSN_GAN_CACHE"):
-        return Path(chosen).expanduser() / part
+        return expand_home(chosen) / part
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "msn-gan" / part
 

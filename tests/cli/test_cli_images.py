@@ -118,3 +118,12 @@ def test_data_info_strict_fails_when_files_were_ignored(call: Call, image_folder
     (image_folder / "notes.txt").write_text("about these images")
     assert call("data", "info", image_folder)[0] == 0
     refused(call, 1, "--strict", command=("data", "info", str(image_folder), "--strict"))
+
+
+@pytest.mark.parametrize("path", ["nosuch", "~nosuchuser/cats"])
+@pytest.mark.parametrize(
+    "words", [("info",), ("pack", "x.zip", "--resolution", "8"), ("stats", "x.npz", "--resolution", "8")]
+)
+def test_messages_name_the_argument_of_data_commands(call: Call, words: tuple[str, ...], path: str) -> None:
+    command = ("data", words[0], path, *words[1:])
+    refused(call, 2, f"PATH {path}: no such folder, zip or npz", command=command)

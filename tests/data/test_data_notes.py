@@ -247,3 +247,5 @@ def test_a_folder_that_is_called_like_a_dataset(paint, tmp_path, capsys, monkeyp
         in capsys.readouterr().err
     )
     assert describe_images("./digits")["count"] == 1
+    assert pack_images("./digits", tmp_path / "out.zip", resolution=8) == 1
+    assert pack_images(Path("digits"), tmp_path / "too.zip", resolution=8) == 1

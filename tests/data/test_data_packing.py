@@ -4,7 +4,6 @@ import io
 import json
 import os
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,7 +113,7 @@ def test_places_that_cannot_be_written_or_read(classes_folder, tmp_path):
 
 
 def test_a_named_set(tmp_path):
-    assert pack_images(Path("digits"), tmp_path / "set.zip", resolution=32, channels=1) == 1797
+    assert pack_images("digits", tmp_path / "set.zip", resolution=32, channels=1) == 1797
     named, packed = (load_images(data, resolution=32, channels=1) for data in ("digits", str(tmp_path / "set.zip")))
     assert torch.equal(named.pixels, packed.pixels) and torch.equal(named.labels, packed.labels)
     assert named.classes == packed.classes

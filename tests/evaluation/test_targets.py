@@ -12,13 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from gan.errors import Diverged, UserError
+from gan.errors import Diverged, UsageError, UserError
 from gan.evaluation import evaluator
 from gan.evaluation.evaluator import evaluate
 from gan.evaluation.image_streams import random_part
 from gan.evaluation.options import EvaluationOptions
 from gan.evaluation.reference_statistics import write_statistics
-from gan.evaluation.targets import list_image_sets, resolve_targets, unique_targets
+from gan.evaluation.targets import list_image_sets, read_checkpoint_targets, resolve_targets, unique_targets
 from gan.metrics.extractor import ExtractorOptions
 from gan.runs import checkpoint
 from gan.sampling import generate, sample
@@ -59,6 +59,28 @@ def test_a_part_of_a_sorted_set_is_of_the_whole_of_it(tmp_path: Path, kind: str)
     some = shown(40, 0)
     assert some == sorted(set(some)) == shown(40, 0) != shown(40, 1)
     assert {number // 50 for number in some} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("target", ["./digits", "digits", "."])
+def test_a_target_is_never_a_named_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    (tmp_path / "digits").mkdir()
+    for number in range(3):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "digits" / f"{number}.png")
+    monkeypatch.chdir(tmp_path if target != "." else tmp_path / "digits")
+    (entry,) = resolve_targets([target], {}, list_image_sets([target]), seed=0)
+    assert (entry.count, entry.channels, entry.name) == (3, 3, "digits")
+
+
+def test_larger_and_smaller_images_are_counted_together(tmp_path: Path) -> None:
+    for number, side in enumerate([8, 9, 9, 7, 7, 7]):
+        Image.new("RGB", (side, side)).save(tmp_path / f"{number}.png")
+    with pytest.raises(UserError, match="different sizes: 5 of 6 are not 8x8"):
+        resolve_targets([str(tmp_path)], {}, list_image_sets([str(tmp_path)]), seed=0)
+
+
+def test_the_home_of_an_unknown_user_is_a_missing_path() -> None:
+    with pytest.raises(UsageError, match="TARGET ~nosuchuser/cats: no such checkpoint, run, folder"):
+        read_checkpoint_targets(unique_targets(["~nosuchuser/cats"]), EvaluationOptions((), DIGITS), "cpu")
 
 
 def test_every_image_is_as_likely_to_be_in_a_part() -> None:

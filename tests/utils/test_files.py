@@ -9,7 +9,15 @@ import pytest
 
 from gan.errors import UsageError
 from gan.utils import files
-from gan.utils.files import atomic_write, relative_path, require_folder_name
+from gan.utils.files import atomic_write, expand_home, relative_path, require_folder_name
+
+
+@pytest.mark.parametrize(
+    ("path", "expanded"), [("~/cats", "/home/me/cats"), ("~nosuchuser/cats", "~nosuchuser/cats"), ("a/~", "a/~")]
+)
+def test_home_folders(monkeypatch: pytest.MonkeyPatch, path: str, expanded: str) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expand_home(path) == expand_home(Path(path)) == Path(expanded)
 
 
 def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
