@@ -57,7 +57,8 @@ class ImageSet:
     `labels` is int64 (N,), or None for an unlabelled set; label k means `classes[k]`. `fingerprint` is a SHA-256 in
     hex: of pixels and labels, or, for a set streamed from disk, of names, sizes and CRCs or modification times.
     `conversions` counts the images that were converted, by kind; `notes` are sentences about what was left out or
-    assumed. `channels` is 3 (RGB) or 1 (grey).
+    assumed. `channels` is 3 (RGB) or 1 (grey). `whole_fingerprint` is that of the set that this one is a part of, or
+    None.
     """
 
     name: str
@@ -69,6 +70,7 @@ class ImageSet:
     store: Store = field(repr=False)
     conversions: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    whole_fingerprint: str | None = None
 
     @classmethod
     def of(
@@ -102,11 +104,17 @@ class ImageSet:
         return self.store.fetch(indices)
 
     def part(self, indices: Tensor) -> ImageSet:
-        """Return the subset with these numbers, int64 (N,), in that order; it has a fingerprint of its own."""
+        """Return the subset with these numbers, int64 (N,), in that order; it has a fingerprint of its own.
+
+        Of `conversions`, it has the kinds of which every image was converted: how many of the others are in the part is
+        unknown.
+        """
         digest = hashlib.sha256(self.fingerprint.encode() + indices.numpy().astype("<i8").tobytes())
         return replace(
             self,
             labels=None if self.labels is None else self.labels[indices],
             fingerprint=digest.hexdigest(),
+            whole_fingerprint=self.whole_fingerprint or self.fingerprint,
+            conversions={kind: len(indices) for kind, count in self.conversions.items() if count == len(self)},
             store=Subset(self.store, indices) if self.pixels is None else InMemory(self.fetch(indices)),
         )

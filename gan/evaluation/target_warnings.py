@@ -29,6 +29,7 @@ def target_warnings(
             f"its images are greyscale, so colour is not scored: {counted(greyed, 'real image')} converted to greyscale"
         )
     if generated and options.data is None and options.split == "train" and real is not None:
-        if real.pixels is not None and real.fingerprint != entry.facts["data_fingerprint"]:
+        fingerprint = real.whole_fingerprint or real.fingerprint
+        if real.pixels is not None and fingerprint != entry.facts["data_fingerprint"]:
             lines.append(f"{data} does not have the images that {entry.name} was trained on")
     return lines

@@ -25,6 +25,7 @@ SMALL = {
     "40-train": NamedProtocol(40, "train", None, 2, "A (arXiv 1)", "digits", None),
     "20-30-test": NamedProtocol(20, "test", 30, 1, "B (arXiv 2)", "digits", None),
 }
+PART = NamedProtocol(20, "train", 30, 1, "C (arXiv 3)", "digits", None)
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +116,15 @@ def test_a_run_by_two_protocols_has_a_line_for_each(tmp_path: Path, run: Path, d
     assert [row["grid"] for row in record["results"]] == [f"report-images/00{number}.png" for number in (1, 2, 3, 4)]
     charts = " ".join(figure.svg or "" for figure in evaluation_report(record, tmp_path / "out").charts)
     assert "r, 40-train" in charts and "r, 20-30-test" in charts
+
+
+def test_a_part_of_the_training_images_is_of_the_training_images(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NAMED_PROTOCOLS, "part", PART)
+    record = evaluated(tmp_path / "out", run / "step-00000004.pt", as_protocol=("part",))
+    assert not [line for line in record["results"][0]["warnings"] if "was trained on" in line]
+    assert (record["reference"]["images"], record["reference"]["conversions"]) == (30, {"enlarged": 30})
 
 
 @pytest.mark.parametrize(
