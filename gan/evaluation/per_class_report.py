@@ -1,6 +1,7 @@
 """The part of a report with the scores of each class: a sentence on the worst class, a table and a chart of FID"""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from gan.metrics.score_table import SCORES, Score, fid_text
@@ -26,22 +27,38 @@ class ClassFindings(NamedTuple):
 def class_findings(results: Sequence[Row], *, mixed: bool = False) -> ClassFindings:
     """Build them from results in report.json. Of a run with several checkpoints, the last one is shown.
 
+    Each named protocol has a table and a chart of its own.
+
     Args:
-        mixed: the results have different protocols, so no best values are marked.
+        mixed: the results have different protocols that have no names, so no best values are marked.
     """
+    protocols = dict.fromkeys(row.get("named_protocol", "") for row in results)
+    parts = [
+        _findings(
+            [row for row in results if row.get("named_protocol", "") == protocol],
+            f", {protocol}" if len(protocols) > 1 else "",
+            mixed=mixed,
+        )
+        for protocol in protocols
+    ]
+    return ClassFindings(*(tuple(chain.from_iterable(column)) for column in zip(*parts, strict=True)))
+
+
+def _findings(results: Sequence[Row], suffix: str, *, mixed: bool) -> ClassFindings:
+    """The parts for the results of one protocol; `suffix` names it in titles."""
     shown = list({row["target"]: row for row in results if row.get("classes")}.values())
     if not shown:
         return ClassFindings()
     scores = [
         score for score in SCORES if any(entry.get(score.key) is not None for row in shown for entry in row["classes"])
     ]
-    summary = tuple(sentence for row in shown if (sentence := _worst_class(row, scores)))
-    table = _table(shown, scores, [*_notes(results, shown)], mixed=mixed)
-    charts = (_chart(shown),) if any(score.key == "fid" for score in scores) else ()
+    summary = tuple(sentence for row in shown if (sentence := _worst_class(row, suffix, scores)))
+    table = _table(f"Scores of each class{suffix}", shown, scores, [*_notes(results, shown)], mixed=mixed)
+    charts = (_chart(shown, suffix),) if any(score.key == "fid" for score in scores) else ()
     return ClassFindings(summary, (table,), charts)
 
 
-def _worst_class(row: Row, scores: Sequence[Score]) -> str:
+def _worst_class(row: Row, suffix: str, scores: Sequence[Score]) -> str:
     """The worst class by the first score, which is FID if there is one; empty if fewer than two classes have it."""
     for score in scores:
         scored = [entry for entry in row["classes"] if entry[score.key] is not None]
@@ -51,13 +68,13 @@ def _worst_class(row: Row, scores: Sequence[Score]) -> str:
         best = max(scored, key=lambda entry: score.better * entry[score.key])
         counts = f"{worst['real_count']:,} real and {counted(worst['generated_count'], 'scored image')}"
         return (
-            f"Worst class of {row['name']}: {worst['name']} ({score.title} {_text(score, worst)}, {counts}); "
+            f"Worst class of {row['name']}{suffix}: {worst['name']} ({score.title} {_text(score, worst)}, {counts}); "
             f"best: {best['name']} ({score.title} {_text(score, best)})."
         )
     return ""
 
 
-def _table(shown: Sequence[Row], scores: Sequence[Score], notes: Sequence[str], *, mixed: bool) -> Table:
+def _table(title: str, shown: Sequence[Row], scores: Sequence[Score], notes: Sequence[str], *, mixed: bool) -> Table:
     """The table: a row for each class, a block of columns for each target."""
     numbers = _worst_first(shown, _MAX_CLASSES)
     equal = _equal_counts(shown)
@@ -81,7 +98,7 @@ def _table(shown: Sequence[Row], scores: Sequence[Score], notes: Sequence[str], 
             for score in scores:
                 values = [entry[score.key] and score.better * entry[score.key] for entry in entries]
                 best |= {(position, columns[score.key][target]) for target, _ in best_cells({0: values})}
-    return Table("Scores of each class", tuple(header), tuple(rows), frozenset(best), tuple(notes))
+    return Table(title, tuple(header), tuple(rows), frozenset(best), tuple(notes))
 
 
 def _text(score: Score, entry: Row) -> str:
@@ -128,11 +145,11 @@ def _worst_first(shown: Sequence[Row], limit: int) -> list[int]:
     return sorted(range(len(classes)), key=badness, reverse=True)[:limit]
 
 
-def _chart(shown: Sequence[Row]) -> Figure:
+def _chart(shown: Sequence[Row], suffix: str) -> Figure:
     """FID of each class as dots, a series for each target."""
     numbers = _worst_first(shown, _MAX_DOTS)
     names = [shown[0]["classes"][number]["name"] for number in numbers]
     series = {row["name"]: [row["classes"][number]["fid"] for number in numbers] for row in shown}
     count = len(shown[0]["classes"])
     part = f", the {_MAX_DOTS} worst of {count:,}" if count > _MAX_DOTS else ""
-    return dot_chart(f"FID of each class{part}", names, series, "FID", SCORES[0].direction)
+    return dot_chart(f"FID of each class{suffix}{part}", names, series, "FID", SCORES[0].direction)

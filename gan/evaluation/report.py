@@ -62,7 +62,7 @@ def evaluation_report(record: Mapping[str, Any], folder: Path) -> Report:
     letters = [row["named_protocol"] for row in results] if named else _protocol_letters(results)
     mixed = len(set(letters)) > 1
     values = {number: [score.better * row[score.key] for row in results] for number, score in enumerate(scores, 1)}
-    classes = class_findings(results, mixed=mixed)
+    classes = class_findings(results, mixed=mixed and not named)
     dynamics = dynamics_findings([path.parent for path in _logs(results)])
     protocol = results[0]["protocol"]
     against = f" against {Path(protocol['reference']).name}" if protocol["reference"] else ""

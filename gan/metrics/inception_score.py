@@ -15,10 +15,13 @@ class InceptionScore:
     """Inception score from batches of logits, in the order of the images; only sums over each split are kept."""
 
     def __init__(self, count: int, classes: int, *, splits: int = 10, seed: int = 0, shuffle: bool = True) -> None:
-        """Assign images, at least one for each split, to splits: shuffle them by the seed, then cut them equally."""
+        """Assign images, at least one for each split, to splits: shuffle them by the seed, then cut them equally.
+
+        Seeds that are equal modulo 2^32 give the same order.
+        """
         if count < splits or splits < 1:
             raise ValueError(f"{count} images cannot be divided into {splits} splits")
-        order = np.random.RandomState(seed).permutation(count) if shuffle else np.arange(count)
+        order = np.random.RandomState(seed % 2**32).permutation(count) if shuffle else np.arange(count)
         edges = np.arange(splits + 1) * count // splits
         self._split_of = np.empty(count, dtype=np.int64)
         for split in range(splits):

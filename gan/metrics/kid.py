@@ -38,7 +38,7 @@ def kernel_distance(
         real, generated: features (N1, D) and (N2, D); may be memory-mapped.
         subsets: number of subsets drawn.
         subset_size: images from each set, drawn without replacement.
-        seed: of the subsets; with torch-fidelity's (2020), its numbers are reproduced.
+        seed: of the subsets, modulo 2^32; with torch-fidelity's (2020), its numbers are reproduced.
         device: of the matrix products; it must support float64.
         advance: called with 1 after each subset.
 
@@ -54,7 +54,7 @@ def kernel_distance(
         raise ValueError(
             f"subsets of {subset_size} images; at least 2 and at most {min(len(real), len(generated))} are possible"
         )
-    draw = np.random.RandomState(seed)
+    draw = np.random.RandomState(seed % 2**32)
     chosen = [
         [np.sort(draw.choice(len(rows), subset_size, replace=False)) for rows in (generated, real)]
         for _ in range(subsets)

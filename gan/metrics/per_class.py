@@ -144,15 +144,16 @@ def _gaussian(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArr
 
 def _missing(scores: Sequence[ClassScores], metrics: Sequence[str], neighbours: int) -> Iterator[str]:
     """Lines on the classes without a score: the number of images that it needs, and their names."""
+    least, least_real = neighbours + 1, max(neighbours, DENSITY_NEIGHBOURS) + 1
     needs = (
-        ("fid", "FID needs", 2),
-        ("pr", "precision and recall need", neighbours + 1),
-        ("pr", "density and coverage need", DENSITY_NEIGHBOURS + 1),
+        ("fid", "FID needs 2 images", 2, 2),
+        ("pr", f"precision and recall need {least} images", least, least),
+        ("pr", f"density and coverage need {least_real} real and {least} generated images", least_real, least),
     )
-    for metric, text, least in needs:
-        classes = [row for row in scores if row.fewest < least]
+    for metric, text, real, generated in needs:
+        classes = [row for row in scores if row.real_count < real or row.generated_count < generated]
         if metric in metrics and classes:
-            yield f"{text} {least} images, too few in {_listed(classes, len(scores))}"
+            yield f"{text}, too few in {_listed(classes, len(scores))}"
 
 
 def _listed(classes: Sequence[ClassScores], count: int) -> str:

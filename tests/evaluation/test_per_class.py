@@ -190,6 +190,20 @@ def test_the_best_target_of_each_class_is_marked(sets: Path, tmp_path: Path) -> 
     assert table.rows[0][column] == "0.5000"
 
 
+def test_each_named_protocol_has_a_table_and_a_chart(sets: Path, tmp_path: Path) -> None:
+    record = ask(tmp_path / "a", sets / "target", data=str(sets / "real"), per_class=True)
+    (row,) = record["results"]
+    low = [{**entry, "fid": entry["fid"] / 2} for entry in row["classes"]]
+    record["protocols"] = []
+    record["results"] = [{**row, "named_protocol": "a"}, {**row, "named_protocol": "b", "classes": low}]
+    report = evaluation_report(record, tmp_path)
+    assert [table.heading for table in report.tables] == [f"Scores of each class, {name}" for name in "ab"]
+    assert [chart.caption.split(" (")[0] for chart in report.first_charts] == [f"FID of each class, {n}" for n in "ab"]
+    assert report.summary[0].startswith("Worst class of target, a: ") and ", b: " in report.summary[1]
+    assert float(report.tables[0].rows[0][3]) == pytest.approx(2 * float(report.tables[1].rows[0][3]), abs=0.02)
+    assert not any("last checkpoint" in note for table in report.tables for note in table.notes)
+
+
 def test_many_classes_are_cut(sets: Path, tmp_path: Path) -> None:
     record = ask(tmp_path / "a", sets / "target", data=str(sets / "real"), per_class=True, num=None)
     entry = record["results"][0]["classes"][0]

@@ -45,6 +45,10 @@ class TestInceptionScore:
             score.update(x[start : start + 4])
         assert score.result() == inception_score(x, seed=3)
 
+    def test_large_seeds(self) -> None:
+        x = logits(57)
+        assert inception_score(x, seed=2**32 + 3) == inception_score(x, seed=3) != inception_score(x, seed=4)
+
     def test_known_values(self) -> None:
         sure = np.tile(np.eye(5, dtype=np.float32) * 1e4, (4, 1))  # four images of each class, no doubt about any
         assert inception_score(sure, splits=2, shuffle=False) == (pytest.approx(5), pytest.approx(0))
@@ -101,6 +105,11 @@ class TestKernelDistance:
             values.append(float(poly_mmd(x.double(), y.double())))
         assert many == pytest.approx((np.mean(values), np.std(values)), rel=1e-12)
         assert few == pytest.approx(values[:1], rel=1e-12) and sum(told) == 40
+
+    def test_large_seeds(self) -> None:
+        sets = self.features(0), self.features(1)
+        first, second = (kernel_distance(*sets, subsets=2, subset_size=50, seed=seed) for seed in (2**40 + 3, 3))
+        assert first == second
 
     def test_unbiased(self) -> None:
         """Of two sets from one distribution it is 0 on average, below it as often as above."""

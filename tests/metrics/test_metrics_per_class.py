@@ -71,10 +71,15 @@ def test_few_images_of_a_class() -> None:
     *_, note = class_warnings([one, three, none], 2)
     assert note == (
         "Scores of a class shown as -: FID needs 2 images, too few in 2 classes (a, c); precision and recall need 4 "
-        "images, too few in all 3 classes; density and coverage need 6 images, too few in all 3 classes"
+        "images, too few in all 3 classes; density and coverage need 6 real and 4 generated images, too few in all 3 "
+        "classes"
     )
-    *_, note = class_warnings([ClassScores("a", 5, 5), ClassScores("b", 9, 9)], 2, ("pr",))
-    assert note == "Scores of a class shown as -: density and coverage need 6 images, too few in 1 class (a)"
+    few_generated = class_scores(real[:9], real[:5], ClassLabels(("b",), np.zeros(9, int), np.zeros(5, int)))
+    assert few_generated[0].density is not None
+    *_, note = class_warnings([ClassScores("a", 5, 5), *few_generated], 2, ("pr",))
+    assert note == (
+        "Scores of a class shown as -: density and coverage need 6 real and 4 generated images, too few in 1 class (a)"
+    )
 
 
 @pytest.mark.parametrize(
