@@ -1,8 +1,6 @@
 """Image source that is an npz of arrays, as samplers (ADM), MedMNIST and Keras write them."""
 
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,16 +32,17 @@ def open_npz(path: Path, *, split: str) -> ArraySource:
     """
     try:
         with np.load(path, allow_pickle=False) as entries:
-            arrays: dict[str, NDArray[Any]] = {name: entries[name] for name in entries.files}
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: not an npz of images, or damaged ({error})") from error
+            members: dict[str, NDArray[Any] | bytes] = {name: entries[name] for name in entries.files}
     except MemoryError as error:
         raise UserError(f"{path}: its arrays do not fit into memory; give a folder or zip of images") from error
+    except Exception as error:  # damaged files raise almost every kind
+        raise UserError(f"{path}: not an npz of images, or damaged ({error})") from error
+    arrays = {name: member for name, member in members.items() if isinstance(member, np.ndarray)}
     candidates = {name: array for name, array in arrays.items() if _is_images(array)}
     if not candidates and "mu" in arrays:
         raise UserError(f"{path}: contains statistics, not images; pass reference statistics with --ref")
     if not candidates:
-        raise UserError(f"{path}: contains no images; {_FORM}; it contains {_described(arrays)}")
+        raise UserError(f"{path}: contains no images; {_FORM}; it contains {_described(members)}")
     name, notes = _select(candidates, arrays, split, path)
     images = arrays.pop(name)
     images = images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
@@ -53,9 +52,10 @@ def open_npz(path: Path, *, split: str) -> ArraySource:
     if label_name:
         notes.append(Note(f"labels are those of its array {label_name}", warning=False))
         del arrays[label_name]
-    if arrays:
-        is_odd = bool(arrays.keys() - _STATISTICS)
-        notes.append(Note(f"using its images in {name}; ignoring {_described(arrays)}", warning=is_odd))
+    ignored = {key: member for key, member in members.items() if key in arrays or isinstance(member, bytes)}
+    if ignored:
+        is_odd = bool(ignored.keys() - _STATISTICS)
+        notes.append(Note(f"using its images in {name}; ignoring {_described(ignored)}", warning=is_odd))
     listing = array_listing(len(images), labels, split_folder=name if len(candidates) > 1 else None, notes=notes)
     return ArraySource(str(path), "npz", images, listing)
 
@@ -137,6 +137,10 @@ def _labels(
     return array.reshape(count).astype(np.int64), name
 
 
-def _described(arrays: Mapping[str, NDArray[Any]]) -> str:
-    forms = [f"{name} ({array.dtype}, {array.shape})" for name, array in sorted(arrays.items())]
+def _described(members: Mapping[str, NDArray[Any] | bytes]) -> str:
+    """Names of arrays with type and shape, and of files that are no arrays."""
+    forms = [
+        f"{name} (no array)" if isinstance(member, bytes) else f"{name} ({member.dtype}, {member.shape})"
+        for name, member in sorted(members.items())
+    ]
     return list_names(forms, _MAX_LISTED) or "nothing"

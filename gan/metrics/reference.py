@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -112,9 +110,11 @@ def load_statistics(path: Path) -> Reference:
             count = int(entries["n"]) if "n" in entries else None
             record = json.loads(str(entries[_RECORD])) if _RECORD in entries else {}
         protocol = Protocol.from_json(record["protocol"]) if record.get("protocol") else None
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # damaged files raise almost every kind
         program, remedy = (f"; {written_by(record)}", f"; {_REMEDY}") if record else ("", "")
         raise UserError(f"{path}: not reference statistics, or damaged ({error}{program}){remedy}") from error
     if problem := _problem(mean, covariance, count):

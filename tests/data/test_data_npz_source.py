@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,32 @@ def test_a_damaged_file(npz):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match="not an npz of images, or damaged"):
             open_path(path, split="train")
+
+
+@pytest.mark.parametrize("field", [8, 10])
+def test_encrypted_and_unknown_compression(npz, field):
+    """Byte 8 of an entry of the directory has the flag of encryption, byte 10 the method of compression."""
+    path = npz(x=RGB)
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + field] |= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="not an npz of images, or damaged"):
+        open_path(path, split="train")
+
+
+def test_files_that_are_no_arrays(npz):
+    path = npz(x=RGB)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("notes.txt", "no array")
+    description = describe_images(str(path))
+    assert (description["count"], description["warnings"]) == (
+        4,
+        ["using its images in x; ignoring notes.txt (no array)"],
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes.txt", "no array")
+    with pytest.raises(UserError, match=r"contains no images; .* it contains notes.txt \(no array\)"):
+        open_path(path, split="train")
 
 
 @pytest.mark.parametrize(

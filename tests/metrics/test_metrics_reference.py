@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -257,3 +258,19 @@ class TestProtocol:
         assert Protocol.from_json(record | {"of a later version": 1}) == self.one
         with pytest.raises(TypeError, match="weights"):
             Protocol.from_json({"extractor": "x"})
+
+
+@pytest.mark.parametrize("member", ["encrypted", "of another kind", "no array"])
+def test_what_is_no_file_of_statistics(tmp_path: Path, member: str) -> None:
+    path = tmp_path / "ref.npz"
+    np.savez(path, mu=np.zeros(2), sigma=np.eye(2))
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"PK\x01\x02")  # of the directory; flags at byte 8, the method of compression at byte 10
+    content[entry + (8 if member == "encrypted" else 10)] |= 1
+    path.write_bytes(content)
+    if member == "no array":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("mu", "text")
+            archive.writestr("sigma", "text")
+    with pytest.raises(UserError, match="ref.npz: not reference statistics, or damaged"):
+        load_statistics(path)
