@@ -46,10 +46,7 @@ class _Header:
 
 def decoded_cache_folder() -> Path | None:
     """The cache folder; None if the user has no home folder."""
-    try:
-        return cache_folder("decoded")
-    except RuntimeError:
-        return None
+    return cache_folder("decoded")
 
 
 def decoded_cache_key(source_key: bytes, resolution: int, channels: int) -> str:

@@ -131,23 +131,28 @@ def load_statistics(path: Path) -> Reference:
     )
 
 
-def reference_cache_folder() -> Path:
-    """The folder of cached statistics."""
+def reference_cache_folder() -> Path | None:
+    """The folder of cached statistics; None if the user has no home folder."""
     return files.cache_folder("reference")
 
 
-def reference_cache_path(content: str, count: int, extractor: Extractor) -> Path:
-    """The cache file for a set's content hash and count, and all fields of the protocol that features depend on."""
+def reference_cache_path(content: str, count: int, extractor: Extractor) -> Path | None:
+    """The cache file for a set's content hash and count, and all fields of the protocol that features depend on.
+
+    None without a cache folder.
+    """
+    if (folder := reference_cache_folder()) is None:
+        return None
     key = [content, count, *(getattr(extractor.protocol, name) for name in FEATURE_FIELDS)]
-    return reference_cache_folder() / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.npz"
+    return folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.npz"
 
 
-def load_cached_reference(path: Path, name: str, split: str | None, extractor: Extractor) -> Reference | None:
+def load_cached_reference(path: Path | None, name: str, split: str | None, extractor: Extractor) -> Reference | None:
     """Read cached statistics, renamed to the set that is scored now; None if there are none.
 
     A damaged or misnamed file is ignored with a message; it is replaced later.
     """
-    if not path.is_file():
+    if path is None or not path.is_file():
         return None
     try:
         cached = load_statistics(path)
@@ -160,8 +165,10 @@ def load_cached_reference(path: Path, name: str, split: str | None, extractor: E
     return replace(cached, name=name, split=split)
 
 
-def cache_reference(path: Path, reference: Reference) -> None:
+def cache_reference(path: Path | None, reference: Reference) -> None:
     """Write statistics to the cache; if that fails, print a message and continue."""
+    if path is None:
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_statistics(path, reference)

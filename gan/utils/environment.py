@@ -110,10 +110,7 @@ def environment_lines() -> Iterator[tuple[str, str]]:
     memory = available_memory()
     yield "memory", "unknown" if memory == sys.maxsize else f"{format_bytes(memory)} available"
     yield from _devices()
-    try:
-        yield "cache folder", str(cache_folder(""))
-    except RuntimeError:
-        yield "cache folder", "none (no home folder; set MSN_GAN_CACHE)"
+    yield "cache folder", str(cache_folder("") or "none (no home folder; set MSN_GAN_CACHE)")
 
 
 def _cpu_features() -> str:

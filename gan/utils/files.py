@@ -24,16 +24,16 @@ def expand_home(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
-def cache_folder(part: str) -> Path:
+def cache_folder(part: str) -> Path | None:
     """Folder of a part of the cache, in $MSN_GAN_CACHE, $XDG_CACHE_HOME/msn-gan or ~/.cache/msn-gan.
 
-    Raises:
-        RuntimeError: none of the first two is set and there is no home folder.
+    None if it would be in a home folder and there is none.
     """
-    if chosen := os.environ.get("MSN_GAN_CACHE"):
-        return expand_home(chosen) / part
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "msn-gan" / part
+    chosen = os.environ.get("MSN_GAN_CACHE")
+    base = expand_home(chosen or os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    if base.parts[0].startswith("~"):
+        return None
+    return base / part if chosen else base / "msn-gan" / part
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -232,6 +233,16 @@ class TestCache:
         assert reference_cache_folder() == tmp_path / "xdg" / "msn-gan" / "reference"
         monkeypatch.delenv("XDG_CACHE_HOME")
         assert reference_cache_folder() == Path.home() / ".cache" / "msn-gan" / "reference"
+
+    @pytest.mark.parametrize("chosen", ["", "~/cache", "~nosuchuser/cache"])
+    def test_without_a_home_folder(
+        self, digits: DigitsExtractor, stream: Stream, pictures: Pictures, monkeypatch: pytest.MonkeyPatch, chosen: str
+    ) -> None:
+        monkeypatch.setattr(os.path, "expanduser", os.fspath)
+        monkeypatch.setenv("MSN_GAN_CACHE", chosen)
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+        assert measure_reference(stream(pictures(20)), digits).count == 20
+        assert reference_cache_folder() is None
 
 
 class TestProtocol:
