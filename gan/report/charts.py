@@ -84,8 +84,8 @@ def svg_chart(lines: Sequence[Line], *, x_label: str, y_label: str, alt: str, lo
             bottom, top = _limits(values, *axes.get_ylim())
             axes.set_ylim(max(bottom, 0.0) if min(values) >= 0 else bottom, top)
             axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(x_label)
-        axes.set_ylabel(textwrap.fill(y_label, _LABEL))
+        axes.set_xlabel(_drawable(x_label))
+        axes.set_ylabel(textwrap.fill(_drawable(y_label), _LABEL))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(axis="y")
@@ -116,7 +116,7 @@ def svg_forest(rows: Mapping[str, Sequence[float]], *, x_label: str, alt: str) -
         axes.set_xlim(*_limits(shown, *axes.get_xlim()))
         axes.set_ylim(len(rows) - 0.5, -0.5)  # the first row on top
         axes.set_yticks(range(len(rows)), list(map(_drawable, rows)))
-        axes.set_xlabel(x_label)
+        axes.set_xlabel(_drawable(x_label))
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="x")
         return _element(figure, alt)
@@ -144,7 +144,7 @@ def svg_dots(names: Sequence[str], series: Mapping[str, Sequence[float | None]],
         axes.set_xlim(left=0.0)
         axes.set_ylim(len(names) - 0.5, -0.5)  # the first row on top
         axes.set_yticks(range(len(names)), list(map(_drawable, names)))
-        axes.set_xlabel(x_label)
+        axes.set_xlabel(_drawable(x_label))
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="both")
         if len(series) > 1:
@@ -153,8 +153,12 @@ def svg_dots(names: Sequence[str], series: Mapping[str, Sequence[float | None]],
 
 
 def _drawable(name: str) -> str:
-    """A name that matplotlib can draw: undecodable bytes are escaped."""
-    return name.encode(errors="backslashreplace").decode()
+    """A name that matplotlib draws as it is: undecodable bytes and the sign of formulas are escaped.
+
+    A name that starts with _ would be missing in the legend; it starts with a space then.
+    """
+    text = name.encode(errors="backslashreplace").decode().replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def _limits(values: Sequence[float], low: float, high: float) -> tuple[float, float]:

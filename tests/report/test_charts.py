@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from gan.report.charts import Line, forest_plot, line_chart, mean_line, standalone_svg, svg_chart, svg_forest
+from gan.report.charts import Line, forest_plot, line_chart, mean_line, standalone_svg, svg_chart, svg_dots, svg_forest
 
 
 def test_charts_are_the_same_each_time_and_take_colours_of_the_page() -> None:
@@ -22,6 +22,19 @@ def test_charts_are_the_same_each_time_and_take_colours_of_the_page() -> None:
     assert "var(" not in standalone_svg(svg)
     long = svg_chart([Line("x", range(10_000), range(10_000))], x_label="", y_label="", alt="long")
     assert len(long) < 30_000
+
+
+@pytest.mark.parametrize("name", ["$x_", "$\\frac$", "_fake", "$5 and $6"])
+def test_names_are_drawn_as_they_are(name: str) -> None:
+    """Not as formulas of matplotlib, which leaves names that start with _ out of the legend."""
+    lines = [Line(name, [1.0, 2.0], [1.0, 2.0]), Line("b", [1.0, 2.0], [2.0, 3.0])]
+    charts = [
+        svg_chart(lines, x_label=name, y_label=name, alt=""),
+        svg_forest({name: [1.0], "b": [2.0]}, x_label=name, alt=""),
+        svg_dots([name, "b"], {name: [1.0, 2.0], "b": [2.0, 3.0]}, x_label=name, alt=""),
+    ]
+    for svg, times in zip(charts, (3, 2, 3), strict=True):
+        assert len(re.findall(f"> ?{re.escape(name)}</text>", svg)) == times
 
 
 def heights(svg: str) -> list[list[float]]:
