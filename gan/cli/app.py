@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from io import TextIOWrapper
 from pathlib import Path
@@ -210,7 +210,6 @@ jobs_option = click.option(
     help="Trainings at a time, each in a process with its share of the cores, or a GPU of its own; auto: one for each "
     "GPU, else as many as are measured to be fastest.  [1]",
 )
-worker_option = click.option("--worker", hidden=True)  # what a process does that --jobs has started
 network_option = click.option(
     "--network",
     type=Names(),
@@ -224,6 +223,12 @@ out_root = click.option(
     default=Path(),
     help="Folder of checkpoints/ and samples/.  [default: current folder]",
 )
+
+
+def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what a process does that --jobs has started, and the user's own code that it may run."""
+    own_code = click.option("--own-code", multiple=True, hidden=True)
+    return click.option("--worker", hidden=True)(own_code(command))
 
 
 def require_one_of_jobs_and_only(jobs: int | None, only: str | None) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gan.cli.app import device_option, jobs_option, main, out_root, require_one_of_jobs_and_only, worker_option
+from gan.cli.app import device_option, jobs_option, main, out_root, require_one_of_jobs_and_only, worker_options
 from gan.cli.config_options import config_options
 from gan.config.base import user_values
 from gan.experiments.classify.config import ClassifyConfig
@@ -21,7 +21,7 @@ from gan.experiments.classify.config import ClassifyConfig
     help="Train one training alone, such as sn/0.001/0; several processes can share a RUN so.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the images and an estimate of time; train and write nothing.")
-@worker_option
+@worker_options
 @out_root
 @device_option
 @config_options(
@@ -34,6 +34,7 @@ def classify(
     only: str | None,
     dry_run: bool,
     worker: str | None,
+    own_code: tuple[str, ...],
     root: Path,
     device: str,
     **config: Any,
@@ -60,7 +61,7 @@ def classify(
     from gan.experiments.parallel.worker import reporting
 
     overrides = user_values(ClassifyConfig, config)
-    with reporting(worker):
+    with reporting(worker, own_code):
         stopped = run_classification(
             run, overrides, root=root, device=device, jobs=jobs, only=only, worker=worker, dry_run=dry_run
         )

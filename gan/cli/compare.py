@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gan.cli.app import device_option, jobs_option, main, out_root, require_one_of_jobs_and_only, worker_option
+from gan.cli.app import device_option, jobs_option, main, out_root, require_one_of_jobs_and_only, worker_options
 from gan.cli.completion import complete_names
 from gan.cli.config_options import config_options
 from gan.config.base import user_values
@@ -42,7 +42,7 @@ _HELP_TEXTS = {"report_every": "Steps between scores of the EMA generator.  [sco
     help="Train one training alone, such as sn/0 (with --lr-grid: A/sn/0; with --tune: t1/sn/0); several processes can "
     "share a RUN so.",
 )
-@worker_option
+@worker_options
 @out_root
 @device_option
 @config_options(CompareConfig)
@@ -56,6 +56,7 @@ def compare(
     jobs: int | None,
     only: str | None,
     worker: str | None,
+    own_code: tuple[str, ...],
     root: Path,
     device: str,
     **config: Any,
@@ -83,7 +84,7 @@ def compare(
     from gan.experiments.parallel.worker import reporting
 
     overrides = {**user_values(CompareConfig, config), **user_values(TrainConfig, config)}
-    with reporting(worker):
+    with reporting(worker, own_code):
         stopped = run_comparison(
             run,
             preset,

@@ -3,16 +3,15 @@
 import json
 import shlex
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar
 
 from gan.config import plugins
 from gan.errors import UsageError, UserError
+from gan.experiments.hooks import ExperimentHooks, ImagesT, PlanT, TrainingT
 from gan.experiments.locks import run_lock, training_lock
-from gan.experiments.plan import Plan, Step, Training
 from gan.report.document import Report
 from gan.report.terminal import print_report
 from gan.runs.command_line import location_flags, program_name
@@ -25,12 +24,10 @@ from gan.utils.files import prepare_folder, write_json
 from gan.utils.progress import say, working
 from gan.utils.written_by import does_not_fit
 
-PlanT = TypeVar("PlanT", bound=Plan)
-TrainingT = TypeVar("TrainingT", bound=Training)
-ImagesT = TypeVar("ImagesT")
+_PAGES_SECONDS = 60.0  # between two updates of the pages while trainings continue
 
 
-class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
+class Experiment(ExperimentHooks[PlanT, TrainingT, ImagesT]):
     """A run of several trainings: its folder, plan and result files.
 
     Args:
@@ -59,6 +56,7 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
         """True in a process that `--jobs` has started: it trains `only` and leaves the rest to its parent."""
         self.failed: list[str] = []
         """Trainings whose process has failed, with `--jobs`."""
+        self._pages_at = time.monotonic()
         self.existing = self._read_config()
         """Content of config.json, with `config` parsed; None for a new run."""
         self.plugins: plugins.Records = dict((self.existing or {}).get("plugins") or {})
@@ -145,8 +143,21 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
 
     def command_words(self, flags: list[str]) -> list[str]:
         """The command that resumes the run, as words after the program's name, with these flags."""
-        own_code, location = plugins.flag_words(self.plan.own_code()), location_flags(self.run.root, self._device)
-        return [self.command, self.run.name, *own_code, *location, *flags]
+        return [self.command, self.run.name, *self._resume_flags(), *self._location(), *flags]
+
+    def worker_words(self, training: TrainingT, work: str) -> list[str]:
+        """The command of the process of one training, with the user's own code that it may run.
+
+        Args:
+            work: what it does, see `parallel.worker`.
+        """
+        references = [reference for code in self.config_of(training).own_code() for reference in code.references]
+        own_code = [word for reference in references for word in ("--own-code", reference)]
+        words = ["--only", training.cell, "--worker", work, *own_code]
+        return [self.command, self.run.name, *self._location(), *words]
+
+    def _location(self) -> list[str]:
+        return location_flags(self.run.root, self._device)
 
     def locked(self, training: TrainingT) -> AbstractContextManager[None]:
         """Lock one training of several; that of `--only` is locked already."""
@@ -167,7 +178,9 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
                 named the code, or a file cannot be written.
         """
         if todo := self.left():
-            self.plugins |= import_own_code(self.requested, self.plugins, f"RUN {self.run.name}")
+            needed = self.config_of(self.only) if self.in_worker and self.only else self.requested
+            self.plugins |= import_own_code(needed, self.plugins, f"RUN {self.run.name}")
+            self._require_buildable(todo)
             self._prepare(jobs)
             if jobs == 1:
                 return self._train_all(todo)
@@ -178,9 +191,10 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
         assert self.existing is not None
         if self._image_settings(self.existing["config"]) != self._image_settings(self.requested):
             self._load_images()
-        with write_lock(self.folder) if not self.in_worker else nullcontext():
-            self._read_again()
-            self.run.update_config(self.plan.to_dict(), self.plugins)  # finished trainings may be new, or reordered
+        if not self.in_worker:
+            with write_lock(self.folder):
+                self._read_again()
+                self.run.update_config(self.plan.to_dict(), self.plugins)  # finished trainings may be new, or reordered
         return None
 
     def _write_config(self, facts: Callable[[], dict[str, Any]], images: ImagesT) -> None:
@@ -212,27 +226,31 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
 
         Returns:
             None without `pages` or results.
+
+        Raises:
+            UserError: a file cannot be written, or the results of trainings are damaged or not comparable.
+            OSError: a page cannot be written.
         """
         with write_lock(self.folder):
             self._read_again()
-            if not self.results():
+            if not (results := self.results()):
                 return None
-            self.write_record()
-            return self.write_pages() if pages else None
+            self._write_record(results)
+            return self._write_pages() if pages else None
+
+    def publish_between(self) -> None:
+        """Write the results while trainings continue; the pages at most once a minute."""
+        pages = time.monotonic() - self._pages_at > _PAGES_SECONDS
+        self.publish(pages=pages)
+        self._pages_at = time.monotonic() if pages else self._pages_at
 
     def results(self) -> list[dict[str, Any]]:
         """Read the results of all finished trainings of the run, in the order of the plan."""
         results = (self._read_result(training) for training in self.plan.trainings())
         return [result for result in results if result is not None]
 
-    def write_record(self) -> None:
-        """Write the JSON record from the folders of the trainings.
-
-        Raises:
-            UserError: the file cannot be written, or the results of trainings are damaged or not comparable.
-        """
+    def _write_record(self, results: list[dict[str, Any]]) -> None:
         assert self.existing is not None
-        results = self.results()
         record = {
             "schema": 1,
             "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
@@ -245,56 +263,11 @@ class Experiment(ABC, Generic[PlanT, TrainingT, ImagesT]):
         }
         write_json(self.folder / f"{self.result_name}.json", record)
 
-    def write_pages(self) -> Report:
-        """Write the Markdown and HTML pages from the record; return their content.
-
-        Raises:
-            OSError: a file cannot be read or written.
-        """
+    def _write_pages(self) -> Report:
+        """Write the Markdown and HTML pages from the record; return their content."""
         with working("drawing the report"):
             from gan.report import write  # imports matplotlib, which takes a second to load
 
             report = self._build_report(json.loads((self.folder / f"{self.result_name}.json").read_text()))
             write.write_report(report, self.folder, self.result_name)
         return report
-
-    @abstractmethod
-    def _image_settings(self, plan: PlanT) -> Mapping[str, Any]:
-        """Return the settings that name the images; they may change as long as the images are equal."""
-
-    @abstractmethod
-    def _load_images(self) -> ImagesT:
-        """Load the images and check that they are those of the existing run."""
-
-    @abstractmethod
-    def _require_same_images(self, images: ImagesT) -> None:
-        """Check that images are those of the existing run; a UserError if not."""
-
-    def _prepare(self, jobs: int | None) -> None:  # noqa: B027
-        """Complete the plan by what has to be measured before the first training."""
-
-    @abstractmethod
-    def _begin(self, todo: list[TrainingT]) -> None:
-        """Check what all trainings need, cache their images, and write config.json, before processes train them."""
-
-    @abstractmethod
-    def build_step(self, training: TrainingT) -> Step:
-        """Build a training, without a folder, to measure its speed."""
-
-    @abstractmethod
-    def _is_done(self, training: TrainingT) -> bool: ...
-
-    @abstractmethod
-    def _train_all(self, todo: list[TrainingT]) -> int | None:
-        """Run trainings; return the signal that stopped them, or None."""
-
-    @abstractmethod
-    def _read_result(self, training: TrainingT) -> dict[str, Any] | None:
-        """Read the result of a training, or return None if it is not finished."""
-
-    @abstractmethod
-    def _summarize(self, results: list[dict[str, Any]], existing: Mapping[str, Any]) -> dict[str, Any]:
-        """Return further entries of the record: `command`, `rows`, `warnings` and more; `existing` is config.json."""
-
-    @abstractmethod
-    def _build_report(self, record: Mapping[str, Any]) -> Report: ...

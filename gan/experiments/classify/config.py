@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gan.config.base import Config, config_field, dynamics_field
+from gan.config.base import Config, config_field, dynamics_field, flag_name
 from gan.config.choices import CLASSIFIERS, NETWORKS, NORMS, PRECISIONS
 from gan.config.norm_spec import folder_name_clashes, norm_folder_name, parse_norm
+from gan.config.plugins import flag_words
 from gan.experiments.plan import MOST_SEEDS
 
 CLASSIFY_AUGMENTATIONS = ("auto", "none", "crop", "crop-flip")
@@ -44,6 +45,18 @@ class ClassifyTraining(NamedTuple):
 def classify_command(name: str, config: ClassifyConfig) -> str:
     """Return the command that repeats or resumes an experiment with a resolved configuration."""
     return shlex.join(["msn-gan", "classify", name, *config.flags(ClassifyConfig())])
+
+
+def resume_flags(requested: ClassifyConfig, plan: ClassifyConfig) -> list[str]:
+    """Return the flags that request the same trainings of an experiment again, and name the user's own code.
+
+    Args:
+        plan: of the experiment, with all norms and learning rates.
+    """
+    named = {code.flag: code for code in requested.own_code()}
+    fewer = [name for name in ("norms", "lr") if set(getattr(requested, name)) != set(getattr(plan, name))]
+    others = requested.flags_of(name for name in fewer if flag_name(name) not in named)
+    return [*flag_words(named.values()), *others]
 
 
 def real_command(name: str, config: ClassifyConfig) -> str:

@@ -1,7 +1,6 @@
 """The `classify` command: resolve the configuration, load the images, run or resume the trainings."""
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,18 @@ from gan.dynamics.callback import DynamicsCallback
 from gan.dynamics.measure import DynamicsMeter
 from gan.dynamics.probe_batches import ClassifierProbe
 from gan.experiments.classify import generated, loop, results
-from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining, classify_command, real_command
+from gan.experiments.classify.config import (
+    ClassifyConfig,
+    ClassifyTraining,
+    classify_command,
+    real_command,
+    resume_flags,
+)
 from gan.experiments.classify.trainer import ClassifierTrainer, count_steps
 from gan.experiments.experiment import Experiment
 from gan.experiments.parallel.worker import work
 from gan.experiments.plan import Step
 from gan.experiments.provenance import RESULT, provenance_warnings
-from gan.models import count_parameters
 from gan.models.classifiers import build_classifier
 from gan.norm_check.runner import require_sound_norms
 from gan.report.document import Report
@@ -156,12 +160,21 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
 
         return step
 
-    def _train_all(self, todo: list[ClassifyTraining]) -> int | None:
+    def config_of(self, training: ClassifyTraining) -> ClassifyConfig:
+        """See `Experiment.config_of`."""
+        return self.plan.replace({"norms": (training.norm,)})
+
+    def _resume_flags(self) -> list[str]:
+        return resume_flags(self.requested, self.plan)
+
+    def _require_buildable(self, todo: list[ClassifyTraining]) -> None:
         norms = dict.fromkeys(training.norm for training in todo)
         require_sound_norms(norms, "--norms")
-        for norm in norms:  # so that one that does not fit is refused before the others are trained
+        for norm in norms:
             shape = {"resolution": self.requested.resolution, "channels": self.requested.channels or 3}
             build_classifier(self.requested.model, norm, classes=2, **shape)
+
+    def _train_all(self, todo: list[ClassifyTraining]) -> int | None:
         train, test = self._load_and_record_images()
         config = self.requested
         summary = (
@@ -179,7 +192,7 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
                 if not done:
                     return stop.received
                 if number < len(todo):
-                    self.publish(pages=False)
+                    self.publish_between()
                 if stop.received is not None and number < len(todo):
                     return stop.received
         return None
@@ -211,7 +224,7 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
         if done:
             result = results.read_classify_result(folder)
             assert result is not None
-            say(f"{training}: {_describe_result(result)}")
+            say(f"{training}: {results.describe_result(result)}")
         else:
             say(f"{training}: stopped at step {trainer.step} of {trainer.steps}, checkpoint saved")
         return done
@@ -223,7 +236,7 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
         return None if result is None else {**older, **result}
 
     def _summarize(self, done: list[dict[str, Any]], existing: Mapping[str, Any]) -> dict[str, Any]:
-        plain = _plain_parameters(self.plan, len(existing["data"]["classes"]))
+        plain = results.plain_parameters(self.plan, len(existing["data"]["classes"]))
         return {
             "command": classify_command(self.run.name, self.plan),
             **({"real_command": real_command(self.run.name, self.plan)} if self.plan.generated else {}),
@@ -248,26 +261,6 @@ def load_real_images(config: ClassifyConfig) -> tuple[ImageSet, ImageSet]:
         data_root=Path(config.data_root),
         limit=config.limit,
         skip_bad_images=config.skip_bad_images,
-    )
-
-
-@cache
-def _plain_parameters(config: ClassifyConfig, classes: int) -> int:
-    """Parameter count of the classifier without normalization."""
-    assert config.channels is not None
-    network = build_classifier(
-        config.model, "none", resolution=config.resolution, channels=config.channels, classes=classes
-    )
-    return count_parameters(network)
-
-
-def _describe_result(result: Mapping[str, Any]) -> str:
-    if diverged := result["diverged"]:
-        return f"diverged in epoch {diverged['epoch']}, step {diverged['step']}: the loss is not finite"
-    final, best = result["final"], result["best"]
-    return (
-        f"test accuracy {final['test_accuracy']:.2%}, at best {best['test_accuracy']:.2%} (epoch {best['epoch']}); "
-        f"{1e3 * result['step_seconds']:.1f} ms a step"
     )
 
 

@@ -1,13 +1,16 @@
 """Results of classifier trainings, read from `result.json` and `log.jsonl`, and their means over seeds."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gan.experiments.classify.config import ClassifyTraining
+from gan.experiments.classify.config import ClassifyConfig, ClassifyTraining
 from gan.experiments.provenance import RESULT, refuse_damaged
 from gan.experiments.summary import count_fields, mean_and_half_width, median_of, select_results
+from gan.models import count_parameters
+from gan.models.classifiers import build_classifier
 from gan.runs import log
 
 _CURVE = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "step_seconds")
@@ -67,3 +70,28 @@ def summarize_classifiers(
             row[f"{kind}_test_accuracy"], row[f"{kind}_test_accuracy_half_width"] = mean_and_half_width(values)
         rows.append(row)
     return rows
+
+
+@cache
+def plain_parameters(config: ClassifyConfig, classes: int) -> int:
+    """Return the parameter count of the classifier without normalization; the config is a resolved one."""
+    assert config.channels is not None
+    network = build_classifier(
+        config.model, "none", resolution=config.resolution, channels=config.channels, classes=classes
+    )
+    return count_parameters(network)
+
+
+def describe_result(result: Mapping[str, Any]) -> str:
+    """Return the accuracy and time of a training, or where it diverged, in words.
+
+    Args:
+        result: what `read_classify_result` returns.
+    """
+    if diverged := result["diverged"]:
+        return f"diverged in epoch {diverged['epoch']}, step {diverged['step']}: the loss is not finite"
+    final, best = result["final"], result["best"]
+    return (
+        f"test accuracy {final['test_accuracy']:.2%}, at best {best['test_accuracy']:.2%} (epoch {best['epoch']}); "
+        f"{1e3 * result['step_seconds']:.1f} ms a step"
+    )

@@ -60,6 +60,13 @@ class Arm:
         return f"{self.name}={shlex.join(self.config(shared).flags_of(names))}"
 
 
+def arm_flags(norms: Iterable[str], own_arms: Iterable[Arm], shared: TrainConfig, budget: str) -> list[str]:
+    """The flags --norms and --arm that request arms."""
+    joined = ",".join(norms)
+    options = [word for arm in own_arms for word in ("--arm", arm.option(shared, budget))]
+    return [*(["--norms", joined] if joined else []), *options]
+
+
 def norm_arm(norm: str) -> Arm:
     """The arm of a value of --norms, named after it."""
     return Arm(norm, {"norm": norm})

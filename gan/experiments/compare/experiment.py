@@ -1,6 +1,5 @@
 """The `compare` command: resolve the plan, load the images once, run or resume the trainings."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -44,7 +43,6 @@ from gan.utils.files import relative_path
 from gan.utils.progress import say, warn, working
 
 _CPU = torch.device("cpu")  # the other devices are for the trainings
-_PAGES_SECONDS = 60.0  # between two updates of the pages while trainings continue
 
 
 class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
@@ -79,8 +77,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
         existing = self.existing["config"] if self.existing else None
         plan = options.build_plan(name, preset, file, overrides, existing, device, arms)
         runtime = resolve_runtime(device, plan.train.precision, deterministic=plan.train.deterministic)
-        precision = {"precision": runtime.precision}
-        self._set_plan(replace(plan, train=plan.train.replace(precision)), runtime)
+        self._set_plan(replace(plan, train=plan.train.replace({"precision": runtime.precision})), runtime)
 
     def choose(self, cell: str) -> None:
         """See `Experiment.choose`; a training of --then needs the tuning of its arm to be complete."""
@@ -113,7 +110,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
     def check_trainings(self, extractor: Extractor | None) -> None:
         """Raise a UserError if trainings cannot be resumed; with `--only`, others may be running."""
         checked = [self.only] if self.only else self.plan.trainings()
-        trainings = ((self._run_of(training), self.plan.config_of(training)) for training in checked)
+        trainings = ((self._run_of(each), self.plan.config_of(each)) for each in checked)
         if lines := [line for run, config in trainings if (line := resume_problem(run, config, extractor))]:
             raise UserError(f"RUN {self.run.name}: cannot be resumed:\n  " + "\n  ".join(lines))
 
@@ -122,6 +119,13 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
 
     def _is_done(self, training: ComparedTraining) -> bool:
         return is_finished(self._run_of(training), self.plan.config_of(training))
+
+    def config_of(self, training: ComparedTraining) -> TrainConfig:
+        """See `Experiment.config_of`."""
+        return self.plan.config_of(training)
+
+    def _resume_flags(self) -> list[str]:
+        return options.resume_flags(self.requested, self.plan)
 
     def _image_settings(self, plan: ComparePlan) -> Mapping[str, Any]:
         return {name: getattr(plan.train, name) for name in ("data", "data_root", "skip_bad_images")}
@@ -175,17 +179,18 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
 
         return step
 
-    def _train_all(self, todo: list[ComparedTraining]) -> int | None:
+    def _require_buildable(self, todo: list[ComparedTraining]) -> None:
         configs = {training.arm: self.plan.config_of(training) for training in todo}
         require_sound_norms(dict.fromkeys(config.norm for config in configs.values()))
-        for config in configs.values():  # so that one that does not fit is refused before the others are trained
+        for config in configs.values():
             build_discriminator(config)
+
+    def _train_all(self, todo: list[ComparedTraining]) -> int | None:
         extractor = training_evaluator.training_extractor(self.requested.train, self.runtime.device)
         self.check_trainings(extractor)
         data = self._load_images()
         self._metrics = training_evaluator.training_metrics(self.requested.train, extractor, DEFAULT_METRICS)
         reference = cache(lambda: training_evaluator.training_reference(data, extractor, self._metrics))
-        written = 0.0
         for number, training in enumerate(todo, 1):
             if not self.in_worker:
                 say(f"{self.run.name}, {number} of {len(todo)}: {training}")
@@ -194,9 +199,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
             if stopped is not None:
                 return stopped
             if number < len(todo):
-                pages = time.monotonic() - written > _PAGES_SECONDS
-                self.publish(pages=pages)
-                written = time.monotonic() if pages else written
+                self.publish_between()
         return None
 
     def _train(
@@ -237,8 +240,8 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
         return None
 
     def _read_result(self, training: ComparedTraining) -> dict[str, Any] | None:
-        config = self.plan.config_of(training)
-        return results.read_training_result(self._run_of(training), training, config, self.folder)
+        run, config = self._run_of(training), self.plan.config_of(training)
+        return results.read_training_result(run, training, config, self.folder)
 
     def _summarize(self, done: list[dict[str, Any]], existing: Mapping[str, Any]) -> dict[str, Any]:
         results.require_same_protocols(done)

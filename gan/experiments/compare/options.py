@@ -8,10 +8,11 @@ from typing import Any
 
 from gan.config import presets
 from gan.config.base import flag_name
+from gan.config.plugins import flag_words
 from gan.config.resolve import read_config_file, require_data, resolve_config, resolve_resumed_config
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
-from gan.experiments.compare.arms import EQUAL, arm_of, common_interval, with_equal_images
+from gan.experiments.compare.arms import EQUAL, arm_flags, arm_of, common_interval, with_equal_images
 from gan.experiments.compare.plan import PER_TRAINING, CompareConfig, ComparePlan
 from gan.experiments.compare.rate_settings import LR_GRID, N_DIS_CHOICES, RATES
 from gan.experiments.compare.scoring_schedule import with_scoring_schedule
@@ -48,7 +49,8 @@ def build_plan(
     arms = {**_arms_of_file(values.pop("arms", {}), file), **(arms or {})}
     compare_fields = {item.name for item in fields(CompareConfig)}
     compare = existing.compare if existing else CompareConfig(norms=()) if arms else CompareConfig()
-    if existing and (arms or "norms" in values):
+    all_arms = existing and not (arms or "norms" in values)
+    if existing and not all_arms:
         compare = compare.replace({"norms": ()})  # the requested arms alone; the plan keeps the others
     compare = _unique_norms(compare.replace({key: values[key] for key in values.keys() & compare_fields}))
     if by := _flag_that_sets_rates(compare):
@@ -61,12 +63,12 @@ def build_plan(
     if existing:
         if values.get("precision") == "auto":
             del values["precision"]  # as resolved when the run began
-        train = resolve_resumed_config(existing.train, preset, None, values, run=name, started=False)
+        train = resolve_resumed_config(existing.train, preset, values, run=name, started=False)
     else:
         preset, reason = preset or values.pop("preset", None), None
         if is_chosen_from_images(preset, values):
             preset, values, reason = choose_recipe(values, device)
-        train = resolve_config(preset, None, values)
+        train = resolve_config(preset, values)
         if reason:
             say_recipe(train, reason)
         require_data(train)
@@ -87,14 +89,18 @@ def build_plan(
             train = train.replace({"report_every": common_interval(train, shown)})
     if not train.report_every:
         raise UsageError("--report-every 0: a comparison needs scores; give the steps between evaluations")
-    own_arms = existing.own_arms if existing and not (arms or "norms" in values) else ()
+    own_arms = existing.own_arms if existing and all_arms else ()
     shared = train.replace(PER_TRAINING)
     scores = {key: getattr(shared, key) for key in ("report_every", "report_num", "report_repeats", "report_metrics")}
     for arm, config in configs.items():
         own = arm_of(arm, config.replace(scores), shared)
         own_arms += (with_equal_images(own, shared) if compare.budget == "images" else own,)
     found = (existing.chosen, existing.step_times) if existing else ({}, {})
-    return ComparePlan(compare, train, own_arms, *found)
+    plan = ComparePlan(compare, train, own_arms, *found)
+    names = dict.fromkeys(arm.name for each in (plan, existing) if each for arm in each.arms)
+    if compare.baseline not in (None, *names):
+        raise UsageError(f"--baseline {compare.baseline}: is no arm; choose from {', '.join(names)}")
+    return plan
 
 
 def _flag_that_sets_rates(compare: CompareConfig) -> str | None:
@@ -129,7 +135,7 @@ def _arm_config(name: str, settings: Mapping[str, Any], given: Mapping[str, Any]
             norm = presets.preset_config(shared.preset).norm
             return shared.replace({**equal, "norm": norm, **settings})
         same = {**equal, "steps": shared.steps, "precision": shared.precision}
-        return resolve_config(preset, None, {**same, **given, **settings}).replace({"preset": shared.preset})
+        return resolve_config(preset, {**same, **given, **settings}).replace({"preset": shared.preset})
     except UsageError as error:
         raise UsageError("\n".join(f"--arm {name}: {line}" for line in str(error).splitlines())) from error
 
@@ -164,12 +170,22 @@ def compare_command(name: str, plan: ComparePlan) -> str:
     if _flag_that_sets_rates(plan.compare):
         train = train.replace({key: getattr(base, key) for key in RATES})
     words = ["msn-gan", "compare", name, "--preset", train.preset]
-    words += ["--norms", ",".join(plan.compare.norms)] if plan.compare.norms else []
-    for arm in plan.own_arms:
-        words += ["--arm", arm.option(train, plan.compare.budget)]
+    words += arm_flags(plan.compare.norms, plan.own_arms, train, plan.compare.budget)
     words += [] if plan.compare.tune else ["--seeds", str(plan.compare.seeds)]
     words += plan.compare.flags(CompareConfig(norms=plan.compare.norms, seeds=plan.compare.seeds))
     return shlex.join([*words, *train.flags(base.replace({**PER_TRAINING, "report_every": 0}))])
+
+
+def resume_flags(requested: ComparePlan, plan: ComparePlan) -> list[str]:
+    """Return the flags that request the same arms of a comparison again, and name the user's own code.
+
+    Args:
+        plan: of the comparison; its arms are requested by no flag at all.
+    """
+    own_code, compare = requested.own_code(), requested.compare
+    if requested.arms == plan.arms or own_code != requested.train.own_code():
+        return flag_words(own_code)
+    return [*flag_words(own_code), *arm_flags(compare.norms, requested.own_arms, requested.train, compare.budget)]
 
 
 def lr_grid_facts() -> list[tuple[str, str]]:

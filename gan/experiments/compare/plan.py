@@ -16,6 +16,7 @@ from gan.errors import UsageError
 from gan.experiments.compare.arms import (
     BUDGETS,
     Arm,
+    arm_flags,
     equal_image_steps,
     equal_time_steps,
     norm_arm,
@@ -129,9 +130,6 @@ class ComparePlan:
         lines = problems(self.arms, self.train)
         if not self.arms:
             lines.append("--norms: is empty; give at least one, or --arm NAME='FLAGS'")
-        names = [arm.name for arm in self.arms]
-        if self.compare.baseline not in (None, *names):
-            lines.append(f"--baseline {self.compare.baseline}: is no arm; choose from {', '.join(names)}")
         for arm in self.own_arms if self.compare.lr_grid else ():
             if rates := [flag_name(key) for key in RATES if key in arm.settings]:
                 lines.append(f"--arm {arm.name}: {', '.join(rates)} is set by --lr-grid; leave out one or the other")
@@ -253,14 +251,13 @@ class ComparePlan:
         return lines
 
     def own_code(self) -> list[OwnCode]:
-        """See `Config.own_code`."""
+        """See `Config.own_code`; all arms together if any has own code, as flags of some request these alone."""
         shared = self.train.own_code()
-        found = [*self.compare.own_code(), *shared]
-        for arm in self.own_arms:
-            own = [code for code in arm.config(self.train).own_code() if code not in shared]
-            if references := [reference for code in own for reference in code.references]:
-                found.append(OwnCode("--arm", arm.option(self.train, self.compare.budget), references))
-        return found
+        own = [code for arm in self.arms for code in arm.config(self.train).own_code() if code not in shared]
+        if references := [reference for code in own for reference in code.references]:
+            words = arm_flags(self.compare.norms, self.own_arms, self.train, self.compare.budget)
+            return [*(OwnCode(*pair, references) for pair in zip(words[::2], words[1::2], strict=True)), *shared]
+        return shared
 
     def plugin_records(self) -> Records:
         """See `Config.plugin_records`."""

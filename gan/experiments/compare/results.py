@@ -23,7 +23,7 @@ from gan.utils.files import relative_path
 
 _MAX_POINTS = 200  # per logged curve; longer ones are averaged in groups
 _LOGGED = ("loss_d", "loss_g", "d_accuracy", "grad_norm_d", "grad_norm_g")
-_GRIDS = "step-????????.png"
+_GRIDS = f"{STEP_PATTERN}.png"
 
 
 def read_training_result(

@@ -142,7 +142,7 @@ def start_worker(
         jobs: number of processes at a time, which share the cores.
         work: what it does, see `worker`.
     """
-    command = experiment.command_words(["--only", training.cell, "--worker", work])
+    command = experiment.worker_words(training, work)
     environment = {"OMP_NUM_THREADS": str(threads_of(jobs))}
     if experiment.runtime.device.type == "cuda":
         devices = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))

@@ -12,13 +12,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
 import torch
 
 from gan.bench.turns import seconds_per_step
+from gan.config import plugins
 from gan.experiments.experiment import Experiment
 from gan.experiments.locks import training_lock
 from gan.utils.listener import Listener, Progress, listening
@@ -74,12 +75,18 @@ _channel: _Channel | None = None
 
 
 @contextmanager
-def reporting(worker: str | None) -> Iterator[None]:
-    """In a worker, send messages and progress of the block to the parent, and what is printed to standard error."""
+def reporting(worker: str | None, own_code: Iterable[str]) -> Iterator[None]:
+    """In a worker, send messages and progress of the block to the parent, and what is printed to standard error.
+
+    Args:
+        worker: TRAIN or MEASURE; None in another process, where the block just runs.
+        own_code: references to the user's own code, named to the parent, that a worker may run.
+    """
     global _channel
     if worker is None:
         yield
         return
+    plugins.allow(own_code)
     pipe = os.fdopen(os.dup(sys.__stdout__.fileno()), "w", encoding="utf-8")  # type: ignore[union-attr]
     os.dup2(sys.__stderr__.fileno(), sys.__stdout__.fileno())  # type: ignore[union-attr]
     _channel = _Channel(pipe)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -21,7 +20,6 @@ from gan.utils.listener import Progress
 from gan.utils.progress import is_new, say, warn
 from gan.utils.signals import StopSignals
 
-_PAGES_SECONDS = 60.0  # between two updates of the pages while trainings continue
 _POLL_SECONDS = 0.2  # between two looks at the signals
 
 
@@ -63,7 +61,6 @@ class _Pool:
         self._running: dict[int, WorkerProcess] = {}  # by slot
         self._bars = Bars()
         self._has_news = False  # trainings have ended since the results were last written
-        self._published = time.monotonic()
 
     def run(self) -> None:
         """Train all; after a signal, stop all."""
@@ -116,10 +113,8 @@ class _Pool:
     def _publish(self) -> None:
         """Write the results so far, once the next trainings have started."""
         self._has_news = False
-        pages = time.monotonic() - self._published > _PAGES_SECONDS
         with suppress(UserError, OSError):  # reported at the end, if it is still so
-            self._experiment.publish(pages=pages)
-        self._published = time.monotonic() if pages else self._published
+            self._experiment.publish_between()
 
 
 def _prefixed(worker: WorkerProcess, text: str) -> str:

@@ -15,7 +15,7 @@ from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.experiments.compare.arms import Arm, arm_of, common_interval, images_of, norm_arm, with_equal_images
 from gan.experiments.compare.experiment import run_comparison
-from gan.experiments.compare.options import build_plan, compare_command
+from gan.experiments.compare.options import build_plan, compare_command, resume_flags
 from gan.experiments.compare.plan import CompareConfig, ComparePlan
 from tests.helpers.commands import Call
 from tests.helpers.comparisons import RUN, SMALL
@@ -152,6 +152,56 @@ def test_an_arm_may_be_added_but_not_changed() -> None:
     assert built.differences(changed) == ["--arm r1: --r1: 0.1 -> 0.2"]
     with pytest.raises(UsageError, match="--arm r1: has the same settings as again"):
         plan({"again": R1}, existing=built).merge(built)
+
+
+def test_an_arm_may_be_added_to_a_comparison_with_a_baseline() -> None:
+    built = plan({"r1": R1}, norms=["sn"], baseline="r1")
+    added = plan({}, existing=built, norms=["bn"])
+    assert added.merge(built).compare.baseline == "r1" and [arm.name for arm in added.arms] == ["bn"]
+    assert plan({}, existing=built, norms=["bn"], baseline="sn").merge(built).compare.baseline == "sn"
+    with pytest.raises(UsageError, match="--baseline wn: is no arm; choose from bn, sn, r1$"):
+        plan({}, existing=built, norms=["bn"], baseline="wn")
+
+
+OWN = {"norm": "own.py:norm", "r1": 0.1}
+
+
+@pytest.mark.parametrize(
+    "norms, arms, words",
+    [
+        (["sn", "bn"], {"r1": R1}, []),  # all arms
+        (["sn"], {"r1": R1}, ["--norms", "sn", "--arm", "r1=--norm none --r1 0.1"]),
+        ([], {"r1": R1}, ["--arm", "r1=--norm none --r1 0.1"]),
+        (["sn", "own.py:norm"], {}, ["--norms", "sn,own.py:norm"]),
+        (["sn"], {"mine": OWN}, ["--norms", "sn", "--arm", "mine=--norm own.py:norm --r1 0.1"]),
+        (["own.py:norm"], {"r1": R1}, ["--norms", "own.py:norm", "--arm", "r1=--norm none --r1 0.1"]),
+    ],
+)
+def test_the_command_that_resumes_requests_the_same_arms(norms: list[str], arms: dict, words: list[str]) -> None:
+    built = plan({"r1": R1}, norms=["sn", "bn"])
+    requested = plan(arms, existing=built, norms=norms)
+    flags = resume_flags(requested, requested.merge(built))
+    assert flags == words
+    named = [value for flag, value in zip(flags[::2], flags[1::2], strict=True) if flag == "--arm"]
+    if words:
+        again = plan(_parse_arms(tuple(named)), existing=built, norms=norms)
+        assert again.arms == requested.arms
+
+
+def test_the_command_that_resumes_names_shared_code() -> None:
+    built = plan({}, norms=["sn"], loss="own.py:loss")
+    assert resume_flags(built, built) == ["--loss", "own.py:loss"]
+
+
+def test_code_that_is_not_named_is_named_with_all_arms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command with some arms alone would train these alone."""
+    monkeypatch.setattr(plugins, "_allowed", set())
+    built = plan({"mine": OWN, "r1": R1}, norms=["sn"])
+    with pytest.raises(UsageError) as caught:
+        built.plugin_records()
+    assert str(caught.value).endswith(
+        "add --norms sn --arm 'mine=--norm own.py:norm --r1 0.1' --arm 'r1=--norm none --r1 0.1' to the command"
+    )
 
 
 def test_a_field_of_another_arm_name_is_named() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from gan.errors import UserError
 from gan.experiments.classify.experiment import run_classification
-from gan.experiments.compare.experiment import Comparison
+from gan.experiments.compare.experiment import Comparison, run_comparison
 from gan.experiments.parallel import process, workers
 from gan.experiments.parallel.process import Event, WorkerProcess
 from gan.utils.cores import available_cores
@@ -222,8 +222,13 @@ def test_own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(SOURCE)
     plugins.allow(["own.py:norm"])
-    assert in_jobs(Path(), **{**BOTH, "norms": ["sn", "own.py:norm"]}) is None
+    arms = {"base": {"norm": "none", "r1": 0.1}}
+    given = {**BOTH, "norms": ["sn", "own.py:norm"], "baseline": "base"}
+    assert run_comparison("r", None, None, given, root=Path(), device="cpu", jobs=2, arms=arms) is None
     assert "own.py:norm/0: done" in capsys.readouterr().err
+    plugins._allowed.clear()
+    assert in_jobs(Path(), norms=["bn"]) is None
+    assert "bn/0: done" in capsys.readouterr().err
 
 
 @pytest.mark.slow
