@@ -250,6 +250,7 @@ def _file_plugin(path: Path, where: str) -> _Plugin:
     module = ModuleType(f"msn_gan_plugin_{sha256[:12]}_{path.stem}")
     module.__file__ = str(resolved)
     sys.modules[module.__name__] = module  # for pickle and dataclasses
+    search_path = list(sys.path)
     sys.path.append(str(resolved.parent))  # for modules beside it, as for a script
     try:
         with _errors_of_import(where, key, resolved):
@@ -258,7 +259,7 @@ def _file_plugin(path: Path, where: str) -> _Plugin:
         del sys.modules[module.__name__]
         raise
     finally:
-        sys.path.remove(str(resolved.parent))
+        sys.path[:] = search_path
     _loaded[key] = _Plugin(module, resolved, key, sha256, None)
     return _loaded[key]
 
@@ -286,9 +287,11 @@ def _errors_of_import(where: str, source: str, path: Path | None = None) -> Iter
                 raise UsageError(
                     f"{where}: there is no module {error.name}; install its package, or name a file"
                 ) from error
-        frame = (own or [frame for frame in frames if "importlib" not in frame.filename] or frames)[-1]
-        shown = source if own else frame.filename
-        raise PluginError(f"{shown}:{frame.lineno}: {type(error).__name__}: {_one_line(error)} ({where})") from error
+        place = source
+        if frames:  # none if the file cannot be compiled, as one with a NUL byte in Python 3.11
+            frame = (own or [frame for frame in frames if "importlib" not in frame.filename] or frames)[-1]
+            place = f"{source if own else frame.filename}:{frame.lineno}"
+        raise PluginError(f"{place}: {type(error).__name__}: {_one_line(error)} ({where})") from error
 
 
 def _version(module: str) -> str | None:

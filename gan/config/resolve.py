@@ -29,12 +29,16 @@ def read_config_file(path: Path) -> dict[str, Any]:
         values = values["config"]
     if not isinstance(values, dict):
         raise UsageError(f"--config {path}: is not a table of config fields")
-    return TrainConfig.by_field_name({name.replace("-", "_"): value for name, value in values.items()})
+    named = {name.replace("-", "_"): value for name, value in values.items()}
+    if len(named) < len(values):
+        twice = sorted(name for name in values if "-" in name and name.replace("-", "_") in values)
+        raise UsageError(f"--config {path}: has {', '.join(twice)} with - and with _; leave out one of the two")
+    return TrainConfig.by_field_name(named)
 
 
-def resolve_config(preset: str | None, file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:
-    """The config of a new run: preset, overridden by file, overridden by flags; a UsageError lists all problems."""
-    overrides = {**(read_config_file(file) if file else {}), **overrides}
+def resolve_config(preset: str | None, overrides: Mapping[str, Any]) -> TrainConfig:
+    """The config of a new run: the preset, overridden by a file's values and flags; a UsageError lists all problems."""
+    overrides = dict(overrides)
     base = presets.preset_config(preset or overrides.pop("preset", "quickstart"))
     overrides.pop("preset", None)
     if overrides.get("data", base.data) != base.data:
@@ -43,9 +47,9 @@ def resolve_config(preset: str | None, file: Path | None, overrides: Mapping[str
 
 
 def resolve_resumed_config(
-    saved: TrainConfig, preset: str | None, file: Path | None, overrides: Mapping[str, Any], *, run: str, started: bool
+    saved: TrainConfig, preset: str | None, overrides: Mapping[str, Any], *, run: str, started: bool
 ) -> TrainConfig:
-    """The config of a resumed run: the saved one, overridden by a file, overridden by flags.
+    """The config of a resumed run: the saved one, overridden by a file's values and flags.
 
     Args:
         run: name of the run, for messages.
@@ -54,8 +58,7 @@ def resolve_resumed_config(
     Raises:
         UsageError: one message with a line for each problem.
     """
-    overrides = {**(read_config_file(file) if file else {}), **overrides}
-    overrides.pop("preset", None)
+    overrides = {name: value for name, value in overrides.items() if name != "preset"}
     if started and overrides.get("precision") == "auto":
         del overrides["precision"]
     if preset not in (None, saved.preset):
@@ -72,4 +75,6 @@ def resolve_resumed_config(
 def require_data(config: TrainConfig) -> None:
     """Raise a UsageError if neither the preset nor the user names a dataset."""
     if not config.data:
-        raise UsageError(f"--data: the preset {config.preset} has no dataset; give a folder, a zip or a dataset's name")
+        empty = presets.preset_config(config.preset).data
+        reason = "is empty" if empty else f"the preset {config.preset} has no dataset"
+        raise UsageError(f"--data: {reason}; give a folder, a zip, an npz or a dataset's name")

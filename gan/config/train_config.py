@@ -23,7 +23,7 @@ class TrainConfig(Config):
 
     preset: str = config_field("quickstart", "the preset that the config is based on", free=True)
 
-    data: str = config_field("digits", "name of a dataset, or path of a folder or zip of images", free=True)
+    data: str = config_field("digits", "name of a dataset, or path of a folder, zip or npz of images", free=True)
     data_root: str = config_field("data", "folder that named datasets are downloaded to", free=True)
     resolution: int = config_field(32, "height and width of the images, in pixels", low=8)
     channels: int = config_field(3, "colour channels", choices=(1, 3))

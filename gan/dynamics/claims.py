@@ -107,13 +107,13 @@ def _late_values(quantity: Quantity, *groups: Sequence[SampledRun]) -> list[floa
     """The value of a quantity in each group of runs, which have one norm.
 
     Raises:
-        _Undecided: a group has no finite sample in the last third of training.
+        _Undecided: a group has no finite number in the last third of training.
     """
     medians = []
     for runs in groups:
         values = [value for value in (run.late(quantity) for run in runs) if value is not None]
         if not values:
-            reason = f"In the last third of training the numbers under {runs[0].label} are not finite."
+            reason = f"In the last third of training there are no finite numbers under {runs[0].label}."
             raise _Undecided(INCONCLUSIVE, reason)
         medians.append(median(values))
     return medians

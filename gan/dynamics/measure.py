@@ -2,6 +2,7 @@
 
 import copy
 import math
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from gan.dynamics.layers import (
 )
 from gan.dynamics.matrix_stats import has_operator, matrix, operator_norm, singular_values, sparsity, stable_rank
 from gan.dynamics.probe_batches import PARTS, Probe
+from gan.errors import UserError
 from gan.norm import power_iterate
 
 _DIGITS = 6  # significant digits in the file
@@ -35,6 +37,9 @@ class DynamicsMeter:
         network: with its initial weights.
         probe: images and loss.
         facts: entries to add to every sample, as `norm` and `kind`.
+
+    Raises:
+        UserError: the network cannot be copied.
     """
 
     def __init__(self, network: nn.Module, probe: Probe, facts: dict[str, Any]) -> None:
@@ -42,15 +47,26 @@ class DynamicsMeter:
         self._probe = probe
         self._facts = facts
         twin, recorder = self._copy(), Recorder()
-        with recorder.installed(twin), torch.no_grad():
+        with self._own_random_numbers(), recorder.installed(twin), torch.no_grad():
             for _ in probe.losses(twin, recorder):
                 pass
         self._initial: dict[str, ActivationMoments] = recorder.moments()
 
     def _copy(self) -> nn.Module:
-        twin = copy.deepcopy(self._network).train()
+        try:
+            twin = copy.deepcopy(self._network).train()
+        except RuntimeError as error:  # a tensor with a graph, as of torch's former weight_norm with hooks
+            raise UserError(
+                "--dynamics: the network cannot be copied, since a norm keeps a computed weight; make it a "
+                "parametrization (torch.nn.utils.parametrizations), or leave --dynamics out"
+            ) from error
         power_iterate(twin)
         return twin
+
+    def _own_random_numbers(self) -> AbstractContextManager[None]:
+        """Restore torch's global random streams after the block: a network of one's own may have dropout."""
+        device = next(self._network.parameters()).device
+        return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
     def sample(self, *, full: bool) -> dict[str, Any]:
         """Return the current numbers; numbers that are not finite are None.
@@ -62,7 +78,7 @@ class DynamicsMeter:
         layers = {name: layer for name, layer in weighted_layers(twin).items() if raw_weight(layer).requires_grad}
         gradients = GradientStatistics([raw_weight(layer) for layer in layers.values()])
         loss = 0.0
-        with recorder.installed(twin):
+        with self._own_random_numbers(), recorder.installed(twin):
             for part in self._probe.losses(twin, recorder):
                 gradients.add(part)
                 loss += part.item() / PARTS
@@ -72,11 +88,12 @@ class DynamicsMeter:
             numbers[name] = {**gradients.numbers(number, layer), **_weight_numbers(layer, values)}
             if full:
                 spectra[name] = values.tolist()
-                if has_operator(layer):
+                if has_operator(layer) and name in recorder.shapes:  # a network of one's own may leave a layer out
                     c, h, w = recorder.shapes[name]
                     numbers[name]["operator_norm"] = operator_norm(layer, (c, h, w))
         moments = recorder.moments()
-        activations = {name: activation_drift(moments[name], self._initial[name]) for name in hidden_outputs(twin)}
+        recorded = [name for name in hidden_outputs(twin) if name in moments and name in self._initial]
+        activations = {name: activation_drift(moments[name], self._initial[name]) for name in recorded}
         return {
             **self._facts,
             "part": self._probe.size,

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from gan.config import choices, plugins
+from gan.config.norm_spec import parse_norm
 from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
 from gan.models.blocks import DiscriminatorNorm
@@ -70,10 +71,13 @@ def build_discriminator(config: TrainConfig, classes: int = 0) -> nn.Module:
             with plugins.reported_errors(f"--network {config.network}", _DISCRIMINATOR_CALL):
                 discriminator = build(config.resolution, config.channels, **options)
                 check_discriminator(discriminator, config, classes)
-            if not normalize.count and config.norm != "none":
+            spec = parse_norm(config.norm)
+            layers = spec.weight_map.name != "none" or spec.feature_norm or spec.own
+            if layers and not normalize.used:
                 raise UsageError(
-                    f"--network {config.network}: its discriminator gives no layer to normalize.hidden(layer), so that "
-                    f"--norm {config.norm} has no effect; use normalize in it, or --norm none"
+                    f"--network {config.network}: its discriminator gives no layer to normalize.hidden(layer) or "
+                    f"normalize.output(layer), so that --norm {config.norm} has no effect on layers; use normalize in "
+                    "it, or --norm none"
                 )
     normalize.check_layer_numbers()
     # For norms that depend on the sizes of maps.

@@ -40,7 +40,7 @@ def batch_norm(channels: int, classes: int) -> nn.Module:
 class DiscriminatorNorm:
     """Applies one normalization to the layers of a discriminator, in the order in which they are built.
 
-    `pools` is True if a mean over neighbouring positions may come before the norm.
+    `pools` is True if a mean over neighbouring positions may come before the norm; `used` once a layer was given.
 
     Args:
         norm: the norm.
@@ -53,9 +53,11 @@ class DiscriminatorNorm:
         self._only = only
         self.pools = self._norm.pools
         self.count = 0
+        self.used = False
 
     def hidden(self, layer: nn.Module) -> nn.Module:
         """Normalize the next hidden layer."""
+        self.used = True
         self.count += 1
         full = self._only is None or self.count in self._only
         return normalized(self._norm.hidden if full else self._norm.output, layer)
@@ -71,6 +73,7 @@ class DiscriminatorNorm:
 
     def output(self, layer: nn.Module) -> nn.Module:
         """Normalize the output layer or its label embedding."""
+        self.used = True
         return self._norm.output(layer)
 
 

@@ -48,7 +48,7 @@ def create_norm(text: str, flag: str = "--norm") -> Norm:
     if critic and own.critic:
         raise UsageError(f"{flag} {text}: has two critics, {spec.critic} and that of {reference}; give one")
     if weight_map:
-        own = own._replace(hidden=_chain(weight_map, own.hidden), output=weight_map)
+        own = own._replace(hidden=_chain(weight_map, own.hidden), output=_chain(weight_map, own.output))
     if feature_norm:
         joined = compose(own.output, feature_norm, critic or own.critic)
         assert joined.feature_norm is not None  # under a critic it may be another one

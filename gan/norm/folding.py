@@ -28,10 +28,11 @@ def fold(network: nn.Module, *, strict: bool = True) -> nn.Module:
 
     Args:
         network: any module; it is not changed. A layer with several names is folded under each.
-        strict: raise if something cannot be folded; otherwise leave that part as it is.
+        strict: raise if a `Normalized` layer cannot be folded; otherwise leave it as it is. Norms elsewhere, as in
+            `nn.Sequential`, stay in either case if they cannot be folded.
 
     Raises:
-        ValueError: lists the layers that cannot be folded.
+        ValueError: lists the `Normalized` layers that cannot be folded.
     """
     folded = copy.deepcopy(network).eval()
     for module in folded.modules():

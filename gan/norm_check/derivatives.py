@@ -32,7 +32,7 @@ def second_gradients(subject: Subject) -> Finding:
 
 
 def _compare(subject: Subject, check: Callable[..., Any]) -> Finding:
-    subject = _with_float64(subject)
+    subject = subject.with_float64()
     for case in subject.required_cases():
         for training in (True, False):
             layer = case.build(dtype=torch.float64)
@@ -43,11 +43,6 @@ def _compare(subject: Subject, check: Callable[..., Any]) -> Finding:
             mode = "training" if training else "evaluation"
             _against_differences(check, layer, inputs, f"{case} in {mode}")
     return Finding(OK, "weights and inputs, in training and in evaluation")
-
-
-def _with_float64(subject: Subject) -> Subject:
-    """The subject on a device that has float64."""
-    return Subject(subject.text, subject.norm) if subject.device.type == "mps" else subject
 
 
 def _set_mode(layer: nn.Module, *, training: bool) -> None:
@@ -113,7 +108,7 @@ def critic(subject: Subject) -> Finding:
     if logits.shape != (len(images),):
         raise Failure(f"the critic returns {tuple(logits.shape)} for {len(images)} images, not ({len(images)},)")
     largest = logits.abs().max().item()
-    subject = _with_float64(subject)
+    subject = subject.with_float64()
     tiny = _tiny_discriminator(subject)
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(3, *_TINY, generator=generator, dtype=torch.float64).to(subject.device)

@@ -182,6 +182,7 @@ def gradients_reach(subject: Subject) -> Finding:
 
 def dtype_and_device(subject: Subject) -> Finding:
     """A float64 layer gets float64 parameters, statistics and outputs; a norm moves with its layer; `meta` works."""
+    subject = subject.with_float64()
     for case in subject.required_cases():
         wide, moved = case.build(dtype=torch.float64), case.build().double()
         for layer, how in ((wide, "a float64 layer"), (moved, "a layer moved to float64")):

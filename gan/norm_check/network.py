@@ -69,7 +69,7 @@ def _operator_norm(layer: nn.Module, x: Tensor) -> float:
     copies = x.expand(rows, *x.shape[1:]).clone().requires_grad_()  # a copy of x for each output value
     outputs = layer(copies).flatten(1).diagonal()  # value i of the output for copy i
     (jacobian,) = torch.autograd.grad(outputs.sum(), copies)
-    return torch.linalg.matrix_norm(jacobian.flatten(1).double().cpu(), 2).item()
+    return torch.linalg.matrix_norm(jacobian.flatten(1).cpu().double(), 2).item()
 
 
 def training_step(subject: Subject) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -114,4 +115,6 @@ def require_sound_norms(norms: Iterable[str], flag: str = "--norm") -> None:
             continue
         for name, finding, _ in check_norm(text, torch.device("cpu"), QUICK, flag):
             if finding.verdict == FAILS:
-                raise UsageError(f"{flag} {text}: {name}: {finding.text}; all properties: msn-gan norm check {text}")
+                raise UsageError(
+                    f"{flag} {text}: {name}: {finding.text}; all properties: msn-gan norm check {shlex.quote(text)}"
+                )

@@ -129,6 +129,10 @@ class Subject:
         feature_norm = parse_norm(self.text).feature_norm
         return int(dict(feature_norm.options).get("groups", 1)) if feature_norm else 1
 
+    def with_float64(self) -> Subject:
+        """The subject on a device that has float64."""
+        return Subject(self.text, self.norm) if self.device.type == "mps" else self
+
     def required_cases(self) -> Iterator[Case]:
         """Yield the layers that a discriminator consists of: hidden ones, and the output layer."""
         yield from (Case(kind, self) for kind in REQUIRED)
@@ -197,6 +201,6 @@ def require_finite(outputs: Tensor, where: str) -> None:
 
 def relative_difference(values: Tensor, expected: Tensor) -> float:
     """‖values − expected‖ / ‖expected‖."""
-    expected = expected.detach().double().cpu()
-    difference = (values.detach().double().cpu() - expected).norm()
+    expected = expected.detach().cpu().double()  # an Apple GPU has no float64
+    difference = (values.detach().cpu().double() - expected).norm()
     return (difference / expected.norm().clamp_min(1e-12)).item()

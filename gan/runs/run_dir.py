@@ -43,10 +43,15 @@ class RunDirectory:
         """Path of the sample grid of a step."""
         return self.samples / f"step-{step:08d}.png"
 
-    def best(self) -> list[str]:
-        """File names of checkpoints that pruning keeps: the one that best.json names, if any."""
+    def kept_checkpoints(self, dynamics: bool) -> list[str]:
+        """File names of checkpoints that pruning keeps.
+
+        They are the one that best.json names, if any, and for training dynamics that of step 0, which a run with
+        `--init` has: drift is relative to its weights.
+        """
         best = self.read_best()
-        return [best["checkpoint"]] if "checkpoint" in best else []
+        names = [best["checkpoint"]] if "checkpoint" in best else []
+        return [*names, checkpoint.checkpoint_path(self.checkpoints, 0).name] if dynamics else names
 
     def read_best(self) -> dict[str, Any]:
         """Content of best.json: `checkpoint`, `step`, scores and their protocol; empty if there is no such file."""

@@ -34,7 +34,7 @@ def why_not_captured(config: TrainConfig, ranks: int = 1) -> str | None:
         return "several ranks exchange sums within a step"
     if config.deterministic:
         return "--deterministic chooses its kernels at each call"
-    if config.penalties() and config.penalty_every > 1:
+    if config.penalties() and config.penalty_cycle() > 1:
         return f"--penalty-every {config.penalty_every} makes steps differ"
     return None
 

@@ -8,7 +8,7 @@ import torch
 
 from gan.config.train_config import TrainConfig
 from gan.data.image_set import ImageSet
-from gan.distributed import collectives
+from gan.distributed import collectives, process_group
 from gan.runtime import Runtime
 from gan.training import cuda_graph
 from gan.training.trainer import Trainer
@@ -36,14 +36,16 @@ class Estimate:
 
     def disk(self, config: TrainConfig) -> tuple[int, int]:
         """The number of checkpoints that a run keeps, and their bytes."""
-        written = -(-config.steps // config.checkpoint_every)
-        count = min(written, config.keep + (config.report_every > 0))
+        intervals = [every for every in (config.checkpoint_every, config.report_every) if every]
+        written = {step for every in intervals for step in range(every, config.steps, every)} | {config.steps}
+        count = min(len(written), config.keep + (config.report_every > 0))
         return count, count * self.checkpoint
 
 
 def noise_images(config: TrainConfig, classes: int) -> ImageSet:
     """Random images in place of a run's own, labelled with all classes if there are any."""
-    shape = (max(config.batch, 64), config.channels, config.resolution, config.resolution)
+    count = max(config.batch, 64, 2 * _SMALL * process_group.world_size())
+    shape = (count, config.channels, config.resolution, config.resolution)
     labels = torch.arange(shape[0]) % classes if classes else None
     names = [str(number) for number in range(classes)]
     return ImageSet.of(torch.randint(0, 256, shape, dtype=torch.uint8), labels, names, name=config.data)
@@ -107,11 +109,11 @@ def _measured(trainer: Trainer, steps: int) -> Estimate:
 
 
 def _seconds_per_step(trainer: Trainer, steps: int) -> float:
-    began = time.monotonic()
+    began = time.perf_counter()
     for _ in range(steps):
         trainer.train_step()
     trainer.log_entry()  # waits for the device
-    return (time.monotonic() - began) / steps
+    return (time.perf_counter() - began) / steps
 
 
 class _ByteCounter(io.RawIOBase):

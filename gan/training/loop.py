@@ -41,7 +41,8 @@ def run_training_loop(
         dynamics: samples the networks when due, before the first step and after each.
 
     Returns:
-        the signal that stopped the run on any rank, after a checkpoint; None when the run is done.
+        the signal that any rank has received, after a checkpoint: the run is stopped, or has just finished its last
+        step; None when the run is done.
 
     Raises:
         gan.errors.Diverged: a loss or gradient is not finite; the last good checkpoint is kept.
@@ -64,7 +65,11 @@ def run_training_loop(
 
     def write(state: dict[str, Any]) -> None:
         checkpoint.save_checkpoint(checkpoint.checkpoint_path(run.checkpoints, trainer.step), state)
-        checkpoint.prune_checkpoints(run.checkpoints, config.keep, run.best())
+
+    def accept() -> None:
+        """Remove older checkpoints, now that the newest is known to be good."""
+        checkpoint.prune_checkpoints(run.checkpoints, config.keep, run.kept_checkpoints(dynamics is not None))
+        run.mark_checkpointed()
 
     def snapshot() -> None:
         save()
@@ -76,8 +81,7 @@ def run_training_loop(
         if entry and log:
             seconds = round(trainer.seconds, 3)
             log.write({"step": trainer.step, "images": trainer.images_seen, "seconds": seconds, **entry})
-            checkpoint.prune_checkpoints(run.checkpoints, config.keep, run.best())  # the best one may have changed
-        collectives.on_rank0(run.mark_checkpointed)
+        collectives.on_rank0(accept)
 
     def sample_dynamics() -> None:
         if dynamics and dynamics.due(trainer.step):
@@ -115,10 +119,10 @@ def run_training_loop(
                 except (Exception, KeyboardInterrupt):  # of the caller's progress callback
                     if process_group.world_size() == 1:
                         save()
-                        run.mark_checkpointed()
+                        accept()
                     raise
             save()
-            collectives.on_rank0(run.mark_checkpointed)
+            collectives.on_rank0(accept)
             return stop_signal()
     except Diverged as error:
         if log is None:

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from gan.data.survey import Survey, survey_images
 from gan.runs.command_line import program_name
 from gan.runtime import resolve_device
 from gan.utils.counted import counted
+from gan.utils.files import expand_home
 from gan.utils.progress import say, warn
 
 _CPU_PRESETS = {32: "best", 48: "best-64", 64: "best-64", 128: "best-128"}
@@ -26,7 +27,7 @@ _MOST_ENLARGED = 2  # factor beyond which enlarging is a warning
 
 def name_of_data(data: str) -> str:
     """A name for a run: that of its image set, without characters that a run's name may not have."""
-    stem = data if data in DATASETS else Path(data).expanduser().resolve().name
+    stem = data if data in DATASETS else expand_home(data).resolve().name
     stem = re.sub(r"\.(zip|npz)$", "", stem, flags=re.IGNORECASE)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-").rstrip("-") or "images"
 
@@ -65,16 +66,23 @@ def choose_recipe(values: Mapping[str, Any], device: str) -> tuple[str, dict[str
         reason = (
             f"{data} has {survey.total:,} images in {_colour(channels)}, with short sides of {_sides(survey)} pixels"
         )
-    chosen = {"resolution": min(presets, key=lambda size: abs(np.log(size / side))), "channels": channels, **values}
+    possible = RESOLUTIONS.get(str(values.get("network")), tuple(presets))
+    near = min(presets.keys() & possible, key=lambda size: (abs(np.log(size / side)), size))
+    chosen = {"resolution": near, "channels": channels, **values}
     # That of the largest is the best for still larger images; other resolutions are refused later.
-    preset = presets.get(chosen["resolution"], presets[max(presets)])
+    resolution = chosen["resolution"]
+    preset = presets.get(resolution if isinstance(resolution, int) else max(presets), presets[max(presets)])
     return preset, chosen, f"{reason}, and this machine has {'a' if on_gpu else 'no'} GPU"
 
 
-def say_recipe(config: TrainConfig, reason: str, run: str | None = None) -> None:
-    """Print which recipe was chosen and why, and, with the name of a run, the command that names it."""
-    same = resolve_config(config.preset, None, {"data": config.data})
-    words = ["train", run or "", "--preset", config.preset, "--data", config.data, *config.flags(same)]
+def say_recipe(config: TrainConfig, reason: str, run: str | None = None, more: Sequence[str] = ()) -> None:
+    """Print which recipe was chosen and why, and, with the name of a run, the command that names it.
+
+    Args:
+        more: flags of that command besides those of the config.
+    """
+    same = resolve_config(config.preset, {"data": config.data})
+    words = ["train", run or "", "--preset", config.preset, "--data", config.data, *config.flags(same), *more]
     command = f"; the same in full: {program_name()} {shlex.join(words)}" if run else ""
     say(
         f"recipe: {config.preset} at {config.resolution}×{config.resolution} in {_colour(config.channels)}, since "

@@ -14,7 +14,7 @@ from gan.distributed import collectives
 from gan.dynamics.callback import DynamicsCallback
 from gan.dynamics.measure import DynamicsMeter
 from gan.dynamics.probe_batches import DiscriminatorProbe
-from gan.errors import UsageError
+from gan.errors import UsageError, UserError
 from gan.models import count_parameters
 from gan.runs import checkpoint
 from gan.runs.resume import image_set_record, require_same_images
@@ -96,6 +96,18 @@ def _config_entries(trainer: Trainer) -> dict[str, Any]:
         },
         "data": {**image_set_record(trainer.data), "classes": list(trainer.data.classes)},
     }
+
+
+def load_transferred(trainer: Trainer, run: RunDirectory) -> None:
+    """Load the initial weights of a run with `--init` again, from its checkpoint of step 0; for `dynamics_meter`.
+
+    Raises:
+        UserError: the checkpoint is missing or damaged.
+    """
+    first = checkpoint.checkpoint_path(run.checkpoints, 0)
+    if not first.exists():
+        raise UserError(f"--dynamics: {first} is missing, whose weights drift is relative to; resume with --dynamics 0")
+    trainer.load_state(checkpoint.load_checkpoint(first))
 
 
 def dynamics_meter(trainer: Trainer) -> DynamicsMeter | None:

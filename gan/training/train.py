@@ -36,6 +36,7 @@ from gan.training.setup import (
     dynamics_callback,
     dynamics_meter,
     load_training_images,
+    load_transferred,
     save_transferred,
 )
 from gan.training.trainer import Trainer
@@ -68,7 +69,8 @@ def train_run(
 
     Args:
         name: of the run; None: that of the preset, or of the images if the recipe is chosen from them.
-        preset, file, overrides: see `gan.config.resolve.resolve_config`.
+        preset, overrides: see `gan.config.resolve.resolve_config`.
+        file: config file, which `overrides` take precedence over.
         root: folder that contains checkpoints/ and samples/.
         verbose: with dry_run, print all fields of the config.
         init: checkpoint or run whose weights a new run starts from; see `gan.training.transfer`.
@@ -79,7 +81,7 @@ def train_run(
     if init and resume:
         raise UsageError(f"--init {init}: a resumed run has its weights already; leave it out, or start a new run")
     run, config, state, is_done = collectives.on_rank0(
-        lambda: _resolve_run(name, preset, file, overrides, root, resume, dry_run, device)
+        lambda: _resolve_run(name, preset, file, overrides, root, resume, dry_run, device, init)
     )
     process_group.own_batch_positions(config.batch, config.accumulate)  # a wrong batch size is refused before loading
     runtime = resolve_runtime(device, config.precision, deterministic=config.deterministic)
@@ -97,7 +99,8 @@ def train_run(
     if is_done:
         if process_group.is_rank0():  # the run may have been killed before it did this
             with suppress(UserError), exclusive_lock(run.checkpoints):
-                checkpoint.prune_checkpoints(run.checkpoints, config.keep, run.best(), step=state["step"])
+                kept = run.kept_checkpoints(bool(config.dynamics))
+                checkpoint.prune_checkpoints(run.checkpoints, config.keep, kept, step=state["step"])
         say(f"{run.name} is done: step {state['step']} of {config.steps}; train it longer with --steps N")
         return TrainOutcome(run, None)
 
@@ -107,7 +110,7 @@ def train_run(
         extractor = training_evaluator.training_extractor(config, runtime.device, otherwise=otherwise)
     with ExitStack() as lock:
         collectives.on_rank0(lambda: _lock_folders(run, lock, resume))
-        return TrainOutcome(run, _train(run, config, state, runtime, extractor, source))
+        return TrainOutcome(run, _train(run, config, state, runtime, extractor, source, device))
 
 
 def _resolve_run(
@@ -119,6 +122,7 @@ def _resolve_run(
     resume: bool,
     dry_run: bool,
     device: str,
+    init: Path | None,
 ) -> tuple[RunDirectory, TrainConfig, Any, bool]:
     """The run, its config, the state to resume from (None for a new run), and whether there is nothing left to do."""
     values = {**(read_config_file(file) if file else {}), **overrides}
@@ -134,16 +138,17 @@ def _resolve_run(
             _require_new(run)
         if from_images:
             preset, values, reason = choose_recipe(values, device)
-        config = resolve_config(preset, None, values)
+        config = resolve_config(preset, values)
         require_data(config)
         if reason:
-            say_recipe(config, reason, run.name)
+            more = ["--init", str(init)] if init else []
+            say_recipe(config, reason, run.name, [*more, *location_flags(root, device)])
         say_losses(config)
         return run, config, None, False
     run = RunDirectory(name, root)
     run.require_own()
     saved, state = load_resumed(run)
-    config = resolve_resumed_config(saved, preset, file, overrides, run=run.name, started=state is not None)
+    config = resolve_resumed_config(saved, preset, values, run=run.name, started=state is not None)
     require_data(config)
     if state is None:
         if run.has_entry("init"):
@@ -180,11 +185,14 @@ def _train(
     runtime: Runtime,
     extractor: Extractor | None,
     source: CheckpointFile | None,
+    device: str,
 ) -> int | None:
     try:
         data = load_training_images(config)
         trainer = Trainer(config, runtime, data)
         taken = {"init": transfer.take_weights(trainer, source)} if source else None
+        if state and config.dynamics and run.has_entry("init"):
+            load_transferred(trainer, run)
         meter = dynamics_meter(trainer)
     except BaseException:
         if process_group.is_rank0():
@@ -214,11 +222,11 @@ def _train(
         stopped = loop.run_training_loop(trainer, run, on_snapshot=evaluator, dynamics=dynamics)
     except process_group.RankFailure as error:
         raise process_group.RankFailure(f"{error}; {_resume_hint(run)}") from error
-    if stopped is None:
-        _say_next_commands(run, config)
+    if trainer.step >= config.steps:
+        _say_next_commands(run, config, trainer.step)
     else:
         command = program_name() if runtime.ranks == 1 else f"torchrun … {sys.argv[0]}"
-        flags = [*flag_words(config.own_code()), *location_flags(run.root)]
+        flags = [*flag_words(config.own_code()), *location_flags(run.root, device)]
         words = shlex.join(["train", run.name, "--resume", *flags])
         say(f"stopped at step {trainer.step}, checkpoint saved; resume with: {command} {words}")
     return stopped
@@ -236,15 +244,15 @@ def _resume_hint(run: RunDirectory) -> str:
     return f"{saved}; start the job again with --resume"
 
 
-def _say_next_commands(run: RunDirectory, config: TrainConfig) -> None:
-    newest = shlex.quote(str(checkpoint.checkpoint_path(run.checkpoints, config.steps)))
+def _say_next_commands(run: RunDirectory, config: TrainConfig, step: int) -> None:
+    newest = shlex.quote(str(checkpoint.checkpoint_path(run.checkpoints, step)))
     command = program_name()
     network = "".join(f" --network {shlex.quote(name)}" for name in NETWORKS.references(config.network))
-    if entry := training_evaluator.logged_scores(run).get(config.steps):
+    if entry := training_evaluator.logged_scores(run).get(step):
         say(f"{training_evaluator.format_scores(entry['scores'])} ({entry['scored_by']})")
     own = f"\n  your own images:       {command} train --data FOLDER-OR-ZIP" if config.data == "digits" else ""
     say(
-        f"done: samples are in {run.sample_path(config.steps)}, real images beside it in real.png\n"
+        f"done: samples are in {run.sample_path(step)}, real images beside it in real.png\n"
         f"  more samples:          {command} sample {newest} --num 100 --out {run.name}.png{network}\n"
         f"  scores:                {command} report {newest}{network}\n"
         f"  latent interpolation:  {command} sample {newest} --interpolate 30 --out {run.name}.gif{network}{own}"

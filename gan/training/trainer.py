@@ -95,14 +95,14 @@ class Trainer:
             gan.errors.Diverged: a loss or gradient is not finite; the networks must not be saved. On CUDA, where the
                 check would wait for the device, `log_entry` and `state` raise it.
         """
-        began = time.monotonic()
+        began = time.perf_counter()
         values = self._set_scheduled()
         self._run_step(self.step, self.inputs.step_inputs(self.step, own_latents=not self.gan_step.reuses_latents))
         self.step += 1
         self.metrics.steps += 1
         per_step = self.config.n_dis * self.config.batch
         self.ema.update(self.generator, per_step, self.images_seen, values.get("ema_half_life"))
-        self.seconds += time.monotonic() - began
+        self.seconds += time.perf_counter() - began
 
     def _set_scheduled(self) -> dict[str, float]:
         """Set all values that change for the next step; returns those of `--schedule-images`."""
@@ -122,9 +122,9 @@ class Trainer:
 
     def synchronize(self) -> None:
         """Wait for the device to finish its steps, and count the wait as time spent in steps."""
-        began = time.monotonic()
+        began = time.perf_counter()
         environment.synchronize(self.runtime.device)
-        self.seconds += time.monotonic() - began
+        self.seconds += time.perf_counter() - began
 
     def _metric_means(self) -> dict[str, float]:
         """Means over the steps since the last log entry and all ranks; raises Diverged if one is not finite."""

@@ -100,7 +100,9 @@ def copy_layers(network: nn.Module, source: dict[str, Tensor]) -> Taken:
     for name, tensors in own.items():
         found = other.get(name, {})
         shapes, found_shapes = ({key: value.shape for key, value in group.items()} for group in (tensors, found))
-        if found_shapes in (shapes, {**shapes, "bias": found_shapes.get("bias")}):
+        if "bias" not in shapes:
+            found_shapes.pop("bias", None)
+        if found_shapes == shapes:
             for key, value in tensors.items():
                 value.copy_(found[key])
             result.taken.append(name)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import pytest
 
 from gan.config.base import Config, config_field
+from gan.config.train_config import TrainConfig
 from gan.errors import UsageError
+from gan.experiments.classify.config import ClassifyConfig
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,15 @@ def test_round_trip_and_differences() -> None:
         "--names: ('a',) -> ('a', 'b')",
         "--rates: (1.0,) -> (1.0, 0.5)",
         "--count: None -> 3",
+    ]
+
+
+def test_own_code_is_blamed_only_where_it_differs() -> None:
+    one = ClassifyConfig(norms=("own.py:f",))  # norms may be added
+    assert one.differences(ClassifyConfig(norms=("bn",), epochs=5)) == ["--epochs: 30 -> 5"]
+    assert TrainConfig(norm="own.py:f").differences(TrainConfig(norm="sn")) == [
+        "--norm: own.py:f -> sn",
+        "a file of your own code must have the same path as at the start",
     ]
 
 

@@ -38,6 +38,13 @@ def test_code_runs_only_if_the_user_names_it() -> None:
         TrainConfig(norm="sn(gain=2)+unnamed.py:f", loss="unnamed.py:g").plugin_records()
 
 
+def test_the_search_path_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)  # as for a script of this folder
+    before = list(sys.path)
+    plugins.load(write("import sys\nsys.path.clear()\ndef f(layer): return layer\n"), "--norm")
+    assert sys.path == before
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -48,6 +55,7 @@ def test_code_runs_only_if_the_user_names_it() -> None:
         ),
         ("\n1 / 0\n", "own.py:2: ZeroDivisionError: division by zero (--norm own.py:f)"),
         ("import sys\nsys.exit(3)\n", "own.py:2: SystemExit: 3 (--norm own.py:f)"),
+        ("x = 1\0\n", "source code string cannot contain null bytes (--norm own.py:f)"),
         ("import os\nLIMIT = 3\ndef g(layer): return layer\n", "own.py has no f; choose from g"),
         ("f = 3\n", "--norm own.py:f: is of type int; a norm is an object with hidden(layer)"),
         ("def f(layer):\n    return layer.wieght\n", "own.py:2: AttributeError: 'Conv2d' object has no attribute"),

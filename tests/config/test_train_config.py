@@ -137,6 +137,12 @@ def test_bad_files(tmp_path: Path, name: str, text: str | None) -> None:
         read_config_file(tmp_path / name)
 
 
+def test_one_field_in_two_spellings_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(json.dumps({"g-lr": 1e-4, "g_lr": 2e-4}))
+    with pytest.raises(UsageError, match="has g-lr with - and with _; leave out one of the two"):
+        read_config_file(tmp_path / "c.json")
+
+
 def test_a_penalty_that_starts_at_0_is_one() -> None:
     rising = TrainConfig().replace({"r2_end": 1.0, "schedule_images": 10, "penalty_every": 2})
     assert rising.penalties() == ["r2"] and rising.schedules() == {"r2": (0.0, 1.0)}

@@ -23,6 +23,7 @@ from gan.dynamics.layers import (
 )
 from gan.dynamics.measure import DynamicsMeter, GradientStatistics
 from gan.dynamics.probe_batches import PARTS, ClassifierProbe, DiscriminatorProbe
+from gan.errors import UserError
 from gan.models import build_discriminator, build_generator
 from gan.models.classifiers import build_classifier
 from gan.norm import NORMS, power_iterate, sigmas
@@ -243,3 +244,28 @@ def test_the_probe_is_the_same_for_every_seed_and_norm(image_set: MakeImages) ->
     assert len({tuple(part.flatten().tolist()) for images in first._images for part in images}) == 128
     tiny_set: Any = ClassifierProbe(image_set(count=5, resolution=8), 4, CPU)  # images come again
     assert [len(part) for part in tiny_set._images] == [4] * PARTS
+
+
+def test_dropout_of_a_network_does_not_draw_from_the_training() -> None:
+    network = nn.Sequential(nn.Conv2d(2, 5, 3), nn.Dropout(0.5), nn.Flatten(), nn.Linear(20, 3)).double()
+    before = torch.get_rng_state()
+    DynamicsMeter(network, Squares(2, 4, 4), {}).sample(full=True)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_convolution_that_is_not_called_is_left_out() -> None:
+    class Branches(nn.ModuleDict):
+        def forward(self, x: Tensor) -> Tensor:
+            return self["used"](x)
+
+    network = Branches({"used": small("none"), "spare": nn.Conv2d(2, 2, 3).double()})
+    sample = DynamicsMeter(network, Squares(2, 4, 4), {}).sample(full=True)
+    assert list(sample["activations"]) == ["used.0"] and "operator_norm" not in sample["layers"]["spare"]
+
+
+def test_a_network_that_cannot_be_copied_is_refused() -> None:
+    layer = nn.Conv2d(2, 2, 3).double()
+    del layer.weight
+    layer.weight = torch.zeros(2, 2, 3, 3).double().requires_grad_() * 1  # as torch.nn.utils.weight_norm leaves it
+    with pytest.raises(UserError, match="^--dynamics: the network cannot be copied, .*or leave --dynamics out$"):
+        DynamicsMeter(nn.Sequential(layer), Squares(2, 4, 4), {})

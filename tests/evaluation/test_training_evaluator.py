@@ -107,9 +107,9 @@ def test_scoring_changes_nothing_of_the_run(
 
 
 def test_a_recipe_scores_its_own_data_only() -> None:
-    assert resolve_config(None, None, {}).report_every == 1000
-    assert resolve_config(None, None, {"data": "cats.zip"}).report_every == 0
-    assert resolve_config(None, None, {"data": "cats.zip", "report_every": 9}).report_every == 9
+    assert resolve_config(None, {}).report_every == 1000
+    assert resolve_config(None, {"data": "cats.zip"}).report_every == 0
+    assert resolve_config(None, {"data": "cats.zip", "report_every": 9}).report_every == 9
 
 
 def test_metrics_of_the_training_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,6 +129,7 @@ def test_where_capturing_fails_training_goes_on(
         ({"r1": 1.0}, None),
         ({"loss": "wgan", "gradient_penalty": 10.0}, None),
         ({"r1": 1.0, "penalty_every": 4}, "--penalty-every 4 makes steps differ"),
+        ({"r1": 1.0, "penalty_every": 2, "n_dis": 2}, None),
         ({"beta2_end": 0.99, "schedule_images": 9}, None),
         ({"deterministic": True}, "--deterministic"),
     ],

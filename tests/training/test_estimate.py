@@ -80,6 +80,17 @@ def test_checkpoints_that_are_kept(steps: int, kept: int) -> None:
     assert found.disk(TrainConfig(steps=50_000, report_every=10)) == (4, 400)
 
 
+@pytest.mark.parametrize(("steps", "every", "keep", "kept"), [(2000, 500, 1, 2), (10_000, 1000, 3, 4), (9, 10, 3, 1)])
+def test_checkpoints_that_are_written_for_scores_count(steps: int, every: int, keep: int, kept: int) -> None:
+    config = TrainConfig(steps=steps, checkpoint_every=steps, report_every=every, keep=keep)
+    assert Estimate(1.0, 0, 100, extrapolated=False).disk(config) == (kept, 100 * kept)
+
+
+def test_noise_is_enough_for_small_batches_of_many_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate.process_group, "world_size", lambda: 32)
+    assert len(noise_images(TrainConfig(batch=64), 0)) == 128
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(3.21, "3.2 s"), (61, "1 min 1 s"), (7260, "2 h 1 min"), (90_000, "1 day 1 h"), (13_748_400, "159 days 3 h")],

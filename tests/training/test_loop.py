@@ -156,3 +156,16 @@ def test_a_second_signal_stops_at_once(run: RunDirectory, tiny: Make, image_set:
         run_training_loop(job, run)
     assert stopped.value.code == 130
     assert not checkpoint.list_checkpoints(run.checkpoints)
+
+
+def test_divergence_in_a_score_keeps_the_checkpoint_before(
+    run: RunDirectory, tiny: Make, image_set: MakeImages, runtime: Runtime
+) -> None:
+    def score(step: int, network: object) -> None:
+        if step == 4:
+            raise Diverged("step 4: the generator's images are not finite")
+
+    job = Trainer(tiny(steps=8, keep=1, checkpoint_every=2), runtime, image_set())
+    with pytest.raises(Diverged, match=r"the last good checkpoint is .*step-00000002\.pt"):
+        run_training_loop(job, run, on_snapshot=score)
+    assert [path.name for path in checkpoint.list_checkpoints(run.checkpoints)] == ["step-00000002.pt"]

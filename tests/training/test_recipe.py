@@ -69,6 +69,18 @@ def test_given_flags_stay(draw: Draw) -> None:
     assert chosen(folder, resolution=256) == ("best-128", 256, 3)  # best has SN, which fails from 64 pixels
 
 
+def test_a_given_network_has_the_chosen_resolution(draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chosen(draw(size=(48, 48), name="a"), network="r3gan") == ("best-64", 64, 3)
+    monkeypatch.setattr(recipe, "resolve_device", lambda name: torch.device("cuda"))
+    assert chosen(draw(size=(512, 512), name="b", count=1), network="dcgan") == ("resnet-128", 128, 3)
+
+
+def test_a_resolution_of_another_type_is_refused(call: Call, draw: Draw, tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(json.dumps({"data": str(draw()), "resolution": [64]}))
+    code, told = call("train", "--config", tmp_path / "c.json")
+    assert code == 2 and "--resolution (64,): is not of type int" in told
+
+
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "stl10"])
 def test_named_datasets_are_not_downloaded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "open_source", None)

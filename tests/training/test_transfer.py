@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import gan
 from gan.config.train_config import TrainConfig
@@ -111,6 +112,16 @@ def test_another_norm_takes_layers_of_the_same_weight_map(source: str, target: s
     assert any(name.startswith("layers.0.") and "weight" in name for name in changed) == fits
 
 
+@pytest.mark.parametrize("shape", [(1, 2, 2), (3, 2, 2)])
+def test_a_bias_of_another_shape_does_not_fit(shape: tuple[int, ...]) -> None:
+    """A network of one's own may have a parameter of this name alone."""
+    network = nn.Module()
+    network.const = nn.Module()
+    network.const.bias = nn.Parameter(torch.zeros(4, 2, 2))
+    assert copy_layers(network, {"const.bias": torch.ones(shape)}).new == ["const"]
+    assert not network.const.bias.any()
+
+
 def test_nothing_in_common_is_refused(tiny: Make, image_set: MakeImages, runtime: Runtime, tmp_path: Path) -> None:
     trained(tiny, image_set(), runtime, tmp_path / "s.pt")
     job = Trainer(tiny(network="resnet", g_width=5), runtime, image_set())
@@ -174,3 +185,23 @@ def test_a_run_stopped_before_its_first_checkpoint_does_not_begin_without_the_we
     (folder / "config.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="^RUN b: was stopped before it had saved the weights of --init; remove"):
         gan.train("b", resume=True, out=tmp_path)
+
+
+def test_dynamics_of_a_resumed_run_are_relative_to_the_transferred_weights(
+    call: Call, image_folder: Path, tmp_path: Path
+) -> None:
+    settings = {**TINY, "data": image_folder, "report_every": 0, "preset": "msn-dcgan"}
+    gan.train("a", **settings, out=tmp_path)
+    init = tmp_path / "checkpoints" / "a"
+    settings.update(dynamics=2, keep=1, seed=1, d_batch="joint")
+    whole = gan.train("whole", **{**settings, "steps": 6}, init=init, out=tmp_path)
+    gan.train("b", **{**settings, "steps": 4}, init=init, out=tmp_path)
+    resumed = gan.train("b", resume=True, steps=6, out=tmp_path)
+    lines = [(run.folder / "dynamics.jsonl").read_text().splitlines() for run in (whole, resumed)]
+    # The sample of step 4 was the last of its run, and so a full one.
+    assert [json.loads(line)["step"] for line in lines[1]] == [0, 2, 4, 6]
+    assert json.loads(lines[0][-1])["activations"] == json.loads(lines[1][-1])["activations"]
+    (resumed.folder / "step-00000000.pt").unlink()
+    with pytest.raises(UserError, match=r"step-00000000.pt is missing, .*; resume with --dynamics 0$"):
+        gan.train("b", resume=True, steps=8, out=tmp_path)
+    assert gan.train("b", resume=True, steps=8, dynamics=0, out=tmp_path).finished
