@@ -133,14 +133,14 @@ def score(
 
     Args:
         targets: one or several: a checkpoint, a run (all its checkpoints), or a folder, zip or npz of images.
-        data: real images: a name, folder or zip; None: the training images of the checkpoints.
+        data: real images: a name, folder, zip or npz; None: the training images of the checkpoints.
         data_root: folder of named datasets.
         split: "train" or "test"; None: "train", or that of `as_protocol`.
         ref: statistics in place of `data`, a .npz of `data stats`.
         metrics: some of "fid", "is", "kid", "pr", "fid-infinity" and "copies", or "all"; None: the first four; with
             `ref` fid and is.
-        held_out: real images that were not trained on, for the C_T of copies: a name, folder or zip; its test split, if
-            it has splits.
+        held_out: real images that were not trained on, for the C_T of copies: a name, folder, zip or npz; its test
+            split, if it has splits.
         num: images to score, at least 2; None: all; of a checkpoint as many as `data` has, at most 50,000; of several
             targets the smallest of these numbers.
         as_protocol: protocols of the literature, such as "50k-train" or ["50k-train", "10k-test"], each of which sets

@@ -11,7 +11,7 @@ from gan.api.settings import PathLike, TrainSettings, check_device, optional_pat
 from gan.config.train_config import TrainConfig
 from gan.errors import UserError
 from gan.evaluation import training_evaluator
-from gan.runs.checkpoint_names import list_checkpoints
+from gan.runs.checkpoint_names import STEP_PATTERN, list_checkpoints
 from gan.runs.listing import read_object, run_path
 from gan.runs.log import LOG, read_log
 from gan.runs.run_dir import RunDirectory
@@ -49,7 +49,7 @@ class TrainedRun:
     @property
     def grid(self) -> Path | None:
         """The newest sample grid, a PNG of 8 x 8 images; None if there is none yet."""
-        return max(self.samples.glob("step-????????.png"), default=None)
+        return max(self.samples.glob(f"{STEP_PATTERN}.png"), default=None)
 
     @property
     def checkpoint(self) -> Path:

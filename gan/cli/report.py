@@ -30,7 +30,7 @@ from gan.utils.progress import say
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...", shell_complete=complete_path)
 @click.option(
     "--data",
-    help="Real images: a name, folder or zip.  [default: the training images of the checkpoints]",
+    help="Real images: a name, folder, zip or npz.  [default: the training images of the checkpoints]",
     shell_complete=complete_path,
 )
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder of named datasets.")
@@ -45,8 +45,8 @@ from gan.utils.progress import say
 @click.option(
     "--held-out",
     metavar="DATA",
-    help="Real images that were not trained on, for the C_T of copies: a name, folder or zip; its test split, if it "
-    "has splits.",
+    help="Real images that were not trained on, for the C_T of copies: a name, folder, zip or npz; its test split, if "
+    "it has splits.",
     shell_complete=complete_path,
 )
 @click.option(

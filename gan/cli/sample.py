@@ -15,7 +15,12 @@ from gan.runs.listing import run_path
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--num", type=click.IntRange(1), help="Number of images.  [default: 64; 8 walks with --interpolate]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same images.")
-@click.option("--grid", "columns", type=click.IntRange(1), help="Columns of a grid.  [default: as many as rows]")
+@click.option(
+    "--grid",
+    "columns",
+    type=click.IntRange(1),
+    help="Columns of a grid.  [default: as many as rows; of a conditional generator a row for each class]",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="A .png grid, a folder, a .zip, or a .gif or .webp walk.")
 @click.option("--class", "label", help="Class of all images, by name or number.  [default: each in turn]")
 @click.option("--truncation", type=click.FloatRange(0, min_open=True), help="Truncate latents at ± this value.")

@@ -1,6 +1,7 @@
 """List the runs of a folder from config.json, best.json and file names; no checkpoint is read."""
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,11 +36,23 @@ def list_runs(root: Path) -> list[RunSummary]:
 
     Folders without a readable config.json are left out.
     """
-    runs = [_summary(path.parent, root) for path in (root / "checkpoints").glob("*/config.json")]
+    runs = [_summary(folder, root) for folder in _run_folders(root / "checkpoints")]
     return sorted((run for run in runs if run), key=lambda run: -run.changed)
 
 
+def _run_folders(checkpoints: Path) -> Iterator[Path]:
+    """Folders with a config.json at any depth, but for those within a comparison or an experiment of `classify`."""
+    patterns = ("*/config.json", "*/*/**/config.json")  # unlike **, * finds folders that are links
+    experiments: set[Path] = set()
+    for folder in sorted(path.parent for pattern in patterns for path in checkpoints.glob(pattern)):
+        if experiments.isdisjoint(folder.parents):
+            yield folder
+            if "kind" in read_object(folder / "config.json"):
+                experiments.add(folder)
+
+
 def _summary(folder: Path, root: Path) -> RunSummary | None:
+    name = folder.relative_to(root / "checkpoints").as_posix()
     content = read_object(folder / "config.json")
     config = content.get("config")
     if not isinstance(config, dict):
@@ -48,13 +61,13 @@ def _summary(folder: Path, root: Path) -> RunSummary | None:
     shared = config.get("train", config)  # of a comparison
     newest = list_checkpoints(folder)
     norms = config.get("norms") or [config.get("norm", "")]
-    files = [path for kind in (folder, root / "samples" / folder.name) for path in kind.rglob("*") if path.is_file()]
+    files = [path for kind in (folder, root / "samples" / name) for path in kind.rglob("*") if path.is_file()]
     states = []
     for path in files:
         with suppress(OSError):  # a run in progress removes files
             states.append(path.stat())
     return RunSummary(
-        name=folder.name,
+        name=name,
         command=command,
         preset=str(shared.get("preset") or shared.get("model", "")),
         norms=tuple(map(str, norms)),

@@ -1,6 +1,5 @@
 """Find the checkpoint at a path, and say what a folder that is no run contains"""
 
-import json
 import shlex
 from pathlib import Path
 
@@ -8,7 +7,9 @@ from gan.data.source import list_names
 from gan.errors import UsageError, UserError
 from gan.runs import checkpoint
 from gan.runs.checkpoint import CLASSIFIER_FILE, CheckpointFile
+from gan.runs.checkpoint_names import STEP_PATTERN
 from gan.runs.command_line import program_name
+from gan.runs.listing import read_object
 from gan.utils.counted import counted
 
 _MAX_LISTED = 3  # names in a message
@@ -18,7 +19,7 @@ def find_checkpoint(path: Path, command: str) -> CheckpointFile:
     """Read a checkpoint file, or the newest valid one in a run's folder.
 
     Args:
-        command: the command that reads it, for messages.
+        command: see `describe_contents`.
 
     Raises:
         UsageError: the folder is that of a comparison, of classifiers or of several runs.
@@ -43,7 +44,7 @@ def describe_contents(folder: Path, command: str) -> str | None:
 
     Args:
         folder: of a comparison, of classifiers, or of runs; None is returned for other folders.
-        command: `sample`, `report` or `export`.
+        command: the words before the folder in the command that reads it, such as `report` or `train --init`.
     """
     kind = _kind(folder)
     classifiers = sorted([*folder.glob(CLASSIFIER_FILE), *folder.glob(f"*/{CLASSIFIER_FILE}")])
@@ -64,6 +65,19 @@ def describe_contents(folder: Path, command: str) -> str | None:
     return f"{listed}{scores}; to score the runs again: {program_name()} report {shlex.quote(str(folder))}/*-seed*"
 
 
+def samples_folder(path: Path) -> Path | None:
+    """The folder of the samples of a run, for its folder or a file in it; None if it is in no folder `checkpoints`.
+
+    It is `samples/NAME` beside `checkpoints/NAME`; NAME may have several parts.
+    """
+    run = path.resolve().parent if path.is_file() else path.resolve()
+    for parent in run.parents:
+        if parent.name == "checkpoints":
+            root = Path() if parent.parent == Path.cwd() else parent.parent
+            return root / "samples" / run.relative_to(parent)
+    return None
+
+
 def _describe_classifiers(folder: Path, classifiers: list[Path], command: str) -> str:
     if not classifiers:
         return "is an experiment of `classify` without a trained classifier yet"
@@ -79,15 +93,11 @@ def _describe_classifiers(folder: Path, classifiers: list[Path], command: str) -
 def _runs_in(folder: Path) -> list[Path]:
     """The folders of runs with a checkpoint in a folder, or in the comparisons in it."""
     comparisons = [path.parent for path in folder.glob("*/config.json") if _kind(path.parent) == "compare"]
-    paths = [path for parent in (folder, *comparisons) for path in parent.glob("*/step-????????.pt")]
+    paths = [path for parent in (folder, *comparisons) for path in parent.glob(f"*/{STEP_PATTERN}.pt")]
     return sorted({path.parent for path in paths})
 
 
 def _kind(folder: Path) -> str | None:
     """The command that made the folder, if it is not `train`."""
-    try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    kind = content.get("kind") if isinstance(content, dict) else None
+    kind = read_object(folder / "config.json").get("kind")
     return kind if isinstance(kind, str) else None

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gan.data.source import list_names
+from gan.data.source import EXTENSIONS, list_names
 from gan.distributed import collectives, process_group
 from gan.errors import Diverged, UsageError
-from gan.runs.run_dir import default_output_name
+from gan.runs.locate import samples_folder
 from gan.sampling import generate, writers
 from gan.sampling.grids import save_class_grid, save_grid
 from gan.sampling.interpolation import interpolate
@@ -24,6 +24,7 @@ from gan.utils.progress import progress, say
 _IMAGES = 64  # default number of images
 _MAX_LISTED = 3  # names of files in a message
 _MOST_COLUMNS = 16  # of a grid by class
+_FILE_ENDINGS = {*EXTENSIONS, ".zip", ".npz", ".npy", ".tar", ".gz", ".mp4", ".pdf", ".svg"}  # others are of folders
 _ANIMATION_LATENTS = 4  # latents that an animation passes before it returns to the first
 
 
@@ -59,8 +60,8 @@ def write_samples(path: Path, out: Path | None, options: SampleOptions) -> Path:
 
     Args:
         path: a checkpoint or a run's folder.
-        out: a .png (grid), .zip, .gif or .webp (animated walk) file, or a folder. None: a grid in the run's samples
-            folder.
+        out: a .png (grid), .zip, .gif or .webp (animated walk) file, or a folder, whose name may have dots. None: a
+            grid in the run's samples folder.
 
     Raises:
         UsageError: `out` exists and is not to be overwritten, or is a folder that has other files.
@@ -142,21 +143,28 @@ def _check_truncation(truncation: float | None) -> None:
 
 
 def _default_out(path: Path, name: str) -> Path:
-    """A file in the run's samples folder, prefixed with the checkpoint's name if `path` is a file."""
-    run = default_output_name(path)
-    return Path("samples") / (run.parent / f"{run.name}-{name}" if path.is_file() else run / name)
+    """A file in the run's samples folder, prefixed with the checkpoint's name if `path` is a file.
+
+    The folder of a checkpoint that is in no folder `checkpoints` is `samples`.
+    """
+    folder = samples_folder(path)
+    if path.is_file():
+        return (folder or Path("samples")) / f"{path.stem}-{name}"
+    return (folder or Path("samples") / path.resolve().name) / name
 
 
 def _check_out(out: Path, *, walks: bool, overwrite: bool) -> None:
     """Reject an unusable --out before any work."""
-    suffixes = {".png", *writers.ANIMATION_LIMITS} if walks else {".png", ".zip", ""}
-    if out.suffix.lower() not in suffixes:
+    is_folder = not walks and out.suffix.lower() not in _FILE_ENDINGS
+    if not is_folder and out.suffix.lower() not in ({".png", *writers.ANIMATION_LIMITS} if walks else {".png", ".zip"}):
         choices = "a .png grid, a .gif or a .webp" if walks else "a .png grid, a .zip or a folder"
         raise UsageError(f"--out {out}: with{'' if walks else 'out'} --interpolate it must be {choices}")
-    if out.suffix and out.is_dir():
+    if not is_folder and out.is_dir():
         raise UsageError(f"--out {out}: is a folder")
-    if out.suffix or not out.is_dir():
-        if not out.suffix and out.exists():
+    if is_folder and out.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise UsageError(f"--out {out}: is the current folder or above it; name a new folder")
+    if not is_folder or not out.is_dir():
+        if is_folder and out.exists():
             raise UsageError(f"--out {out}: is a file; choose another name for the folder")
         require_new(out, "--out", overwrite=overwrite)
     elif others := writers.other_files(out):

@@ -5,6 +5,8 @@ from pathlib import Path
 from PIL import Image
 
 from gan.errors import UsageError, UserError
+from gan.runs.checkpoint_names import STEP_PATTERN
+from gan.runs.locate import samples_folder
 from gan.sampling.writers import ANIMATION_LIMITS
 from gan.utils.counted import counted
 from gan.utils.files import atomic_write, require_new
@@ -31,8 +33,9 @@ def write_timelapse(run: Path, out: Path, *, overwrite: bool = False) -> None:
     require_new(out, "--timelapse", overwrite=overwrite)
     if not run.is_dir():
         raise UsageError(f"CHECKPOINT {run}: with --timelapse it must be the folder of a run")
-    samples = _samples_folder(run)
-    paths = sorted(samples.glob("step-????????.png"))
+    if (samples := samples_folder(run)) is None:
+        raise UsageError(f"CHECKPOINT {run}: is not in a folder `checkpoints`, beside which its sample grids would be")
+    paths = sorted(samples.glob(f"{STEP_PATTERN}.png"))
     if len(paths) < 2:
         raise UserError(
             f"{samples}: has {counted(len(paths), 'sample grid')}, a timelapse needs 2; see --sample-every of `train`"
@@ -47,15 +50,6 @@ def write_timelapse(run: Path, out: Path, *, overwrite: bool = False) -> None:
         )
     steps = [int(path.stem.removeprefix("step-")) for path in (paths[0], paths[-1])]
     say(f"wrote {out}: {len(frames)} grids from step {steps[0]:,} to {steps[1]:,}")
-
-
-def _samples_folder(run: Path) -> Path:
-    """`samples/NAME` beside the `checkpoints/NAME` of a run; NAME may have several parts."""
-    absolute = run.resolve()
-    for parent in absolute.parents:
-        if parent.name == "checkpoints":
-            return parent.parent / "samples" / absolute.relative_to(parent)
-    raise UsageError(f"CHECKPOINT {run}: is not in a folder `checkpoints`, beside which its sample grids would be")
 
 
 def _read(path: Path) -> Image.Image:

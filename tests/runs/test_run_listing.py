@@ -33,6 +33,8 @@ def root(tmp_path: Path) -> Path:
     write(runs / "b" / "msn-seed0" / "config.json", {"config": train}, 200)
     write(runs / "c" / "config.json", {"kind": "classify", "config": {"model": "vgg7", "norms": ["bn"]}}, 200)
     write(runs / "other" / "config.json", ["no run"], 400)
+    (runs / "a" / "step-original.pt").touch()  # of the user
+    os.utime(runs / "a" / "step-original.pt", (100, 100))
     (runs / "damaged").mkdir()
     (runs / "damaged" / "config.json").write_text("{")
     return tmp_path
@@ -51,6 +53,19 @@ def test_runs_newest_first(root: Path) -> None:
         (root / "checkpoints/a" / name).stat().st_size for name in ("config.json", "best.json")
     )
     assert found[0].steps == found[1].steps == 0
+
+
+def test_nested_names(root: Path) -> None:
+    runs = root / "checkpoints"
+    train = {"config": {"preset": "best", "norm": "sn", "steps": 5}}
+    write(runs / "exp" / "deep" / "d" / "config.json", train, 500)
+    write(runs / "a" / "e" / "config.json", train, 50)  # a run whose name continues that of another
+    write(root / "samples" / "a" / "e" / "real.png", "x" * 98, 50)
+    write(runs / "exp" / "f" / "config.json", {"kind": "compare", "config": {"norms": [], "train": {}}}, 450)
+    write(runs / "exp" / "f" / "lr" / "sn-seed0" / "config.json", train, 450)
+    found = list_runs(root)
+    assert [run.name for run in found] == ["exp/deep/d", "exp/f", "b", "c", "a", "a/e"]
+    assert found[-1].size == 100 + (runs / "a" / "e" / "config.json").stat().st_size
 
 
 def test_the_command(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gan.errors import UserError
+from gan.errors import UsageError, UserError
 from gan.sampling.grids import save_class_grid
 from gan.sampling.load_generator import best_checkpoint
 from gan.sampling.sample import SampleOptions, write_samples
@@ -42,6 +43,32 @@ def test_a_run_by_its_name(tmp_path: Path, call: Call) -> None:
     assert code == 2 and "leave out --out" in message
     code, message = call("sample", "nothing", "--out", "b.png")
     assert code != 0 and "nothing" in message
+
+
+def test_files_are_in_the_samples_of_the_run(tmp_path: Path) -> None:
+    run = trained(tmp_path, channels=1, steps=2)
+    options = SampleOptions(num=4, device="cpu")
+    assert write_samples(run, None, options) == tmp_path / "samples" / "r" / "sample-seed-0.png"
+    newest = run / "step-00000002.pt"
+    assert write_samples(newest, None, options) == tmp_path / "samples" / "r" / "step-00000002-sample-seed-0.png"
+    folder = write_samples(newest, tmp_path / "bn-lr0.001-seed0", options)
+    assert [path.name for path in sorted(folder.iterdir())] == [f"{number:08d}.png" for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (".", "--out .: is the current folder or above it; name a new folder"),
+        ("..", "--out ..: is the current folder or above it"),
+        ("images.jpg", "--out images.jpg: without --interpolate it must be a .png grid, a .zip or a folder"),
+        ("walk.gif", "--out walk.gif: without --interpolate it must be"),
+    ],
+)
+def test_what_is_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str) -> None:
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    with pytest.raises(UsageError, match=re.escape(message)):
+        write_samples(Path("nothing"), Path(out), SampleOptions())
 
 
 def test_rows_of_classes(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ def run(tmp_path: Path) -> Path:
     samples.mkdir(parents=True)
     for step, value in ((20, 100), (3, 10), (1000, 250)):
         Image.new("RGB", (40, 20), (value, 0, 0)).save(samples / f"step-{step:08d}.png")
-    Image.new("RGB", (40, 20)).save(samples / "real.png")
+    for name in ("real", "step-original"):
+        Image.new("RGB", (40, 20)).save(samples / f"{name}.png")
     return tmp_path / "checkpoints" / "a" / "b"
 
 

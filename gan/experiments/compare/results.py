@@ -18,6 +18,7 @@ from gan.experiments.summary import median_of
 from gan.metrics.protocol import Protocol, require_same_protocol
 from gan.metrics.score_table import SCORES
 from gan.runs import log
+from gan.runs.checkpoint_names import STEP_PATTERN
 from gan.runs.run_dir import RunDirectory
 from gan.utils.files import relative_path
 
