@@ -12,7 +12,7 @@ from gan.experiments.compare.conclusion import (
     p_value,
     reference_arm,
 )
-from gan.experiments.compare.paired_test import LEVEL, differences_from, least_seeds
+from gan.experiments.compare.paired_test import LEVEL, MOST_EXACT, SAMPLED, differences_from, least_seeds
 from gan.experiments.compare.power import MOST_SEEDS, POWER
 from gan.experiments.summary import select_results
 from gan.metrics.score_table import SCORES
@@ -75,7 +75,7 @@ def _test_table(against: Sequence[Test], primary: Sequence[Test], baseline: str 
         f"Difference of final FID, paired by seed: the mean, with its 95 % confidence interval (Student's t, of this "
         f"difference alone), or with the range in brackets if there are fewer than {LEAST_RUNS} seeds. Effect size: "
         "Cohen's d_z, the mean difference divided by its standard deviation.",
-        "p: exact two-sided sign-flip test over all 2ⁿ sign assignments of n seeds.",
+        _p_note(tests),
         *([_correction_note(primary, baseline)] if len(primary) > 1 else ()),
         _least_p_note(primary),
         *([_power_note(list(sizes), len(primary))] if sizes else ()),
@@ -90,6 +90,13 @@ def _test_table(against: Sequence[Test], primary: Sequence[Test], baseline: str 
             f"{', '.join(map(str, seeds))}."
         )
     return parts.table_of("Paired tests of final FID", columns, notes, best)
+
+
+def _p_note(tests: Sequence[Test]) -> str:
+    text = "p: exact two-sided sign-flip test over all 2ⁿ sign assignments of n seeds"
+    if all(test["seeds"] <= MOST_EXACT for test in tests):
+        return f"{text}."
+    return f"{text}; with more than {MOST_EXACT} seeds, over the observed and {SAMPLED:,} random ones."
 
 
 def _seeds_cell(needed: Mapping[str, int | None] | None) -> str:

@@ -82,7 +82,7 @@ def paired_tests(done: Sequence[Result], baseline: str | None = None) -> list[di
     A seed counts if both arms were trained to their end; `left_out` lists the other seeds with a result. Conclusions
     are drawn from the final FID only: its tests are `primary`. They have `p_holm`, corrected for the number of primary
     tests, `least_p_holm`, its smallest possible value for these numbers of seeds, `significant`, the outcome in
-    `words`, and `seeds_needed` to show each of `SHOWN_DIFFERENCES`. In the others these are None.
+    `words`, and `seeds_needed` to show each of `SHOWN_DIFFERENCES`. In the others these and `p` are None.
 
     Args:
         done: what `read_training_result` returns.
@@ -118,13 +118,14 @@ def _tests_of_pair(results: Sequence[Result], setting: str, pair: tuple[str, str
     finished = {result["seed"] for result in results if result["norm"] in pair}
     for kind, score in (*(("final", score) for score in measured_scores(results)), ("best", SCORES[0])):
         first, second = ([by_seed[seed][kind][score.key] for seed in seeds] for by_seed in complete)
+        primary = (kind, score) == ("final", SCORES[0])
         yield {
             "setting": setting,
             "norms": list(pair),
             "score": score.key,
             "kind": kind,
-            "primary": (kind, score) == ("final", SCORES[0]),
-            **paired_test(first, second),
+            "primary": primary,
+            **paired_test(first, second, tested=primary),
             "seeds_used": seeds,
             "left_out": sorted(finished - set(seeds)),
             **dict.fromkeys(("p_holm", "least_p_holm", "significant", "seeds_needed", "words")),

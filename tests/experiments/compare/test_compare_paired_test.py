@@ -10,6 +10,7 @@ from scipy import stats
 
 from gan.experiments.compare.paired_test import (
     LEVEL,
+    SAMPLED,
     differences_from,
     holm,
     least_p,
@@ -44,6 +45,25 @@ def test_ties_and_extremes() -> None:
     assert sign_flip_p([1.0] * 40) == 2.0**-39
     with pytest.raises(ValueError, match="a test of no differences"):
         sign_flip_p([])
+
+
+@pytest.mark.parametrize("shift", [0.1, 0.3, 0.5])
+def test_random_signs_agree_with_all_signs(shift: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(3).normal(shift, 1, 30).tolist()
+    exact = sign_flip_p(values)
+    monkeypatch.setattr("gan.experiments.compare.paired_test.MOST_EXACT", 29)
+    sampled = sign_flip_p(values)
+    assert abs(sampled - exact) < 4 * (exact * (1 - exact) / SAMPLED) ** 0.5
+    assert sampled == sign_flip_p(values) == sign_flip_p([-value for value in values]) != exact
+
+
+def test_many_seeds() -> None:
+    """All 2^n signs of n seeds do not fit into memory."""
+    values = np.random.default_rng(0).normal(0.02, 1, 1000).tolist()
+    reference = stats.ttest_1samp(values, 0).pvalue  # which the sign-flip test approaches
+    assert sign_flip_p(values) == pytest.approx(reference, abs=0.01)
+    assert sign_flip_p([1.0] * 41) == least_p(41) == least_p(10_000) == 1 / (SAMPLED + 1)
+    assert paired_test([1.0] * 9, [2.0] * 9, tested=False)["p"] is None
 
 
 def test_paired_numbers() -> None:
