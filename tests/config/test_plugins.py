@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from gan.config import plugins
 from gan.config.choices import AUGMENTATIONS, FEATURES, LOSSES, NETWORKS, NORMS
@@ -15,6 +16,7 @@ from gan.errors import UsageError, UserError
 from gan.metrics.extractor import ExtractorOptions
 from gan.metrics.extractors import create_extractor
 from gan.models import build_discriminator, build_generator
+from gan.models.norms import create_norm
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +130,21 @@ def test_a_network_is_tried(old: str, new: str, message: str) -> None:
         build_generator(config)
         build_discriminator(config)
     assert message in str(raised.value)
+
+
+def test_a_network_without_normalize_has_no_norm_of_layers_but_may_have_a_critic() -> None:
+    reference = write(NETWORK.replace("normalize.hidden(", "("))
+    build_discriminator(TrainConfig(network=reference, norm="gradnorm"))
+    with pytest.raises(UsageError, match="so that --norm sn has no effect on layers; use normalize in it"):
+        build_discriminator(TrainConfig(network=reference, norm="sn"))
+    build_discriminator(TrainConfig(network=write(NETWORK.replace("hidden(", "output(")), norm="sn"))
+
+
+def test_the_output_layer_of_an_object_under_a_weight_map() -> None:
+    text = "from torch import nn\nclass f:\n    def hidden(self, layer): return nn.Sequential(layer, nn.ReLU())\n"
+    text += "    def output(self, layer):\n        layer.seen = True\n        return layer\n"
+    layer = create_norm(f"sn+{write(text)}").output(nn.Linear(2, 1))
+    assert layer.seen and hasattr(layer, "parametrizations")
 
 
 def test_trying_a_network_does_not_change_it() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import torch
 from gan.errors import UsageError, UserError
 from gan.runs import checkpoint, log
 from gan.training import train as launch
+from gan.training.trainer import Trainer
 from tests.conftest import TINY
+from tests.helpers.commands import SMALL, Call
 from tests.helpers.runs import random_moment, run_and_kill, run_to_end
 from tests.helpers.states import same_bytes
 
@@ -227,3 +231,27 @@ def test_lost_checkpoints_are_noticed(begun: tuple[Path, dict[str, Any]], marked
     ):
         train(root, {}, resume=True)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_signal_during_the_last_step_stops_a_run_that_is_done(
+    call: Call, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainer.train_step
+
+    def interrupted(trainer: Trainer) -> None:
+        step(trainer)
+        if trainer.step == trainer.config.steps:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Trainer, "train_step", interrupted)
+    code, told = call("train", "r", *SMALL, "--data", image_folder)
+    assert code == 130 and "done: samples are in" in told and "resume with" not in told
+
+
+def test_a_config_file_is_read_once(begun: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be a pipe."""
+    root, _ = begun
+    reads: list[Path] = []
+    monkeypatch.setattr(launch, "read_config_file", lambda path: reads.append(path) or {"steps": 9})
+    launch.train_run("r", None, Path("c.json"), {}, resume=True, dry_run=False, root=root, device="cpu")
+    assert reads == [Path("c.json")] and (root / "checkpoints" / "r" / "step-00000009.pt").exists()
