@@ -2,7 +2,8 @@
 
 MSN subtracts the mean of the batch in training, so images of a batch affect each other, and real and generated images
 as separate batches lose the difference of their means. Here the running mean, a constant without gradient, is
-subtracted in training too: means cannot drift, and images stay apart.
+subtracted in training too, so images stay apart. No gradient then holds the means, which drift away
+(docs/results/normalizations.md).
 """
 
 from __future__ import annotations
