@@ -68,10 +68,10 @@ def train(precision: str, args: argparse.Namespace) -> None:
 
 
 def fid_curves(folder: Path) -> list[dict[int, float]]:
-    """Return the FID by step of each seed."""
+    """Return the FID by step of each seed; empty for one that diverged before its first score."""
     report = json.loads((folder / "report.json").read_text())
     runs = sorted(report["trainings"], key=lambda run: run["seed"])
-    return [dict(zip(run["curve"]["step"], run["curve"]["fid"], strict=True)) for run in runs]
+    return [dict(zip(run["curve"]["step"], run["curve"]["fid"], strict=True)) if run["curve"] else {} for run in runs]
 
 
 def print_results(curves: dict[str, list[dict[int, float]]], args: argparse.Namespace) -> None:
@@ -80,9 +80,12 @@ def print_results(curves: dict[str, list[dict[int, float]]], args: argparse.Name
     print("\n" + ", ".join(f"{name} {value}" for name, value in facts.items()))
     features = args.features.partition(":")[0]
     print(f"{args.preset}, {args.norm}, width {args.width}, {args.num:,} images, {features}\n")
+    pairs = [pair for pair in zip(*(curves[precision] for precision in PRECISIONS), strict=True) if all(pair)]
+    if left_out := len(curves["fp32"]) - len(pairs):
+        print(f"{left_out} of {len(curves['fp32'])} seeds are left out: diverged before the first score\n")
     rows = []
-    for step in sorted(set.intersection(*(set(curve) for curve in curves["bf16"] + curves["fp32"]))):
-        bf16, fp32 = ([curve[step] for curve in curves[precision]] for precision in PRECISIONS)
+    for step in sorted(set.intersection(*(set(curve) for pair in pairs for curve in pair)) if pairs else ()):
+        bf16, fp32 = ([pair[index][step] for pair in pairs] for index in range(2))
         mean, half = confidence_interval([a - b for a, b in zip(bf16, fp32, strict=True)])
         spread = [statistics.stdev(values) if len(values) > 1 else float("nan") for values in (bf16, fp32)]
         listed = [", ".join(f"{value:.2f}" for value in values) for values in (bf16, fp32)]

@@ -38,8 +38,8 @@ def tables(kept: Mapping[str, Mapping[int, Mapping[str, Any]]], baseline: str | 
             values = [value for each in trainings.values() if (value := value_of(each, which, score)) is not None]
             digits = 2 if score == "fid" else 3
             cells.append(mean_text(values, digits) if values else "-")
-        seconds = [training["training"]["seconds"] for training in trainings.values()]
-        rows.append([*cells, f"{fmean(seconds):.0f}"])
+        logged = [seconds for each in trainings.values() if (seconds := each["training"]["seconds"]) is not None]
+        rows.append([*cells, f"{fmean(logged):.0f}" if logged else "-"])
     names = ["FID", "FID, second extractor", "precision", "recall", "coverage"]
     yield markdown_table(["arm", "seeds", "diverged", *names, "seconds"], rows, align_right=True)
     for which in ("first", "second"):

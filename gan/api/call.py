@@ -15,6 +15,7 @@ from gan.distributed import process_group
 from gan.errors import GANWarning, UsageError
 from gan.runs.command_line import called_from_python
 from gan.utils.listener import Listener, Progress, listening
+from gan.utils.signals import STOP_SIGNALS
 
 ProgressCallback = Callable[[Progress], object]
 
@@ -58,7 +59,9 @@ def api_call(
         with _torch_state_kept(), listening(listener), called_from_python(_call_text(name, arguments)):
             yield messages
     except SystemExit as error:
-        raise_stopped(error.code - 128 if isinstance(error.code, int) else signal.SIGINT, "stopped at once")
+        if error.code not in [128 + number for number in STOP_SIGNALS]:
+            raise  # such as one of the caller's progress callback
+        raise_stopped(int(error.code) - 128, "stopped at once")
         raise KeyboardInterrupt("stopped at once by a second signal") from error
 
 

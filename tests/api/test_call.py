@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import gan
+from gan.api.call import api_call
 from tests.conftest import TINY
 from tests.helpers.api_calls import SETTINGS, command, quiet, state_of
 from tests.helpers.commands import picture
@@ -208,3 +210,15 @@ def test_training_in_several_ranks_is_refused(name: str, monkeypatch: pytest.Mon
         monkeypatch.setenv(variable, value)
     with pytest.raises(gan.UsageError, match=f"^gan.{name}: runs in one process, not in 2 ranks"):
         getattr(gan, name)("r")
+
+
+@pytest.mark.parametrize("code", [0, 3, None, "words"])
+def test_an_exit_of_the_callback_is_passed_on(code: object) -> None:
+    with pytest.raises(SystemExit) as ended, api_call("train", {}, None, False):
+        sys.exit(code)  # type: ignore[arg-type]
+    assert ended.value.code == code
+
+
+def test_a_second_signal_is_a_keyboard_interrupt() -> None:
+    with pytest.raises(KeyboardInterrupt, match="stopped at once"), api_call("train", {}, None, False):
+        sys.exit(128 + signal.SIGINT)

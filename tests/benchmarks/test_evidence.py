@@ -55,6 +55,19 @@ def test_tables(tmp_path: Path) -> None:
     assert within.startswith("The same minus the means of the arm, 5 trainings: Spearman's correlation 1.00")
 
 
+def test_trainings_that_diverged_at_once_have_no_time(tmp_path: Path) -> None:
+    for arm, seconds in (("sn", [10.0, None]), ("msn", [None, None])):
+        for seed, value in enumerate(seconds):
+            _kept(tmp_path, arm, seed, 10.0 if value else None, drift=1.0)
+            path = tmp_path / f"{arm}-seed{seed}.json"
+            content = json.loads(path.read_text())
+            content["training"]["seconds"] = value
+            path.write_text(json.dumps(content))
+    scores = next(evidence_tables.tables(evidence.read_kept(tmp_path)))
+    ends = {line.split(" | ")[0]: line.rpartition(" | ")[2] for line in scores.splitlines()}
+    assert ends["| sn"] == "10 |" and ends["| msn"] == "- |"
+
+
 def test_tables_of_some_arms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arm in ("sn", "msn", "mean"):
         for seed in range(3):

@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.2
 
 
 def choose_jobs(experiment: Experiment[Any, Any, Any], training: Training, count: int, stop: StopSignals) -> int:
-    """Choose the number of jobs: one for each GPU, or the fastest on the CPU. It is kept in config.json.
+    """Choose the number of jobs: one for each GPU, or the fastest on the CPU, which config.json then has.
 
     Args:
         experiment: with its config.json written.
@@ -84,7 +84,11 @@ def _describe(jobs: int, rates: dict[int, float]) -> str:
 def _measure(
     experiment: Experiment[Any, Any, Any], training: Training, candidates: list[int], stop: StopSignals
 ) -> dict[int, float]:
-    """Steps per second of all jobs together, by the number of jobs; of 1 alone after a signal or a failure."""
+    """Steps per second of all jobs together, by the number of jobs; of 1 alone after a signal.
+
+    Raises:
+        UserError: a process has failed.
+    """
     free = available_memory()
     events: queue.Queue[Event] = queue.Queue()
     workers: list[WorkerProcess] = []

@@ -102,6 +102,10 @@ class WorkerProcess:
         """
         self._process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
 
+    def wait(self) -> None:
+        """Wait until it has ended."""
+        self._process.wait()
+
     def kill(self) -> None:
         """End it at once, and wait for that."""
         self._process.kill()

@@ -63,7 +63,7 @@ class _Pool:
         self._has_news = False  # trainings have ended since the results were last written
 
     def run(self) -> None:
-        """Train all; after a signal, stop all."""
+        """Train all; after a signal or an exception, such as one of the caller's progress callback, stop all."""
         is_stopping = False
         try:
             with self._bars:
@@ -78,6 +78,13 @@ class _Pool:
                             worker.stop()
                     with suppress(queue.Empty):
                         self._handle(*self._events.get(timeout=_POLL_SECONDS))
+        except BaseException:
+            if self._stop.received is None:  # not a second signal, which stops at once
+                for worker in self._running.values():
+                    worker.stop()
+                for worker in self._running.values():
+                    worker.wait()
+            raise
         finally:
             for worker in self._running.values():
                 worker.kill()

@@ -21,6 +21,7 @@ from gan.experiments.compare.experiment import Comparison, run_comparison
 from gan.experiments.parallel import process, workers
 from gan.experiments.parallel.process import Event, WorkerProcess
 from gan.utils.cores import available_cores
+from gan.utils.signals import StopSignals
 from tests.helpers.classifications import SMALL as CLASSIFY
 from tests.helpers.comparisons import BOTH, RUN, compare, in_jobs, states
 from tests.helpers.own_code import SOURCE
@@ -171,6 +172,35 @@ def test_ctrl_c(
         assert f"{cell}: {name}: stopped at step" in told or f"{cell}: done" in told, told
     assert in_jobs(tmp_path) is None
     same_bytes(states(tmp_path, FOLDERS, 200), states(long, FOLDERS, 200))
+
+
+def test_an_exception_of_the_progress_callback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All processes are asked to save and stop, and are waited for."""
+    calls: list[str] = []
+
+    class Worker:
+        cell = "sn/0"
+
+        def stop(self) -> None:
+            calls.append("stop")
+
+        def wait(self) -> None:
+            calls.append("wait")
+
+        def kill(self) -> None:
+            calls.append("kill")
+
+    def start(experiment: Any, training: Any, slot: int, jobs: int, work: str, events: queue.Queue[Any]) -> Any:
+        events.put((worker, {"progress": ["", 1, 4, ""]}))
+        return worker
+
+    worker: Any = Worker()
+    monkeypatch.setattr(workers, "start_worker", start)
+    monkeypatch.setattr(workers.Bars, "update", lambda *_: sys.exit(3))
+    comparison = Comparison("r", None, None, BOTH, tmp_path, "cpu")
+    with StopSignals() as stop, pytest.raises(SystemExit, match="3"):
+        workers._Pool(comparison, comparison.left()[:1], 1, stop).run()
+    assert calls == ["stop", "wait", "kill"]
 
 
 @pytest.mark.slow
