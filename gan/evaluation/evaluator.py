@@ -78,7 +78,7 @@ def evaluate(options: EvaluationOptions, out: Path | None, *, overwrite: bool = 
         collectives.on_rank0(lambda: require_writable(parent, "--out"))
         evaluation = create_evaluation(options, Evaluation)
         folder = out or collectives.on_rank0(evaluation.default_folder)
-        with removing_new_folders(folder / IMAGES_FOLDER):
+        with removing_new_folders(folder / IMAGES_FOLDER), report_folder.reserved(folder):
             evaluation.out = folder
             try:
                 evaluation.run()

@@ -1,9 +1,11 @@
 """Atomic writes of files and folders, and checks of their names and places."""
 
 import errno
+import itertools
 import json
 import os
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,6 +19,12 @@ PARTIAL = ".partial"
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
 _NO_WINDOWS_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.", re.IGNORECASE)
 _REPLACE_SECONDS = 2.0
+_ABANDONED_SECONDS = 86_400.0
+_PROCESS = secrets.token_hex(4)  # process numbers are given again, and other machines have the same ones
+_PARTIAL_NAME = re.compile(
+    rf"\..+\.(?P<pid>\d+)(-(?P<process>[0-9a-f]{{8}})\d+)?(\.old)?{re.escape(PARTIAL)}", re.DOTALL
+)
+_numbers = itertools.count()
 
 
 def expand_home(path: str | Path) -> Path:
@@ -46,7 +54,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    partial = _partial_path(path)
     try:
         with open(partial, "wb") as file:
             yield file
@@ -82,12 +90,12 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written, or `path` exists and is not empty.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    partial = _partial_path(path)
     partial.mkdir(parents=True)
     try:
         yield partial
         if overwrite and path.exists():
-            old = path.with_name(f".{path.name}.{os.getpid()}.old{PARTIAL}")
+            old = _partial_path(path)
             _replace(path, old)
             _replace(partial, path)
             shutil.rmtree(old)
@@ -102,13 +110,45 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise
 
 
+def _partial_path(path: Path) -> Path:
+    """A new path for a temporary file or folder beside `path`, for this thread alone."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{_PROCESS}{next(_numbers)}{PARTIAL}")
+
+
 def remove_partial(folder: Path) -> None:
-    """Remove the temporary files and folders that a killed process left in a folder."""
+    """Remove the temporary files and folders that killed processes left in a folder, not those of running ones."""
     for path in folder.glob(f".*{PARTIAL}"):
+        if not _is_left_over(path):
+            continue
         if path.is_dir():
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
+
+
+def _is_left_over(partial: Path) -> bool:
+    """True if the process that made a temporary file or folder has ended, or it has not changed for a day."""
+    match = _PARTIAL_NAME.fullmatch(partial.name)
+    if match is None or match["process"] == _PROCESS:
+        return False
+    with suppress(OSError):
+        if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
+            return True
+    # A number is given to another process after a restart.
+    return int(match["pid"]) == os.getpid() or not _is_running(int(match["pid"]))
+
+
+def _is_running(pid: int) -> bool:
+    if os.name == "nt":
+        return True  # unknown: os.kill would end the process
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -167,7 +207,7 @@ def require_new_in_folder(path: Path, flag: str, *, overwrite: bool) -> None:
 
 def require_writable(folder: Path, flag: str) -> None:
     """Create a folder and check that files can be written there; else a UserError, which names the flag."""
-    probe = folder / ".msn-gan.probe"
+    probe = _partial_path(folder / "probe")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")

@@ -13,7 +13,7 @@ from gan.evaluation import evaluator
 from gan.evaluation.evaluator import evaluate
 from gan.evaluation.options import EvaluationOptions
 from gan.evaluation.report import write_evaluation_report
-from gan.evaluation.report_folder import default_report_folder
+from gan.evaluation.report_folder import default_report_folder, reserved
 from gan.runs import checkpoint
 from tests.helpers.reports import DIGITS, ask, trained
 
@@ -107,3 +107,14 @@ def test_nothing_is_left_of_a_report_that_fails(run: Path) -> None:
     with pytest.raises(UserError, match="NaN"):
         evaluate(EvaluationOptions(("nan.pt",), DIGITS, num=20, metrics=("is",)), None)
     assert not Path("reports").exists()
+
+
+def test_two_reports_at_once_have_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = default_report_folder(Path("r"), "question")
+    with reserved(first):
+        assert default_report_folder(Path("r"), "question") == Path("reports/r-2")
+        with pytest.raises(UserError, match="reports/r: another process is writing a report there"), reserved(first):
+            pass
+    assert default_report_folder(Path("r"), "question") == first == Path("reports/r")
+    assert not list(tmp_path.iterdir())

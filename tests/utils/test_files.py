@@ -9,7 +9,15 @@ import pytest
 
 from gan.errors import UsageError
 from gan.utils import files
-from gan.utils.files import atomic_write, expand_home, relative_path, require_folder_name
+from gan.utils.files import (
+    atomic_folder,
+    atomic_write,
+    expand_home,
+    relative_path,
+    remove_partial,
+    require_folder_name,
+    require_writable,
+)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +76,42 @@ def test_a_file_that_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(PermissionError, match="result.json"), atomic_write(tmp_path / "result.json"):
             pass
     assert not list(tmp_path.iterdir())
+
+
+def test_temporary_files_of_running_processes_stay(tmp_path: Path) -> None:
+    """Those of killed ones, and of an earlier process with the same number, are removed, and those of a day ago."""
+    running, ended, other = os.getppid(), 999_999_999, "0123abcd5"
+    stay = [f".a.{running}.partial", f".b.{running}-{other}.partial", ".video.partial", "c"]
+    go = [f".a.{ended}.partial", f".b.{ended}-{other}.partial", f".c.{ended}.old.partial", f".d.{os.getpid()}.partial"]
+    go += [f".e.{os.getpid()}-{other}.partial", f".old.{running}.partial"]
+    for name in (*stay, *go):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / go[-1], (0, 0))
+    (tmp_path / f".folder.{ended}.partial").mkdir()
+    with atomic_folder(tmp_path / "mine") as partial:
+        (partial / "x").touch()
+        remove_partial(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*stay, "mine"])
+
+
+def test_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "a") as first, atomic_write(tmp_path / "a") as second:
+        first.write(b"first")
+        second.write(b"second")
+    assert (tmp_path / "a").read_bytes() == b"first" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_two_processes_probe_a_folder_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unlink = Path.unlink
+
+    def probe_again(path: Path, missing_ok: bool = False) -> None:
+        monkeypatch.setattr(Path, "unlink", unlink)
+        require_writable(tmp_path / "out", "--out")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", probe_again)
+    require_writable(tmp_path / "out", "--out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize("name", ["con", "NUL", "aux.old", "com1", "cats."])
