@@ -130,13 +130,15 @@ def remove_partial(folder: Path) -> None:
 def _is_left_over(partial: Path) -> bool:
     """True if the process that made a temporary file or folder has ended, or it has not changed for a day."""
     match = _PARTIAL_NAME.fullmatch(partial.name)
-    if match is None or match["process"] == _PROCESS:
+    if match is None:
         return False
+    pid = int(match["pid"])
+    if pid == os.getpid():
+        return match["process"] != _PROCESS  # if so, of an earlier process with the same number
     with suppress(OSError):
         if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
             return True
-    # A number is given to another process after a restart.
-    return int(match["pid"]) == os.getpid() or not _is_running(int(match["pid"]))
+    return not _is_running(pid)
 
 
 def _is_running(pid: int) -> bool:

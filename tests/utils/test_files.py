@@ -83,6 +83,7 @@ def test_temporary_files_of_running_processes_stay(tmp_path: Path) -> None:
     running, ended, other = os.getppid(), 999_999_999, "0123abcd5"
     stay = [f".a.{running}.partial", f".b.{running}-{other}.partial", ".video.partial", "c"]
     go = [f".a.{ended}.partial", f".b.{ended}-{other}.partial", f".c.{ended}.old.partial", f".d.{os.getpid()}.partial"]
+    go += [f".f.{ended}-{files._PROCESS}0.partial"]  # of a fork
     go += [f".e.{os.getpid()}-{other}.partial", f".old.{running}.partial"]
     for name in (*stay, *go):
         (tmp_path / name).touch()
