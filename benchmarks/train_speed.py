@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import gc
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -153,7 +154,7 @@ def compare(flags: argparse.Namespace) -> dict[str, Any]:
         for program in result["programs"].values():
             program["share_of_product_rate"] = program["model_flop_per_second"] / products[program["precision"]]
     return {
-        "command": " ".join(["python benchmarks/train_speed.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", "benchmarks/train_speed.py", *sys.argv[1:]]),
         "hardware": hardware_info(runtime.device),
         "versions": package_versions("torch", "torchvision", "pillow"),
         "settings": {key: str(value) if isinstance(value, Path) else value for key, value in vars(flags).items()},

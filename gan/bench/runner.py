@@ -2,6 +2,7 @@
 
 import gc
 import math
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -82,7 +83,7 @@ def run_bench(plan: BenchPlan) -> tuple[dict[str, Any], int]:
     own_code = plugins.record(references, "--norms")
     runtime = resolve_runtime(plan.device, plan.precision)
     record: dict[str, Any] = {
-        "command": " ".join(["msn-gan", *sys.argv[1:]]),
+        "command": shlex.join(["msn-gan", *sys.argv[1:]]),
         "hardware": hardware_info(runtime.device),
         "versions": package_versions("torch", "torchvision", "pillow"),
         "settings": {**asdict(plan), "precision": runtime.precision, "device": str(runtime.device)},

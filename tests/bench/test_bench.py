@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,11 @@ def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "TURN", 0.001)
 
 
-def test_command_gives_all_fields(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_gives_all_fields(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "bench.json"
+    monkeypatch.setattr(sys, "argv", ["/bin/msn-gan", "bench", "--norms", "sn(gain=2)"])
     arguments = ["bench", "--models", "cnn3", "--norms", "none,bn,sn,msn", "--batch", "4", "--rounds", "2"]
     with pytest.raises(SystemExit) as stopped:
         main([*arguments, "--precision", "fp32", "--device", "cpu", "--no-memory", "--json", str(path)])
@@ -52,6 +56,7 @@ def test_command_gives_all_fields(tmp_path: Path, capsys: pytest.CaptureFixture[
     shown = capsys.readouterr().out
     record = json.loads(path.read_text())
     assert bench_markdown(record) + "\n" == shown
+    assert record["command"] == "msn-gan bench --norms 'sn(gain=2)'"
     assert set(record) == {"command", "hardware", "versions", "settings", "definitions", "models", "stopped"}
     assert record["stopped"] is None and record["settings"]["precision"] == "fp32"
     (found,) = record["models"]

@@ -26,7 +26,7 @@ from gan.experiments.provenance import RESULT, provenance_warnings
 from gan.models.classifiers import build_classifier
 from gan.norm_check.runner import require_sound_norms
 from gan.report.document import Report
-from gan.runs import checkpoint, resume
+from gan.runs import resume
 from gan.runs.own_code import import_own_code
 from gan.runtime import resolve_runtime
 from gan.utils.counted import counted
@@ -63,12 +63,14 @@ class Classification(Experiment[ClassifyConfig, ClassifyTraining, tuple[ImageSet
         self._set_plan(config.resolved(runtime.precision), runtime)
 
     def _is_done(self, training: ClassifyTraining) -> bool:
-        folder = self.folder / training.name
-        done = (folder / RESULT).exists()
-        if done:  # the process may have been killed before it removed them
-            for path in checkpoint.list_checkpoints(folder):
-                path.unlink()
-        return done
+        return (self.folder / training.name / RESULT).exists()
+
+    def train(self, jobs: int | None = 1) -> int | None:
+        """See `Experiment.train`; also removes checkpoints that a killed process left in finished trainings."""
+        for training in [self.only] if self.only else self.plan.trainings():
+            if self._is_done(training):
+                loop.remove_checkpoints(self.folder / training.name)
+        return super().train(jobs)
 
     def _image_settings(self, plan: ClassifyConfig) -> Mapping[str, Any]:
         names = ("data", "test_data", "data_root", "skip_bad_images", "generated")

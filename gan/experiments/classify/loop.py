@@ -105,8 +105,13 @@ def _finish(trainer: ClassifierTrainer, folder: Path, classes: tuple[str, ...]) 
         checkpoint.save_checkpoint(folder / CLASSIFIER_FILE, content)
     result = {**_facts(trainer), "seconds": trainer.seconds, "diverged": diverged, **own_code}
     write_result(folder, result, trainer.runtime)
+    remove_checkpoints(folder)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a finished training; another process may remove them too."""
     for path in checkpoint.list_checkpoints(folder):
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def _facts(trainer: ClassifierTrainer) -> dict[str, Any]:

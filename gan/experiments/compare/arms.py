@@ -142,7 +142,9 @@ def with_equal_images(arm: Arm, shared: TrainConfig) -> Arm:
 
 
 def equal_time_steps(shared: TrainConfig, step_time: float) -> dict[str, int]:
-    """The fields `steps` and `report_every` with which an arm takes as long as the reference arm, with as many scores.
+    """The fields `steps` and `report_every` with which an arm takes as long as the reference arm.
+
+    It has at most as many scores; fewer where the steps between them are rounded up.
 
     Args:
         shared: the config with the steps of the reference arm.

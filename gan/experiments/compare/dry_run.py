@@ -14,7 +14,9 @@ from gan.utils.memory import format_bytes
 from gan.utils.progress import working
 
 
-def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runtime: Runtime, jobs: int | None) -> None:
+def dry_run_comparison(
+    plan: ComparePlan, todo: Sequence[ComparedTraining], waiting: int, runtime: Runtime, jobs: int | None
+) -> None:
     """Print the number of trainings left, the time of each arm, and the time and disk of all of them.
 
     Steps are timed once for each arm and setting; the time of scores is that of their operations, relative to those of
@@ -22,6 +24,7 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
 
     Args:
         todo: the trainings that are not done.
+        waiting: number of further ones whose setting is not chosen yet.
         jobs: value of --jobs; None: auto.
 
     Raises:
@@ -30,12 +33,12 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
     """
     images, classes = list_images(plan.train.data)
     noise = noise_images(plan.train, classes if plan.train.conditional else 0)
-    print(f"trainings:  {len(todo) + plan.waiting} of {plan.planned} are left")
+    print(f"trainings:  {len(todo) + waiting} of {plan.planned} are left")
     print(f"images:     {images}", flush=True)
     seconds: list[float] = []
     disk, seconds_of_first = 0, 0.0
     extractor = extractor_flop(plan.train) if todo else 0.0
-    together = estimated_jobs(jobs, len(todo) + plan.waiting, runtime.device)
+    together = estimated_jobs(jobs, len(todo) + waiting, runtime.device)
     for arm, setting in dict.fromkeys((training.arm, training.setting) for training in todo):
         same = [training for training in todo if (training.arm, training.setting) == (arm, setting)]
         config = plan.config_of(same[0])
@@ -57,9 +60,9 @@ def dry_run_comparison(plan: ComparePlan, todo: Sequence[ComparedTraining], runt
         )
         seconds += len(same) * [training + scoring]
         disk += len(same) * estimate.disk(config)[1]
-    if plan.waiting and todo:
-        print(f"{'then:':<11} {counted(plan.waiting, 'training')}, each with the mean time of these")
-        seconds += plan.waiting * [fmean(seconds)]
-        disk += plan.waiting * disk // len(todo)
+    if waiting and todo:
+        print(f"{'then:':<11} {counted(waiting, 'training')}, each with the mean time of these")
+        seconds += waiting * [fmean(seconds)]
+        disk += waiting * disk // len(todo)
     print(f"time:       {time_in_all(seconds, together)}")
     print(f"disk:       {format_bytes(disk)} for checkpoints")

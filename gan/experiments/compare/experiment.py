@@ -13,7 +13,7 @@ from gan.config.train_config import TrainConfig
 from gan.data.image_set import ImageSet
 from gan.errors import Diverged, UserError
 from gan.evaluation import training_evaluator
-from gan.experiments.compare import options, results, summary
+from gan.experiments.compare import options, results, summary, tuning
 from gan.experiments.compare.dry_run import dry_run_comparison
 from gan.experiments.compare.initial_state import comparison_facts, initial_state_hashes
 from gan.experiments.compare.plan import ComparedTraining, ComparePlan
@@ -21,7 +21,6 @@ from gan.experiments.compare.rate_settings import LR_GRID
 from gan.experiments.compare.resume import is_finished, resume_problem
 from gan.experiments.compare.step_times import measure_step_times
 from gan.experiments.compare.training_memory import TrainingMemory
-from gan.experiments.compare.tuning import choice_text, choose_settings, require_tuned, tuning_record
 from gan.experiments.experiment import Experiment
 from gan.experiments.parallel.worker import work
 from gan.experiments.plan import Step
@@ -81,30 +80,30 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
 
     def choose(self, cell: str) -> None:
         """See `Experiment.choose`; a training of --then needs the tuning of its arm to be complete."""
-        self._choose_settings()
-        require_tuned(cell, self.results(), self.plan)
+        self.choose_settings()
+        tuning.require_tuned(cell, self.results(), self.plan)
         super().choose(cell)
 
     def train(self, jobs: int | None = 1) -> int | None:
         """See `Experiment.train`; also raises a UserError if an existing training does not match the plan."""
-        self._choose_settings()
+        self.choose_settings()
         self.check_trainings(None)
         results.require_same_protocols(self.results())
         stopped = super().train(jobs)
-        if stopped is None and not self.failed and not self.only and self._choose_settings():
+        if stopped is None and not self.failed and not self.only and self.choose_settings():
             stopped = super().train(jobs)
         return stopped
 
-    def _choose_settings(self) -> bool:
+    def choose_settings(self) -> bool:
         """With --then, choose the setting of each arm whose tuning is complete; return whether any was chosen."""
         if not self.plan.compare.then:
             return False
-        found = choose_settings(self.results(), self.plan)
+        found = tuning.choose_settings(self.results(), self.plan)
         new = {arm: setting for arm, setting in found.items() if arm not in self.plan.chosen}
         if new:
             self._set_plan(replace(self.requested, chosen={**self.plan.chosen, **new}), self.runtime)
             for arm, setting in new.items():
-                say(choice_text(arm, setting, self.plan.compare.tune))
+                say(tuning.choice_text(arm, setting, self.plan.compare.tune))
         return bool(new)
 
     def check_trainings(self, extractor: Extractor | None) -> None:
@@ -235,8 +234,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
             say(f"{training}: stopped at step {trainer.step:,} of {config.steps:,}, checkpoint saved")
             return stopped
         facts = {**training._asdict(), "diverged": diverged, "peak_memory": snapshots.peak()}
-        facts |= file_entry(trainer.plugins)
-        write_result(run.checkpoints, facts, self.runtime)
+        write_result(run.checkpoints, facts | file_entry(trainer.plugins), self.runtime)
         return None
 
     def _read_result(self, training: ComparedTraining) -> dict[str, Any] | None:
@@ -251,7 +249,7 @@ class Comparison(Experiment[ComparePlan, ComparedTraining, ImageSet]):
             "kind": self.command,
             "command": options.compare_command(self.run.name, self.plan),
             "lr_grid": LR_GRID if self.plan.compare.lr_grid else None,
-            "tuning": tuning_record(done, self.plan) if self.plan.compare.tune else None,
+            "tuning": tuning.tuning_record(done, self.plan) if self.plan.compare.tune else None,
             "rows": summary.summarize_trainings(tested, self.plan, existing["plain_parameters"]),
             "paired": summary.paired_tests(tested, self.plan.compare.baseline),
             "warnings": summary.comparison_warnings(done, self.plan),
@@ -295,6 +293,8 @@ def run_comparison(
         return work(comparison, worker)
     if not dry_run:
         return comparison.execute(jobs)
+    comparison.choose_settings()
     comparison.check_trainings(None)
-    dry_run_comparison(comparison.plan, comparison.left(), comparison.runtime, jobs)
+    waiting = comparison.plan.waiting if only is None else 0
+    dry_run_comparison(comparison.plan, comparison.left(), waiting, comparison.runtime, jobs)
     return None

@@ -45,7 +45,7 @@ def build_plan(
     Raises:
         UsageError: lists every problem found, one per line.
     """
-    values = {**(read_config_file(file) if file else {}), **overrides}
+    values = {**(_values_of_file(file, name, preset, existing) if file else {}), **overrides}
     arms = {**_arms_of_file(values.pop("arms", {}), file), **(arms or {})}
     compare_fields = {item.name for item in fields(CompareConfig)}
     compare = existing.compare if existing else CompareConfig(norms=()) if arms else CompareConfig()
@@ -101,6 +101,23 @@ def build_plan(
     if compare.baseline not in (None, *names):
         raise UsageError(f"--baseline {compare.baseline}: is no arm; choose from {', '.join(names)}")
     return plan
+
+
+def _values_of_file(file: Path, name: str, preset: str | None, existing: ComparePlan | None) -> dict[str, Any]:
+    """The values of a config file; warns about those that differ between the trainings, which have no effect.
+
+    Raises:
+        UsageError: its preset is not that of the existing run.
+    """
+    values = read_config_file(file)
+    if ignored := [key for key in PER_TRAINING if key in values]:
+        warn(f"--config {file}: has no effect on {' and '.join(ignored)} of the trainings; give --norms and --seeds")
+    if existing and preset is None and values.get("preset", existing.train.preset) != existing.train.preset:
+        raise UsageError(
+            f"--config {file}: has the preset {values['preset']}, but the run {name} was started with --preset "
+            f"{existing.train.preset}; remove it from the file, or choose another name"
+        )
+    return values
 
 
 def _flag_that_sets_rates(compare: CompareConfig) -> str | None:

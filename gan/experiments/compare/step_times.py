@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from statistics import median
@@ -47,6 +48,8 @@ def measure_step_times(
                 continue
             timers = [first, _Timer(name, config, build)]
             rounds = list(take_turns(timers, _ROUNDS, _Timer.turn, label=f"timing {name}"))
+            del timers
+            gc.collect()  # frees memory for the next arm
             times[name] = median(own / of_reference for of_reference, own in rounds)
             say(f"{name}: a step takes {times[name]:.3g} times as long as one of {reference[0]}")
     return times

@@ -18,9 +18,9 @@ def estimated_jobs(jobs: int | None, trainings: int, device: torch.device) -> in
         jobs: value of --jobs; None: auto.
         trainings: number of trainings that are left.
     """
-    places = torch.cuda.device_count() if device.type == "cuda" else available_cores()
+    places = available_cores() if device.type == "cpu" else max(1, torch.cuda.device_count())  # one with mps
     if jobs is None:
-        jobs = places if device.type == "cuda" else 1
+        jobs = 1 if device.type == "cpu" else places
     return max(1, min(jobs, trainings, places))
 
 

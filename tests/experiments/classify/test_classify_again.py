@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gan.errors import UsageError, UserError
+from gan.experiments.classify import loop
 from gan.experiments.classify.experiment import run_classification
 from gan.experiments.classify.trainer import ClassifierTrainer
 from tests.helpers.classifications import RUN, SMALL, Run, before_each_step
@@ -28,6 +29,22 @@ def test_trainings_can_be_added(run: Run, capsys: pytest.CaptureFixture[str]) ->
     third = run(norms=["msn"])  # a part of what is there: nothing is lost
     assert len(third["trainings"]) == 4
     assert json.loads((RUN / "config.json").read_text())["config"]["norms"] == ["none", "msn"]
+
+
+def test_a_checkpoint_of_a_finished_training_is_removed(run: Run) -> None:
+    """Its process was killed before it did this; a dry run, which has no lock, leaves it there."""
+    given = {**SMALL, "norms": ["none"], "lr": [0.01]}
+    run(**given)
+    left = RUN / "none-lr0.01-seed0" / "step-00000004.pt"
+    left.touch()
+    assert run_classification("r", given, device="cpu", dry_run=True) is None and left.exists()
+    run(**given)
+    assert not left.exists()
+
+
+def test_two_processes_may_remove_the_same_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop.checkpoint, "list_checkpoints", lambda folder: [folder / "step-00000004.pt"])
+    loop.remove_checkpoints(tmp_path)
 
 
 def test_changed_settings_are_refused_with_a_diff(run: Run) -> None:

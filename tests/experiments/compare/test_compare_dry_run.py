@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gan.experiments.compare import dry_run
-from gan.experiments.compare.experiment import run_comparison
+from gan.experiments.compare.experiment import Comparison, run_comparison
 from gan.experiments.parallel import estimated_jobs
 from gan.training.estimate import Estimate
 from tests.helpers.comparisons import SMALL
@@ -64,6 +64,33 @@ def test_time_of_several_jobs(
     run_comparison("r", None, None, options, root=tmp_path, device="cpu", dry_run=True, jobs=jobs)
     assert lines(capsys)["time"] == expected
     assert threads == [7 if jobs == 2 else before] * 2 and torch.get_num_threads() == before
+
+
+TUNED = {**SMALL, "norms": ["sn"], "budget": "steps", "tune": 2, "then": 3}
+
+
+def test_the_last_trainings_after_tuning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are counted before the best settings are chosen, and timed once those are known."""
+    run_comparison("r", None, None, TUNED, root=tmp_path, device="cpu", dry_run=True)
+    told = lines(capsys)
+    assert told["trainings"] == "5 of 5 are left" and told["then"] == "3 trainings, each with the mean time of these"
+    run_comparison("r", None, None, TUNED, root=tmp_path, device="cpu", dry_run=True, only="t1/sn/0")
+    told = lines(capsys)
+    assert told["trainings"] == "1 of 5 are left" and "then" not in told
+    monkeypatch.setattr("gan.experiments.compare.tuning.choose_settings", lambda *_: {"sn": "t1"})
+    monkeypatch.setattr(Comparison, "_is_done", lambda _, training: bool(training.setting))
+    run_comparison("r", None, None, TUNED, root=tmp_path, device="cpu", dry_run=True)
+    told = lines(capsys)
+    assert told["trainings"] == "3 of 5 are left" and told["sn"].startswith("3 trainings of ")
+    assert told["time"] != "0.0 s"
+
+
+def test_jobs_share_one_gpu_of_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    found = [estimated_jobs.estimated_jobs(jobs, 8, torch.device("mps")) for jobs in (1, 4, None)]
+    assert found == [1, 1, 1]
 
 
 def test_what_is_done_is_not_counted(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,23 @@ def test_times_are_ratios_of_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert times["slow"] == pytest.approx(3.0, rel=0.15) and times["fast"] == pytest.approx(0.5, rel=0.15)
     assert clock.order[:6] == ["first", "slow", "first", "slow", "first", "slow"], "warm-up, then every other reversed"
     assert torch.get_num_threads() == threads
+
+
+def test_two_trainings_are_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(turns.time, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(step_times, "_ROUNDS", 1)
+    alive: weakref.WeakSet[Callable[[], None]] = weakref.WeakSet()
+    most = []
+
+    def build(name: str) -> Callable[[], None]:
+        alive.add(step := clock.step(name, 0.5))
+        most.append(len(alive))
+        return step
+
+    config = TrainConfig()
+    measure_step_times([(name, config) for name in "abcd"], ("a", config), build)
+    assert most == [1, 2, 2, 2]
 
 
 def test_rare_penalties_have_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
