@@ -47,7 +47,7 @@ class TorchvisionDataset:
 
         Raises:
             UsageError: it has no such split.
-            UserError: it is not on disk and cannot be downloaded.
+            UserError: it is not on disk and cannot be downloaded, or its files are damaged.
         """
         if split not in self.splits:
             raise UsageError(f"{name} has no split {split!r}; choose one of {', '.join(self.splits)}")
@@ -70,18 +70,32 @@ class TorchvisionDataset:
         arguments = {"root": str(data_root), **self.splits[split]}
         # torchvision prints download messages to standard output, which is reserved for results.
         with contextlib.redirect_stdout(sys.stderr):
-            with contextlib.suppress(RuntimeError, OSError):
+            try:
                 return dataset_class(**arguments, download=False)
+            except (RuntimeError, OSError) as error:  # of files that are missing, or damaged
+                first = _reason(error)
+            except Exception as error:
+                raise _damaged_error(name, data_root, _reason(error)) from error
             say(f"downloading {name} to {data_root}")
             try:
                 return dataset_class(**arguments, download=True)
             # A download can fail with errors of the network, the disk, archives and missing packages.
             except Exception as error:
-                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                reason = _reason(error)
+                if reason == first:  # torchvision downloads only what is missing
+                    raise _damaged_error(name, data_root, reason) from error
                 raise UserError(
                     f"{name} could not be downloaded ({reason}); put {self.files} into {data_root}, "
                     "or give a folder or zip of images instead"
                 ) from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _damaged_error(name: str, data_root: Path, reason: str) -> UserError:
+    return UserError(f"{name}: its files in {data_root} cannot be read ({reason}); remove them to download them again")
 
 
 def _celeba(name: str, dataset: Any) -> FileSource:

@@ -19,6 +19,7 @@ from gan.utils.counted import counted
 
 _MAX_RATIO = 1000  # deflate compresses at most about 1030 times; only a zip bomb or a blank image comes near
 _SMALL = 16 * 2**20  # bytes; a smaller entry may have any ratio
+_FARTHEST = 2**62  # bytes; no file is as long
 _LARGE = 2**30  # bytes; a smaller sum of all entries may have any ratio
 _DRIVE = re.compile("[A-Za-z]:/")  # a Windows drive; elsewhere a colon is an ordinary character
 _ENCRYPTED = 0x1
@@ -209,6 +210,8 @@ def _refuse_dangerous(entries: list[zipfile.ZipInfo], path: Path) -> None:
 
 def _read(file: BinaryIO, entry: zipfile.ZipInfo, limit: int | None) -> bytes:
     """Return the content of an entry, or its first `limit` bytes; the CRC is checked if all of it is read."""
+    if entry.compress_size > source.MAX_ENTRY + _SMALL or entry.header_offset > _FARTHEST:
+        raise BadImage("damaged in the zip: its size or position is impossible")
     file.seek(entry.header_offset)
     header = file.read(_LOCAL_HEADER)
     if len(header) < _LOCAL_HEADER or header[:4] != b"PK\x03\x04":

@@ -186,6 +186,19 @@ def test_a_failed_download_says_in_one_line_what_to_do(fake, tmp_path, failure):
     assert error.value.exit_code == 1
 
 
+@pytest.mark.parametrize("failure", [ValueError("buffer size"), RuntimeError("shape '[60000, 28, 28]' is invalid")])
+def test_damaged_files_are_not_said_to_be_missing(fake, tmp_path, failure):
+    """torchvision finds them, so it does not download them again."""
+
+    class Damaged(Fake):
+        def build(self, rng, arguments):
+            raise failure
+
+    fake("MNIST", Damaged)
+    with pytest.raises(UserError, match="mnist: its files in .* cannot be read .*; remove them to download them again"):
+        load_images("mnist", resolution=32, channels=1, data_root=tmp_path)
+
+
 def test_an_unknown_split(tmp_path: Path):
     with pytest.raises(UsageError, match="svhn has no split 'valid'; choose one of train, test, extra"):
         load_images("svhn", resolution=32, channels=3, data_root=tmp_path, split="valid")

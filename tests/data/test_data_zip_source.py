@@ -193,3 +193,15 @@ def test_a_damaged_dataset_json_is_told(classes_folder, zip_of, tmp_path):
     path.write_bytes(path.read_bytes().replace(b'{"labels": null}', b'{"labels": nuII}'))
     with pytest.raises(UserError, match=r"dataset\.json cannot be read: damaged"):
         pixels(path)
+
+
+@pytest.mark.parametrize("field", ["compress_size", "header_offset"])
+def test_an_impossible_size_or_position_is_a_bad_image(classes_folder, tmp_path, field):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for path in sorted(classes_folder.rglob("*.png")):
+            archive.write(path, path.relative_to(classes_folder).as_posix())
+        setattr(archive.filelist[0], field, 2**63 - 1)
+    with pytest.raises(
+        UserError, match="1 image cannot be read:\n  cat/00.png: damaged in the zip: its size or position"
+    ):
+        load_images(str(tmp_path / "set.zip"), resolution=8, channels=3)
