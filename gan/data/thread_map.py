@@ -1,6 +1,5 @@
 """Process many images in threads, where threads help. Pillow releases the GIL while it decodes."""
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator
@@ -10,6 +9,7 @@ from contextvars import copy_context
 from typing import TypeVar
 
 from gan.data.source import BadImage, Reader, Source
+from gan.utils.cores import available_cores
 from gan.utils.progress import progress
 
 MapResult = TypeVar("MapResult")
@@ -20,8 +20,8 @@ _SLOW = 5e-4
 
 
 def worker_count() -> int:
-    """Number of decoding threads: one per core."""
-    return os.cpu_count() or 1
+    """Number of decoding threads: one for each core that this process may use."""
+    return available_cores()
 
 
 def thread_map(function: Callable[[range], MapResult], count: int, size: int = 16) -> Generator[MapResult, None, None]:

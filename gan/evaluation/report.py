@@ -127,7 +127,8 @@ def _protocol_letters(rows: Iterable[Row]) -> list[str]:
         number = next(same, len(distinct))
         if number == len(distinct):
             distinct.append(protocol)
-        letters.append(chr(ord("A") + number))
+        before, last = divmod(number, 26)  # A to Z, then AA, AB, ...
+        letters.append((chr(ord("A") + before - 1) if before else "") + chr(ord("A") + last))
     return letters
 
 

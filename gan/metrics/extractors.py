@@ -31,6 +31,8 @@ EXTRACTORS: dict[str, Callable[[ExtractorOptions], Extractor]] = {
 }
 _WITHOUT_FILE = ("digits", "classifier")  # built-in names that do not take a file of weights by its flag
 
+_WITH_KNOWN_HASH = ("inception", "clip")  # built-in names whose weights are compared with the published ones
+
 
 def create_extractor(
     options: ExtractorOptions, data: str | None = None, *, otherwise: str = "", is_fixed: bool = False
@@ -59,6 +61,8 @@ def create_extractor(
         raise UsageError(f"--preprocess: is for --features inception, not for {features}")
     if options.weights and (name in _WITHOUT_FILE or name not in EXTRACTORS):
         raise UsageError(f"{FLAG}: is for --features inception, dinov2 or clip, not for {features}")
+    if options.allow_other_weights and name not in _WITH_KNOWN_HASH:
+        raise UsageError(f"--allow-other-weights: is for --features inception or clip, not for {features}")
     if options.norm and not classifier:
         raise UsageError(f"--norm: is for --features classifier:FILE, not for {features}")
     options = replace(options, features=name, weights=classifier or options.weights)

@@ -130,7 +130,7 @@ def score(
     inception = None
     if "is" in metrics:
         inception = InceptionScore(generated.count, extractor.classes, splits=is_splits, seed=seed)
-    start = time.monotonic()
+    start = time.perf_counter()  # unlike time.monotonic, never equal after work
     statistics = extract_features(
         generated,
         extractor,
@@ -138,7 +138,7 @@ def score(
         inception_score=inception,
         required_size=(real.resolution, real.name) if real else (None, ""),
     )
-    seconds = time.monotonic() - start
+    seconds = time.perf_counter() - start
     if not process_group.is_rank0():
         return {}
 

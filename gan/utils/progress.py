@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import copy_context
 from pathlib import Path
 from typing import Protocol
 
@@ -114,7 +115,7 @@ def _linked(text: str, link: Path | None) -> Text:
 def _announced(text: str) -> Iterator[None]:
     """Print a plain line once nothing was printed for `_QUIET_SECONDS` and the block has taken `_LEAST_SECONDS`."""
     seconds = max(_LEAST_SECONDS, _last_line + _QUIET_SECONDS - time.monotonic())
-    timer = threading.Timer(seconds, say, (text,))
+    timer = threading.Timer(seconds, copy_context().run, (say, text))  # for the listener of this call
     timer.daemon = True
     timer.start()
     try:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
 from contextlib import closing
 
 import pytest
 
-from gan.data.thread_map import thread_map
+from gan.data.thread_map import thread_map, worker_count
 
 
 def threads_of(seconds: float, count: int = 40) -> tuple[list[range], set[int]]:
@@ -33,6 +34,12 @@ def test_slow_work_is_done_in_threads_and_fast_work_is_not(monkeypatch):
     assert len(threads_of(0.01)[1]) == 4
     monkeypatch.setattr("gan.data.thread_map._SLOW", 10.0)
     assert threads_of(0.0)[1] == {threading.get_ident()}
+
+
+def test_threads_are_as_many_as_the_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1, 5}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert worker_count() == 2
 
 
 def test_leaving_early_stops_the_threads():

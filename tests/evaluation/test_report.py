@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,3 +242,10 @@ def test_grids_say_what_they_show(folder: Path, make: Make) -> None:
     written = report.write_evaluation_report(folder)
     assert [figure.alt.split(" of ")[0] for figure in written.grids] == ["Real images", "The first images", "Images"]
     assert "Skipped: r/step-3.pt: its generator gives NaN" in written.first.notes
+
+
+def test_more_protocols_than_letters(folder: Path, make: Make) -> None:
+    protocols = [dataclasses.replace(PROTOCOL, generated_count=count).to_json() for count in range(50, 78)]
+    make(*(result(f"{n}", target=f"{n}", protocol=protocol) for n, protocol in enumerate(protocols)))
+    rows = report.write_evaluation_report(folder).first.rows
+    assert [row[-1] for row in rows] == [*string.ascii_uppercase, "AA", "AB"]

@@ -233,7 +233,7 @@ def test_bad_files(features: str, kind: str, dinov2_file: Path, clip_file: Path,
         torch.save([1, 2] if kind == "list" else nn.Linear(2, 2).state_dict(), path)
     expected = "no such file; get it from https://" if kind == "absent" else "does not hold the weights of "
     with pytest.raises(UserError, match=expected) as error:
-        create_extractor(ExtractorOptions(features, weights=path, allow_other_weights=True))
+        create_extractor(ExtractorOptions(features, weights=path, allow_other_weights=features == "clip"))
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
@@ -269,6 +269,9 @@ def test_wrong_options(dinov2_file: Path, monkeypatch: pytest.MonkeyPatch) -> No
         UsageError, match="--features-weights: is for --features inception, dinov2 or clip, not for dig"
     ):
         create_extractor(ExtractorOptions("digits", weights=dinov2_file))
+    for features in ("digits", "dinov2:s", "classifier:c.pt"):
+        with pytest.raises(UsageError, match="--allow-other-weights: is for --features inception or clip, not for"):
+            create_extractor(ExtractorOptions(features, allow_other_weights=True))
 
 
 @pytest.mark.parametrize("features", ["dinov2", "clip"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,14 @@ def pair() -> tuple[Tensor, Tensor]:
     images, _ = load_digits()
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     return images[order[:898]], images[order[898:]]
+
+
+def test_speed_by_a_coarse_clock(
+    digits: DigitsExtractor, stream: Stream, pair: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """time.monotonic of Windows has steps of 16 ms."""
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    assert score(stream(pair[0][:20]), None, digits, ("is",))["images_per_second"] > 0
 
 
 def test_all_scores(

@@ -52,6 +52,13 @@ def test_work_without_items_is_announced(capsys: pytest.CaptureFixture[str]) -> 
         assert wait_for(capsys) == "reading step-8.pt ...\n"
 
 
+def test_a_call_from_python_hears_of_work_without_items(capsys: pytest.CaptureFixture[str]) -> None:
+    messages: list[str] = []
+    with listening(Listener(messages.append, messages.append, is_shown=True)), working("reading step-8.pt"):
+        assert wait_for(capsys) == "reading step-8.pt ...\n"
+    assert messages == ["reading step-8.pt ..."]
+
+
 def test_short_work_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with working("reading"), progress("sampling", 2) as advance:
         advance(2)
