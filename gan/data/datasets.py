@@ -12,6 +12,7 @@ from gan.utils.files import expand_home
 from gan.utils.progress import warn
 
 _TRAIN_OR_TEST = {"train": {"train": True}, "test": {"train": False}}
+_BY_NAME = {"train": {"split": "train"}, "test": {"split": "test"}}
 
 DATASETS: dict[str, Opener] = {
     "digits": open_digits,
@@ -21,12 +22,7 @@ DATASETS: dict[str, Opener] = {
     ),
     "cifar10": TorchvisionDataset("CIFAR10", _TRAIN_OR_TEST, "targets", "the file cifar-10-python.tar.gz"),
     "cifar100": TorchvisionDataset("CIFAR100", _TRAIN_OR_TEST, "targets", "the file cifar-100-python.tar.gz"),
-    "svhn": TorchvisionDataset(
-        "SVHN",
-        {"train": {"split": "train"}, "test": {"split": "test"}, "extra": {"split": "extra"}},
-        "labels",
-        "the files train_32x32.mat and test_32x32.mat",
-    ),
+    "svhn": TorchvisionDataset("SVHN", _BY_NAME, "labels", "the files train_32x32.mat and test_32x32.mat"),
     # SNGAN trains on labelled and unlabelled images together, which makes the set unlabelled.
     "stl10": TorchvisionDataset(
         "STL10",
@@ -36,7 +32,7 @@ DATASETS: dict[str, Opener] = {
     ),
     "celeba": TorchvisionDataset(
         "CelebA",
-        {name: {"split": name} for name in ("train", "valid", "test", "all")},
+        _BY_NAME,
         None,
         "the folder celeba with img_align_celeba and the five list_ and identity_ .txt files",
     ),

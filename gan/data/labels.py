@@ -45,7 +45,8 @@ def select_and_label(
     """Select the images of a split, and derive their labels.
 
     Folders common to all names are ignored. If the sub-folders below them are splits (such as `train` and `test`, in
-    any spelling of `_SPLIT_NAMES`), the images of `split` are selected; a validation split replaces a missing `test`.
+    any spelling that `gan.data.splits` knows), the images of `split` are selected; a validation split replaces a
+    missing `test`.
     Labels come from a `dataset.json` above all selected images, otherwise from the sub-folders: each is a class.
 
     Args:

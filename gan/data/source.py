@@ -2,12 +2,12 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ HEADER_BYTES = 2**16  # within which most images state their size
 _MAX_LISTED = 20  # bad images named in a message; the rest are only counted
 
 Content = bytes | NDArray[np.uint8]
+Header = TypeVar("Header")
 
 
 class BadImage(Exception):
@@ -93,6 +94,13 @@ class Source(Protocol):
 
     def opened(self) -> AbstractContextManager[Reader]:
         """Open a reader for the calling thread."""
+
+
+def read_header(read: Reader, index: int, inspect: Callable[[Content], Header]) -> Header:
+    """Inspect the start of an entry, or all of it if its header is longer; raises the BadImage of `inspect`."""
+    with suppress(BadImage):
+        return inspect(read(index, HEADER_BYTES))
+    return inspect(read(index))
 
 
 def content_key(source: Source) -> bytes:

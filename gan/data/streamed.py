@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gan.data.decode import expected_conversions, to_pixels
-from gan.data.source import HEADER_BYTES, BadImage, Reader, Source, count_conversions, printable_name
+from gan.data.source import BadImage, Reader, Source, count_conversions, printable_name, read_header
 from gan.data.thread_map import process_images, thread_map
 from gan.errors import UserError
 from gan.utils.progress import warn
@@ -105,9 +105,7 @@ def scan(source: Source, resolution: int, channels: int) -> tuple[list[int], dic
     """
 
     def check(read: Reader, index: int) -> tuple[str, ...]:
-        with suppress(BadImage):  # the header may be longer
-            return expected_conversions(read(index, HEADER_BYTES), resolution, channels)
-        return expected_conversions(read(index), resolution, channels)
+        return read_header(read, index, lambda content: expected_conversions(content, resolution, channels))
 
     conversions, bad = process_images(source, "checking headers", check)
     return list(conversions), count_conversions(conversions.values()), bad

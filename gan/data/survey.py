@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.data.decode import inspect_header
-from gan.data.source import HEADER_BYTES, BadImage, Reader, Source
+from gan.data.source import BadImage, Reader, Source, read_header
 from gan.data.thread_map import thread_map
 
 SURVEYED = 1000  # images, evenly spaced, whose headers are read; their mean and median are close to those of the set
@@ -57,10 +57,8 @@ def survey_images(source: Source) -> Survey:
 
 def _header(read: Reader, index: int) -> tuple[int, int, bool] | None:
     """Width, height and whether the image is grey; None if it cannot be read."""
-    for limit in (HEADER_BYTES, None):  # a large EXIF block may stand before the size
-        try:
-            info = inspect_header(read(index, limit))
-        except BadImage:
-            continue
-        return *info.size, info.is_grey
-    return None
+    try:
+        info = read_header(read, index, inspect_header)
+    except BadImage:
+        return None
+    return *info.size, info.is_grey

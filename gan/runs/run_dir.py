@@ -1,6 +1,5 @@
 """The folders of a run, its config.json and best.json."""
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from gan.config.plugins import Records, file_entry
 from gan.errors import UsageError
 from gan.runs import checkpoint
 from gan.runs.command_line import command_words
+from gan.runs.listing import read_object
 from gan.utils.environment import program_versions
 from gan.utils.files import prepare_folder, require_folder_name, write_json
 
@@ -55,11 +55,7 @@ class RunDirectory:
 
     def read_best(self) -> dict[str, Any]:
         """Content of best.json: `checkpoint`, `step`, scores and their protocol; empty if there is no such file."""
-        try:
-            best = json.loads((self.checkpoints / "best.json").read_text())
-        except (OSError, ValueError):
-            return {}
-        return best if isinstance(best, dict) else {}
+        return read_object(self.checkpoints / "best.json")
 
     def write_best(self, step: int, scores: dict[str, Any]) -> None:
         """Record the checkpoint of a step as the best, with its scores, in best.json."""
@@ -131,17 +127,13 @@ class RunDirectory:
 
     def _read_config(self) -> dict[str, Any]:
         """Content of config.json; empty if it cannot be read."""
-        try:
-            content = json.loads(self.config_path.read_text())
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+        return read_object(self.config_path)
 
 
 def default_output_name(path: Path) -> Path:
     """Default name of outputs made from a checkpoint, run, folder or zip: RUN, RUN/step-…, or the name of the path.
 
-    It is the path within the folder `checkpoints`, if there is one, so that two runs never share it.
+    It is the path within the folder `checkpoints`, if there is one; runs of the same name in two such folders share it.
     """
     absolute = path.resolve()
     parts = absolute.parts

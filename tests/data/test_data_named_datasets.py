@@ -117,11 +117,11 @@ def test_mnist(fake, tmp_path, name, dataset):
 
 def test_svhn(fake, tmp_path):
     made = fake("SVHN", FakeSVHN)
-    images = load_images("svhn", resolution=32, channels=3, data_root=tmp_path, split="extra")
+    images = load_images("svhn", resolution=32, channels=3, data_root=tmp_path, split="test")
     assert torch.equal(images.pixels[0], torch.from_numpy(FakeSVHN("", False).data[0]))
     assert images.labels.tolist() == [3, 0, 1, 2, 3]
     assert images.classes == tuple("0123")
-    assert made[0]["split"] == "extra"
+    assert made[0]["split"] == "test"
 
 
 def test_stl10_trains_on_the_unlabelled_images_too(fake, tmp_path):
@@ -142,7 +142,7 @@ def test_celeba_is_read_from_its_files(monkeypatch, tmp_path, paint):
         base_folder = "celeba"
 
         def __init__(self, root: str, split: str, download: bool):
-            self.root, self.filename = root, {"train": ["2.jpg", "1.jpg"], "all": ["1.jpg", "2.jpg", "3.jpg"]}[split]
+            self.root, self.filename = root, {"train": ["2.jpg", "1.jpg"], "test": ["1.jpg", "2.jpg", "3.jpg"]}[split]
 
     monkeypatch.setattr(torchvision.datasets, "CelebA", FakeCelebA)
     for number in (1, 2, 3):
@@ -150,7 +150,7 @@ def test_celeba_is_read_from_its_files(monkeypatch, tmp_path, paint):
     images = load_images("celeba", resolution=16, channels=3, data_root=tmp_path)
     assert (len(images), images.labels) == (2, None)
     assert images.conversions == {"cropped": 2, "resized": 2}
-    assert len(load_images("celeba", resolution=16, channels=3, data_root=tmp_path, split="all")) == 3
+    assert len(load_images("celeba", resolution=16, channels=3, data_root=tmp_path, split="test")) == 3
 
 
 def test_a_missing_set_is_downloaded_and_standard_output_stays_clean(fake, tmp_path, capsys):
@@ -200,7 +200,7 @@ def test_damaged_files_are_not_said_to_be_missing(fake, tmp_path, failure):
 
 
 def test_an_unknown_split(tmp_path: Path):
-    with pytest.raises(UsageError, match="svhn has no split 'valid'; choose one of train, test, extra"):
+    with pytest.raises(UsageError, match="svhn has no split 'valid'; choose one of train, test"):
         load_images("svhn", resolution=32, channels=3, data_root=tmp_path, split="valid")
 
 
