@@ -67,6 +67,8 @@ class ExportSource:
     """`--test-data` of a classifier's training, if given."""
     limit: int | None = None
     """`--limit` of a classifier's training, if given."""
+    skip_bad_images: bool = False
+    """`--skip-bad-images` of its training."""
     on_generated: bool = False
     """True for a classifier that was trained on images of a generator (`classify --generated`)."""
     generator: Callable[[], nn.Module] | None = None
@@ -211,6 +213,7 @@ def _gan_source(file: CheckpointFile, kind: str, *, ema: bool, uint8: bool) -> E
         recipe,
         data=config.data,
         data_root=config.data_root,
+        skip_bad_images=config.skip_bad_images,
         generator=None if is_generator else trained_generator,
     )
 
@@ -244,6 +247,7 @@ def _classifier_source(file: CheckpointFile) -> ExportSource:
         data_root=str(images.get("data_root", "data")),
         test_data=images.get("test_data"),
         limit=images.get("limit"),
+        skip_bad_images=bool(images.get("skip_bad_images")),
         on_generated=bool(images.get("generated")),
     )
 

@@ -55,8 +55,14 @@ class TrainingImages:
     def load(self, split: str) -> ImageSet:
         """Load the images of one split."""
         channels, resolution, _ = self.source.image_shape
-        root = self.options.data_root or Path(self.source.data_root)
-        return load_images(self.data, resolution=resolution, channels=channels, data_root=root, split=split)
+        return load_images(
+            self.data,
+            resolution=resolution,
+            channels=channels,
+            data_root=self.options.data_root or Path(self.source.data_root),
+            split=split,
+            skip_bad_images=self.source.skip_bad_images,
+        )
 
     def _classifier_sets(self) -> tuple[ImageSet, ImageSet]:
         """Training and test images, split as `classify` splits them."""
@@ -72,6 +78,7 @@ class TrainingImages:
             resolution=resolution,
             channels=channels,
             limit=source.limit if as_trained else None,
+            skip_bad_images=source.skip_bad_images,
         )
         if train.classes != source.classes:
             raise UserError(

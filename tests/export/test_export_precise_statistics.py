@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from gan.errors import UserError
 from gan.export.export import ExportOptions, export_network
 from gan.export.network import Uint8Generator, load_export_source
 from gan.export.precise_statistics import use_precise_statistics
@@ -58,6 +60,17 @@ def test_a_discriminator_sees_both_kinds_of_images(
     assert len(means(expected)) == 7
     torch.testing.assert_close(means(source.network), means(expected))
     assert all(not torch.allclose(a, b) for a, b in zip(means(source.network), means(before), strict=True))
+
+
+def test_bad_images_are_skipped_as_in_the_training(
+    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (image_folder / "a" / "bad.png").write_bytes(b"no image")
+    source = load_export_source(run_of("sn", data=str(image_folder), skip_bad_images=True), "discriminator")
+    assert len(TrainingImages(source, ImageOptions(), "--int8").train) == 24
+    with pytest.raises(UserError, match="1 image cannot be read"):
+        TrainingImages(dataclasses.replace(source, skip_bad_images=False), ImageOptions(), "--int8")
 
 
 def test_a_generator_and_a_classifier(here: Path) -> None:

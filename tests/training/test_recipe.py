@@ -144,7 +144,13 @@ def test_no_such_images(call: Call) -> None:
 
 @pytest.mark.parametrize(
     ("data", "name"),
-    [("a/Photos.ZIP", "Photos"), ("cifar10", "cifar10"), ("/x/my cats!.npz", "my-cats"), ("/x/__猫", "images")],
+    [
+        ("a/Photos.ZIP", "Photos"),
+        ("cifar10", "cifar10"),
+        ("/x/my cats!.npz", "my-cats"),
+        ("/x/__猫", "images"),
+        ("~nosuchuser/x", "x"),
+    ],
 )
 def test_names(data: str, name: str) -> None:
     assert name_of_data(data) == name
