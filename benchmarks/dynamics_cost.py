@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 import torch
 
+from gan.config import plugins
+from gan.config.choices import NORMS
 from gan.config.presets import preset_config
 from gan.data.image_set import ImageSet
 from gan.dynamics.measure import DynamicsMeter
@@ -54,7 +56,11 @@ def build(network: str, norm: str) -> tuple[Callable[[], None], DynamicsMeter]:
 
 def main(names: list[str]) -> None:
     for name in names:
-        train_step, meter = build(*name.split(":"))
+        network, _, norm = name.partition(":")
+        if not norm:
+            sys.exit(f"{name}: give NETWORK:NORM, such as vgg7:sn")
+        plugins.allow(NORMS.references(norm))
+        train_step, meter = build(network, norm)
         step = milliseconds(train_step, 5)
         short = milliseconds(lambda: meter.sample(full=False), 2)  # noqa: B023
         full = milliseconds(lambda: meter.sample(full=True), 1)  # noqa: B023

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from click.core import ParameterSource
 from textbook import Textbook, ZipImages
 from torch import Tensor, nn
 
@@ -31,7 +32,7 @@ from gan.config.presets import preset_config
 from gan.config.train_config import TrainConfig
 from gan.data.image_set import ImageSet
 from gan.data.loading import load_images
-from gan.errors import Diverged, UserError
+from gan.errors import Diverged, UsageError, UserError
 from gan.evaluation.image_streams import generator_stream, image_set_stream
 from gan.metrics.extractor import Extractor, ExtractorOptions
 from gan.metrics.extractors import create_extractor
@@ -119,6 +120,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the results to a file too")
     flags = parser.parse_args(arguments)
     flags.seconds = sorted(flags.seconds)
+    if not flags.configs and not flags.textbook:
+        parser.error("--textbook '': give the flags of at least one training")
     return flags
 
 
@@ -126,12 +129,15 @@ def config_of(text: str, data: Path) -> TrainConfig:
     """Return the config that flags of `msn-gan train` select.
 
     Raises:
-        UsageError: invalid values; click raises its own error for unknown flags.
+        UsageError: invalid values, or flags that are not of a preset or config, or that the benchmark sets itself;
+            click raises its own error for unknown flags.
     """
-    flags = command.make_context("train", shlex.split(text)).params
-    overrides = {
-        name: value for name, value in flags.items() if name in TrainConfig.__dataclass_fields__ and value is not None
-    }
+    context = command.make_context("train", shlex.split(text))
+    allowed = {"preset", *TrainConfig.__dataclass_fields__} - {"data", "channels", "precision"}
+    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if others := [item.opts[0] for item in context.command.params if item.name in given and item.name not in allowed]:
+        raise UsageError(f"{text}: {', '.join(others)}: is set by the benchmark, or not supported; leave it out")
+    overrides = {name: value for name, value in context.params.items() if name in given}
     base = preset_config(overrides.pop("preset", "quickstart"))
     return base.replace({**overrides, "data": str(data), "channels": 3})
 

@@ -20,6 +20,7 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
 command -v "$python" >/dev/null || python=python3
 runs=$(mktemp -d)  # checkpoints, not copied to OUT
+trap 'rm -rf "$runs"' EXIT
 features=classifier:$runs/checkpoints/features/bn-lr0.001-seed0/classifier.pt
 failed=0
 export PYTHONUNBUFFERED=1 PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import transforms
 
+from gan.config.base import flag_name
 from gan.config.train_config import TrainConfig
 from gan.data.batches import Batches
 from gan.errors import UsageError, UserError
@@ -42,12 +43,15 @@ FIXED = {
     "channels": 3,
     "conditional": False,
     "flip": False,
+    "augment": (),
     "norm_layers": None,
+    "freeze_d": 0,
     "r1": 0.0,
     "r2": 0.0,
     "gradient_penalty": 0.0,
     "accumulate": 1,
     "d_batch": "separate",
+    "schedule_images": None,
 }
 
 TO_TENSOR = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))])
@@ -236,10 +240,12 @@ def check(config: TrainConfig) -> None:
     choices = {"network": ("dcgan", "resnet"), "norm": NORMS, "loss": tuple(LOSSES)}
     choices |= {name: (value,) for name, value in FIXED.items()}
     problems = [
-        f"--{name.replace('_', '-')} {getattr(config, name)}: the textbook supports only {', '.join(map(str, allowed))}"
+        f"{flag_name(name)} {getattr(config, name)}: the textbook supports only {', '.join(map(str, allowed))}"
         for name, allowed in choices.items()
         if getattr(config, name) not in allowed
     ]
+    if config.g_fakes != "auto" and config.reuses_fakes() != (config.n_dis == 1):
+        problems.append(f"--g-fakes {config.g_fakes}: the textbook reuses latents with --n-dis 1, and only then")
     if problems:
         raise UsageError("\n".join(problems))
 

@@ -31,9 +31,13 @@ def create_environment(folder: Path, packages: str) -> Path:
     return python
 
 
-def pip_install(python: Path, *requirements: object, packages: str) -> None:
-    """Install into an environment, with the versions of constraints.txt; without dependencies if they are `present`."""
-    flags = ["--no-deps", "--no-index"] if packages == "present" else ["-c", str(ROOT / "constraints.txt")]
+def pip_install(python: Path, *requirements: object, packages: str, root: Path = ROOT) -> None:
+    """Install into an environment, with the versions of constraints.txt; without dependencies if they are `present`.
+
+    Args:
+        root: the clone that has constraints.txt.
+    """
+    flags = ["--no-deps", "--no-index"] if packages == "present" else ["-c", str(root / "constraints.txt")]
     run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *flags, *map(str, requirements))
 
 

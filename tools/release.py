@@ -49,7 +49,7 @@ def main() -> None:
         require_equal(*archives)
         source, wheel = archives[0]
         if not options.no_tests:
-            test(source, wheel, folder, options.packages, options.tests)
+            test(source, wheel, folder, options.packages, options.tests, root)
         publish([source, wheel], notes, version, out)
 
 
@@ -131,15 +131,15 @@ def require_equal(first: tuple[Path, Path], second: tuple[Path, Path]) -> None:
         print(f"{one.name}: {one.stat().st_size:,} bytes, two builds are equal", flush=True)
 
 
-def test(source: Path, wheel: Path, folder: Path, packages: str, tests: list[str]) -> None:
+def test(source: Path, wheel: Path, folder: Path, packages: str, tests: list[str], root: Path) -> None:
     """Run the examples with the wheel, and tests from the unpacked source archive, each in a new environment."""
     began = time.monotonic()
-    count = wheel_examples.check(wheel, folder / "examples", packages)
+    count = wheel_examples.check(wheel, folder / "examples", packages, root)
     print(f"wheel: {count} examples of --help ran, {time.monotonic() - began:.0f} s", flush=True)
     began = time.monotonic()
     unpacked = unpack(source, folder / "tested")
     python = create_environment(folder / "environment", packages)
-    pip_install(python, f"{wheel}[dev]", packages=packages)
+    pip_install(python, f"{wheel}[dev]", packages=packages, root=root)
     done = subprocess.run([python, "-m", "pytest", "-q", *tests], cwd=unpacked)
     if done.returncode:
         sys.exit(f"tests of the source archive: exit code {done.returncode}")

@@ -76,14 +76,15 @@ def main() -> None:
     print(f"{count} examples ran, {time.monotonic() - began:.0f} s")
 
 
-def check(wheel: Path, folder: Path, packages: str) -> int:
+def check(wheel: Path, folder: Path, packages: str, root: Path = ROOT) -> int:
     """Install the wheel, and run all examples; return their number. A failed one ends the program.
 
     Args:
         folder: new; the environment and the files of the examples are in it.
+        root: the clone of the wheel.
     """
     python = create_environment(folder / "environment", packages)
-    pip_install(python, f"{wheel}[onnx]", packages=packages)
+    pip_install(python, f"{wheel}[onnx]", packages=packages, root=root)
     program = (python, "-m", "gan")
     where = Path(run(python, "-c", "import gan; print(gan.__file__)", folder=folder).strip())
     if folder.resolve() not in where.resolve().parents:
@@ -97,7 +98,7 @@ def check(wheel: Path, folder: Path, packages: str) -> int:
     for part in (others, *own.values()):
         part.mkdir()
         run(python, "-c", _IMAGES, folder=part)
-    shutil.copy(ROOT / "examples" / "my_norm.py", others)
+    shutil.copy(root / "examples" / "my_norm.py", others)
     for line in _FIRST:
         run(*program, *line.split(), folder=others)
     for line in examples:

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -75,6 +76,11 @@ def raise_stopped(stopped: int | None, message: str) -> None:
         raise KeyboardInterrupt(message)
     if stopped is not None:
         signal.raise_signal(stopped)
+
+
+def out_argument(out: Path) -> str:
+    """The argument `out` at the end of a call in a message; empty for the current folder."""
+    return "" if out == Path() else f", out={str(out)!r}"
 
 
 def _call_text(name: str, arguments: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan.api.call import ProgressCallback, api_call, raise_stopped
+from gan.api.call import ProgressCallback, api_call, out_argument, raise_stopped
 from gan.api.settings import PathLike, SharedSettings, check_device, optional_path, to_overrides
 from gan.api.training import TrainedRun
 from gan.config.train_config import TrainConfig
@@ -49,8 +49,8 @@ class ComparisonResult:
     def rows(self) -> list[dict[str, Any]]:
         """A row for each arm: `norm` (its name), counts, and under `final` and `best` each score over the seeds.
 
-        A score is a dict of `mean`, `half_width` (of the 95 % interval; of the range with fewer than four seeds) and
-        `values`, one for each seed.
+        A score is a dict of `mean`, `half_width` of its 95 % interval (Student's t; None for one seed) and `values`,
+        one for each seed.
         """
         return list(self.record.get("rows", ()))
 
@@ -151,6 +151,7 @@ def compare(
             jobs=number,
             only=only,
         )
-    raise_stopped(stopped, f"checkpoint saved; gan.compare({name!r}) continues the comparison")
+    call = f"gan.compare({name!r}{out_argument(Path(out))})"
+    raise_stopped(stopped, f"checkpoint saved; {call} continues the comparison")
     folder = RunDirectory(name, Path(out)).checkpoints
     return ComparisonResult(name, Path(out), read_object(folder / "report.json"), stopped, tuple(messages))

@@ -79,7 +79,7 @@ class Generator:
             uint8 (N, C, H, W) in 0 to 255, on the CPU.
 
         Raises:
-            UsageError: a wrong shape, or labels are missing or not wanted.
+            UsageError: a wrong shape, a number that is no class, or labels are missing or not wanted.
             Diverged: the network outputs NaN or infinity.
         """
         dimension = self.config.latent_dim
@@ -91,6 +91,8 @@ class Generator:
             raise UsageError("labels: this generator is unconditional; leave them out")
         if labels is not None and labels.shape != latents.shape[:1]:
             raise UsageError(f"labels of shape {tuple(labels.shape)}: must be of shape ({len(latents)},)")
+        if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.classes):
+            raise UsageError(f"labels from {labels.min()} to {labels.max()}: must be 0 to {len(self.classes) - 1}")
         return generate.render(self.network, latents.float(), labels)
 
 

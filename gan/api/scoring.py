@@ -33,8 +33,9 @@ _KEYS = [key for column in SCORES for key in (column.key, column.spread) if key]
 class TargetScores(Mapping[str, float]):
     """The scores of one checkpoint or image set by their names in report.json.
 
-    These are, as far as the metrics were asked for: `fid`; `inception_score` and `inception_score_std`, over splits;
-    `kid` and `kid_std`, over subsets; `precision` and `recall`, in 0 to 1; of copies `auth_pct`, in 0 to 100, and, with
+    These are, as far as the metrics were asked for: `fid`; `fid_infinity` and `fid_infinity_interval`, the half-width
+    of its 95 % interval; `inception_score` and `inception_score_std`, over splits; `kid` and `kid_std`, over subsets;
+    `precision`, `recall` and `coverage`, in 0 to 1, and `density`; of copies `auth_pct`, in 0 to 100, and, with
     held-out images, `ct`.
     """
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan.api.call import ProgressCallback, api_call, raise_stopped
+from gan.api.call import ProgressCallback, api_call, out_argument, raise_stopped
 from gan.api.settings import PathLike, TrainSettings, check_device, optional_path, to_overrides
 from gan.config.train_config import TrainConfig
 from gan.errors import UserError
@@ -154,5 +154,7 @@ def train(
             device=device,
             init=None if init is None else run_path(Path(init)),
         )
-    raise_stopped(stopped, f"checkpoint saved; gan.train({run.name!r}, resume=True) continues the run")
+    raise_stopped(
+        stopped, f"checkpoint saved; gan.train({run.name!r}, resume=True{out_argument(run.root)}) continues the run"
+    )
     return TrainedRun(run.name, run.root, stopped, tuple(messages))

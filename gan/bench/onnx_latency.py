@@ -48,8 +48,9 @@ def measure_onnx(files: Sequence[Path], runs: int) -> list[dict[str, Any]]:
         if not file.is_file():
             raise UserError(f"--onnx {file}: no such file; `msn-gan export` writes them")
     cases = [(file, threads) for file in files for threads in THREADS]
-    runs_per_round = -(-runs // _ROUNDS)
-    rounds = list(take_turns(cases, _ROUNDS, lambda case: _run_process(*case, runs_per_round), label="timing"))
+    runs_of_rounds = [runs * number // _ROUNDS - runs * (number - 1) // _ROUNDS for number in range(1, _ROUNDS + 1)]
+    left = {case: iter(runs_of_rounds) for case in cases}
+    rounds = list(take_turns(cases, _ROUNDS, lambda case: _run_process(*case, next(left[case])), label="timing"))
     summaries = {case: _summary([results[number] for results in rounds]) for number, case in enumerate(cases)}
     return [
         {

@@ -55,6 +55,8 @@ def sample(checkpoint: Path, out: Path | None, timelapse: Path | None, **flags: 
             raise UsageError("--timelapse: is the file that is written; leave out --out")
         if unused := given_flags(("checkpoint", "timelapse", "overwrite")):
             raise UsageError(f"{', '.join(unused)}: not with --timelapse, which shows the grids that the run wrote")
+        if process_group.launched_ranks() > 1:
+            raise UsageError("--timelapse: is written by one process; leave out torchrun")
         write_timelapse(checkpoint, timelapse, overwrite=flags["overwrite"])
         return
     with process_group.joined_ranks():

@@ -14,6 +14,7 @@ from gan.errors import UsageError
 from gan.export.folding import FoldedNetwork
 from gan.models import build_discriminator, build_generator
 from gan.models.classifiers import CLASSIFIER_KIND, build_classifier, classifier_from_state
+from gan.norm.layer_types import BATCH_NORMS
 from gan.runs import checkpoint
 from gan.runs.checkpoint import CLASSIFIER_FILE, CheckpointFile, train_config_of
 from gan.runs.locate import find_checkpoint
@@ -194,7 +195,7 @@ def _gan_source(file: CheckpointFile, kind: str, *, ema: bool, uint8: bool) -> E
     recipe = {
         "kind": "gan",
         "network": kind,
-        "norm": "bn" if is_generator else config.norm,
+        "norm": norm_of_generator(network) if is_generator else config.norm,
         "step": state["step"],
         "ema": ema if is_generator else None,
         "uint8": uint8,
@@ -216,6 +217,11 @@ def _gan_source(file: CheckpointFile, kind: str, *, ema: bool, uint8: bool) -> E
         skip_bad_images=config.skip_bad_images,
         generator=None if is_generator else trained_generator,
     )
+
+
+def norm_of_generator(network: nn.Module) -> str:
+    """`bn` for a generator with batch norm, also a conditional one, else `none`."""
+    return "bn" if any(isinstance(module, BATCH_NORMS) for module in network.modules()) else "none"
 
 
 def _classifier_source(file: CheckpointFile) -> ExportSource:

@@ -80,12 +80,15 @@ class TrainingImages:
             limit=source.limit if as_trained else None,
             skip_bad_images=source.skip_bad_images,
         )
-        if train.classes != source.classes:
-            raise UserError(
-                f"--data {self.data}: its classes ({', '.join(train.classes)}) are not those of the checkpoint "
-                f"({', '.join(source.classes)})"
-            )
+        self._require_classes(train)
         return train, test
+
+    def _require_classes(self, images: ImageSet) -> None:
+        if images.classes != self.source.classes:
+            raise UserError(
+                f"--data {self.data}: its classes ({', '.join(images.classes)}) are not those of the checkpoint "
+                f"({', '.join(self.source.classes)})"
+            )
 
     def inputs(self, images: ImageSet, indices: Tensor) -> tuple[Tensor, ...]:
         """Images float32 in [-1, 1], and their labels if the network takes labels."""
@@ -93,8 +96,9 @@ class TrainingImages:
         classes = self.source.label_classes
         if not classes:
             return (x,)
-        if images.labels is None or len(images.classes) != classes:
+        if images.labels is None:
             raise UserError(f"--data {self.data}: needs labels of {counted(classes, 'class')}")
+        self._require_classes(images)
         return x, images.labels[indices]
 
     def generated_inputs(self, count: int, seed: int, size: int = BATCH) -> Iterator[tuple[Tensor, ...]]:

@@ -123,6 +123,9 @@ def test_a_conditional_generator(image_folder: Path, tmp_path: Path) -> None:
     assert generator(torch.randn(2, 8), torch.tensor([0, 2])).shape == (2, 3, 32, 32)
     with pytest.raises(gan.UsageError, match="--class d: choose from a, b, c, or 0 to 2"):
         generator.sample(4, label="d")
+    for labels in (torch.tensor([0, 3]), torch.tensor([-1, 0])):
+        with pytest.raises(gan.UsageError, match=r"labels from (0 to 3|-1 to 0): must be 0 to 2"):
+            generator(torch.randn(2, 8), labels)
     with pytest.raises(gan.UsageError, match="give labels, 0 to 2"):
         generator(torch.randn(2, 8))
 

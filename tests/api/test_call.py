@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import gan
-from gan.api.call import api_call
+from gan.api.call import api_call, out_argument
 from tests.conftest import TINY
 from tests.helpers.api_calls import SETTINGS, command, quiet, state_of
 from tests.helpers.commands import picture
@@ -210,6 +210,11 @@ def test_training_in_several_ranks_is_refused(name: str, monkeypatch: pytest.Mon
         monkeypatch.setenv(variable, value)
     with pytest.raises(gan.UsageError, match=f"^gan.{name}: runs in one process, not in 2 ranks"):
         getattr(gan, name)("r")
+
+
+def test_the_call_that_continues_names_the_folder() -> None:
+    assert out_argument(Path()) == out_argument(Path(".")) == ""
+    assert f"gan.train('r'{out_argument(Path('a b'))})" == "gan.train('r', out='a b')"
 
 
 @pytest.mark.parametrize("code", [0, 3, None, "words"])

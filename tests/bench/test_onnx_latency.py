@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,3 +129,17 @@ def test_without_the_runtime(files: list[Path], monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("gan.utils.optional_packages.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"--onnx: needs onnxruntime, .* pip install onnxruntime"):
         onnx_latency.measure_onnx(files, 10)
+
+
+@pytest.mark.parametrize("runs", [1, 10, 500])
+def test_as_many_runs_as_asked_for(runs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[int] = []
+
+    def run(file: Path, threads: int, count: int) -> dict[str, Any]:
+        timed.append(count)
+        return {"ms": count * [1.0], "peak_memory_mb": 1.0, "runtime_memory_mb": 1.0}
+
+    monkeypatch.setattr(onnx_latency, "_run_process", run)
+    (tmp_path / "a.onnx").touch()
+    (result,) = onnx_latency.measure_onnx([tmp_path / "a.onnx"], runs)
+    assert result["runs"] == runs and sum(timed) == runs * len(onnx_latency.THREADS)

@@ -10,6 +10,7 @@ import pytest
 from equal_seconds import Program, config_of
 
 from gan.config.presets import preset_config
+from gan.errors import UsageError
 
 TINY = "--preset msn-dcgan --g-width 2 --d-width 2 --latent-dim 8 --batch 4"
 
@@ -67,3 +68,18 @@ def test_settings_that_do_not_go_are_refused(images: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit) as stopped:
         equal_seconds.main(["--data", str(images), "--features", "digits", "--textbook", "", "--preset biggan"])
     assert stopped.value.code == 2 and "--preset biggan" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags", ["--config a.toml", "--init cats", "--resume", "--device cuda", "--data a.zip", "cats"]
+)
+def test_flags_that_would_have_no_effect_are_refused(flags: str, images: Path) -> None:
+    name = "run" if flags == "cats" else flags.split()[0]
+    with pytest.raises(UsageError, match=f"{flags}: {name}: is set by the benchmark, or not supported; leave it out"):
+        config_of(f"--preset msn-dcgan {flags}", images)
+
+
+def test_no_training_at_all_is_refused(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        equal_seconds.main(["--data", str(images), "--features", "digits", "--textbook", ""])
+    assert stopped.value.code == 2 and "give the flags of at least one training" in capsys.readouterr().err

@@ -19,6 +19,19 @@ FILES = [
 ]
 
 
+def test_its_folder_of_runs_is_removed(tmp_path: Path, write_images: Callable[..., Path]) -> None:
+    data, runs = write_images("train.zip", 2), tmp_path / "runs"
+    runs.mkdir()
+    done = subprocess.run(
+        ["bash", str(ROOT / "benchmarks" / "gpu_session.sh"), data, data, str(tmp_path / "out"), "nonsense"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "DRY": "1", "PYTHON": sys.executable, "TMPDIR": str(runs)},
+    )
+    assert done.returncode == 2 and "no such part: nonsense" in done.stderr
+    assert list(runs.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_all_parts_run(tmp_path: Path, write_images: Callable[..., Path]) -> None:
     pytest.importorskip("pytorch_fid", reason="scores are compared with pytorch-fid's")

@@ -262,6 +262,12 @@ def test_other_settings_are_refused(image_set: MakeImages) -> None:
         "--flip True: the textbook supports only False",
         "--gradient-penalty 10.0: the textbook supports only 0.0",
     ]
+    rate = {"g_lr_end": 1e-5, "schedule_images": 100}
+    others = narrow("msn-dcgan", "sn", augment=("color",), augment_p=0.5, freeze_d=1, g_fakes="new", **rate)
+    with pytest.raises(UsageError) as error:
+        Textbook(others, torch.device("cpu"), images)
+    named = [line.split(":")[0] for line in str(error.value).splitlines()]
+    assert named == ["--augment ('color',)", "--freeze-d 1", "--schedule-images 100", "--g-fakes new"]
     with pytest.raises(UsageError, match="--batch 8: there are only 4 images; choose that many or fewer"):
         Textbook(narrow("msn-dcgan", "msn"), torch.device("cpu"), images)
 

@@ -33,6 +33,12 @@ def test_bad_sampling(call: Call, trained: Path, flags: list[str], code: int, pa
     refused(call, code, part, command=("sample", str(trained), *flags))
 
 
+def test_several_ranks_do_not_write_a_timelapse(call: Call, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gan.distributed.process_group.launched_ranks", lambda: 2)
+    message = "--timelapse: is written by one process; leave out torchrun"
+    refused(call, 2, message, command=("sample", str(trained.parent), "--timelapse", "t.gif"))
+
+
 def test_bad_checkpoints(call: Call, trained: Path) -> None:
     whole = trained.read_bytes()
     Path("cut.pt").write_bytes(whole[:5000])

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from gan.config.presets import PRESETS
 from gan.config.train_config import TrainConfig
 from gan.export.folding import ConditionalScaleShift, ScaleShift, fold_to_plain_layers
+from gan.export.network import norm_of_generator
 from gan.models import build_discriminator, build_generator
 from gan.models.blocks import ConditionalBatchNorm2d
 from gan.models.classifiers import CLASSIFIERS, build_classifier
@@ -153,3 +154,10 @@ def test_the_trained_network_is_not_changed(lived: Live) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     fold_to_plain_layers(network)
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "preset, classes, norm", [("msn-dcgan", 0, "bn"), ("sngan-projection", 3, "bn"), ("r3gan-narrow", 0, "none")]
+)
+def test_the_norm_of_a_generator(preset: str, classes: int, norm: str) -> None:
+    assert norm_of_generator(build_generator(narrow(preset)[0], classes)) == norm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -213,4 +214,8 @@ def test_a_conditional_discriminator_needs_labels(here: Path, image_set: Callabl
     assert images.shape == (64, 1, 32, 32) and labels.dtype == torch.int64
     quantizer.train = image_set(channels=1, labelled=False)
     with pytest.raises(UserError, match="--data digits: needs labels of 10 classes"):
+        quantizer.calibration_inputs()
+    names = tuple(f"animal-{number}" for number in range(10))  # as many, but others
+    quantizer.train = dataclasses.replace(image_set(channels=1), classes=names)
+    with pytest.raises(UserError, match=r"its classes \(animal-0, .*\) are not those of the checkpoint \(0, 1, "):
         quantizer.calibration_inputs()

@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import fresh_environment
 import pytest
 import release
 import wheel_examples
@@ -136,6 +137,19 @@ def test_the_examples_of_a_help_text() -> None:
     assert wheel_examples.examples_of(text) == ["msn-gan train a", "msn-gan train b"]
     assert wheel_examples.examples_of("Usage: x\n\nOptions:\n") == []
     assert wheel_examples.adapted("msn-gan data pack cifar10 --out x")[:3] == ["data", "pack", "train.zip"]
+
+
+def test_the_files_of_another_clone_are_used(clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The examples, and the versions of constraints.txt, are those of `--root`."""
+    installed: list[tuple[object, ...]] = []
+    checked: list[Path] = []
+    monkeypatch.setattr(fresh_environment, "run", lambda *words, **_: installed.append(words))
+    monkeypatch.setattr(wheel_examples, "check", lambda *arguments: checked.append(arguments[-1]) or 0)
+    monkeypatch.setattr(release, "create_environment", lambda *_: Path("python"))
+    monkeypatch.setattr(release, "unpack", lambda *_: tmp_path)
+    monkeypatch.setattr(release.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    release.test(Path("x.tar.gz"), Path("x.whl"), tmp_path, "install", [], clone)
+    assert checked == [clone] and str(clone / "constraints.txt") in installed[0]
 
 
 @pytest.mark.slow

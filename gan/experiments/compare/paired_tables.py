@@ -13,7 +13,7 @@ from gan.experiments.compare.conclusion import (
     reference_arm,
 )
 from gan.experiments.compare.paired_test import LEVEL, MOST_EXACT, SAMPLED, differences_from, least_seeds
-from gan.experiments.compare.power import MOST_SEEDS, POWER
+from gan.experiments.compare.power import MOST_NEEDED, POWER
 from gan.experiments.summary import select_results
 from gan.metrics.score_table import SCORES
 from gan.report.document import Table
@@ -102,7 +102,7 @@ def _p_note(tests: Sequence[Test]) -> str:
 def _seeds_cell(needed: Mapping[str, int | None] | None) -> str:
     if needed is None:
         return "-"
-    return "; ".join(f"over {MOST_SEEDS:,}" if seeds is None else f"{seeds:,}" for seeds in needed.values())
+    return "; ".join(f"over {MOST_NEEDED:,}" if seeds is None else f"{seeds:,}" for seeds in needed.values())
 
 
 def _correction_note(primary: Sequence[Test], baseline: str | None) -> str:

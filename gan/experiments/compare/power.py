@@ -10,7 +10,7 @@ from gan.experiments.compare.paired_test import LEVEL, least_p, least_seeds
 
 POWER = 0.8
 """Probability with which a difference is to be shown."""
-MOST_SEEDS = 1000
+MOST_NEEDED = 1000
 """Largest number of seeds that is looked for."""
 
 _MOST_EXACT = 12  # seeds up to which all signs are counted
@@ -19,7 +19,7 @@ _LARGEST_EFFECT = 5.0  # a normal difference then has the wrong sign in 3 of 10 
 
 
 def seeds_needed(difference: float, spread: float, tests: int = 1) -> int | None:
-    """Return how many seeds the two-sided sign-flip test needs for a power of 80 %; None if more than `MOST_SEEDS`.
+    """Return how many seeds the two-sided sign-flip test needs for a power of 80 %; None if more than `MOST_NEEDED`.
 
     The differences of single seeds are taken as normal. Up to 12 seeds the power is simulated with a seeded generator,
     counting all signs of each simulated comparison; beyond, it is that of the t test, whose p the sign-flip test
@@ -34,14 +34,14 @@ def seeds_needed(difference: float, spread: float, tests: int = 1) -> int | None
     seeds = max(least_seeds(tests), _t_test_seeds(effect, LEVEL / tests))
     while seeds <= _MOST_EXACT and _shown_effect(seeds, tests) > effect:
         seeds += 1
-    return seeds if seeds <= MOST_SEEDS else None
+    return seeds if seeds <= MOST_NEEDED else None
 
 
 def _t_test_seeds(effect: float, level: float) -> int:
-    """Return how many seeds the t test needs, or `MOST_SEEDS` + 1; the sign-flip test needs as many or more."""
+    """Return how many seeds the t test needs, or `MOST_NEEDED` + 1; the sign-flip test needs as many or more."""
     # With a known spread, the z test needs ((z₁ + z₂) / effect)² seeds, and the t test more.
-    seeds = max(2, int(min(MOST_SEEDS + 1, ((ndtri(1 - level / 2) + ndtri(POWER)) / effect) ** 2)))
-    while seeds <= MOST_SEEDS:
+    seeds = max(2, int(min(MOST_NEEDED + 1, ((ndtri(1 - level / 2) + ndtri(POWER)) / effect) ** 2)))
+    while seeds <= MOST_NEEDED:
         critical, center = stdtrit(seeds - 1, 1 - level / 2), effect * seeds**0.5
         if nctdtr(seeds - 1, center, -critical) + 1 - nctdtr(seeds - 1, center, critical) >= POWER:
             break

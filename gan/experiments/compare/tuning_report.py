@@ -87,7 +87,7 @@ def _interval_text(point: Mapping[str, Any]) -> str:
 
 def _setting_table(tuning: Tuning) -> Table:
     settings = tuning["settings"]
-    columns = {"Setting": list(settings)}
+    columns = {"Random setting": list(settings)}  # no arm has a name with a space
     for key in RATES:
         columns[flag_name(key)] = [f"{rates[key]:g}" for rates in settings.values()]
     values: dict[int, Sequence[float | None]] = {}

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from gan.experiments.compare.paired_test import LEVEL, least_seeds, sign_flip_p
-from gan.experiments.compare.power import MOST_SEEDS, POWER, seeds_needed
+from gan.experiments.compare.power import MOST_NEEDED, POWER, seeds_needed
 
 
 def t_test_seeds(effect: float) -> int:
@@ -52,4 +52,4 @@ def test_units_and_limits() -> None:
     assert seeds_needed(5, 4.0) == seeds_needed(1.25, 1.0) == 8
     assert seeds_needed(1, 0.0) == 6 == seeds_needed(1e9, 1e-9)  # equal differences: only the smallest p limits
     assert seeds_needed(1, 100.0) is None
-    assert seeds_needed(0.09, 1.0) == t_test_seeds(0.09) <= MOST_SEEDS
+    assert seeds_needed(0.09, 1.0) == t_test_seeds(0.09) <= MOST_NEEDED

@@ -19,6 +19,7 @@ from gan.experiments.compare.options import build_plan, compare_command
 from gan.experiments.compare.plan import ComparedTraining, ComparePlan
 from gan.experiments.compare.rate_settings import RATES, random_setting, setting_names
 from gan.experiments.compare.tuning import best_of_k, choose_settings
+from gan.experiments.compare.tuning_report import tuning_tables
 from gan.training.estimate import Estimate
 from tests.helpers.comparisons import RUN, SMALL, compare, in_jobs, states
 from tests.helpers.runs import plain_chart
@@ -35,6 +36,14 @@ def test_settings_stay_as_they_are() -> None:
     assert setting_names(3) == ("t1", "t2", "t3")
     assert random_setting("t1") == {"g_lr": 0.000341, "d_lr": 0.000173, "beta1": 0.48, "beta2": 0.9969, "n_dis": 5}
     assert random_setting("t3") == {"g_lr": 2.43e-05, "d_lr": 3.28e-05, "beta1": 0.78, "beta2": 0.9922, "n_dis": 1}
+
+
+def test_an_arm_may_be_named_like_a_column() -> None:
+    curve = [best_of_k([3.0], 1)._asdict()]
+    arms = {name: {"fids": {"t1": fid}, "best": "t1", "curve": curve} for name, fid in (("Setting", 3.0), ("k", 4.0))}
+    table = tuning_tables({"settings": {"t1": random_setting("t1")}, "arms": arms})[1]
+    assert table.header[0] == "Random setting" and table.header[-2:] == ("Setting", "k")
+    assert table.rows[0][0] == "t1" and table.rows[0][-2:] == ("3.00", "4.00")
 
 
 def test_settings_fill_their_ranges() -> None:
