@@ -161,8 +161,6 @@ def _check_out(out: Path, *, walks: bool, overwrite: bool) -> None:
         raise UsageError(f"--out {out}: with{'' if walks else 'out'} --interpolate it must be {choices}")
     if not is_folder and out.is_dir():
         raise UsageError(f"--out {out}: is a folder")
-    if is_folder and out.resolve() in (Path.cwd(), *Path.cwd().parents):
-        raise UsageError(f"--out {out}: is the current folder or above it; name a new folder")
     if not is_folder or not out.is_dir():
         if is_folder and out.exists():
             raise UsageError(f"--out {out}: is a file; choose another name for the folder")
@@ -170,6 +168,8 @@ def _check_out(out: Path, *, walks: bool, overwrite: bool) -> None:
     elif others := writers.other_files(out):
         listed = list_names(others, _MAX_LISTED)
         raise UsageError(f"--out {out}: contains files that `sample` did not write ({listed}); choose another folder")
+    elif out.resolve() == Path.cwd():
+        raise UsageError(f"--out {out}: is the current folder; name a new one in it")
     elif not overwrite and any(out.iterdir()):
         raise UsageError(f"--out {out}: contains images; --overwrite replaces all of them, or choose another folder")
 

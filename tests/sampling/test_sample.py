@@ -58,8 +58,8 @@ def test_files_are_in_the_samples_of_the_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        (".", "--out .: is the current folder or above it; name a new folder"),
-        ("..", "--out ..: is the current folder or above it"),
+        (".", "--out .: is the current folder; name a new one in it"),
+        ("..", "--out ..: contains files that `sample` did not write (inside); choose another folder"),
         ("images.jpg", "--out images.jpg: without --interpolate it must be a .png grid, a .zip or a folder"),
         ("walk.gif", "--out walk.gif: without --interpolate it must be"),
     ],
