@@ -39,6 +39,11 @@ def dry_run_comparison(
     disk, seconds_of_first = 0, 0.0
     extractor = extractor_flop(plan.train) if todo else 0.0
     together = estimated_jobs(jobs, len(todo) + waiting, runtime.device)
+    reference = plan.reference_arm
+    if plan.compare.budget == "seconds" and todo and todo[0].arm not in (reference, *plan.step_times):
+        config = plan.config_of(ComparedTraining(reference, 0))
+        with working(f"timing steps of {reference}"), threads_of_jobs(together):
+            seconds_of_first = estimate_run(config, runtime, noise).step_seconds * config.steps
     for arm, setting in dict.fromkeys((training.arm, training.setting) for training in todo):
         same = [training for training in todo if (training.arm, training.setting) == (arm, setting)]
         config = plan.config_of(same[0])

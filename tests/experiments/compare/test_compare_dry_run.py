@@ -66,6 +66,20 @@ def test_time_of_several_jobs(
     assert threads == [7 if jobs == 2 else before] * 2 and torch.get_num_threads() == before
 
 
+def test_equal_seconds_are_those_of_the_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also if its own trainings are not among those that are left: a step of the other takes three times as long."""
+    steps = {"sn": 10.0, "msn": 30.0}
+    monkeypatch.setattr(
+        dry_run, "estimate_run", lambda config, *_: Estimate(steps[config.norm], 0, 1, extrapolated=False)
+    )
+    options = {**SMALL, "norms": ["sn", "msn"], "budget": "seconds"}
+    for only in (None, "msn/0"):
+        run_comparison("r", None, None, options, root=tmp_path, device="cpu", dry_run=True, only=only)
+        assert " of 40.0 s, " in lines(capsys)["msn"]
+
+
 TUNED = {**SMALL, "norms": ["sn"], "budget": "steps", "tune": 2, "then": 3}
 
 
