@@ -130,7 +130,7 @@ def test_a_split_of_a_set_without_splits_is_refused(classes_folder, tmp_path, in
         with pytest.raises(UserError, match=message):
             describe_images(str(path), split="test")
         with pytest.raises(UserError, match=message):
-            pack_images(Path(path), tmp_path / "out.zip", resolution=8, split="test")
+            pack_images(path, tmp_path / "out.zip", resolution=8, split="test")
     assert not (tmp_path / "out.zip").exists()
 
 
