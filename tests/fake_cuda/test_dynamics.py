@@ -5,7 +5,7 @@ Their numbers are read from the device, where each is 1, and the moments of acti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,17 @@ RUNS: dict[str, dict[str, Any]] = {
     "conditional": {"norm": "none", "conditional": True},
     "critic": {"norm": "gradnorm"},
 }
+
+
+@pytest.fixture(autouse=True)
+def _random_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The random state of the device, which samples must restore."""
+    state = torch.zeros(16, dtype=torch.uint8)
+    restored: list[bool] = []
+    monkeypatch.setattr("torch.cuda.get_rng_state", lambda device: state)
+    monkeypatch.setattr("torch.cuda.set_rng_state", lambda found, device: restored.append(found is state))
+    yield
+    assert all(restored)
 
 
 @pytest.mark.parametrize("run", RUNS)
