@@ -156,11 +156,13 @@ class Config:
 
     def differences(self: S, other: S) -> list[str]:
         """Fields that affect the result and differ, as lines `--flag: old -> new`."""
-        changed = {name for name in self._fixed_fields(other) if getattr(self, name) != getattr(other, name)}
-        changed_fields = [item for item in fields(self) if item.name in changed]
-        pairs = [(item, getattr(self, item.name), getattr(other, item.name)) for item in changed_fields]
-        lines = [f"{flag_name(item.name)}: {old} -> {new}" for item, old, new in pairs]
-        if any(_references(item, old) or _references(item, new) for item, old, new in pairs):
+        fixed = set(self._fixed_fields(other))
+        values = [
+            (item, getattr(self, item.name), getattr(other, item.name)) for item in fields(self) if item.name in fixed
+        ]
+        changed = [(item, old, new) for item, old, new in values if old != new]
+        lines = [f"{flag_name(item.name)}: {old} -> {new}" for item, old, new in changed]
+        if any(_references(item, old) or _references(item, new) for item, old, new in changed):
             lines.append("a file of your own code must have the same path as at the start")
         return lines
 

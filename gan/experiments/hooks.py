@@ -1,4 +1,4 @@
-"""What `compare` and `classify` define, each in its own way, of an experiment."""
+"""Abstract methods of `Experiment`, which `compare` and `classify` implement."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

@@ -70,8 +70,8 @@ def choose_recipe(values: Mapping[str, Any], device: str) -> tuple[str, dict[str
     near = min(presets.keys() & possible, key=lambda size: (abs(np.log(size / side)), size))
     chosen = {"resolution": near, "channels": channels, **values}
     # That of the largest is the best for still larger images; other resolutions are refused later.
-    resolution = chosen["resolution"]
-    preset = presets.get(resolution if isinstance(resolution, int) else max(presets), presets[max(presets)])
+    resolution, largest = chosen["resolution"], presets[max(presets)]
+    preset = presets.get(resolution, largest) if isinstance(resolution, int) else largest
     return preset, chosen, f"{reason}, and this machine has {'a' if on_gpu else 'no'} GPU"
 
 
